@@ -1,0 +1,189 @@
+//! Which thread polls a context: its home. Entering makes a thread the home, leaving ends it.
+//!
+//! A context has at most one home thread. What a thread is home to, every wait of that thread serves. Leaving drops the
+//! `!Send` tasks that the thread spawned; what else waits in the context waits for its next home.
+
+use std::{
+    fmt, mem,
+    rc::Rc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{AioContext, thread::Thread};
+use crate::{reactor, tasks::mailbox::Home};
+
+/// The contexts of one thread.
+#[derive(Default)]
+pub struct Homes {
+    /// The contexts that this thread is home to, each with the number of its stays.
+    served: Vec<(AioContext, usize)>,
+    /// What `current()` answers, innermost last; the number tells stays in the same context apart.
+    entered: Vec<(u64, AioContext)>,
+    next_stay: u64,
+    /// The thread's own context.
+    own: Option<AioContext>,
+}
+
+impl Homes {
+    pub fn entered(&self) -> Option<AioContext> {
+        self.entered.last().map(|(_, context)| context.clone())
+    }
+
+    /// The `index`-th context that this thread serves.
+    pub fn served(&self, index: usize) -> Option<AioContext> {
+        self.served.get(index).map(|(context, _)| context.clone())
+    }
+}
+
+/// The thread's own context, made on first use and homed here until the thread ends.
+pub fn own(thread: &Thread) -> AioContext {
+    if let Some(own) = &thread.homes.borrow().own {
+        return own.clone();
+    }
+    let own = AioContext::unstarted();
+    move_in(thread, &own).unwrap_or_else(|_| unreachable!("a new context has no home"));
+    thread.homes.borrow_mut().own = Some(own.clone());
+    own
+}
+
+/// Makes this thread a home of `context`, for one more stay.
+fn move_in(thread: &Thread, context: &AioContext) -> Result<(), Home> {
+    let homes = &mut *thread.homes.borrow_mut();
+    if let Some((_, stays)) = homes.served.iter_mut().find(|(served, _)| served == context) {
+        *stays += 1;
+        return Ok(());
+    }
+    let here = Home {
+        thread: thread.number,
+        thread_name: Home::name_of(&thread::current()),
+        unparker: thread.parker.unparker(),
+    };
+    context.mailbox().move_in(here)?;
+    homes.served.push((context.clone(), 1));
+    Ok(())
+}
+
+/// Ends one stay, and with the last one leaves home.
+fn move_out(thread: &Thread, context: &AioContext) {
+    let mut homes = thread.homes.borrow_mut();
+    let at = homes.served.iter().position(|(served, _)| served == context).expect("the thread is home to it");
+    homes.served[at].1 -= 1;
+    let last = homes.served[at].1 == 0;
+    drop(homes);
+    if last {
+        // Still at home while they are dropped, so that what their destructors wake is rung here.
+        drop_local_tasks(thread, context);
+        let mut homes = thread.homes.borrow_mut();
+        // What a destructor entered may have moved it.
+        let at = homes.served.iter().position(|(served, _)| served == context);
+        let left = at.map(|at| homes.served.remove(at));
+        drop(homes);
+        context.mailbox().move_out();
+        drop(left);
+    }
+}
+
+/// Drops the `!Send` tasks of `thread` in `context`.
+fn drop_local_tasks(thread: &Thread, context: &AioContext) {
+    // One round is enough but where another thread is between waking a task and queueing it, for some instructions,
+    // or where destructors spawn on and on.
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let mut deadline = None;
+    while context.mailbox().drop_local_tasks(thread.number) > 0 {
+        if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + PATIENCE) {
+            break;
+        }
+        thread::yield_now();
+    }
+}
+
+/// Leaves everything, at the thread's end, guards forgotten or not.
+pub fn leave_all(thread: &Thread) {
+    loop {
+        let Some(context) = thread.homes.borrow_mut().served.last_mut().map(|(context, stays)| {
+            *stays = 1;
+            context.clone()
+        }) else {
+            break;
+        };
+        move_out(thread, &context);
+    }
+    drop(mem::take(&mut *thread.homes.borrow_mut()));
+}
+
+/// A thread is home to a context while this lives. Returned by [`AioContext::enter`].
+#[must_use = "the thread leaves the context when the guard is dropped"]
+pub struct EnterGuard {
+    thread: Rc<Thread>,
+    context: AioContext,
+    number: u64,
+    /// Where on the stack it was made: it may not be dropped further up.
+    depth: usize,
+    dispatched: usize,
+    entered: reactor::Entered,
+}
+
+impl EnterGuard {
+    /// Enters `context`; `caller` is the function that a refusal names.
+    #[track_caller]
+    pub(crate) fn new(context: &AioContext, caller: &str) -> Self {
+        let thread = Thread::current();
+        if let Err(home) = move_in(&thread, context) {
+            panic!(
+                "{caller}: {context} is polled by thread {}, its home; thread {} cannot, spawn a task or schedule a \
+                 bottom half there instead",
+                home.thread_name,
+                Home::name_of(&thread::current()),
+            );
+        }
+        let entered = reactor::enter();
+        let homes = &mut *thread.homes.borrow_mut();
+        homes.next_stay += 1;
+        homes.entered.push((homes.next_stay, context.clone()));
+        let number = homes.next_stay;
+        let (depth, dispatched) = (thread.depth(), thread.dispatched.get());
+        Self { thread: Rc::clone(&thread), context: context.clone(), number, depth, dispatched, entered }
+    }
+
+    pub(crate) fn thread(&self) -> &Thread {
+        &self.thread
+    }
+
+    pub(crate) fn entered(&self) -> &reactor::Entered {
+        &self.entered
+    }
+}
+
+impl Drop for EnterGuard {
+    fn drop(&mut self) {
+        let live = self.thread.depth() > self.depth || self.thread.dispatched.get() > self.dispatched;
+        if live {
+            let message = format!(
+                "EnterGuard: thread {} leaves {} inside a call that still waits there; drop the guard where it was made",
+                Home::name_of(&thread::current()),
+                self.context,
+            );
+            // A second panic would abort, and the call below is being given up anyway.
+            if thread::panicking() {
+                eprintln!("co_wrapper: {message}");
+            } else {
+                // The thread stays home until it ends.
+                panic!("{message}");
+            }
+        }
+        let mut homes = self.thread.homes.borrow_mut();
+        let stay = homes.entered.iter().rposition(|(number, _)| *number == self.number);
+        let left = stay.map(|at| homes.entered.remove(at));
+        drop(homes);
+        if left.is_some() {
+            move_out(&self.thread, &self.context);
+        }
+    }
+}
+
+impl fmt::Debug for EnterGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("EnterGuard").field(&self.context).finish()
+    }
+}

@@ -1,0 +1,118 @@
+//! How a thread sleeps and what wakes it: one [`Parker`] a thread, one [`WakeSlot`] a blocking call in flight.
+//!
+//! A token makes the handshake safe: waking sets a flag first and the token second; the sleeper looks at every flag
+//! between taking the token and giving itself up to sleep, so whatever was set before is seen, and whatever is set
+//! after ends the sleep. Nothing here knows of contexts or tasks: a waker may outlive both.
+
+use std::{cell::Cell, sync::Arc, task::Wake, time::Instant};
+
+use crate::sync::{AtomicBool, Ordering};
+
+/// This thread's number: never 0, never given twice, and to be had in thread-local destructors too.
+pub fn here() -> u64 {
+    use std::sync::atomic::AtomicU64;
+
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+
+    #[cfg(not(loom))]
+    thread_local! { static NUMBER: Cell<u64> = const { Cell::new(0) } }
+    #[cfg(loom)]
+    loom::thread_local! { static NUMBER: Cell<u64> = Cell::new(0) }
+
+    NUMBER.with(|number| {
+        if number.get() == 0 {
+            number.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        number.get()
+    })
+}
+
+/// Puts its own thread to sleep. It stands before the `parking` crate so that something else may come in its place.
+#[derive(Debug, Default)]
+pub struct Parker(parking::Parker);
+
+impl Parker {
+    /// One without a token.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What wakes it, from any thread.
+    pub fn unparker(&self) -> Unparker {
+        Unparker(self.0.unparker())
+    }
+
+    /// Sleeps until the token is there, at most until `deadline`, and takes the token.
+    pub fn park(&self, deadline: Option<Instant>) {
+        match deadline {
+            #[cfg(not(loom))]
+            Some(deadline) => {
+                self.0.park_deadline(deadline);
+            }
+            // A loom model has no clock.
+            #[cfg(loom)]
+            Some(_) => unreachable!("no deadlines under loom"),
+            None => self.0.park(),
+        }
+    }
+}
+
+/// Gives a [`Parker`] its token, from any thread. No system call where the parker's thread is not asleep.
+#[derive(Clone, Debug)]
+pub struct Unparker(parking::Unparker);
+
+impl Unparker {
+    /// Gives the token; a second one before the first is taken is the same as one.
+    pub fn unpark(&self) {
+        self.0.unpark();
+    }
+}
+
+/// Where the wakes of one blocking call's future arrive.
+///
+/// The thread keeps its slots and uses them again, whatever wakers are still about: a late wake of an earlier call costs
+/// the slot's next user one spurious poll, which every future allows.
+#[derive(Debug)]
+pub struct WakeSlot {
+    woken: AtomicBool,
+    unparker: Unparker,
+}
+
+impl WakeSlot {
+    /// A slot whose wakes end the sleep of `unparker`'s thread.
+    pub fn new(unparker: Unparker) -> Self {
+        Self { woken: AtomicBool::new(false), unparker }
+    }
+
+    /// Whether the future was woken since this was last asked. The acquire half of the swap pairs with `wake`'s release
+    /// half: what the waker's thread wrote before is seen by the poll that follows.
+    pub fn take_woken(&self) -> bool {
+        // The load spares the idle loop a locked instruction. It may not take the flag itself: a wake that finds the
+        // flag set gives no token, so only a swap that reads that very wake's write may clear it.
+        self.woken.load(Ordering::Relaxed) && self.woken.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether the future was woken, left as it is.
+    pub fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Relaxed)
+    }
+
+    /// Forgets the wakes meant for an earlier call.
+    pub fn reset(&self) {
+        if self.woken.load(Ordering::Relaxed) {
+            self.woken.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Wake for WakeSlot {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.unparker.unpark();
+        }
+    }
+}

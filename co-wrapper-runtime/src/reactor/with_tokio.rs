@@ -1,0 +1,232 @@
+//! The reactor, with the feature `tokio`.
+
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    io,
+    pin::pin,
+    sync::{
+        Arc, Mutex, Once, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread,
+};
+
+use tokio::runtime::{EnterGuard, Handle, Runtime, RuntimeFlavor};
+
+/// Never dropped: its resources may be in use as long as the process lives.
+static REACTOR: OnceLock<Runtime> = OnceLock::new();
+
+thread_local! {
+    /// Set on the reactor's own threads.
+    static OURS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The reactor, started if need be.
+///
+/// # Errors
+///
+/// No descriptors or no thread for it. The next call tries again.
+fn start() -> io::Result<&'static Runtime> {
+    static STARTING: Mutex<()> = Mutex::new(());
+
+    if let Some(reactor) = REACTOR.get() {
+        return Ok(reactor);
+    }
+    let _one_at_a_time = STARTING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(reactor) = REACTOR.get() {
+        return Ok(reactor);
+    }
+    // Tokio panics where no thread can be had for its worker, so ask for one first.
+    thread::Builder::new().name("co-wrapper-io".into()).spawn(|| ())?.join().expect("an empty thread does not panic");
+    let reactor = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("co-wrapper-io")
+        .on_thread_start(|| OURS.set(true))
+        .enable_all()
+        .build()?;
+    Ok(REACTOR.get_or_init(|| reactor))
+}
+
+/// Starts the reactor, for callers that can report an error.
+///
+/// # Errors
+///
+/// As `start`.
+pub fn ensure() -> io::Result<()> {
+    start().map(drop)
+}
+
+/// Which tokio handle a call found current.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Ours,
+    Foreign(RuntimeFlavor),
+}
+
+/// The reactor's handle is current while this lives.
+#[derive(Debug)]
+pub struct Entered {
+    found: Found,
+    /// Nothing where ours was current anyway, and in thread-local destructors once tokio's own were run.
+    _guard: Option<EnterGuard<'static>>,
+}
+
+/// How many [`Entered`] on a stack found a foreign handle.
+#[derive(Clone, Copy)]
+struct Foreign {
+    any: u32,
+    current_thread: u32,
+}
+
+thread_local! {
+    static FOREIGN: Cell<Foreign> = const { Cell::new(Foreign { any: 0, current_thread: 0 }) };
+}
+
+/// Makes the reactor's handle current.
+///
+/// # Panics
+///
+/// If the reactor cannot be started.
+pub fn enter() -> Entered {
+    let reactor = REACTOR.get().unwrap_or_else(|| start_or_panic());
+    // What another frame entered says nothing: a foreign `block_on` may be between it and us.
+    let (found, destroyed) = match Handle::try_current() {
+        Ok(current) if current.id() == reactor.handle().id() => (Found::Ours, false),
+        Ok(current) => (Found::Foreign(current.runtime_flavor()), false),
+        Err(error) => (Found::Nothing, error.is_thread_local_destroyed()),
+    };
+    found.count(1);
+    let needed = found != Found::Ours && !destroyed;
+    Entered { found, _guard: needed.then(|| reactor.enter()) }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.found.count(-1);
+    }
+}
+
+impl Found {
+    fn count(&self, change: i32) {
+        if let Self::Foreign(flavor) = self {
+            FOREIGN.with(|foreign| {
+                let Foreign { any, current_thread } = foreign.get();
+                let one = i32::from(*flavor == RuntimeFlavor::CurrentThread) * change;
+                foreign.set(Foreign {
+                    any: any.wrapping_add_signed(change),
+                    current_thread: current_thread.wrapping_add_signed(one),
+                });
+            });
+        }
+    }
+}
+
+#[cold]
+fn start_or_panic() -> &'static Runtime {
+    start().unwrap_or_else(|error| {
+        panic!(
+            "co_wrapper: the tokio reactor that serves blocking calls cannot start: {error}; free file descriptors or \
+             threads (ulimit -n, ulimit -u), or start it early with AioContext::new(), which returns the error"
+        )
+    })
+}
+
+impl Entered {
+    /// What stands above a call on this thread that is about to block.
+    pub fn above(&self) -> Above {
+        if !wakes_are_deferred() {
+            return Above::Nothing;
+        }
+        let foreign = FOREIGN.get();
+        // Elsewhere, in a `LocalSet` say, handing on panics, and nothing public tells where; on a worker of ours with
+        // nobody else's handle on the stack it is legal.
+        if OURS.get() && self.found == Found::Ours && foreign.any == 0 {
+            return Above::OurWorker;
+        }
+        if foreign.current_thread > 0 {
+            warn_of_current_thread();
+        }
+        Above::Scheduler
+    }
+}
+
+/// What stands above a call that is about to block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Above {
+    /// Nobody who minds.
+    Nothing,
+    /// A worker of our reactor, which lets its work go on elsewhere when told.
+    OurWorker,
+    /// A tokio scheduler that is stopped by us, and that keeps back wakes such as `yield_now`'s until we return.
+    Scheduler,
+}
+
+impl Above {
+    /// Whether wakes may come only after we returned.
+    pub fn defers_wakes(self) -> bool {
+        self == Self::Scheduler
+    }
+}
+
+/// Asks tokio: a scheduler keeps `yield_now`'s wake for later, and without one it comes at once. Nothing public tells.
+fn wakes_are_deferred() -> bool {
+    struct Probe(AtomicBool);
+    impl Wake for Probe {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    fn ask(probe: &Arc<Probe>, waker: &Waker) -> bool {
+        probe.0.store(false, Ordering::Relaxed);
+        let first = pin!(tokio::task::yield_now()).poll(&mut Context::from_waker(waker));
+        debug_assert!(first.is_pending());
+        !probe.0.load(Ordering::Relaxed)
+    }
+    fn probe() -> (Arc<Probe>, Waker) {
+        let probe = Arc::new(Probe(AtomicBool::new(false)));
+        let waker = Waker::from(Arc::clone(&probe));
+        (probe, waker)
+    }
+    // One a thread, so that asking allocates nothing. A wake that was kept back comes on this thread, between two
+    // questions.
+    thread_local! { static PROBE: (Arc<Probe>, Waker) = probe(); }
+    PROBE.try_with(|(probe, waker)| ask(probe, waker)).unwrap_or_else(|_| {
+        let (probe, waker) = probe();
+        ask(&probe, &waker)
+    })
+}
+
+#[cold]
+fn warn_of_current_thread() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        eprintln!(
+            "co_wrapper: warning: a blocking call waits on the thread of a tokio current_thread runtime, which stands \
+             still meanwhile, its own sockets and timers with it; await the async function there, or make the call in \
+             spawn_blocking"
+        );
+    });
+}
+
+/// The one gate that everything of ours passes which blocks: a worker of our reactor hands its work on first.
+pub fn gate<R>(above: Above, block: impl FnOnce() -> R) -> R {
+    match above {
+        Above::Nothing => block(),
+        Above::OurWorker => tokio::task::block_in_place(block),
+        Above::Scheduler => block(),
+    }
+}
+
+/// Runs `polls` without tokio's cooperative budget, which a task above may have used up: in it the 129th operation on a
+/// tokio resource would wait for a scheduler that we block.
+pub fn unconstrained<R>(polls: impl FnOnce() -> R) -> R {
+    let mut polls = Some(polls);
+    let once = poll_fn(|_| Poll::Ready(polls.take().expect("polled once")()));
+    match pin!(tokio::task::unconstrained(once)).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => unreachable!("the closure is ready at once"),
+    }
+}

@@ -1,0 +1,39 @@
+//! The reactor's shape without the feature `tokio`: nothing to start, nothing above.
+
+use std::io;
+
+pub fn ensure() -> io::Result<()> {
+    Ok(())
+}
+
+/// A call in flight; nothing is entered.
+#[derive(Debug)]
+pub struct Entered;
+
+pub fn enter() -> Entered {
+    Entered
+}
+
+impl Entered {
+    pub fn above(&self) -> Above {
+        Above
+    }
+}
+
+/// What stands above a call that is about to block: nobody that we know of.
+#[derive(Clone, Copy, Debug)]
+pub struct Above;
+
+impl Above {
+    pub fn defers_wakes(self) -> bool {
+        false
+    }
+}
+
+pub fn gate<R>(_: Above, block: impl FnOnce() -> R) -> R {
+    block()
+}
+
+pub fn unconstrained<R>(polls: impl FnOnce() -> R) -> R {
+    polls()
+}

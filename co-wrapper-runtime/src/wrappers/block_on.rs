@@ -1,0 +1,35 @@
+//! `AioContext::block_on`: a blocking call without a name.
+
+use std::panic::Location;
+
+use super::frame::{Frame, Kind};
+use crate::context::{AioContext, EnterGuard};
+
+impl AioContext {
+    /// Polls `future` on this thread until it is ready, serving the context, and whatever else this thread is home to,
+    /// meanwhile. The context is current; if it has no home, this thread is its home for the length of the call.
+    ///
+    /// May be called in coroutine context, where it nests.
+    ///
+    /// # Panics
+    ///
+    /// If another thread is the context's home; if calls nest more than 256 deep. A panic of the future goes to the
+    /// caller, and so does, once the future is ready, the first panic of a bottom half that ran meanwhile.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let (tx, rx) = async_channel::bounded(1);
+    /// let producer = ctx.spawn(async move { tx.send("from a task").await });
+    /// assert_eq!(ctx.block_on(rx.recv()), Ok("from a task"));
+    /// # ctx.block_on(producer).unwrap();
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let _home = EnterGuard::new(self, "AioContext::block_on");
+        let frame = Frame::enter(Kind::BlockOn, Location::caller());
+        frame.block_on(|| future)
+    }
+}

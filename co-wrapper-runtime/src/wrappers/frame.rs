@@ -1,0 +1,153 @@
+//! A blocking call in flight: its place on the thread's stack, its marks, its wait.
+
+use std::{
+    panic::{Location, resume_unwind},
+    pin::pin,
+    rc::Rc,
+    task::{Context, Poll},
+    thread,
+};
+
+use super::poll_co::Wrapper;
+use crate::{
+    context::{
+        serve::Wait,
+        thread::{Slot, Thread},
+    },
+    reactor,
+};
+
+/// Calls on one stack, at most. So that endless recursion ends in a message rather than the stack's end; 128 are
+/// promised on a 2 MiB stack.
+const MOST_NESTED: usize = 256;
+
+/// Whether the caller runs in coroutine context: inside a task of an [`AioContext`](crate::AioContext), or inside the
+/// future of a blocking wrapper or of `block_on`.
+///
+/// There a plain wrapper panics, for it would block whoever polls the coroutine: await the async function instead. A
+/// mixed one runs a nested loop. Bottom halves are not coroutines, and neither are other executors' tasks.
+///
+/// # Examples
+///
+/// ```
+/// use co_wrapper_runtime::{AioContext, in_coroutine};
+///
+/// assert!(!in_coroutine());
+/// assert!(AioContext::current().block_on(async { in_coroutine() }));
+/// ```
+#[doc(alias = "qemu_in_coroutine")]
+pub fn in_coroutine() -> bool {
+    Thread::get().is_some_and(|thread| thread.in_coroutine.get())
+}
+
+/// What was called.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Wrapper(&'static Wrapper),
+    BlockOn,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Wrapper(wrapper) => wrapper.name,
+            Self::BlockOn => "AioContext::block_on",
+        }
+    }
+}
+
+/// One blocking call. A scope: made and dropped in stack order.
+pub(super) struct Frame {
+    thread: Rc<Thread>,
+    slot: Rc<Slot>,
+    outer_in_coroutine: bool,
+    outer_bottom_half_waits: bool,
+    /// Dropped by hand, before the thread's block may go.
+    entered: Option<reactor::Entered>,
+}
+
+impl Frame {
+    /// Enters the call, on the fast path in some 20 ns: no lock, no allocation after the thread's first call at this
+    /// depth.
+    #[track_caller]
+    pub fn enter(kind: Kind, site: &'static Location<'static>) -> Self {
+        let thread = Thread::current();
+        if let Kind::Wrapper(wrapper) = kind
+            && !wrapper.mixed
+            && thread.in_coroutine.get()
+        {
+            refuse_in_coroutine(wrapper, site);
+        }
+        if thread.depth() >= MOST_NESTED {
+            panic!(
+                "{}: called at {site} with {MOST_NESTED} blocking calls below it on this stack; recurse through the \
+                 async function instead",
+                kind.name()
+            );
+        }
+        let entered = reactor::enter();
+        let outer_bottom_half_waits = thread.bottom_half_waits();
+        let slot = thread.push_frame();
+        let outer_in_coroutine = thread.in_coroutine.replace(true);
+        Self { thread, slot, outer_in_coroutine, outer_bottom_half_waits, entered: Some(entered) }
+    }
+
+    /// Polls the future that `make` makes until it is ready.
+    #[inline]
+    pub fn block_on<F: Future>(&self, make: impl FnOnce() -> F) -> F::Output {
+        let mut future = pin!(make());
+        let mut cx = Context::from_waker(&self.slot.waker);
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+        let mut output = None;
+        self.wait(&mut || match future.as_mut().poll(&mut cx) {
+            Poll::Ready(ready) => {
+                output = Some(ready);
+                true
+            }
+            Poll::Pending => false,
+        });
+        output.expect("the wait ends when the future is ready")
+    }
+
+    /// The slow path, once for all types of future.
+    #[cold]
+    #[inline(never)]
+    fn wait(&self, poll: &mut dyn FnMut() -> bool) {
+        let entered = self.entered.as_ref().expect("gone only with the frame");
+        let wait = Wait::new(&self.thread, &self.slot, self.outer_bottom_half_waits);
+        if let Some(payload) = wait.run(entered, poll) {
+            // The hook has printed it when it was caught. Raised while unwinding it would abort.
+            if thread::panicking() {
+                eprintln!("co_wrapper: a panic in what ran while a call waited is dropped: the thread is panicking");
+            } else {
+                resume_unwind(payload);
+            }
+        }
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        self.thread.in_coroutine.set(self.outer_in_coroutine);
+        self.entered = None;
+        self.thread.pop_frame();
+    }
+}
+
+#[cold]
+#[track_caller]
+fn refuse_in_coroutine(wrapper: &Wrapper, site: &'static Location<'static>) {
+    let Wrapper { name, target, .. } = wrapper;
+    let message = format!(
+        "{name}: blocking call in coroutine context, at {site}; call `{target}(…).await` there, or mark it \
+         #[co_wrapper(mixed)]"
+    );
+    // A second panic would abort the process: a destructor that blocks is better served than that.
+    if thread::panicking() {
+        eprintln!("co_wrapper: {message} (nested, because the thread is panicking)");
+    } else {
+        panic!("{message}");
+    }
+}

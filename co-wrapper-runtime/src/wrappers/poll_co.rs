@@ -1,0 +1,37 @@
+//! What a generated wrapper calls: makes the future from the packed arguments and blocks until it is ready. (QEMU's
+//! `bdrv_poll_co`.)
+
+use std::panic::Location;
+
+use super::frame::{Frame, Kind};
+
+/// What a generated wrapper says of itself: for messages and reports.
+#[derive(Debug)]
+pub struct Wrapper {
+    /// The blocking function's name.
+    pub name: &'static str,
+    /// The async function's.
+    pub target: &'static str,
+    /// May be called in coroutine context.
+    pub mixed: bool,
+}
+
+/// Calls `entry(args)` and polls the future it makes, on this thread, until it is ready.
+///
+/// The future is polled once before anything else, so a call that need not wait touches no event loop and allocates
+/// nothing. One that waits serves the thread's contexts meanwhile.
+///
+/// # Panics
+///
+/// A plain wrapper in coroutine context; more than 256 calls nested on one stack; a reactor that cannot start. A panic
+/// of the future goes through to the caller, and so does, after the call is done, the first panic of a bottom half that
+/// ran meanwhile.
+#[track_caller]
+pub fn poll_co<S, E, Fut>(wrapper: &'static Wrapper, args: S, entry: E) -> Fut::Output
+where
+    E: FnOnce(S) -> Fut,
+    Fut: Future,
+{
+    let frame = Frame::enter(Kind::Wrapper(wrapper), Location::caller());
+    frame.block_on(|| entry(args))
+}

@@ -1,0 +1,100 @@
+//! Contract w01: what a call allocates. A test binary of its own, for its allocator counts.
+
+#![cfg(not(loom))]
+
+mod common;
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    future::poll_fn,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Poll, Waker},
+    thread,
+};
+
+use common::{mixed, plain};
+
+/// Counts the allocations of each thread.
+struct Counting;
+
+thread_local! { static ALLOCATIONS: Cell<usize> = const { Cell::new(0) } }
+
+// SAFETY: everything is `System`'s; counting touches a thread-local without a destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn allocations_of(call: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.get();
+    call();
+    ALLOCATIONS.get() - before
+}
+
+/// Wakes whoever waits, from another thread.
+#[derive(Default)]
+struct Bell {
+    rung: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Bell {
+    fn ring(&self) {
+        loop {
+            let waker = self.waker.lock().unwrap().take();
+            if let Some(waker) = waker {
+                self.rung.store(true, Ordering::Release);
+                return waker.wake();
+            }
+            thread::yield_now();
+        }
+    }
+
+    async fn wait(&self) {
+        poll_fn(|cx| {
+            if self.rung.swap(false, Ordering::Acquire) {
+                return Poll::Ready(());
+            }
+            *self.waker.lock().unwrap() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// Catches: any allocation on the ready path, and on the waiting one after a thread's first call at that depth.
+#[test]
+fn w01_a_call_allocates_nothing() {
+    let bell = Bell::default();
+    thread::scope(|scope| {
+        let ringer = scope.spawn(|| (0..40).for_each(|_| bell.ring()));
+        let nested = || {
+            plain(async {
+                bell.wait().await;
+                mixed(bell.wait());
+            });
+        };
+        plain(async {});
+        assert_eq!(allocations_of(|| plain(async {})), 0, "a ready call, from the thread's second on");
+        nested();
+        for _ in 0..19 {
+            assert_eq!(allocations_of(nested), 0, "calls that wait, at depths that the thread has seen");
+        }
+        ringer.join().unwrap();
+    });
+}

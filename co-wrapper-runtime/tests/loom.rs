@@ -1,0 +1,176 @@
+//! Models of sleeping and waking, over the production code.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p co-wrapper-runtime --no-default-features --release --test loom`
+//!
+//! Each goes through the orders in which its threads can take their steps. A lost wake shows as a deadlock.
+
+#![cfg(loom)]
+
+use std::{
+    sync::Arc,
+    task::{Wake, Waker},
+};
+
+use co_wrapper_runtime::__model::{Allowed, Home, Mailbox, Parker, WakeSlot, Work, here};
+use loom::{
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+/// At most three forced switches from thread to thread: without a bound the models take hours.
+fn model(check: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(check);
+}
+
+fn home(parker: &Parker) -> Home {
+    Home { thread: here(), thread_name: String::new(), unparker: parker.unparker() }
+}
+
+/// What a waiting call does: looks at its slot, sleeps, and looks again.
+///
+/// Catches: the token given before the flag is set; the flag taken by a load and a store; `Relaxed` in `wake_by_ref`'s
+/// or `take_woken`'s swap (the values are then not seen).
+#[test]
+fn p04_a_wake_is_never_lost() {
+    model(|| {
+        let parker = Parker::new();
+        let slot = Arc::new(WakeSlot::new(parker.unparker()));
+        let done = Arc::new(AtomicUsize::new(0));
+        let threads = [0, 1].map(|_| {
+            let (waker, done) = (Waker::from(Arc::clone(&slot)), Arc::clone(&done));
+            thread::spawn(move || {
+                // `Relaxed`: it is the wake that carries it over.
+                done.fetch_add(1, Ordering::Relaxed);
+                waker.wake_by_ref();
+            })
+        });
+        let mut polls = 0;
+        loop {
+            if slot.take_woken() {
+                polls += 1;
+                if done.load(Ordering::Relaxed) == 2 {
+                    break;
+                }
+            } else {
+                parker.park(None);
+            }
+        }
+        assert!(polls <= 2, "a wake is one poll at most");
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+/// A slot serves two calls, one after the other, with a waker of the first still about.
+///
+/// Catches: a slot that forgets a wake of the second call because one of the first came late.
+#[test]
+fn t07_a_late_wake_of_an_earlier_call_hides_none() {
+    model(|| {
+        let parker = Parker::new();
+        let slot = Arc::new(WakeSlot::new(parker.unparker()));
+        let late = Arc::clone(&slot);
+        let earlier = thread::spawn(move || late.wake());
+        slot.reset();
+        let done = Arc::new(AtomicUsize::new(0));
+        let (waker, flag) = (Arc::clone(&slot), Arc::clone(&done));
+        let completer = thread::spawn(move || {
+            flag.store(1, Ordering::Relaxed);
+            waker.wake();
+        });
+        // Ends only with a poll that follows a wake and sees what the completer did.
+        loop {
+            if slot.take_woken() {
+                if done.load(Ordering::Relaxed) == 1 {
+                    break;
+                }
+            } else {
+                parker.park(None);
+            }
+        }
+        earlier.join().unwrap();
+        completer.join().unwrap();
+    });
+}
+
+/// Runs what is in the mailbox until `count` bottom halves ran, as the poll loop does.
+fn serve(mailbox: &Mailbox, parker: &Parker, ran: &AtomicUsize, count: usize) {
+    while ran.load(Ordering::Relaxed) < count {
+        let end = mailbox.batch_end();
+        let mut moved = false;
+        while let Some(Work::BottomHalf(bottom_half)) = mailbox.pop(end, Allowed::ALL) {
+            bottom_half();
+            moved = true;
+        }
+        if !moved && !mailbox.take_notified() {
+            parker.park(None);
+        }
+    }
+}
+
+fn push(mailbox: &Mailbox, ran: &Arc<AtomicUsize>) {
+    let ran = Arc::clone(ran);
+    let pushed = mailbox.push_bottom_half(Box::new(move || {
+        ran.fetch_add(1, Ordering::Relaxed);
+    }));
+    assert!(pushed.is_ok());
+}
+
+/// Two threads schedule into a context whose home sleeps whenever it finds nothing.
+///
+/// Catches: sleeping without the last look at `notified`; ringing before queueing; a setter that finds `notified` set
+/// and the home thread that clears it without a swap.
+#[test]
+fn p04_b01_what_is_scheduled_wakes_the_home_thread() {
+    model(|| {
+        let mailbox = Arc::new(Mailbox::new());
+        let parker = Parker::new();
+        assert!(mailbox.move_in(home(&parker)).is_ok());
+        let ran = Arc::new(AtomicUsize::new(0));
+        let threads = [0, 1].map(|_| {
+            let (mailbox, ran) = (Arc::clone(&mailbox), Arc::clone(&ran));
+            thread::spawn(move || push(&mailbox, &ran))
+        });
+        serve(&mailbox, &parker, &ran, 2);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+/// A thread becomes home while another schedules: either it finds the item, or it is rung.
+///
+/// Catches: a home that is set without the lock that the ringer takes; `notified` cleared on moving in.
+#[test]
+fn x05_what_is_scheduled_while_a_thread_moves_in_is_not_lost() {
+    model(|| {
+        let mailbox = Arc::new(Mailbox::new());
+        let ran = Arc::new(AtomicUsize::new(0));
+        let (scheduled, counter) = (Arc::clone(&mailbox), Arc::clone(&ran));
+        let scheduler = thread::spawn(move || push(&scheduled, &counter));
+        let parker = Parker::new();
+        assert!(mailbox.move_in(home(&parker)).is_ok());
+        serve(&mailbox, &parker, &ran, 1);
+        scheduler.join().unwrap();
+        mailbox.move_out();
+    });
+}
+
+/// `notify` before, during and after the home thread goes to sleep.
+///
+/// Catches: a kick taken before the look that precedes the sleep; a `notify` that only kicks.
+#[test]
+fn p04_a_bare_notify_ends_the_poll() {
+    model(|| {
+        let mailbox = Arc::new(Mailbox::new());
+        let parker = Parker::new();
+        assert!(mailbox.move_in(home(&parker)).is_ok());
+        let notified = Arc::clone(&mailbox);
+        let notifier = thread::spawn(move || notified.notify());
+        while !mailbox.take_kick() {
+            if !mailbox.take_notified() {
+                parker.park(None);
+            }
+        }
+        notifier.join().unwrap();
+    });
+}

@@ -1,0 +1,188 @@
+//! Tasks: the lines t of the contract that hold without timers.
+
+#![cfg(not(loom))]
+
+mod common;
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Poll, Waker},
+    thread,
+};
+
+use co_wrapper_runtime::AioContext;
+use common::{panic_of, within_bounds};
+
+/// Catches: woken tasks that overtake each other.
+#[test]
+fn t01_tasks_run_first_come_first_run() {
+    let ctx = AioContext::new().unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let tasks: Vec<_> = (0..50)
+        .map(|n| {
+            let order = Arc::clone(&order);
+            ctx.spawn(async move {
+                for round in 0..3 {
+                    order.lock().unwrap().push((round, n));
+                    yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        ctx.block_on(task);
+    }
+    let expected: Vec<_> = (0..3).flat_map(|round| (0..50).map(move |n| (round, n))).collect();
+    assert_eq!(*order.lock().unwrap(), expected);
+}
+
+/// Catches: a task bound to the thread that spawned it.
+#[test]
+fn t02_a_task_spawned_from_a_thread_that_ended_runs_at_home() {
+    let ctx = AioContext::new().unwrap();
+    let spawner = ctx.clone();
+    let task = thread::spawn(move || spawner.spawn(async { thread::current().id() })).join().unwrap();
+    let _home = ctx.enter();
+    assert!(ctx.poll(false));
+    assert_eq!(ctx.block_on(task), thread::current().id());
+}
+
+/// Catches: a wake that polls the woken task on the waker's stack.
+#[test]
+fn t03_two_tasks_that_wake_each_other_use_constant_stack() {
+    common::on_stack_of(128 << 10, || {
+        const ROUNDS: usize = 25_000;
+        let ctx = AioContext::new().unwrap();
+        let wakers = Arc::new([Mutex::new(None::<Waker>), Mutex::new(None)]);
+        let turns = Arc::new(AtomicUsize::new(0));
+        let spawn = |me: usize| {
+            let (wakers, turns) = (Arc::clone(&wakers), Arc::clone(&turns));
+            ctx.spawn(poll_fn(move |cx| {
+                *wakers[me].lock().unwrap() = Some(cx.waker().clone());
+                let turn = turns.load(Ordering::Relaxed);
+                if turn % 2 == me && turn < 2 * ROUNDS {
+                    turns.store(turn + 1, Ordering::Relaxed);
+                }
+                if let Some(other) = &*wakers[1 - me].lock().unwrap() {
+                    other.wake_by_ref();
+                }
+                if turns.load(Ordering::Relaxed) >= 2 * ROUNDS { Poll::Ready(()) } else { Poll::Pending }
+            }))
+        };
+        let tasks = [spawn(0), spawn(1)];
+        for task in tasks {
+            ctx.block_on(task);
+        }
+        assert_eq!(turns.load(Ordering::Relaxed), 2 * ROUNDS);
+    });
+}
+
+/// Catches: a handle whose drop cancels; a cancel that leaves the future where it is; a task's panic that takes its
+/// context with it.
+#[test]
+fn t06_detach_cancel_and_panic() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let runs = Arc::new(AtomicUsize::new(0));
+
+        let counter = Arc::clone(&runs);
+        drop(ctx.spawn(async move { counter.fetch_add(1, Ordering::Relaxed) }));
+        assert!(ctx.poll(false));
+        assert_eq!(runs.load(Ordering::Relaxed), 1, "detached, not cancelled");
+
+        struct DropsAtHome(thread::ThreadId, Arc<AtomicUsize>);
+        impl Drop for DropsAtHome {
+            fn drop(&mut self) {
+                assert_eq!(thread::current().id(), self.0);
+                self.1.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let held = DropsAtHome(thread::current().id(), Arc::clone(&runs));
+        let never = ctx.spawn(async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        });
+        ctx.poll(false);
+        // The cancel comes from another thread and is not awaited; the drop is still at home.
+        thread::spawn(move || drop(never.cancel())).join().unwrap();
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
+        assert!(ctx.poll(false));
+        assert_eq!(runs.load(Ordering::Relaxed), 2);
+
+        let finished = ctx.spawn(async { 5 });
+        ctx.poll(false);
+        assert_eq!(ctx.block_on(finished.cancel()), Some(5), "a result that was there is not lost");
+
+        let bad = ctx.spawn(async { panic!("of the task") });
+        assert!(ctx.poll(false), "the context does not panic");
+        assert_eq!(panic_of(|| ctx.block_on(bad)), "of the task");
+        assert_eq!(ctx.block_on(ctx.spawn(async { 1 })), 1, "the context goes on");
+    });
+}
+
+/// Catches: wakes that are counted, queued twice, or that touch a finished task.
+#[test]
+fn t07_wakes_too_many_or_too_late_are_harmless() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let polls = Arc::new(AtomicUsize::new(0));
+        let waker = Arc::new(Mutex::new(None::<Waker>));
+        let (counter, place) = (Arc::clone(&polls), Arc::clone(&waker));
+        let task = ctx.spawn(poll_fn(move |cx| {
+            *place.lock().unwrap() = Some(cx.waker().clone());
+            // Twice while it runs: one more poll, not two, and none inside this one.
+            cx.waker().wake_by_ref();
+            cx.waker().wake_by_ref();
+            if counter.fetch_add(1, Ordering::Relaxed) < 2 { Poll::Pending } else { Poll::Ready(()) }
+        }));
+        for polled in 1..=3 {
+            assert!(ctx.poll(false));
+            assert_eq!(polls.load(Ordering::Relaxed), polled);
+        }
+        ctx.block_on(task);
+        let late = waker.lock().unwrap().take().unwrap();
+        late.wake_by_ref();
+        late.wake();
+        assert!(!ctx.poll(false));
+        assert_eq!(polls.load(Ordering::Relaxed), 3);
+
+        // The same for a blocking call's waker: its slot serves the next call, which stays correct.
+        let place = Arc::new(Mutex::new(None::<Waker>));
+        common::plain(poll_fn(|cx| {
+            *place.lock().unwrap() = Some(cx.waker().clone());
+            Poll::Ready(())
+        }));
+        let late = place.lock().unwrap().take().unwrap();
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let pest = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                late.wake_by_ref();
+            }
+        });
+        for n in 0..200 {
+            let (tx, rx) = async_channel::bounded(1);
+            let sender = thread::spawn(move || tx.send_blocking(n).unwrap());
+            assert_eq!(common::plain(rx.recv()), Ok(n));
+            sender.join().unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+        pest.join().unwrap();
+    });
+}
+
+/// Pending once, woken at once.
+fn yield_now() -> impl Future<Output = ()> {
+    let mut yielded = false;
+    poll_fn(move |cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
