@@ -1,0 +1,160 @@
+//! `#[co_wrapper]`, from its tokens to its expansion: parse, check, expand. On an error the item itself comes first and
+//! whole, so that nothing else breaks for the want of it.
+
+use crate::args::{Context, Options};
+use crate::errors::Errors;
+use crate::expand::{self, Within};
+use crate::item::{Block, ELSEWHERE, Function, Item};
+use crate::mark::Names;
+use crate::name::{unraw, with_affixes, without_co};
+use crate::signature::{self, Output};
+use crate::{attrs, outer};
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, quote};
+use syn::{Attribute, Path};
+
+/// `import` is the name that this attribute was written with, where that can be known.
+pub fn co_wrapper(args: TokenStream, input: TokenStream, import: Option<String>) -> TokenStream {
+    let names = Names::new(import);
+    let mut errors = Errors::default();
+    let options = Options::parse(args, &mut errors);
+    let output = match Item::parse(input.clone()) {
+        Ok(Item::Fn(function)) => of_function(options, *function, &names, &mut errors),
+        Ok(Item::Block(block)) => of_block(options, block, &names, &mut errors),
+        Ok(Item::Other(keyword, what)) => {
+            errors.error(keyword, format!("{what} cannot have a wrapper; {ELSEWHERE}"));
+            input
+        }
+        Err(error) => {
+            errors.push(error);
+            input
+        }
+    };
+    let errors = errors.into_compile_errors();
+    quote!(#output #errors)
+}
+
+/// The path to the facade.
+pub fn krate(option: Option<&Path>) -> TokenStream {
+    option.map_or_else(|| quote!(::co_wrapper), ToTokens::to_token_stream)
+}
+
+fn of_block(options: Options, mut block: Block, names: &Names, errors: &mut Errors) -> TokenStream {
+    refuse_repeated(&mut block.attrs, names, errors);
+    outer::check(&options, errors);
+    if errors.is_empty() { outer::rewrite(options, &block, names, errors) } else { outer::without_marks(&block, names) }
+}
+
+fn of_function(options: Options, mut function: Function, names: &Names, errors: &mut Errors) -> TokenStream {
+    refuse_repeated(&mut function.attrs, names, errors);
+    let context = options.context.clone().unwrap_or_default();
+    check_options(&options, &context, errors);
+    attrs::check(&function.attrs, errors);
+    signature::check(&function.sig, errors);
+    let is_async = !matches!(signature::output(&function.sig), Output::Neither);
+    if !is_async {
+        let message = format!(
+            "`{}` is not async; make it an `async fn`, or let it return `impl Future<Output = …>` or `Pin<Box<dyn Future<Output = …>>>`",
+            unraw(&function.sig.ident)
+        );
+        errors.error(function.sig.fn_token, message);
+    }
+
+    let within = if !context.within.is_empty() {
+        Within::Block(context.within.clone())
+    } else if signature::mentions_self(&function.sig) {
+        Within::Block(quote!(Self))
+    } else {
+        signature::check_hiding(&function.sig, errors);
+        Within::Module
+    };
+    // A fn that was marked by mistake need not be told how its wrapper would be called.
+    let wrapper = if is_async { wrapper_name(&options, &context, &function, errors) } else { None };
+
+    let attrs = &function.attrs;
+    let rest = function.rest_for_rustc(errors);
+    let wrapper = match wrapper {
+        Some(wrapper) if errors.is_empty() => Some(expand::Call::new(&function, wrapper, within, &options, &context)),
+        _ => None,
+    };
+    quote! {
+        #(#attrs)*
+        #rest
+        #wrapper
+    }
+}
+
+/// The second attribute would have its own idea of everything, so it goes.
+fn refuse_repeated(attrs: &mut Vec<Attribute>, names: &Names, errors: &mut Errors) {
+    attrs.retain(|attr| {
+        let mark = names.is_mark(attr);
+        if mark {
+            let message = "a second `#[co_wrapper]`; write its options into the first";
+            errors.error(attr.path(), message);
+        }
+        !mark
+    });
+}
+
+fn check_options(options: &Options, context: &Context, errors: &mut Errors) {
+    for key in ["suffix", "prefix"] {
+        if let Some(key) = options.key(key) {
+            errors.error(key, format!("`{key}` is for an `impl` or `trait`; write `name = …` here"));
+        }
+    }
+    let Some(key) = options.key("skip") else {
+        return;
+    };
+    if context.affixes.is_empty() {
+        let message =
+            "only an `impl` or `trait` with a `suffix` or `prefix` has something to skip; remove the attribute";
+        errors.error(key, message);
+    } else if options.keys.len() > 1 {
+        errors.error(key, "`skip` leaves nothing for other options to do; remove it or them");
+    }
+}
+
+fn wrapper_name(options: &Options, context: &Context, function: &Function, errors: &mut Errors) -> Option<Ident> {
+    let target = &function.sig.ident;
+    // One that is wrong has been reported, and nothing follows from it.
+    let faulty = |key, value: bool| options.key(key).is_some() && !value;
+    if faulty("name", options.name.is_some())
+        || options.skip
+        || options.key("suffix").is_some()
+        || options.key("prefix").is_some()
+    {
+        return None;
+    }
+    if let Some(name) = &options.name {
+        if unraw(name) == unraw(target) {
+            errors.error(name, format!("`{name}` is the async fn itself; give the wrapper another name"));
+            return None;
+        }
+        return Some(name.clone());
+    }
+    let name = if context.affixes.is_empty() { without_co(target) } else { with_affixes(target, &context.affixes) };
+    match name {
+        Ok(name) => Some(name),
+        Err(message) => {
+            errors.error(target, message);
+            None
+        }
+    }
+}
+
+impl Function {
+    /// What is re-emitted. A fault of which rustc would tell too is taken out of a refused fn: one mistake, one
+    /// message.
+    fn rest_for_rustc(&self, errors: &Errors) -> TokenStream {
+        let is_async = self.sig.asyncness.is_some();
+        let faulty = is_async && (self.sig.constness.is_some() || self.sig.variadic.is_some());
+        if errors.is_empty() || !faulty {
+            return self.rest.clone();
+        }
+        let mut sig = self.sig.clone();
+        sig.constness = None;
+        sig.variadic = None;
+        let (vis, body) = (&self.vis, self.rest.clone().into_iter().last());
+        quote!(#vis #sig #body)
+    }
+}

@@ -1,0 +1,147 @@
+//! Which of the async fn's attributes its wrapper has too. A list of those: every other one, and every other macro, is
+//! for the async fn alone.
+
+use crate::errors::Errors;
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Meta, MetaList, Token, parse_quote};
+
+const LINT_LEVELS: &[&str] = &["allow", "warn", "deny", "forbid", "expect"];
+
+/// What tells the linker or the code generator about one symbol.
+const REFUSED: &[(&str, &str)] = &[
+    ("no_mangle", "a symbol has one name; put `#[no_mangle]` on a fn that calls the wrapper"),
+    ("export_name", "a symbol has one name; put `#[export_name]` on a fn that calls the wrapper"),
+    ("target_feature", "the future is polled outside this fn; put `#[target_feature]` on a fn that it calls"),
+];
+
+pub fn check(attrs: &[Attribute], errors: &mut Errors) {
+    for attr in attrs {
+        for meta in flat(&attr.meta) {
+            if let Some((_, message)) = REFUSED.iter().find(|(name, _)| meta.path().is_ident(name)) {
+                errors.error(meta.path(), message);
+            }
+        }
+    }
+}
+
+/// The attribute and, if it is a `cfg_attr` or `unsafe(…)`, those inside it.
+fn flat(meta: &Meta) -> Vec<Meta> {
+    let mut all = vec![meta.clone()];
+    if meta.path().is_ident("cfg_attr") {
+        all.extend(cfg_attr(meta).iter().flat_map(|(_, metas)| metas).flat_map(flat));
+    } else if let Meta::List(list) = meta
+        && list.path.is_ident("unsafe")
+        && let Ok(inner) = list.parse_args::<Meta>()
+    {
+        all.extend(flat(&inner));
+    }
+    all
+}
+
+/// Those of a fn's attributes that its wrapper has too, docs apart.
+pub fn of_wrapper(attrs: &[Attribute]) -> Vec<Attribute> {
+    copies(attrs, &|meta| match &*name(meta) {
+        "cfg" | "deprecated" | "must_use" | "cold" => Some(meta.clone()),
+        // Its text is for `docs`; `doc(cfg(…))` goes with the `cfg` that it tells of.
+        "doc" => match meta {
+            Meta::List(list) => {
+                let metas = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
+                let kept = metas
+                    .ok()?
+                    .into_iter()
+                    .filter(|meta| ["hidden", "alias", "cfg"].iter().any(|name| meta.path().is_ident(name)));
+                let kept: Vec<Meta> = kept.collect();
+                (!kept.is_empty()).then(|| parse_quote!(doc(#(#kept),*)))
+            }
+            _ => None,
+        },
+        _ => lint_level(meta),
+    })
+}
+
+/// Those of a parameter's attributes that the wrapper's parameter has too.
+pub fn of_parameter(attrs: &[Attribute]) -> Vec<Attribute> {
+    copies(attrs, &|meta| match &*name(meta) {
+        "cfg" => Some(meta.clone()),
+        _ => lint_level(meta),
+    })
+}
+
+/// An expectation that the async fn fulfils may be unfulfilled in its wrapper, and then warns.
+fn lint_level(meta: &Meta) -> Option<Meta> {
+    let level = name(meta);
+    if !LINT_LEVELS.contains(&&*level) {
+        return None;
+    }
+    let mut meta = meta.clone();
+    if level == "expect"
+        && let Meta::List(list) = &mut meta
+    {
+        list.path = parse_quote!(allow);
+    }
+    Some(meta)
+}
+
+fn copies(attrs: &[Attribute], copy: &dyn Fn(&Meta) -> Option<Meta>) -> Vec<Attribute> {
+    let copied = attrs.iter().filter_map(|attr| {
+        let meta = copy_through_cfg_attr(&attr.meta, copy)?;
+        Some(Attribute { meta, ..attr.clone() })
+    });
+    copied.collect()
+}
+
+fn copy_through_cfg_attr(meta: &Meta, copy: &dyn Fn(&Meta) -> Option<Meta>) -> Option<Meta> {
+    let Some((condition, metas)) = cfg_attr(meta) else {
+        return copy(meta);
+    };
+    let kept: Vec<Meta> = metas.iter().filter_map(|meta| copy_through_cfg_attr(meta, copy)).collect();
+    (!kept.is_empty()).then(|| parse_quote!(cfg_attr(#condition, #(#kept),*)))
+}
+
+/// `cfg_attr(condition, attributes…)` taken apart.
+pub fn cfg_attr(meta: &Meta) -> Option<(TokenStream, Vec<Meta>)> {
+    let Meta::List(list) = meta else { return None };
+    if !list.path.is_ident("cfg_attr") {
+        return None;
+    }
+    let metas = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).ok()?;
+    let mut metas = metas.into_iter();
+    let condition = metas.next()?;
+    Some((quote!(#condition), metas.collect()))
+}
+
+/// The condition under which a parameter with these attributes exists, if they set one.
+pub fn cfg_of(attrs: &[Attribute]) -> Option<TokenStream> {
+    let conditions: Vec<TokenStream> = attrs.iter().filter_map(cfg_condition).collect();
+    match &*conditions {
+        [] => None,
+        [one] => Some(one.clone()),
+        all => Some(quote!(all(#(#all),*))),
+    }
+}
+
+pub fn cfg_condition(attr: &Attribute) -> Option<TokenStream> {
+    condition(&attr.meta)
+}
+
+fn condition(meta: &Meta) -> Option<TokenStream> {
+    if let Meta::List(MetaList { path, tokens, .. }) = meta
+        && path.is_ident("cfg")
+    {
+        return Some(tokens.clone());
+    }
+    let (when, metas) = cfg_attr(meta)?;
+    let inner: Vec<TokenStream> = metas.iter().filter_map(condition).collect();
+    (!inner.is_empty()).then(|| quote!(any(not(#when), all(#(#inner),*))))
+}
+
+/// Whether the attribute of this name is on the fn, be it conditionally.
+pub fn has(attrs: &[Attribute], name: &str) -> bool {
+    attrs.iter().any(|attr| flat(&attr.meta).iter().any(|meta| meta.path().is_ident(name)))
+}
+
+fn name(meta: &Meta) -> String {
+    meta.path().get_ident().map(ToString::to_string).unwrap_or_default()
+}

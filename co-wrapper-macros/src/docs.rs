@@ -1,0 +1,173 @@
+//! The wrapper's documentation: what it is the twin of, then the async fn's own text without the code in fences. That
+//! code would run as a doc test twice, and shows the async fn.
+
+use crate::name::unraw;
+use proc_macro2::{Span, TokenStream};
+use quote::quote_spanned;
+use syn::spanned::Spanned;
+use syn::{Attribute, Expr, ExprLit, Lit, Meta, Signature};
+
+/// How the documentation may link to the async fn.
+pub enum Link {
+    Method,
+    Free,
+    /// Rustdoc warns of a link from a public item to one that may be private.
+    None,
+}
+
+pub fn of_wrapper(sig: &Signature, attrs: &[Attribute], link: &Link, mixed: bool) -> TokenStream {
+    let target = unraw(&sig.ident);
+    let twin = match link {
+        Link::Method => format!("[`{target}`](Self::{target})"),
+        Link::Free => format!("[`{target}`](fn@{target})"),
+        Link::None => format!("`{target}`"),
+    };
+    let context = if mixed { "May be called in coroutine context." } else { "Panics in coroutine context." };
+    let mut lines = vec![(format!(" Blocking twin of {twin}. {context}"), Span::call_site())];
+    let text = without_fenced_code(text(attrs));
+    if !text.is_empty() {
+        lines.push((String::new(), Span::call_site()));
+        lines.extend(text);
+    }
+    lines.into_iter().map(|(line, span)| quote_spanned!(span=> #[doc = #line])).collect()
+}
+
+type Line = (String, Span);
+
+fn text(attrs: &[Attribute]) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for attr in attrs {
+        let Meta::NameValue(meta) = &attr.meta else {
+            continue;
+        };
+        // Text that is not a literal, such as `include_str!`, may hold fences that cannot be seen here.
+        if meta.path.is_ident("doc")
+            && let Some(text) = literal(&meta.value)
+        {
+            lines.extend(text.lines().map(|line| (line.to_owned(), attr.span())));
+            if text.is_empty() {
+                lines.push((String::new(), attr.span()));
+            }
+        }
+    }
+    lines
+}
+
+fn literal(value: &Expr) -> Option<String> {
+    match value {
+        Expr::Lit(ExprLit { lit: Lit::Str(string), .. }) => Some(string.value()),
+        _ => None,
+    }
+}
+
+/// A heading that had nothing but code under it goes with the code.
+fn without_fenced_code(lines: Vec<Line>) -> Vec<Line> {
+    let mut kept: Vec<Line> = Vec::new();
+    let mut fence: Option<String> = None;
+    let mut heading: Option<usize> = None;
+    let mut lost_code = false;
+    for (line, span) in lines {
+        if let Some(open) = &fence {
+            if closes(&line, open) {
+                fence = None;
+            }
+            continue;
+        }
+        if let Some(open) = opens(&line) {
+            fence = Some(open);
+            lost_code = true;
+            continue;
+        }
+        if is_heading(&line) {
+            drop_bare_heading(&mut kept, heading, lost_code);
+            heading = Some(kept.len());
+            lost_code = false;
+        }
+        let blank = line.trim().is_empty();
+        if blank && kept.last().is_none_or(|(last, _)| last.trim().is_empty()) {
+            continue;
+        }
+        kept.push((line, span));
+    }
+    drop_bare_heading(&mut kept, heading, lost_code);
+    while kept.last().is_some_and(|(line, _)| line.trim().is_empty()) {
+        kept.pop();
+    }
+    kept
+}
+
+fn drop_bare_heading(kept: &mut Vec<Line>, heading: Option<usize>, lost_code: bool) {
+    if let Some(at) = heading
+        && lost_code
+        && kept[at + 1..].iter().all(|(line, _)| line.trim().is_empty())
+    {
+        kept.truncate(at);
+    }
+}
+
+fn is_heading(line: &str) -> bool {
+    let text = line.trim_start();
+    let level = text.chars().take_while(|c| *c == '#').count();
+    (1..=6).contains(&level) && text[level..].starts_with(' ')
+}
+
+/// The fence with which this line begins a block of code.
+fn opens(line: &str) -> Option<String> {
+    let text = line.trim_start();
+    let mark = text.chars().next().filter(|c| matches!(c, '`' | '~'))?;
+    let fence: String = text.chars().take_while(|c| *c == mark).collect();
+    // ``` on one line with its end is a code span.
+    let info = &text[fence.len()..];
+    (fence.len() >= 3 && !(mark == '`' && info.contains('`'))).then_some(fence)
+}
+
+fn closes(line: &str, open: &str) -> bool {
+    let text = line.trim();
+    text.len() >= open.len() && text.starts_with(open) && text.chars().all(|c| open.starts_with(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strip(text: &str) -> String {
+        let lines = text.lines().map(|line| (line.to_owned(), Span::call_site()));
+        let kept = without_fenced_code(lines.collect());
+        let kept: Vec<String> = kept.into_iter().map(|(line, _)| line).collect();
+        kept.join("\n")
+    }
+
+    #[test]
+    fn fenced_code_goes() {
+        for (text, left) in [
+            ("a\n```\ncode\n```\nb", "a\nb"),
+            ("a\n~~~~ rust\n~~~\n~~~~\nb", "a\nb"),
+            ("a\n ```ignore\n code", "a"),
+            ("a ```x``` b\n```x``` c", "a ```x``` b\n```x``` c"),
+            ("a\n\n````\n```\n````\n\nb", "a\n\nb"),
+        ] {
+            assert_eq!(strip(text), left, "{text}");
+        }
+    }
+
+    #[test]
+    fn text_from_a_macro_comes_in_groups() {
+        let literal = quote::quote!(" From a `$doc:expr`.");
+        let group = proc_macro2::Group::new(proc_macro2::Delimiter::None, literal);
+        let attrs: Vec<Attribute> = vec![
+            syn::parse_quote!(#[doc = #group]),
+            syn::parse_quote!(#[doc = include_str!("has fences")]),
+            syn::parse_quote!(#[doc(hidden)]),
+        ];
+        let lines: Vec<String> = text(&attrs).into_iter().map(|(line, _)| line).collect();
+        assert_eq!(lines, [" From a `$doc:expr`."]);
+    }
+
+    #[test]
+    fn a_heading_goes_with_its_code_only() {
+        assert_eq!(strip("a\n\n# Examples\n\n```\nx\n```\n\n# Errors\n\ne"), "a\n\n# Errors\n\ne");
+        assert_eq!(strip("# Examples\n\nFirst:\n```\nx\n```"), "# Examples\n\nFirst:");
+        assert_eq!(strip("# Empty\n\n# Errors\n\ne"), "# Empty\n\n# Errors\n\ne");
+        assert_eq!(strip("#hash\n```\nx\n```"), "#hash");
+    }
+}

@@ -1,0 +1,268 @@
+//! The signature: what is refused of it, the wrapper's own form of it, and its parameters as the slots of the argument
+//! struct.
+
+use crate::attrs;
+use crate::errors::Errors;
+use crate::name::{Taken, unraw};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, format_ident, quote};
+use syn::{
+    FnArg, GenericArgument, GenericParam, Pat, PatIdent, PatType, PathArguments, ReceiverKind, ReturnType, Safety,
+    Signature, Type, TypeParamBound, parse_quote,
+};
+
+/// One parameter: where it lies in the struct and how the wrapper's body names it.
+pub struct Slot {
+    pub field: Ident,
+    /// The parameter, in the hygiene that it was written with; `self` for the receiver.
+    pub value: TokenStream,
+    /// In the call of the async fn.
+    pub argument: Ident,
+    /// `A0`: the argument's type, inferred.
+    pub ty: Ident,
+    /// The condition of a `#[cfg]` on the parameter. Without it the slot stays and holds `()`.
+    pub cfg: Option<TokenStream>,
+}
+
+pub fn check(sig: &Signature, errors: &mut Errors) {
+    if let Some(token) = &sig.constness {
+        errors.error(token, "a blocking call cannot be `const`; remove it");
+    }
+    // A variadic fn is an `extern` one.
+    if let Some(variadic) = &sig.variadic {
+        errors.error(variadic, "a variadic fn cannot have a wrapper; take a slice");
+    } else if let Some(abi) = &sig.abi {
+        errors.error(abi, "an `extern` fn cannot have a wrapper; wrap a Rust fn and call that from the `extern` one");
+    }
+    for param in &sig.generics.params {
+        let attrs = match param {
+            GenericParam::Type(param) => &param.attrs,
+            GenericParam::Const(param) => &param.attrs,
+            GenericParam::Lifetime(_) => continue,
+        };
+        for attr in attrs.iter().filter(|attr| attrs::cfg_condition(attr).is_some()) {
+            errors.error(attr, "a generic parameter cannot come and go; put the `#[cfg]` on the fn");
+        }
+    }
+}
+
+/// A free function's own name must mean the function where the wrapper calls it.
+pub fn check_hiding(sig: &Signature, errors: &mut Errors) {
+    let name = &sig.ident;
+    let consts = sig.generics.const_params().map(|param| &param.ident);
+    for ident in parameter_names(sig).chain(consts) {
+        if unraw(ident) == unraw(name) {
+            let message = format!("this hides the fn `{name}` that the wrapper must call; rename one of them");
+            errors.error(ident, message);
+        }
+    }
+}
+
+/// The names that the wrapper's parameters keep.
+fn parameter_names(sig: &Signature) -> impl Iterator<Item = &Ident> {
+    sig.inputs.iter().filter_map(|input| match input {
+        FnArg::Receiver(_) => None,
+        FnArg::Typed(param) => simple(&param.pat).map(|pat| &pat.ident),
+    })
+}
+
+/// `x`, `mut x`, `ref x`, `x @ …`: a pattern that one name can stand for. In capitals, it may be a unit struct.
+fn simple(pat: &Pat) -> Option<&PatIdent> {
+    match pat {
+        Pat::Ident(pat) if unraw(&pat.ident).starts_with(char::is_uppercase) => None,
+        Pat::Ident(pat) => Some(pat),
+        Pat::Paren(pat) => simple(&pat.pat),
+        _ => None,
+    }
+}
+
+/// What the wrapper returns, if the fn is `async` or returns a future in one of the two known forms.
+pub enum Output<'a> {
+    Async,
+    Future(&'a Type),
+    Neither,
+}
+
+pub fn output(sig: &Signature) -> Output<'_> {
+    if sig.asyncness.is_some() {
+        return Output::Async;
+    }
+    match &sig.output {
+        ReturnType::Type(_, ty) => future_output(ty).map_or(Output::Neither, Output::Future),
+        ReturnType::Default => Output::Neither,
+    }
+}
+
+/// The `R` in `impl Future<Output = R>` and in `Pin<Box<dyn Future<Output = R>>>`.
+fn future_output(ty: &Type) -> Option<&Type> {
+    match ty {
+        Type::Group(ty) => future_output(&ty.elem),
+        Type::Paren(ty) => future_output(&ty.elem),
+        Type::ImplTrait(ty) => ty.bounds.iter().find_map(future_bound),
+        Type::Path(_) => match only_argument(only_argument(ty, "Pin")?, "Box")? {
+            Type::TraitObject(ty) => ty.bounds.iter().find_map(future_bound),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn future_bound(bound: &TypeParamBound) -> Option<&Type> {
+    let TypeParamBound::Trait(bound) = bound else {
+        return None;
+    };
+    let segment = bound.path.segments.last()?;
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+        return None;
+    };
+    if segment.ident != "Future" {
+        return None;
+    }
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::AssocType(assoc) if assoc.ident == "Output" => Some(&assoc.ty),
+        _ => None,
+    })
+}
+
+/// The `T` of a path that ends in `name<T>`.
+fn only_argument<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
+    let ty = match ty {
+        Type::Group(ty) => return only_argument(&ty.elem, name),
+        Type::Paren(ty) => return only_argument(&ty.elem, name),
+        Type::Path(ty) => ty,
+        _ => return None,
+    };
+    let segment = ty.path.segments.last().filter(|s| s.ident == name)?;
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+        return None;
+    };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    })
+}
+
+/// The wrapper's signature is the user's, token by token, but for what would be unused in a body that only passes its
+/// arguments on: `async`, `mut`, and patterns, which become names.
+pub fn blocking(sig: &Signature, wrapper: &Ident, in_trait: bool, taken: &mut Taken) -> Signature {
+    let mut blocking = sig.clone();
+    blocking.asyncness = None;
+    blocking.ident = wrapper.clone();
+    if let Output::Future(ty) = output(sig)
+        && let ReturnType::Type(_, output) = &mut blocking.output
+    {
+        **output = ty.clone();
+    }
+    for input in &mut blocking.inputs {
+        match input {
+            FnArg::Receiver(receiver) => {
+                receiver.mutability = None;
+                receiver.attrs = attrs::of_parameter(&receiver.attrs);
+            }
+            FnArg::Typed(param) => {
+                param.attrs = attrs::of_parameter(&param.attrs);
+                let ident = match simple(&param.pat) {
+                    Some(pat) => pat.ident.clone(),
+                    None => taken.fresh("__cw_arg"),
+                };
+                *param.pat = parse_quote!(#ident);
+            }
+        }
+    }
+    if in_trait && moves_self(&blocking) {
+        // A provided method has a body, and a body cannot move what may be unsized.
+        blocking.generics.make_where_clause().predicates.push(parse_quote!(Self: Sized));
+    }
+    blocking
+}
+
+fn moves_self(sig: &Signature) -> bool {
+    let is_self = |ty: &Type| matches!(ungroup(ty), Type::Path(ty) if ty.path.is_ident("Self"));
+    let output = matches!(&sig.output, ReturnType::Type(_, ty) if is_self(ty));
+    output
+        || sig.inputs.iter().any(|input| match input {
+            FnArg::Receiver(receiver) => match &receiver.kind {
+                ReceiverKind::Value => true,
+                ReceiverKind::Typed(_, ty) => is_self(ty),
+                _ => false,
+            },
+            FnArg::Typed(param) => is_self(&param.ty),
+        })
+}
+
+fn ungroup(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(ty) => ungroup(&ty.elem),
+        Type::Paren(ty) => ungroup(&ty.elem),
+        ty => ty,
+    }
+}
+
+/// Of the wrapper's own signature, in which every parameter is `self` or a name.
+pub fn slots(blocking: &Signature, taken: &mut Taken) -> Vec<Slot> {
+    let mut fields = Taken::default();
+    let mut slots = Vec::new();
+    for (n, input) in blocking.inputs.iter().enumerate() {
+        let (attrs, field, value) = match input {
+            FnArg::Receiver(receiver) => {
+                (&receiver.attrs, fields.fresh("__self"), receiver.self_token.to_token_stream())
+            }
+            FnArg::Typed(PatType { attrs, pat, .. }) => match simple(pat) {
+                // Two parameters of one name, told apart by hygiene only, need two fields.
+                Some(pat) => (attrs, fields.fresh_like(&pat.ident), pat.to_token_stream()),
+                None => unreachable!("every pattern has become a name"),
+            },
+        };
+        slots.push(Slot {
+            field,
+            value,
+            argument: taken.fresh(&format!("__cw_{n}")),
+            ty: format_ident!("A{n}", span = Span::call_site()),
+            cfg: attrs::cfg_of(attrs),
+        });
+    }
+    slots
+}
+
+/// Type and const parameters are passed on by name, as inference cannot find each. Lifetimes are always inferred.
+pub fn turbofish(sig: &Signature) -> Option<TokenStream> {
+    let mut arguments = Vec::new();
+    for param in &sig.generics.params {
+        match param {
+            GenericParam::Type(param) => arguments.push(&param.ident),
+            GenericParam::Const(param) => arguments.push(&param.ident),
+            GenericParam::Lifetime(_) => {}
+        }
+    }
+    (!arguments.is_empty()).then(|| quote!(::<#(#arguments),*>))
+}
+
+pub fn is_unsafe(sig: &Signature) -> bool {
+    matches!(sig.safety, Safety::Unsafe(_))
+}
+
+/// Without a receiver, only its types tell a method from a free function.
+pub fn mentions_self(sig: &Signature) -> bool {
+    fn names_self_type(tokens: TokenStream) -> bool {
+        tokens.into_iter().any(|token| match token {
+            TokenTree::Ident(ident) => ident == "Self",
+            TokenTree::Group(group) => names_self_type(group.stream()),
+            _ => false,
+        })
+    }
+    sig.receiver().is_some() || names_self_type(sig.to_token_stream())
+}
+
+/// `'async_trait`, by which an async fn that `#[async_trait]` has rewritten is known again.
+pub fn is_async_trait_output(sig: &Signature) -> bool {
+    matches!(output(sig), Output::Future(_))
+        && sig.generics.lifetimes().any(|param| param.lifetime.ident == "async_trait")
+}
+
+/// A parameter whose name begins with one `_`, at which clippy would complain that it is used.
+pub fn has_underscored(sig: &Signature) -> bool {
+    parameter_names(sig).any(|ident| {
+        let name = unraw(ident);
+        name.starts_with('_') && !name.starts_with("__")
+    })
+}
