@@ -1,0 +1,214 @@
+//! The block driver of `examples/blockdev.rs` against QEMU's own tools.
+//!
+//! Where `qemu-nbd` and `qemu-img` are not installed the tests say so and pass; with `CO_WRAPPER_REQUIRE_QEMU=1` they fail.
+
+#![cfg(feature = "tokio")]
+
+#[path = "../examples/blockdev.rs"]
+#[allow(dead_code)] // its `main`
+mod blockdev;
+mod support;
+
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::{fs::FileExt, fs::MetadataExt, net::UnixListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs, thread};
+
+use blockdev::Disk;
+use support::{Guard, example, within_deadline};
+
+const SIZE: u64 = 64 << 20;
+
+/// A raw image made by `qemu-img`, in a folder of its own.
+struct Image {
+    folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Image {
+    /// None, with a word on stderr, where QEMU is not installed.
+    fn create() -> Option<Self> {
+        let runs = |tool| Command::new(tool).arg("--version").stdout(Stdio::null()).status().is_ok();
+        if !runs("qemu-nbd") || !runs("qemu-img") {
+            assert!(env::var("CO_WRAPPER_REQUIRE_QEMU").as_deref() != Ok("1"), "qemu-nbd or qemu-img is not installed");
+            let _ = writeln!(io::stderr(), "skipped: qemu-nbd or qemu-img is not installed"); // past the capture
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk.img");
+        qemu_img(&["create", "-q", "-f", "raw", text(&path), &SIZE.to_string()]);
+        Some(Image { folder, path })
+    }
+
+    fn fill(&self) {
+        fs::write(&self.path, pattern(0, SIZE as usize)).unwrap();
+    }
+
+    fn bytes(&self, off: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        fs::File::open(&self.path).unwrap().read_exact_at(&mut bytes, off).unwrap();
+        bytes
+    }
+
+    /// Exports the image as `img`. The socket is made here and inherited (socket activation): no port to guess, and
+    /// connecting works before QEMU has started.
+    fn serve(&self, socket: impl Into<OwnedFd>, option: &str) -> Guard {
+        let activate = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec qemu-nbd \"$@\"";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", activate, "qemu-nbd", "-f", "raw", "-t", "-e", "8", "-x", "img", option]).arg(&self.path);
+        Guard(shell.stdin(socket.into()).spawn().unwrap())
+    }
+
+    fn serve_tcp(&self, option: &str) -> (Guard, String) {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("nbd://{}/img", socket.local_addr().unwrap());
+        (self.serve(socket, option), url)
+    }
+
+    fn serve_unix(&self, option: &str) -> (Guard, String) {
+        let path = self.folder.path().join("nbd.sock");
+        (self.serve(UnixListener::bind(&path).unwrap(), option), format!("nbd+unix:///img?socket={}", text(&path)))
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn qemu_img(args: &[&str]) {
+    let output = Command::new("qemu-img").args(args).output().unwrap();
+    assert!(output.status.success(), "qemu-img {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A disk's content that tells where it was read.
+fn pattern(off: u64, len: usize) -> Vec<u8> {
+    (off..off + len as u64).map(|at| (at / 4096 * 7 + at) as u8).collect()
+}
+
+fn reads_writes_flushes_trims(image: &Image, url: &str) {
+    let disk = Disk::open_blocking(url).unwrap();
+    assert_eq!(disk.size, SIZE);
+    for (off, len) in [(0, 512), (SIZE - 512, 512), (12_345, 6_789), (1 << 20, 40 << 20)] {
+        disk.write_blocking(off, &pattern(off, len)).unwrap();
+        let mut buf = vec![0; len];
+        disk.read_blocking(off, &mut buf).unwrap();
+        assert!(buf == pattern(off, len), "{len} bytes at {off} read back");
+    }
+    disk.flush_blocking().unwrap();
+    for (off, len) in [(0, 512), (SIZE - 512, 512), (12_345, 6_789), (1 << 20, 40 << 20)] {
+        assert!(image.bytes(off, len) == pattern(off, len), "{len} bytes at {off} of the file");
+    }
+    let blocks = || fs::metadata(&image.path).unwrap().blocks();
+    let before = blocks();
+    disk.trim_blocking(1 << 20, 40 << 20).unwrap();
+    disk.flush_blocking().unwrap();
+    assert!(blocks() <= before - (40 << 20) / 512 / 2, "trim freed nothing: {before}, {} blocks", blocks());
+}
+
+#[test]
+fn over_tcp() {
+    let Some(image) = Image::create() else { return };
+    let (_server, url) = image.serve_tcp("--discard=unmap");
+    within_deadline(move || reads_writes_flushes_trims(&image, &url));
+}
+
+#[test]
+fn over_a_unix_socket() {
+    let Some(image) = Image::create() else { return };
+    let (_server, url) = image.serve_unix("--discard=unmap");
+    within_deadline(move || reads_writes_flushes_trims(&image, &url));
+}
+
+#[test]
+fn sixteen_threads_share_a_connection() {
+    let Some(image) = Image::create() else { return };
+    let (_server, url) = image.serve_unix("--cache=writeback");
+    within_deadline(move || {
+        let disk = Disk::open_blocking(&url).unwrap();
+        thread::scope(|s| {
+            for thread in 0..16 {
+                let disk = &disk;
+                s.spawn(move || {
+                    for round in 0..64 {
+                        let (off, len) = ((round * 16 + thread) * 4096, 4096 - thread as usize);
+                        let mut buf = vec![0; len];
+                        disk.write_blocking(off, &pattern(off, len)).unwrap();
+                        disk.read_blocking(off, &mut buf).unwrap();
+                        assert!(buf == pattern(off, len), "thread {thread}, round {round}");
+                    }
+                });
+            }
+        });
+        disk.flush_blocking().unwrap();
+        for (off, thread) in (0..64 * 16 * 4096).step_by(4096).zip((0..16).cycle()) {
+            assert!(image.bytes(off, 4096 - thread) == pattern(off, 4096 - thread), "the file at {off}");
+        }
+    });
+}
+
+#[test]
+fn a_server_killed_mid_request_fails_all_calls() {
+    let Some(image) = Image::create() else { return };
+    let (mut server, url) = image.serve_tcp("--cache=writeback");
+    let disk = Disk::open_blocking(&url).unwrap();
+    let stop = Command::new("kill").args(["-STOP", &server.0.id().to_string()]).status().unwrap();
+    assert!(stop.success()); // from here on it answers nothing
+    within_deadline(move || {
+        thread::scope(|s| {
+            let calls = [(); 16].map(|()| s.spawn(|| disk.read_blocking(0, &mut [0; 512])));
+            server.0.kill().unwrap();
+            for call in calls {
+                call.join().unwrap().unwrap_err();
+            }
+        });
+        let cause = disk.flush_blocking().unwrap_err().to_string();
+        assert!(["hung up", "reset", "Broken pipe"].iter().any(|word| cause.contains(word)), "{cause}");
+    });
+}
+
+#[test]
+fn a_read_only_export_refuses_writes() {
+    let Some(image) = Image::create() else { return };
+    let (_server, url) = image.serve_unix("--read-only");
+    let disk = Disk::open_blocking(&url).unwrap();
+    assert!(disk.write_blocking(0, &[1; 512]).unwrap_err().to_string().contains("read-only"));
+    disk.read_blocking(0, &mut [0; 512]).unwrap();
+}
+
+#[test]
+fn an_export_that_it_does_not_have_is_refused() {
+    let Some(image) = Image::create() else { return };
+    let (_server, url) = image.serve_unix("--read-only");
+    support::assert_one_line(&url.replace("/img?", "/other?"), r#"the server refuses export "other": error 6"#);
+}
+
+#[test]
+fn a_raw_image_reads_as_its_export_does() {
+    let Some(image) = Image::create() else { return };
+    image.fill();
+    let (_server, url) = image.serve_unix("--read-only");
+    let survey = |url: &str| {
+        let (success, out, err) = example(&[url]);
+        assert!(success && err.is_empty(), "{err}");
+        out.split_once('\n').unwrap().1.to_owned()
+    };
+    let expect = format!("  {SIZE} bytes, crc32 {:08x}\n", crc32fast::hash(&pattern(0, SIZE as usize)));
+    assert_eq!([survey(text(&image.path)), survey(&url)], [expect.clone(), expect]);
+}
+
+#[test]
+fn qemu_img_finds_both_transports_identical() -> io::Result<()> {
+    let Some(image) = Image::create() else { return Ok(()) };
+    let Some(copy) = Image::create() else { return Ok(()) };
+    let (_server, url) = image.serve_unix("--discard=unmap");
+    for url in [&url, text(&copy.path)] {
+        let disk = Disk::open_blocking(url)?;
+        disk.write_blocking(3 << 20, &pattern(0, 5 << 20))?;
+        disk.flush_blocking()?;
+    }
+    qemu_img(&["compare", "-U", "-f", "raw", "-F", "raw", &url, text(&copy.path)]);
+    Ok(())
+}

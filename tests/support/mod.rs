@@ -1,0 +1,71 @@
+//! What the driver's two test programs share: deadlines, and the example as a child process.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{LazyLock, mpsc};
+use std::time::Duration;
+use std::{env, io::Read, panic, thread};
+
+/// Far above anything that works, far below a CI job's limit.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Runs `body` on a thread of its own and fails, instead of hanging, when it does not come back.
+pub fn within_deadline<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = mpsc::channel();
+    let thread = thread::spawn(move || done.send(body()));
+    match result.recv_timeout(DEADLINE) {
+        Ok(value) => value,
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("still not done after {DEADLINE:?}"),
+        Err(mpsc::RecvTimeoutError::Disconnected) => panic::resume_unwind(thread.join().unwrap_err()),
+    }
+}
+
+/// A child process that does not outlive the test.
+pub struct Guard(pub Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `cargo test --test nbd` builds no examples, hence this does; the profile is that of the test.
+static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
+    let profile = match folder.file_name().unwrap().to_str().unwrap() {
+        "debug" => "dev",
+        other => other,
+    };
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--profile", profile, "--example", "blockdev"]);
+    assert!(cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
+    folder.join("examples/blockdev")
+});
+
+/// What the example, run with `args`, says: whether it succeeded, its stdout, its stderr.
+pub fn example(args: &[&str]) -> (bool, String, String) {
+    let mut child = Command::new(&*EXAMPLE);
+    let mut child = Guard(child.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut pipes: [Box<dyn Read + Send>; 2] =
+        [Box::new(child.0.stdout.take().unwrap()), Box::new(child.0.stderr.take().unwrap())];
+    let (sender, texts) = mpsc::channel();
+    thread::spawn(move || {
+        for pipe in &mut pipes {
+            let mut text = String::new();
+            pipe.read_to_string(&mut text).unwrap();
+            sender.send(text).unwrap();
+        }
+    });
+    let next = || texts.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("blockdev {args:?} hangs"));
+    let (out, err) = (next(), next());
+    (child.0.wait().unwrap().success(), out, err)
+}
+
+/// The contract for bad input: nothing on stdout, one line on stderr that names the thing and the cause, failure.
+pub fn assert_one_line(url: &str, cause: &str) {
+    let (success, out, err) = example(&[url]);
+    assert!(!success && out.is_empty(), "{url}: {out}{err}");
+    assert!(err.ends_with('\n') && err.lines().count() == 1, "{url}: {err}");
+    assert!(err.starts_with(&format!("blockdev: {url}: ")) && err.contains(cause), "{url}: {err} lacks {cause:?}");
+}
