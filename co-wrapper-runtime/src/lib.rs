@@ -1,7 +1,8 @@
 //! The runtime of co-wrapper: the poll loop that generated blocking wrappers run, and an executor after QEMU's
 //! `AioContext`.
 //!
-//! - [`AioContext`]: a queue of tasks and bottom halves with a home thread that polls it.
+//! - [`AioContext`]: a queue of tasks, bottom halves, timers and descriptor handlers, with a home thread that polls it.
+//! - [`IoThread`]: a thread that does nothing else.
 //! - [`in_coroutine`]: whether the caller may block.
 //!
 //! Most users want the crate `co-wrapper`, which adds the macros; this one is usable without them.
@@ -14,22 +15,32 @@
 //! - `tokio` (default): tokio's sockets, timers and files work inside every blocking call.
 
 mod context;
+mod io_thread;
 mod park;
 mod reactor;
 mod sync;
 mod tasks;
 mod wrappers;
 
-pub use context::{AioContext, EnterGuard};
-pub use tasks::task::JoinHandle;
-pub use wrappers::in_coroutine;
+#[cfg(feature = "tokio")]
+pub use context::FdHandler;
+pub use context::{AioContext, Builder, EnterGuard, Stats, reschedule_self};
+pub use io_thread::IoThread;
+pub use tasks::{bottom_half::BottomHalf, task::JoinHandle, timers::Sleep};
+/// What an [`FdHandler`] waits for.
+#[cfg(feature = "tokio")]
+pub use tokio::io::Interest;
+pub use wrappers::{Elapsed, in_coroutine};
 
 /// What generated code refers to. Not for use by hand: it changes without notice.
 #[doc(hidden)]
 pub mod __private {
-    pub use core::{future::Future, ops::FnOnce};
+    pub use core::{clone::Clone, future::Future, ops::FnOnce, result::Result, time::Duration};
 
-    pub use crate::wrappers::{Wrapper, poll_co};
+    pub use crate::{
+        AioContext, Elapsed,
+        wrappers::{Sent, Wrapper, arg, poll_co, poll_co_in, poll_co_in_timeout, poll_co_timeout},
+    };
 }
 
 /// The parts that `tests/loom.rs` models, for that test alone.

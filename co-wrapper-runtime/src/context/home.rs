@@ -16,13 +16,31 @@ use crate::{reactor, tasks::mailbox::Home};
 /// The contexts of one thread.
 #[derive(Default)]
 pub struct Homes {
-    /// The contexts that this thread is home to, each with the number of its stays.
-    served: Vec<(AioContext, usize)>,
+    /// The contexts that this thread is home to.
+    served: Vec<Served>,
     /// What `current()` answers, innermost last; the number tells stays in the same context apart.
     entered: Vec<(u64, AioContext)>,
     next_stay: u64,
     /// The thread's own context.
     own: Option<AioContext>,
+}
+
+/// A context that a thread is home to.
+struct Served {
+    context: AioContext,
+    /// How many calls and guards keep the thread here.
+    stays: usize,
+    /// How many of them are no mere calls. A home without one is a passing home.
+    residences: usize,
+}
+
+/// Why a thread is home to a context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stay {
+    /// It entered it, until it leaves.
+    Resident,
+    /// It blocks on it and finds nobody at home, for the length of the call.
+    Passing,
 }
 
 impl Homes {
@@ -32,7 +50,7 @@ impl Homes {
 
     /// The `index`-th context that this thread serves.
     pub fn served(&self, index: usize) -> Option<AioContext> {
-        self.served.get(index).map(|(context, _)| context.clone())
+        self.served.get(index).map(|served| served.context.clone())
     }
 }
 
@@ -41,56 +59,63 @@ pub fn own(thread: &Thread) -> AioContext {
     if let Some(own) = &thread.homes.borrow().own {
         return own.clone();
     }
-    let own = AioContext::unstarted();
-    move_in(thread, &own).unwrap_or_else(|_| unreachable!("a new context has no home"));
+    let own = AioContext::builder().unstarted();
+    move_in(thread, &own, Stay::Resident).unwrap_or_else(|_| unreachable!("a new context has no home"));
     thread.homes.borrow_mut().own = Some(own.clone());
     own
 }
 
-/// Makes this thread a home of `context`, for one more stay.
-fn move_in(thread: &Thread, context: &AioContext) -> Result<(), Home> {
+/// Makes this thread a home of `context`, for one more stay. Fails with the present home, another thread's.
+fn move_in(thread: &Thread, context: &AioContext, stay: Stay) -> Result<(), Home> {
+    let resident = usize::from(stay == Stay::Resident);
     let homes = &mut *thread.homes.borrow_mut();
-    if let Some((_, stays)) = homes.served.iter_mut().find(|(served, _)| served == context) {
-        *stays += 1;
+    if let Some(served) = homes.served.iter_mut().find(|served| served.context == *context) {
+        served.stays += 1;
+        served.residences += resident;
+        if served.residences == resident && resident > 0 {
+            context.mailbox().set_passing(false);
+        }
         return Ok(());
     }
-    let here = Home {
+    context.mailbox().move_in(Home {
         thread: thread.number,
         thread_name: Home::name_of(&thread::current()),
         unparker: thread.parker.unparker(),
-    };
-    context.mailbox().move_in(here)?;
-    homes.served.push((context.clone(), 1));
+        passing: stay == Stay::Passing,
+    })?;
+    homes.served.push(Served { context: context.clone(), stays: 1, residences: resident });
     Ok(())
 }
 
 /// Ends one stay, and with the last one leaves home.
-fn move_out(thread: &Thread, context: &AioContext) {
+fn move_out(thread: &Thread, context: &AioContext, stay: Stay) {
     let mut homes = thread.homes.borrow_mut();
-    let at = homes.served.iter().position(|(served, _)| served == context).expect("the thread is home to it");
-    homes.served[at].1 -= 1;
-    let last = homes.served[at].1 == 0;
+    let served = homes.served.iter_mut().find(|served| served.context == *context).expect("the thread is home to it");
+    served.stays -= 1;
+    served.residences -= usize::from(stay == Stay::Resident);
+    let (left, became_passing) = (served.stays == 0, stay == Stay::Resident && served.residences == 0);
     drop(homes);
-    if last {
+    if left {
         // Still at home while they are dropped, so that what their destructors wake is rung here.
-        drop_local_tasks(thread, context);
+        drop_local_tasks(thread, context, stay == Stay::Resident);
         let mut homes = thread.homes.borrow_mut();
-        // What a destructor entered may have moved it.
-        let at = homes.served.iter().position(|(served, _)| served == context);
-        let left = at.map(|at| homes.served.remove(at));
+        let at = homes.served.iter().position(|served| served.context == *context);
+        let served = at.map(|at| homes.served.remove(at));
         drop(homes);
         context.mailbox().move_out();
-        drop(left);
+        drop(served);
+    } else if became_passing {
+        context.mailbox().set_passing(true);
     }
 }
 
-/// Drops the `!Send` tasks of `thread` in `context`.
-fn drop_local_tasks(thread: &Thread, context: &AioContext) {
+/// Drops the `!Send` tasks of `thread` in `context` and the calls that it began, and with `calls` those not begun too.
+fn drop_local_tasks(thread: &Thread, context: &AioContext, calls: bool) {
     // One round is enough but where another thread is between waking a task and queueing it, for some instructions,
     // or where destructors spawn on and on.
     const PATIENCE: Duration = Duration::from_secs(1);
     let mut deadline = None;
-    while context.mailbox().drop_local_tasks(thread.number) > 0 {
+    while context.mailbox().drop_local_tasks(thread.number, calls) > 0 {
         if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + PATIENCE) {
             break;
         }
@@ -101,13 +126,13 @@ fn drop_local_tasks(thread: &Thread, context: &AioContext) {
 /// Leaves everything, at the thread's end, guards forgotten or not.
 pub fn leave_all(thread: &Thread) {
     loop {
-        let Some(context) = thread.homes.borrow_mut().served.last_mut().map(|(context, stays)| {
-            *stays = 1;
-            context.clone()
+        let Some(context) = thread.homes.borrow_mut().served.last_mut().map(|served| {
+            (served.stays, served.residences) = (1, 1);
+            served.context.clone()
         }) else {
             break;
         };
-        move_out(thread, &context);
+        move_out(thread, &context, Stay::Resident);
     }
     drop(mem::take(&mut *thread.homes.borrow_mut()));
 }
@@ -117,6 +142,7 @@ pub fn leave_all(thread: &Thread) {
 pub struct EnterGuard {
     thread: Rc<Thread>,
     context: AioContext,
+    stay: Stay,
     number: u64,
     /// Where on the stack it was made: it may not be dropped further up.
     depth: usize,
@@ -127,23 +153,29 @@ pub struct EnterGuard {
 impl EnterGuard {
     /// Enters `context`; `caller` is the function that a refusal names.
     #[track_caller]
-    pub(crate) fn new(context: &AioContext, caller: &str) -> Self {
-        let thread = Thread::current();
-        if let Err(home) = move_in(&thread, context) {
+    pub(crate) fn new(context: &AioContext, stay: Stay, caller: &str) -> Self {
+        Self::try_new(context, stay).unwrap_or_else(|home| {
             panic!(
                 "{caller}: {context} is polled by thread {}, its home; thread {} cannot, spawn a task or schedule a \
                  bottom half there instead",
                 home.thread_name,
                 Home::name_of(&thread::current()),
-            );
-        }
+            )
+        })
+    }
+
+    /// Enters `context`, or says who is at home.
+    pub(crate) fn try_new(context: &AioContext, stay: Stay) -> Result<Self, Home> {
+        let thread = Thread::current();
+        // First, for it may panic.
         let entered = reactor::enter();
+        move_in(&thread, context, stay)?;
         let homes = &mut *thread.homes.borrow_mut();
         homes.next_stay += 1;
         homes.entered.push((homes.next_stay, context.clone()));
         let number = homes.next_stay;
         let (depth, dispatched) = (thread.depth(), thread.dispatched.get());
-        Self { thread: Rc::clone(&thread), context: context.clone(), number, depth, dispatched, entered }
+        Ok(Self { thread: Rc::clone(&thread), context: context.clone(), stay, number, depth, dispatched, entered })
     }
 
     pub(crate) fn thread(&self) -> &Thread {
@@ -177,7 +209,7 @@ impl Drop for EnterGuard {
         let left = stay.map(|at| homes.entered.remove(at));
         drop(homes);
         if left.is_some() {
-            move_out(&self.thread, &self.context);
+            move_out(&self.thread, &self.context, self.stay);
         }
     }
 }

@@ -1,26 +1,37 @@
 //! The context: a queue of tasks and bottom halves, and the thread that polls it. (QEMU's `AioContext`.)
 
+mod builder;
+#[cfg_attr(feature = "tokio", path = "handlers_tokio.rs")]
+#[cfg_attr(not(feature = "tokio"), path = "handlers_none.rs")]
+mod handlers;
 pub(crate) mod home;
+mod reschedule;
 pub(crate) mod serve;
+mod sleep;
+mod spin;
+mod stats;
 pub(crate) mod thread;
 
 use std::{
     fmt, io,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
+pub use builder::Builder;
+#[cfg(feature = "tokio")]
+pub use handlers::FdHandler;
 pub use home::EnterGuard;
+use home::Stay;
+pub use reschedule::reschedule_self;
+pub use stats::Stats;
 use thread::Thread;
 
-use crate::{
-    reactor,
-    tasks::{
-        mailbox::Mailbox,
-        task::{self, JoinHandle},
-    },
+use crate::tasks::{
+    bottom_half::{BottomHalf, Queued},
+    mailbox::Mailbox,
+    task::{self, JoinHandle},
+    timers::Sleep,
 };
 
 /// Where tasks and bottom halves run: a queue with at most one home thread, which polls it whenever it waits.
@@ -45,8 +56,12 @@ use crate::{
 pub struct AioContext(Arc<Inner>);
 
 struct Inner {
-    number: u64,
+    /// How messages name it.
+    name: String,
     mailbox: Arc<Mailbox>,
+    handlers: Arc<handlers::Handlers>,
+    spin: spin::Spin,
+    counters: stats::Counters,
 }
 
 impl Drop for Inner {
@@ -72,18 +87,55 @@ impl AioContext {
     /// ```
     #[doc(alias = "aio_context_new")]
     pub fn new() -> io::Result<Self> {
-        reactor::ensure()?;
-        Ok(Self::unstarted())
+        Self::builder().build()
     }
 
-    pub(crate) fn unstarted() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::new(Inner { number, mailbox: Arc::new(Mailbox::new()) }))
+    /// Makes a context with a name, or one that spins before it sleeps.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use co_wrapper_runtime::AioContext;
+    ///
+    /// let ctx = AioContext::builder().name("backups").spin_max(Duration::from_micros(32)).build()?;
+    /// assert_eq!(ctx.to_string(), "AioContext `backups`");
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn builder() -> Builder {
+        Builder::new()
     }
 
     pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
         &self.0.mailbox
+    }
+
+    pub(crate) fn handlers(&self) -> &handlers::Handlers {
+        &self.0.handlers
+    }
+
+    pub(crate) fn spin(&self) -> &spin::Spin {
+        &self.0.spin
+    }
+
+    pub(crate) fn counters(&self) -> &stats::Counters {
+        &self.0.counters
+    }
+
+    /// The process's main context. Its home is the thread that enters it, `main`'s as a rule.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use co_wrapper_runtime::AioContext;
+    ///
+    /// let _guard = AioContext::main().enter();
+    /// assert_eq!(AioContext::current(), AioContext::main());
+    /// ```
+    #[doc(alias = "qemu_get_aio_context")]
+    pub fn main() -> Self {
+        static MAIN: OnceLock<AioContext> = OnceLock::new();
+        MAIN.get_or_init(|| Self::builder().name("main").unstarted()).clone()
     }
 
     /// The context that is current on this thread: the one entered last, else the thread's own, which is made on first
@@ -136,7 +188,7 @@ impl AioContext {
     #[doc(alias = "qemu_set_current_aio_context")]
     #[track_caller]
     pub fn enter(&self) -> EnterGuard {
-        EnterGuard::new(self, "AioContext::enter")
+        EnterGuard::new(self, Stay::Resident, "AioContext::enter")
     }
 
     /// Runs what the context holds: the bottom halves and tasks that are ready when this is called, in the order in
@@ -167,8 +219,40 @@ impl AioContext {
     #[doc(alias = "aio_poll")]
     #[track_caller]
     pub fn poll(&self, blocking: bool) -> bool {
-        let home = EnterGuard::new(self, "AioContext::poll");
+        let home = EnterGuard::new(self, Stay::Passing, "AioContext::poll");
         serve::poll(home.thread(), home.entered(), self, blocking)
+    }
+
+    /// Polls, blocking, as long as `condition` holds; it is asked before the first poll and after each. What makes it
+    /// false on another thread must [`notify`](Self::notify) afterwards.
+    ///
+    /// # Panics
+    ///
+    /// As [`poll`](Self::poll).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    ///
+    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let done = Arc::new(AtomicBool::new(false));
+    /// let (other, setter) = (ctx.clone(), Arc::clone(&done));
+    /// std::thread::spawn(move || {
+    ///     setter.store(true, Ordering::Release);
+    ///     other.notify();
+    /// });
+    /// ctx.poll_while(|| !done.load(Ordering::Acquire));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "AIO_WAIT_WHILE")]
+    #[doc(alias = "BDRV_POLL_WHILE")]
+    #[track_caller]
+    pub fn poll_while(&self, mut condition: impl FnMut() -> bool) {
+        let home = EnterGuard::new(self, Stay::Passing, "AioContext::poll_while");
+        while condition() {
+            serve::poll(home.thread(), home.entered(), self, true);
+        }
     }
 
     /// Ends a blocking [`poll`](Self::poll), this one or, if none waits, the next. From any thread; no system call
@@ -208,9 +292,119 @@ impl AioContext {
     /// ```
     #[doc(alias = "aio_bh_schedule_oneshot")]
     pub fn schedule_bh(&self, bottom_half: impl FnOnce() + Send + 'static) {
-        // A mailbox closes when its context's last handle goes, and this is one.
-        let queued = self.mailbox().push_bottom_half(Box::new(bottom_half));
-        debug_assert!(queued.is_ok());
+        // A closed context drops it.
+        drop(self.mailbox().push_bottom_half(Queued::Once(Box::new(bottom_half))));
+    }
+
+    /// Makes a bottom half that can be scheduled again and again, without an allocation each time.
+    ///
+    /// # Examples
+    ///
+    /// See [`BottomHalf`].
+    #[doc(alias = "aio_bh_new")]
+    pub fn bh(&self, callback: impl FnMut() + Send + 'static) -> BottomHalf {
+        BottomHalf::new(self.mailbox(), callback)
+    }
+
+    /// Sleeps for `duration` by a timer of this context, which fires when its home thread polls or waits. Timers that are
+    /// due fire in order, those of one time in the order in which they were first polled. Needs no tokio.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let start = Instant::now();
+    /// ctx.block_on(ctx.sleep(Duration::from_millis(5)));
+    /// assert!(start.elapsed() >= Duration::from_millis(5));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "qemu_co_sleep_ns")]
+    #[doc(alias = "timer_mod")]
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep::new(Arc::clone(self.mailbox()), duration)
+    }
+
+    /// Calls `callback` on the home thread, outside any coroutine, in each round of its loop in which `fd` is ready: level
+    /// triggered, as poll(2) has it. Errors and hang-ups on the descriptor count as ready. The callback stays in force
+    /// until the handler is dropped; one that panics is removed.
+    ///
+    /// The descriptor is duplicated, so it may be closed, or watched elsewhere, at any time.
+    ///
+    /// # Panics
+    ///
+    /// If no descriptor is left for the duplicate, or the kernel refuses to watch it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{io::{Read, Write}, os::unix::net::UnixStream};
+    /// use co_wrapper_runtime::{AioContext, Interest};
+    ///
+    /// let ctx = AioContext::new()?;
+    /// let (mut ours, mut theirs) = UnixStream::pair()?;
+    /// let watched = ours.try_clone()?;
+    /// let _handler = ctx.fd_handler(&watched, Interest::READABLE, move || {
+    ///     ours.read_exact(&mut [0; 5]).unwrap();
+    /// });
+    /// assert!(!ctx.poll(false));
+    /// theirs.write_all(b"hello")?;
+    /// assert!(ctx.poll(false));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[cfg(feature = "tokio")]
+    #[doc(alias = "aio_set_fd_handler")]
+    #[track_caller]
+    pub fn fd_handler(
+        &self,
+        fd: impl std::os::fd::AsFd,
+        interest: crate::Interest,
+        callback: impl FnMut() + Send + 'static,
+    ) -> FdHandler {
+        let handler = fd
+            .as_fd()
+            .try_clone_to_owned()
+            .and_then(|fd| FdHandler::new(&self.0.handlers, fd, interest, callback))
+            .unwrap_or_else(|error| panic!("AioContext::fd_handler: {self} cannot watch the descriptor: {error}"));
+        // A home thread that sleeps does not know of it yet.
+        self.mailbox().ring();
+        handler
+    }
+
+    /// Closes the context. Tasks and bottom halves that wait in it are dropped, on its home thread if it has one; callers
+    /// of calls received panic with a message that says so; what is spawned or scheduled from now on is dropped at once.
+    /// A task that runs just now is dropped when it next returns to the loop. Closing twice is as once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let task = ctx.spawn(std::future::pending::<()>());
+    /// ctx.close();
+    /// assert!(task.is_finished());
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn close(&self) {
+        self.mailbox().close();
+    }
+
+    /// What the context has done so far.
+    ///
+    /// # Examples
+    ///
+    /// See [`Stats`].
+    pub fn stats(&self) -> Stats {
+        let counters = self.counters();
+        Stats {
+            polls: counters.polls.get(),
+            parks: counters.parks.get(),
+            spins_paid: counters.spins_paid.get(),
+            deepest_nesting: counters.deepest.get(),
+            tasks_live: self.mailbox().live() as u64,
+            tasks_leaked: task::leaked() as u64,
+            spin_budget: self.spin().budget().as_nanos() as u64,
+        }
     }
 
     /// Spawns a task, from any thread. It runs on the context's home thread whenever that polls or waits; without a
@@ -281,13 +475,13 @@ impl Eq for AioContext {}
 
 impl fmt::Display for AioContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AioContext #{}", self.0.number)
+        write!(f, "AioContext `{}`", self.0.name)
     }
 }
 
 impl fmt::Debug for AioContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let home = self.mailbox().home();
-        f.debug_struct("AioContext").field("number", &self.0.number).field("home", &home).finish()
+        f.debug_struct("AioContext").field("name", &self.0.name).field("home", &home).finish()
     }
 }

@@ -7,8 +7,8 @@
 //! a thousand tasks with one short blocking call each nest a thousand deep, and the first is the last to finish. So a
 //! nested loop holds work back:
 //!
-//! - tasks that were never polled, always;
-//! - bottom halves, while one of them waits in a frame further down;
+//! - tasks and received calls that were never polled, always;
+//! - bottom halves and handlers, while one of them waits in a frame further down;
 //! - everything, once [`DEEP`] frames are on the stack.
 //!
 //! What the call waits for may be the very thing held back. So when nothing else has moved for a while, the loop takes
@@ -23,12 +23,13 @@ use std::{
 
 use super::{
     AioContext,
+    sleep::Sleeper,
     thread::{Slot, Thread},
 };
 use crate::{
     reactor::{self, Above, Entered},
     tasks::{
-        mailbox::{Allowed, Mailbox, Work},
+        mailbox::{Allowed, Work},
         task,
     },
 };
@@ -50,40 +51,80 @@ fn patience(taken: u32) -> Duration {
     FIRST + FIRST * taken.pow(2) / 256
 }
 
-/// How often a future is polled unasked under a scheduler that keeps wakes back: first and at most.
-const REPOLL_FIRST: Duration = Duration::from_micros(50);
-const REPOLL_MOST: Duration = Duration::from_millis(1);
+/// What a dispatch runs as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum As {
+    /// In coroutine context. Whether it may move to another thread between two polls.
+    Task { send: bool },
+    /// Outside: a bottom half or a handler.
+    Callback,
+}
 
-/// Runs one item, as what it is: a coroutine or not.
-fn run(thread: &Thread, work: Work) {
-    struct Restore<'a>(&'a Thread, bool, bool);
+/// Runs `what` on this stack with the thread's marks set for it, and restored after it, panic or not.
+fn dispatch(thread: &Thread, as_: As, what: impl FnOnce()) {
+    struct Restore<'a> {
+        thread: &'a Thread,
+        in_coroutine: bool,
+        in_send_task: bool,
+        callback: bool,
+    }
     impl Drop for Restore<'_> {
         fn drop(&mut self) {
-            let Self(thread, in_coroutine, bottom_half) = *self;
-            thread.in_coroutine.set(in_coroutine);
-            thread.dispatched.update(|n| n - 1);
-            thread.bottom_halves.update(|n| n - usize::from(bottom_half));
+            self.thread.in_coroutine.set(self.in_coroutine);
+            self.thread.in_send_task.set(self.in_send_task);
+            self.thread.dispatched.update(|n| n - 1);
+            self.thread.callbacks.update(|n| n - usize::from(self.callback));
         }
     }
 
-    let bottom_half = matches!(work, Work::BottomHalf(_));
-    let _restore = Restore(thread, thread.in_coroutine.replace(!bottom_half), bottom_half);
+    let callback = as_ == As::Callback;
+    let _restore = Restore {
+        thread,
+        in_coroutine: thread.in_coroutine.replace(!callback),
+        in_send_task: thread.in_send_task.replace(as_ == As::Task { send: true }),
+        callback,
+    };
     thread.dispatched.update(|n| n + 1);
-    thread.bottom_halves.update(|n| n + usize::from(bottom_half));
+    thread.callbacks.update(|n| n + usize::from(callback));
+    what();
+}
+
+/// Runs one item, as what it is.
+fn run(thread: &Thread, work: Work) {
     match work {
-        Work::BottomHalf(bottom_half) => bottom_half(),
-        Work::Task(runnable) => task::run(runnable),
+        Work::BottomHalf(bottom_half) => dispatch(thread, As::Callback, || bottom_half.run()),
+        Work::Task(runnable) => {
+            let send = runnable.metadata().is_send();
+            dispatch(thread, As::Task { send }, || task::run(runnable));
+        }
     }
 }
 
-/// Hands to `run` what `mailbox` holds now, not what comes meanwhile, until that says to stop; true if anything ran. A
-/// batch begun within a batch first finishes the outer one's, for it takes from the front of the same queue.
-fn run_batch(mailbox: &Mailbox, allowed: Allowed, mut run: impl FnMut(Work) -> ControlFlow<()>) -> bool {
+/// One look at `context`: fires its timers, runs its handlers whose descriptors are ready, and hands to `each` what its
+/// queue holds now, not what comes meanwhile, until that says to stop. True if anything ran. A round within a round
+/// first finishes the outer one's batch, for it takes from the front of the same queue.
+fn round_of(
+    thread: &Thread,
+    context: &AioContext,
+    allowed: Allowed,
+    mut each: impl FnMut(&mut dyn FnMut()) -> ControlFlow<()>,
+) -> bool {
+    let mailbox = context.mailbox();
+    mailbox.obey_close();
+    let mut ran = mailbox.timers().fire();
     let end = mailbox.batch_end();
-    let mut ran = false;
+    if allowed.bottom_halves {
+        for handler in context.handlers().ready() {
+            ran = true;
+            if each(&mut || dispatch(thread, As::Callback, || handler.call())).is_break() {
+                return true;
+            }
+        }
+    }
     while let Some(work) = mailbox.pop(end, allowed) {
         ran = true;
-        if run(work).is_break() {
+        let mut work = Some(work);
+        if each(&mut || run(thread, work.take().expect("called once"))).is_break() {
             break;
         }
     }
@@ -91,7 +132,7 @@ fn run_batch(mailbox: &Mailbox, allowed: Allowed, mut run: impl FnMut(Work) -> C
 }
 
 /// Calls `visit` with each context that the thread serves. It may enter and leave contexts.
-fn served(thread: &Thread, mut visit: impl FnMut(&AioContext)) {
+pub fn served(thread: &Thread, mut visit: impl FnMut(&AioContext)) {
     let mut index = 0;
     while let Some(context) = { thread.homes.borrow().served(index) } {
         visit(&context);
@@ -99,26 +140,20 @@ fn served(thread: &Thread, mut visit: impl FnMut(&AioContext)) {
     }
 }
 
-/// Whether something came in for any context served since the last look.
-fn take_notified(thread: &Thread) -> bool {
-    let mut any = false;
-    served(thread, |context| any |= context.mailbox().take_notified());
-    any
+/// Runs everything that `context` holds now. Panics go to the caller at once; what is left stays queued.
+fn run_all(thread: &Thread, context: &AioContext) -> bool {
+    round_of(thread, context, Allowed::ALL, |work| {
+        work();
+        ControlFlow::Continue(())
+    })
 }
 
-/// `ctx.poll()`: runs what `context` holds, and if that is nothing and `blocking`, waits for something. Panics of what
-/// runs go to the caller at once; what is left of the batch stays queued.
+/// `ctx.poll()`: runs what `context` holds, and if that is nothing and `blocking`, waits for something.
 pub fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool) -> bool {
-    let mailbox = context.mailbox();
-    let run_all = |mailbox: &Mailbox| {
-        run_batch(mailbox, Allowed::ALL, |work| {
-            run(thread, work);
-            ControlFlow::Continue(())
-        })
-    };
     let round = || {
-        let ran = run_all(mailbox);
-        let kicked = mailbox.take_kick();
+        context.counters().polls.count();
+        let ran = run_all(thread, context);
+        let kicked = context.mailbox().take_kick();
         (ran || kicked || !blocking).then_some(ran)
     };
     reactor::unconstrained(|| {
@@ -127,19 +162,17 @@ pub fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: 
         }
         let above = entered.above();
         reactor::gate(above, || {
-            let mut repoll = Repoll::new(above);
+            let mut sleeper = Sleeper::new(thread, above);
             loop {
-                served(thread, |other| {
-                    if other != context && run_all(other.mailbox()) {
-                        repoll.reset();
-                    }
-                });
+                let mut moved = false;
+                served(thread, |other| moved |= other != context && run_all(thread, other));
                 if let Some(ran) = round() {
                     return ran;
                 }
-                if !take_notified(thread) {
-                    thread.parker.park(repoll.deadline());
-                    repoll.tick(thread);
+                if moved {
+                    sleeper.moved();
+                } else {
+                    sleeper.sleep(None, || false);
                 }
             }
         })
@@ -151,76 +184,91 @@ pub struct Wait<'a> {
     thread: &'a Thread,
     slot: &'a Slot,
     allowed: Allowed,
+    /// When to give up.
+    deadline: Option<Instant>,
     /// The first panic of what the loop ran. It may not end the call, which is in flight.
     panicked: Option<Payload>,
 }
 
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Ready,
+    Elapsed,
+}
+
 enum Round {
-    Done,
+    Done(Ended),
     Moved,
     Idle,
 }
 
 impl<'a> Wait<'a> {
-    /// The wait of the frame `slot`, the innermost. `outer_bottom_half_waits` says that a bottom half waits in a frame
-    /// further down.
-    pub fn new(thread: &'a Thread, slot: &'a Slot, outer_bottom_half_waits: bool) -> Self {
+    /// The wait of the frame `slot`, the innermost, until `deadline` at most. `outer_callback_waits` says that a bottom
+    /// half or handler waits in a frame further down.
+    pub fn new(thread: &'a Thread, slot: &'a Slot, outer_callback_waits: bool, deadline: Option<Instant>) -> Self {
         let depth = thread.depth();
         let nested = depth > 1 || thread.dispatched.get() > 0;
         let allowed = if nested {
             let shallow = depth <= DEEP;
-            Allowed { bottom_halves: shallow && !outer_bottom_half_waits, begun: shallow, fresh: false }
+            Allowed { bottom_halves: shallow && !outer_callback_waits, begun: shallow, fresh: false }
         } else {
             Allowed::ALL
         };
-        Self { thread, slot, allowed, panicked: None }
+        if let Some(current) = thread.entered() {
+            current.counters().deepest.at_least(depth as u64);
+        }
+        Self { thread, slot, allowed, deadline, panicked: None }
     }
 
-    /// Waits until `poll`, which polls the call's future, says that it is ready. Returns the first panic of what ran
-    /// meanwhile.
-    pub fn run(mut self, entered: &Entered, poll: &mut dyn FnMut() -> bool) -> Option<Payload> {
-        reactor::unconstrained(|| {
+    /// Waits until `poll`, which polls the call's future, says that it is ready. Returns how it ended and the first
+    /// panic of what ran meanwhile.
+    pub fn run(mut self, entered: &Entered, poll: &mut dyn FnMut() -> bool) -> (Ended, Option<Payload>) {
+        let ended = reactor::unconstrained(|| {
             // What needs no sleep does not ask what stands above either.
             loop {
                 match self.round(poll) {
-                    Round::Done => return,
+                    Round::Done(ended) => return ended,
                     Round::Moved => {}
                     Round::Idle => break,
                 }
             }
             let above = entered.above();
-            reactor::gate(above, || self.sleep_between_rounds(above, poll));
+            reactor::gate(above, || self.sleep_between_rounds(above, poll))
         });
-        self.panicked
+        (ended, self.panicked)
     }
 
     /// Runs what is ready, then polls the future if it was woken.
     fn round(&mut self, poll: &mut dyn FnMut() -> bool) -> Round {
-        let mut moved = self.run_batches();
+        let mut moved = self.run_ready();
         if self.slot.wakes.take_woken() {
             if poll() {
-                return Round::Done;
+                return Round::Done(Ended::Ready);
             }
             moved = true;
+        }
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Round::Done(Ended::Elapsed);
         }
         if moved { Round::Moved } else { Round::Idle }
     }
 
-    fn sleep_between_rounds(&mut self, above: Above, poll: &mut dyn FnMut() -> bool) {
-        let mut repoll = Repoll::new(above);
+    fn sleep_between_rounds(&mut self, above: Above, poll: &mut dyn FnMut() -> bool) -> Ended {
+        let mut sleeper = Sleeper::new(self.thread, above);
         // When it was first seen that only held-back work is left, and nothing has moved since.
         let mut stuck: Option<Instant> = None;
         loop {
             match self.round(poll) {
-                Round::Done => return,
+                Round::Done(ended) => return ended,
                 Round::Moved => {
                     stuck = None;
-                    repoll.reset();
+                    sleeper.moved();
                     continue;
                 }
                 Round::Idle => {}
             }
-            let mut wake_up = repoll.deadline();
+            let mut wake_up = self.deadline;
             if self.holds_back() {
                 let now = Instant::now();
                 let take = *stuck.get_or_insert(now) + patience(self.thread.taken.get());
@@ -229,26 +277,26 @@ impl<'a> Wait<'a> {
                     self.take_held_back();
                     continue;
                 }
-                wake_up = Some(wake_up.map_or(take, |repoll| repoll.min(take)));
+                wake_up = Some(wake_up.map_or(take, |deadline| deadline.min(take)));
             }
-            if take_notified(self.thread) {
-                continue;
-            }
-            self.thread.parker.park(wake_up);
-            if repoll.tick(self.thread) && poll() {
-                return;
+            let wakes = &self.slot.wakes;
+            if sleeper.sleep(wake_up, || wakes.is_woken()) && poll() {
+                return Ended::Ready;
             }
         }
     }
 
-    /// One batch of each context, broken off when the future is woken: when it is ready everything further down can go
+    /// One round of each context, broken off when the future is woken: when it is ready everything further down can go
     /// on, and were the batch finished first, whatever blocks in it would keep the call waiting that it was made in.
-    fn run_batches(&mut self) -> bool {
+    fn run_ready(&mut self) -> bool {
         let mut moved = false;
-        let Self { thread, slot, allowed, panicked } = self;
+        let Self { thread, slot, allowed, panicked, .. } = self;
+        if let Some(current) = thread.entered() {
+            current.counters().polls.count();
+        }
         served(thread, |context| {
-            moved |= run_batch(context.mailbox(), *allowed, |work| {
-                catch(panicked, || run(thread, work));
+            moved |= round_of(thread, context, *allowed, |work| {
+                catch(panicked, work);
                 if slot.wakes.is_woken() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
         });
@@ -258,7 +306,7 @@ impl<'a> Wait<'a> {
     /// Whether a context holds work that this loop may not take; asked when it took all that it may.
     fn holds_back(&self) -> bool {
         let mut any = false;
-        served(self.thread, |context| any |= !context.mailbox().is_empty());
+        served(self.thread, |context| any |= context.mailbox().has_work());
         any
     }
 
@@ -267,7 +315,7 @@ impl<'a> Wait<'a> {
         let Self { thread, panicked, .. } = self;
         thread.taken.update(|n| n + 1);
         served(thread, |context| {
-            if let Some(work) = context.mailbox().pop(u64::MAX - 1, Allowed::ALL) {
+            if let Some(work) = context.mailbox().pop(u64::MAX, Allowed::ALL) {
                 catch(panicked, || run(thread, work));
             }
         });
@@ -280,46 +328,5 @@ fn catch(panicked: &mut Option<Payload>, run: impl FnOnce()) {
     // What ran is dropped by its panic, and what it shared with others is theirs to guard, as across threads.
     if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
         panicked.get_or_insert(payload);
-    }
-}
-
-/// Polls unasked, where a scheduler above keeps wakes back until we return, which we would wait for.
-struct Repoll {
-    /// Until the next such poll, growing while none comes to anything.
-    every: Option<Duration>,
-    next: Option<Instant>,
-}
-
-impl Repoll {
-    fn new(above: Above) -> Self {
-        let mut repoll = Self { every: above.defers_wakes().then_some(REPOLL_FIRST), next: None };
-        repoll.reset();
-        repoll
-    }
-
-    /// Starts over: something moved.
-    fn reset(&mut self) {
-        if let Some(every) = &mut self.every {
-            *every = REPOLL_FIRST;
-            self.next = Some(Instant::now() + REPOLL_FIRST);
-        }
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.next
-    }
-
-    /// After a sleep: if it is time, wakes the tasks of the contexts served, whose wakes may have been kept back too,
-    /// and says that the future is due.
-    fn tick(&mut self, thread: &Thread) -> bool {
-        let (Some(every), Some(next)) = (&mut self.every, self.next) else { return false };
-        let now = Instant::now();
-        if now < next {
-            return false;
-        }
-        *every = (*every * 2).min(REPOLL_MOST);
-        self.next = Some(now + *every);
-        served(thread, |context| context.mailbox().wake_all());
-        true
     }
 }

@@ -20,10 +20,12 @@ pub struct Thread {
     /// Whether what runs now is a coroutine: a task of ours or a blocking call's future. Bottom halves are not, nor is
     /// what a nested loop runs for them, so the mark is saved and set around each.
     pub in_coroutine: Cell<bool>,
-    /// How many tasks and bottom halves are running on this stack.
+    /// Whether what runs now is the body of a task that may move to another thread.
+    pub in_send_task: Cell<bool>,
+    /// How many tasks, bottom halves and handlers are running on this stack.
     pub dispatched: Cell<usize>,
-    /// How many of them are bottom halves.
-    pub bottom_halves: Cell<usize>,
+    /// How many of them are bottom halves or handlers.
+    pub callbacks: Cell<usize>,
     /// How many of them a nested wait took though it holds them back, see `serve.rs`.
     pub taken: Cell<u32>,
     /// The blocking calls on this stack, innermost last.
@@ -39,8 +41,8 @@ pub struct Thread {
 pub struct Slot {
     pub wakes: Arc<WakeSlot>,
     pub waker: Waker,
-    /// Whether a bottom half waits in this frame, that is, runs further down this stack.
-    pub bottom_half_waits: Cell<bool>,
+    /// Whether a bottom half or handler waits in this frame, that is, runs further down this stack.
+    pub callback_waits: Cell<bool>,
 }
 
 thread_local! {
@@ -82,7 +84,8 @@ impl Thread {
             parker: Parker::new(),
             in_coroutine: Cell::new(false),
             dispatched: Cell::new(0),
-            bottom_halves: Cell::new(0),
+            callbacks: Cell::new(0),
+            in_send_task: Cell::new(false),
             taken: Cell::new(0),
             frames: RefCell::default(),
             spare: RefCell::default(),
@@ -98,9 +101,9 @@ impl Thread {
         self.frames.borrow().len()
     }
 
-    /// Whether a bottom half waits in the innermost frame.
-    pub fn bottom_half_waits(&self) -> bool {
-        self.frames.borrow().last().is_some_and(|slot| slot.bottom_half_waits.get())
+    /// Whether a bottom half or handler waits in the innermost frame.
+    pub fn callback_waits(&self) -> bool {
+        self.frames.borrow().last().is_some_and(|slot| slot.callback_waits.get())
     }
 
     /// Puts a frame on the stack.
@@ -108,10 +111,10 @@ impl Thread {
         let slot = self.spare.borrow_mut().pop().unwrap_or_else(|| {
             let wakes = Arc::new(WakeSlot::new(self.parker.unparker()));
             let waker = Waker::from(Arc::clone(&wakes));
-            Rc::new(Slot { wakes, waker, bottom_half_waits: Cell::new(false) })
+            Rc::new(Slot { wakes, waker, callback_waits: Cell::new(false) })
         });
         slot.wakes.reset();
-        slot.bottom_half_waits.set(self.bottom_halves.get() > 0);
+        slot.callback_waits.set(self.callbacks.get() > 0);
         self.frames.borrow_mut().push(Rc::clone(&slot));
         slot
     }

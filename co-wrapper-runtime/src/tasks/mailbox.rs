@@ -3,23 +3,30 @@
 //! Everything that may outlive a context (task wakers, handles of other threads) holds its mailbox, never the context
 //! itself. Running what is in it is the poll loop's work (`context/serve.rs`).
 
-use std::{collections::VecDeque, mem, sync::Arc, task::Waker, thread};
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::Arc,
+    task::{Wake, Waker},
+    thread,
+};
 
 use slab::Slab;
 
-use super::task::{Runnable, discard};
+use super::{
+    bottom_half::Queued,
+    task::{Runnable, discard},
+    timers::Timers,
+};
 use crate::{
     park::{Unparker, here},
     sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, lock},
 };
 
-/// A one-shot bottom half.
-pub type BottomHalf = Box<dyn FnOnce() + Send>;
-
 /// One item to run.
 pub enum Work {
     /// Outside coroutine context.
-    BottomHalf(BottomHalf),
+    BottomHalf(Queued),
     /// In coroutine context.
     Task(Runnable),
 }
@@ -31,7 +38,7 @@ pub struct Allowed {
     pub bottom_halves: bool,
     /// Tasks that were polled before.
     pub begun: bool,
-    /// Tasks that were not.
+    /// Tasks and received calls that were not.
     pub fresh: bool,
 }
 
@@ -49,6 +56,8 @@ pub struct Home {
     pub thread_name: String,
     /// What wakes it.
     pub unparker: Unparker,
+    /// Home only for the length of a call, because the context had none. It begins no other caller's call.
+    pub passing: bool,
 }
 
 impl Home {
@@ -69,6 +78,11 @@ pub struct Mailbox {
     len: AtomicUsize,
     /// The home thread's number, 0 for none. Exact on the home thread itself, a hint elsewhere.
     home_thread: AtomicU64,
+    /// Whether that is a passing home. Exact on the home thread itself.
+    passing: AtomicBool,
+    /// Set by `close`, for the home thread to clear out.
+    closing: AtomicBool,
+    timers: Timers,
     home: Mutex<Option<Home>>,
     queue: Mutex<Queue>,
 }
@@ -78,17 +92,34 @@ struct Queue {
     closed: bool,
     /// The number that the next item gets. Numbers order the three queues among each other and mark a batch's end.
     next: u64,
-    bottom_halves: VecDeque<(u64, BottomHalf)>,
+    bottom_halves: VecDeque<(u64, Queued)>,
     begun: VecDeque<(u64, Runnable)>,
     fresh: VecDeque<(u64, Runnable)>,
+    /// Calls from other threads, not begun.
+    calls: VecDeque<(u64, Runnable)>,
     /// Every task that is not finished, queued or not.
     tasks: Slab<Registered>,
+}
+
+/// As a waker it makes the home thread look.
+impl Wake for Mailbox {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+}
+
+/// One of the queues.
+enum Place {
+    BottomHalf,
+    Begun,
+    Fresh,
+    Call(usize),
 }
 
 /// A live task's entry.
 struct Registered {
     waker: Waker,
-    /// The thread that a `!Send` task belongs to.
+    /// The thread that a `!Send` task or a begun call belongs to.
     owner: Option<u64>,
 }
 
@@ -99,32 +130,38 @@ impl Queue {
     }
 
     fn len(&self) -> usize {
-        self.bottom_halves.len() + self.begun.len() + self.fresh.len()
+        self.bottom_halves.len() + self.begun.len() + self.fresh.len() + self.calls.len()
     }
 
-    /// The oldest allowed item, if it came before `end`.
-    fn pop(&mut self, end: u64, allowed: Allowed) -> Option<Work> {
-        let front = |allowed: bool, number: Option<u64>| number.filter(|_| allowed).unwrap_or(u64::MAX);
-        let bottom_half = front(allowed.bottom_halves, self.bottom_halves.front().map(|item| item.0));
-        let begun = front(allowed.begun, self.begun.front().map(|item| item.0));
-        let fresh = front(allowed.fresh, self.fresh.front().map(|item| item.0));
-        let oldest = bottom_half.min(begun).min(fresh);
-        if oldest > end {
-            return None;
-        }
-        if oldest == bottom_half {
-            self.bottom_halves.pop_front().map(|item| Work::BottomHalf(item.1))
-        } else if oldest == begun {
-            self.begun.pop_front().map(|item| Work::Task(item.1))
-        } else {
-            self.fresh.pop_front().map(|item| Work::Task(item.1))
+    /// Where the oldest allowed item is, and its number. Of the calls only those of the thread `of`, if given.
+    fn oldest(&self, allowed: Allowed, of: Option<u64>) -> Option<(Place, u64)> {
+        let call = self.calls.iter().position(|(_, call)| of.is_none() || call.metadata().caller() == of);
+        let places = [
+            (Place::BottomHalf, allowed.bottom_halves, self.bottom_halves.front().map(|item| item.0)),
+            (Place::Begun, allowed.begun, self.begun.front().map(|item| item.0)),
+            (Place::Fresh, allowed.fresh, self.fresh.front().map(|item| item.0)),
+            (Place::Call(call.unwrap_or(0)), allowed.fresh, call.map(|at| self.calls[at].0)),
+        ];
+        let allowed =
+            places.into_iter().filter_map(|(place, allowed, number)| Some((place, number.filter(|_| allowed)?)));
+        allowed.min_by_key(|(_, number)| *number)
+    }
+
+    /// The oldest allowed item, if it came no later than `end`.
+    fn pop(&mut self, end: u64, allowed: Allowed, of: Option<u64>) -> Option<Work> {
+        let (place, _) = self.oldest(allowed, of).filter(|(_, number)| *number <= end)?;
+        match place {
+            Place::BottomHalf => self.bottom_halves.pop_front().map(|item| Work::BottomHalf(item.1)),
+            Place::Begun => self.begun.pop_front().map(|item| Work::Task(item.1)),
+            Place::Fresh => self.fresh.pop_front().map(|item| Work::Task(item.1)),
+            Place::Call(at) => self.calls.remove(at).map(|item| Work::Task(item.1)),
         }
     }
 
     /// Takes out the queued tasks that `which` names.
     fn take_tasks(&mut self, which: impl Fn(&Runnable) -> bool) -> Vec<Runnable> {
         let mut taken = Vec::new();
-        for queue in [&mut self.begun, &mut self.fresh] {
+        for queue in [&mut self.begun, &mut self.fresh, &mut self.calls] {
             let (out, kept) = mem::take(queue).into_iter().partition(|item| which(&item.1));
             *queue = kept;
             taken.extend(VecDeque::into_iter(out).map(|item| item.1));
@@ -142,13 +179,16 @@ impl Mailbox {
             kicked: AtomicBool::new(false),
             len: AtomicUsize::new(0),
             home_thread: AtomicU64::new(0),
+            passing: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            timers: Timers::new(),
             home: Mutex::new(None),
             queue: Mutex::new(Queue::default()),
         }
     }
 
     /// Queues a bottom half; gives it back when the context is closed.
-    pub fn push_bottom_half(&self, bottom_half: BottomHalf) -> Result<(), BottomHalf> {
+    pub fn push_bottom_half(&self, bottom_half: Queued) -> Result<(), Queued> {
         let mut queue = lock(&self.queue);
         if queue.closed {
             return Err(bottom_half);
@@ -157,22 +197,27 @@ impl Mailbox {
         queue.bottom_halves.push_back((number, bottom_half));
         self.len.store(queue.len(), Ordering::Release);
         drop(queue);
-        self.wake();
+        self.ring();
         Ok(())
     }
 
     /// Queues a task that was woken; gives it back when the context is closed.
     pub fn push_task(&self, runnable: Runnable) -> Result<(), Runnable> {
         let mut queue = lock(&self.queue);
-        if queue.closed {
+        // One that another thread owns is queued all the same, for that thread to drop: it may be dropped nowhere else.
+        if queue.closed && runnable.metadata().owner().is_none_or(|owner| owner == here()) {
             return Err(runnable);
         }
         let number = queue.number();
-        let begun = runnable.metadata().begun();
-        if begun { &mut queue.begun } else { &mut queue.fresh }.push_back((number, runnable));
+        let place = match runnable.metadata() {
+            task if task.begun() => &mut queue.begun,
+            task if task.caller().is_some() => &mut queue.calls,
+            _ => &mut queue.fresh,
+        };
+        place.push_back((number, runnable));
         self.len.store(queue.len(), Ordering::Release);
         drop(queue);
-        self.wake();
+        self.ring();
         Ok(())
     }
 
@@ -203,19 +248,54 @@ impl Mailbox {
 
     /// The oldest item that came no later than `end`, of the kinds allowed.
     pub fn pop(&self, end: u64, allowed: Allowed) -> Option<Work> {
-        if self.is_empty() {
-            return None;
+        loop {
+            if self.is_empty() {
+                return None;
+            }
+            let mut queue = lock(&self.queue);
+            let work = queue.pop(end, allowed, self.only_calls_of());
+            self.len.store(queue.len(), Ordering::Release);
+            drop(queue);
+            match work? {
+                Work::BottomHalf(queued) => {
+                    if let Some(settled) = queued.settle() {
+                        return Some(Work::BottomHalf(settled));
+                    }
+                }
+                task @ Work::Task(_) => return Some(task),
+            }
         }
-        let mut queue = lock(&self.queue);
-        let work = queue.pop(end, allowed);
-        self.len.store(queue.len(), Ordering::Release);
-        work
+    }
+
+    /// Whether there is anything that the home thread may run, held back or not.
+    pub fn has_work(&self) -> bool {
+        !self.is_empty() && lock(&self.queue).oldest(Allowed::ALL, self.only_calls_of()).is_some()
+    }
+
+    fn only_calls_of(&self) -> Option<u64> {
+        self.passing.load(Ordering::Relaxed).then(here)
+    }
+
+    /// Marks a call as begun by this thread, which alone may touch it from now on.
+    pub fn adopt(&self, key: usize, owner: u64) {
+        if let Some(task) = lock(&self.queue).tasks.get_mut(key) {
+            task.owner = Some(owner);
+        }
+    }
+
+    pub fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
+    /// How many tasks and calls live here.
+    pub fn live(&self) -> usize {
+        lock(&self.queue).tasks.len()
     }
 
     /// Wakes the home thread, from any thread. (QEMU's `aio_notify`.)
     pub fn notify(&self) {
         self.kicked.store(true, Ordering::Release);
-        self.wake();
+        self.ring();
     }
 
     /// Whether `notify` was called since this was last asked.
@@ -228,7 +308,13 @@ impl Mailbox {
         self.notified.load(Ordering::Relaxed) && self.notified.swap(false, Ordering::AcqRel)
     }
 
-    fn wake(&self) {
+    /// To be seen by a spinning home thread.
+    pub fn is_notified(&self) -> bool {
+        self.notified.load(Ordering::Relaxed)
+    }
+
+    /// Makes the home thread look.
+    pub fn ring(&self) {
         if self.notified.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -241,7 +327,7 @@ impl Mailbox {
         }
     }
 
-    /// Makes `home` the home. Someone who notified before it could be rung has left `notified` set, and the lock orders
+    /// Makes `new` the home. Someone who notified before it could be rung has left `notified` set, and the lock orders
     /// that before the new home's first look. Fails with the present home, another thread's.
     pub fn move_in(&self, new: Home) -> Result<(), Home> {
         let mut home = lock(&self.home);
@@ -249,14 +335,32 @@ impl Mailbox {
             return Err(other.clone());
         }
         self.home_thread.store(new.thread, Ordering::Relaxed);
+        self.passing.store(new.passing, Ordering::Relaxed);
         *home = Some(new);
         Ok(())
     }
 
-    /// Leaves home: what waits, waits for the next one.
-    pub fn move_out(&self) {
+    /// Turns a passing home into one that stays, or back.
+    pub fn set_passing(&self, passing: bool) {
+        if let Some(home) = &mut *lock(&self.home) {
+            home.passing = passing;
+            self.passing.store(passing, Ordering::Relaxed);
+        }
+    }
+
+    /// Leaves home: what waits, waits for the next one. A caller whose call waits here is woken, to be that.
+    pub fn move_out(self: &Arc<Self>) {
         self.home_thread.store(0, Ordering::Relaxed);
         *lock(&self.home) = None;
+        // After the lock: a caller that queued its call before saw a home, and is found here; one that queues it now
+        // sees none.
+        let next = lock(&self.queue).calls.front().and_then(|(_, call)| call.metadata().caller_waker());
+        if let Some(next) = next {
+            Wake::wake(next);
+        }
+        if self.closing.load(Ordering::Acquire) {
+            self.clear_out();
+        }
     }
 
     /// Who is at home.
@@ -270,10 +374,10 @@ impl Mailbox {
         wakers.iter().for_each(Waker::wake_by_ref);
     }
 
-    /// One round of dropping the `!Send` tasks of the thread `owner`, which calls this: wakes them, so that they are
-    /// queued, and takes out what is. Returns how many still live: those whose wake another thread is just carrying to
-    /// the queue, or whose destructor spawned.
-    pub fn drop_local_tasks(&self, owner: u64) -> usize {
+    /// One round of dropping the `!Send` tasks and the begun calls of the thread `owner`, which calls this, and with
+    /// `calls` those not begun too: wakes them, so that they are queued, and takes out what is. Returns how many still
+    /// live: those whose wake another thread is just carrying to the queue, or whose destructor spawned.
+    pub fn drop_local_tasks(&self, owner: u64, calls: bool) -> usize {
         let local = |task: &Registered| task.owner == Some(owner);
         let wakers: Vec<Waker> = lock(&self.queue)
             .tasks
@@ -284,19 +388,46 @@ impl Mailbox {
         wakers.iter().for_each(Waker::wake_by_ref);
         drop(wakers);
         let mut queue = lock(&self.queue);
-        let runnables = queue.take_tasks(|runnable| runnable.metadata().owner() == Some(owner));
+        let runnables = queue.take_tasks(|runnable| {
+            let task = runnable.metadata();
+            task.owner() == Some(owner) || (calls && task.caller().is_some())
+        });
         self.len.store(queue.len(), Ordering::Release);
         drop(queue);
         drop(runnables);
         lock(&self.queue).tasks.iter().filter(|(_, task)| local(task)).count()
     }
 
-    /// Drops all that waits here and takes nothing more. Called when no thread can poll the context any longer; the
-    /// `!Send` tasks went with the home thread.
+    /// Closes the context: nothing is taken in any more, and what is here is dropped, by the home thread if there is
+    /// one, here if that is us or there is none.
     pub fn close(self: &Arc<Self>) {
+        lock(&self.queue).closed = true;
+        self.closing.store(true, Ordering::Release);
+        // Whoever moves in or out after this sees `closing`.
+        let elsewhere = lock(&self.home).as_ref().is_some_and(|home| home.thread != here());
+        if elsewhere {
+            self.ring();
+        } else {
+            self.clear_out();
+        }
+    }
+
+    /// Whether the context was closed.
+    pub fn is_closed(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// On the home thread, in each round of its loop: clears out what a `close` elsewhere left to it.
+    pub fn obey_close(self: &Arc<Self>) {
+        if self.is_closed() && (!self.is_empty() || self.live() > 0) {
+            self.clear_out();
+        }
+    }
+
+    /// Drops all that waits here. What runs just now is dropped when it has returned.
+    fn clear_out(self: &Arc<Self>) {
         let mut queue = lock(&self.queue);
-        queue.closed = true;
-        let wakers: Vec<Waker> = queue.tasks.drain().map(|task| task.waker).collect();
+        let wakers: Vec<Waker> = queue.tasks.iter().map(|(_, task)| task.waker.clone()).collect();
         let bottom_halves = mem::take(&mut queue.bottom_halves);
         let runnables = queue.take_tasks(|_| true);
         self.len.store(0, Ordering::Release);

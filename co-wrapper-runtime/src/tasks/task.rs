@@ -4,18 +4,20 @@
 //! thread that spawned it, and is polled and dropped there alone.
 
 use std::{
+    cell::Cell,
     fmt,
     future::Future,
-    mem,
+    mem::{self, ManuallyDrop},
     pin::Pin,
+    ptr,
     sync::{Arc, atomic},
     task::{Context, Poll, ready},
 };
 
 use super::mailbox::Mailbox;
 use crate::{
-    park::here,
-    sync::{AtomicBool, Ordering},
+    park::{WakeSlot, here},
+    sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
 };
 
 /// A task that is to be polled once.
@@ -24,33 +26,80 @@ pub type Runnable = async_task::Runnable<Meta>;
 /// What the queue knows of a task.
 pub struct Meta {
     begun: AtomicBool,
-    owner: Option<u64>,
+    /// The thread that a `!Send` task or a begun call belongs to, 0 for none.
+    owner: AtomicU64,
+    /// Who waits for it, if it is a call from another thread.
+    caller: Option<Caller>,
+    /// Whether `place` holds anything.
+    moved: AtomicBool,
+    /// Where the task went by `reschedule_self`.
+    place: Mutex<Option<Arc<Mailbox>>>,
+}
+
+/// The blocked caller of a call in another context.
+pub struct Caller {
+    /// Its thread's number.
+    pub thread: u64,
+    /// Where it waits.
+    pub wakes: Arc<WakeSlot>,
 }
 
 impl Meta {
+    fn new(owner: u64, caller: Option<Caller>) -> Self {
+        Self {
+            begun: AtomicBool::new(false),
+            owner: AtomicU64::new(owner),
+            caller,
+            moved: AtomicBool::new(false),
+            place: Mutex::new(None),
+        }
+    }
+
     /// Whether the task was polled. Written by the home thread; the queue's lock orders it for the others.
     pub fn begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// The thread that a `!Send` task belongs to.
+    /// The thread that the task belongs to, if any.
     pub fn owner(&self) -> Option<u64> {
-        self.owner
+        // Written before the task was queued first, or by the owner itself; the queue's lock orders it for the others.
+        Some(self.owner.load(Ordering::Relaxed)).filter(|owner| *owner != 0)
+    }
+
+    /// The thread that waits for this call, if it is one.
+    pub fn caller(&self) -> Option<u64> {
+        self.caller.as_ref().map(|caller| caller.thread)
+    }
+
+    /// What wakes that thread's call.
+    pub fn caller_waker(&self) -> Option<Arc<WakeSlot>> {
+        self.caller.as_ref().map(|caller| Arc::clone(&caller.wakes))
+    }
+
+    /// Whether the task may go to another thread between two polls.
+    pub fn is_send(&self) -> bool {
+        self.owner().is_none() && self.caller.is_none()
     }
 
     fn may_be_touched_here(&self) -> bool {
-        self.owner.is_none_or(|owner| owner == here())
+        self.owner().is_none_or(|owner| owner == here())
     }
 }
 
-/// Polls a task once, or drops its future if it was cancelled.
+/// Polls a task once, or drops its future if it was cancelled. A call that is begun belongs to this thread from now on:
+/// its future is made here, and need not be `Send`.
 pub fn run(runnable: Runnable) {
-    if runnable.metadata().may_be_touched_here() {
-        runnable.metadata().begun.store(true, Ordering::Relaxed);
-        runnable.run();
-    } else {
-        discard(runnable);
+    if !runnable.metadata().may_be_touched_here() {
+        return discard(runnable);
     }
+    let task = runnable.metadata();
+    if task.caller.is_some() {
+        task.owner.store(here(), Ordering::Relaxed);
+    }
+    task.begun.store(true, Ordering::Relaxed);
+    runnable.run();
+    // A task that was cancelled while it moved does not schedule itself.
+    MOVING.with(|moving| moving.set(None));
 }
 
 /// Drops a task, and its future with it. A `!Send` one off its thread is forgotten instead.
@@ -65,14 +114,52 @@ pub fn discard(runnable: Runnable) {
 
 static LEAKED: atomic::AtomicUsize = atomic::AtomicUsize::new(0);
 
+/// How many `!Send` tasks of this process were forgotten because only another thread could have dropped them.
+pub fn leaked() -> usize {
+    LEAKED.load(Ordering::Relaxed)
+}
+
+thread_local! {
+    /// The mailbox of the task that is being polled here, innermost.
+    static RUNNING_IN: Cell<*const Mailbox> = const { Cell::new(ptr::null()) };
+    /// Where the task that is being polled wants to go on. `ManuallyDrop`, here and below, to be had in thread-local
+    /// destructors; they are empty whenever no task is being polled.
+    static WANTED: ManuallyDrop<Cell<Option<Arc<Mailbox>>>> = const { ManuallyDrop::new(Cell::new(None)) };
+    /// Where the task that was just polled goes on: for its `schedule`, which follows on this thread.
+    static MOVING: ManuallyDrop<Cell<Option<Arc<Mailbox>>>> = const { ManuallyDrop::new(Cell::new(None)) };
+}
+
+/// Asks that the task which is being polled go on in `target`. False if it runs there.
+pub fn move_to(target: &Arc<Mailbox>) -> bool {
+    if ptr::eq(RUNNING_IN.get(), Arc::as_ptr(target)) {
+        return false;
+    }
+    WANTED.with(|wanted| wanted.set(Some(Arc::clone(target))));
+    true
+}
+
+/// Queues a woken task where it is at home.
+fn schedule(origin: &Arc<Mailbox>, runnable: Runnable) {
+    let task = runnable.metadata();
+    if let Some(target) = MOVING.with(|moving| moving.take()) {
+        *lock(&task.place) = Some(target);
+        task.moved.store(true, Ordering::Release);
+    }
+    let place = task.moved.load(Ordering::Acquire).then(|| lock(&task.place).clone()).flatten();
+    if let Err(refused) = place.as_ref().unwrap_or(origin).push_task(runnable) {
+        discard(refused);
+    }
+}
+
 /// Spawns a task that may run on any thread.
 pub fn spawn<F>(mailbox: &Arc<Mailbox>, future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    // SAFETY: the future is `Send`.
-    unsafe { spawn_for(mailbox, None, future) }
+    // SAFETY: the future is `Send` and `'static`.
+    let task = unsafe { spawn_for(mailbox, 0, None, future) };
+    JoinHandle { task: Some(task) }
 }
 
 /// Spawns a task that belongs to this thread.
@@ -81,57 +168,103 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    // SAFETY: this thread is named as the owner.
-    unsafe { spawn_for(mailbox, Some(here()), future) }
+    // SAFETY: this thread is named as the owner, and the future is `'static`.
+    let task = unsafe { spawn_for(mailbox, here(), None, future) };
+    JoinHandle { task: Some(task) }
 }
+
+/// Sends a call. Dropping what is returned cancels it.
+///
+/// # Safety
+///
+/// Until `future` is dropped everything that it borrows must live. It must be sound to send it before its first poll.
+pub unsafe fn send_call<F: Future<Output = ()>>(mailbox: &Arc<Mailbox>, caller: Caller, future: F) -> Sent {
+    // SAFETY: a call is owned by the thread that polls it first, `run` sees to that, and is `Send` before, as the caller
+    // promises. So is how long its borrows live.
+    unsafe { spawn_for(mailbox, 0, Some(caller), future) }
+}
+
+/// A call sent to another context.
+pub type Sent = async_task::FallibleTask<(), Meta>;
 
 /// # Safety
 ///
-/// Either `F` is `Send`, or `owner` is this thread.
-unsafe fn spawn_for<F>(mailbox: &Arc<Mailbox>, owner: Option<u64>, future: F) -> JoinHandle<F::Output>
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    let (runnable, task) = mailbox.register(owner, |key| {
-        let listed = Listed { future, _entry: Entry { mailbox: Arc::clone(mailbox), key } };
-        let queue = Arc::clone(mailbox);
-        let schedule = move |runnable| {
-            if let Err(refused) = queue.push_task(runnable) {
-                discard(refused);
-            }
+/// `F` is `Send`, or `owner` is this thread, or there is a caller and `F` is sound to send before its first poll. What it
+/// borrows outlives it.
+unsafe fn spawn_for<F: Future>(
+    mailbox: &Arc<Mailbox>,
+    owner: u64,
+    caller: Option<Caller>,
+    future: F,
+) -> async_task::FallibleTask<F::Output, Meta> {
+    let registered_owner = (owner != 0).then_some(owner);
+    let (runnable, task) = mailbox.register(registered_owner, |key| {
+        let listed = Listed {
+            future,
+            entry: Entry { mailbox: Arc::clone(mailbox), key, unadopted: true },
+            call: caller.is_some(),
         };
-        let builder =
-            async_task::Builder::new().propagate_panic(true).metadata(Meta { begun: AtomicBool::new(false), owner });
-        // SAFETY: `spawn_unchecked` asks for four things. A future that is not `Send` is run and dropped on this thread:
+        let origin = Arc::clone(mailbox);
+        let schedule = move |runnable| schedule(&origin, runnable);
+        let builder = async_task::Builder::new().propagate_panic(true).metadata(Meta::new(owner, caller));
+        // SAFETY: `spawn_unchecked` asks for four things. A future that is not `Send` is run and dropped on one thread:
         // both happen through its `Runnable` alone, in `run` and `discard`, which look at the owner (the task's other
-        // references hand the future to `schedule`, so to them, when they are the last). The future is `'static`.
-        // `schedule` is `Send + Sync`, for a mailbox is, and `'static`.
+        // references hand the future to `schedule`, so to them, when they are the last). What the future borrows
+        // outlives it, by this function's contract. `schedule` is `Send + Sync`, for a mailbox is, and `'static`.
         let (runnable, task) = unsafe { builder.spawn_unchecked(|_| listed, schedule) };
         (runnable.waker(), (runnable, task))
     });
     runnable.schedule();
-    JoinHandle { task: Some(task.fallible()) }
+    task.fallible()
 }
 
 /// A task's future together with its place in the list of the living.
 struct Listed<F> {
     future: F,
-    _entry: Entry,
+    entry: Entry,
+    call: bool,
 }
 
 impl<F: Future> Future for Listed<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        struct Restore(*const Mailbox);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                RUNNING_IN.set(self.0);
+                WANTED.with(|wanted| wanted.set(None));
+            }
+        }
+
         // SAFETY: `future` is pinned whenever `Listed` is: it is never moved out, and `Listed` has no `Drop` of its own.
-        unsafe { self.map_unchecked_mut(|listed| &mut listed.future) }.poll(cx)
+        // The other fields are not pinned.
+        let (future, entry, call) = unsafe {
+            let listed = self.get_unchecked_mut();
+            (Pin::new_unchecked(&mut listed.future), &mut listed.entry, listed.call)
+        };
+        if mem::take(&mut entry.unadopted) && call {
+            entry.mailbox.adopt(entry.key, here());
+        }
+        let _restore = Restore(RUNNING_IN.replace(Arc::as_ptr(&entry.mailbox)));
+        let result = future.poll(cx);
+        if result.is_pending()
+            && let Some(target) = WANTED.with(|wanted| wanted.take())
+        {
+            let key = target.register(None, |key| (cx.waker().clone(), key));
+            // The old entry goes with the assignment.
+            *entry = Entry { mailbox: Arc::clone(&target), key, unadopted: false };
+            MOVING.with(|moving| moving.set(Some(target)));
+        }
+        result
     }
 }
 
 struct Entry {
     mailbox: Arc<Mailbox>,
     key: usize,
+    /// Whether it was not polled yet.
+    unadopted: bool,
 }
 
 impl Drop for Entry {

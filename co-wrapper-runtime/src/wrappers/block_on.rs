@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use super::frame::{Frame, Kind};
-use crate::context::{AioContext, EnterGuard};
+use crate::context::{AioContext, EnterGuard, home::Stay};
 
 impl AioContext {
     /// Polls `future` on this thread until it is ready, serving the context, and whatever else this thread is home to,
@@ -28,8 +28,8 @@ impl AioContext {
     /// ```
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        let _home = EnterGuard::new(self, "AioContext::block_on");
-        let frame = Frame::enter(Kind::BlockOn, Location::caller());
+        let _home = EnterGuard::new(self, Stay::Passing, "AioContext::block_on");
+        let frame = Frame::enter(Kind::Own("AioContext::block_on"), Location::caller());
         frame.block_on(|| future)
     }
 }

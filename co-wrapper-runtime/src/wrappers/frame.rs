@@ -4,16 +4,19 @@ use std::{
     panic::{Location, resume_unwind},
     pin::pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     thread,
+    time::Instant,
 };
 
 use super::poll_co::Wrapper;
 use crate::{
     context::{
-        serve::Wait,
+        serve::{Ended, Wait},
         thread::{Slot, Thread},
     },
+    park::WakeSlot,
     reactor,
 };
 
@@ -42,26 +45,28 @@ pub fn in_coroutine() -> bool {
 
 /// What was called.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Wrapper(&'static Wrapper),
-    BlockOn,
+    /// A function of ours that blocks, by its name.
+    Own(&'static str),
 }
 
 impl Kind {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Wrapper(wrapper) => wrapper.name,
-            Self::BlockOn => "AioContext::block_on",
+            Self::Own(name) => name,
         }
     }
 }
 
 /// One blocking call. A scope: made and dropped in stack order.
-pub(super) struct Frame {
+pub(crate) struct Frame {
     thread: Rc<Thread>,
     slot: Rc<Slot>,
     outer_in_coroutine: bool,
-    outer_bottom_half_waits: bool,
+    outer_in_send_task: bool,
+    outer_callback_waits: bool,
     /// Dropped by hand, before the thread's block may go.
     entered: Option<reactor::Entered>,
 }
@@ -86,38 +91,60 @@ impl Frame {
             );
         }
         let entered = reactor::enter();
-        let outer_bottom_half_waits = thread.bottom_half_waits();
+        let outer_callback_waits = thread.callback_waits();
         let slot = thread.push_frame();
         let outer_in_coroutine = thread.in_coroutine.replace(true);
-        Self { thread, slot, outer_in_coroutine, outer_bottom_half_waits, entered: Some(entered) }
+        let outer_in_send_task = thread.in_send_task.replace(false);
+        Self { thread, slot, outer_in_coroutine, outer_in_send_task, outer_callback_waits, entered: Some(entered) }
     }
 
     /// Polls the future that `make` makes until it is ready.
     #[inline]
     pub fn block_on<F: Future>(&self, make: impl FnOnce() -> F) -> F::Output {
+        match self.block_on_until(None, make) {
+            Ok(output) => output,
+            Err(Ended::Ready | Ended::Elapsed) => {
+                unreachable!("a wait without a deadline ends when the future is ready")
+            }
+        }
+    }
+
+    /// The same, until `deadline` at most. When it passes, the future has been dropped before this returns.
+    #[inline]
+    pub fn block_on_until<F: Future>(
+        &self,
+        deadline: Option<Instant>,
+        make: impl FnOnce() -> F,
+    ) -> Result<F::Output, Ended> {
         let mut future = pin!(make());
         let mut cx = Context::from_waker(&self.slot.waker);
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return output;
+            return Ok(output);
         }
         let mut output = None;
-        self.wait(&mut || match future.as_mut().poll(&mut cx) {
+        let ended = self.wait(deadline, &mut || match future.as_mut().poll(&mut cx) {
             Poll::Ready(ready) => {
                 output = Some(ready);
                 true
             }
             Poll::Pending => false,
         });
-        output.expect("the wait ends when the future is ready")
+        if output.is_none() {
+            // The future is dropped now, as the caller's thing: its destructors may block as the caller may.
+            self.thread.in_coroutine.set(self.outer_in_coroutine);
+        }
+        output.ok_or(ended)
     }
 
-    /// The slow path, once for all types of future.
+    /// Serves the thread's contexts until `poll`, asked whenever the frame's slot was woken, says so, or `deadline`
+    /// passes. The slow path, once for all types of future.
     #[cold]
     #[inline(never)]
-    fn wait(&self, poll: &mut dyn FnMut() -> bool) {
+    pub fn wait(&self, deadline: Option<Instant>, poll: &mut dyn FnMut() -> bool) -> Ended {
         let entered = self.entered.as_ref().expect("gone only with the frame");
-        let wait = Wait::new(&self.thread, &self.slot, self.outer_bottom_half_waits);
-        if let Some(payload) = wait.run(entered, poll) {
+        let wait = Wait::new(&self.thread, &self.slot, self.outer_callback_waits, deadline);
+        let (ended, payload) = wait.run(entered, poll);
+        if let Some(payload) = payload {
             // The hook has printed it when it was caught. Raised while unwinding it would abort.
             if thread::panicking() {
                 eprintln!("co_wrapper: a panic in what ran while a call waited is dropped: the thread is panicking");
@@ -125,12 +152,19 @@ impl Frame {
                 resume_unwind(payload);
             }
         }
+        ended
+    }
+
+    /// What wakes the frame.
+    pub fn wakes(&self) -> &Arc<WakeSlot> {
+        &self.slot.wakes
     }
 }
 
 impl Drop for Frame {
     fn drop(&mut self) {
         self.thread.in_coroutine.set(self.outer_in_coroutine);
+        self.thread.in_send_task.set(self.outer_in_send_task);
         self.entered = None;
         self.thread.pop_frame();
     }

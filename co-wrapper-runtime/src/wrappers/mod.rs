@@ -1,8 +1,12 @@
-//! Blocking calls: what generated wrappers call, and `AioContext::block_on`.
+//! Blocking calls: what generated wrappers call, here or in another context, and `AioContext::block_on`.
 
 mod block_on;
-mod frame;
+mod call;
+mod elapsed;
+pub(crate) mod frame;
 mod poll_co;
 
+pub use call::{Sent, arg, poll_co_in, poll_co_in_timeout};
+pub use elapsed::Elapsed;
 pub use frame::in_coroutine;
-pub use poll_co::{Wrapper, poll_co};
+pub use poll_co::{Wrapper, poll_co, poll_co_timeout};

@@ -1,9 +1,15 @@
 //! What a generated wrapper calls: makes the future from the packed arguments and blocks until it is ready. (QEMU's
 //! `bdrv_poll_co`.)
 
-use std::panic::Location;
+use std::{
+    panic::Location,
+    time::{Duration, Instant},
+};
 
-use super::frame::{Frame, Kind};
+use super::{
+    Elapsed,
+    frame::{Frame, Kind},
+};
 
 /// What a generated wrapper says of itself: for messages and reports.
 #[derive(Debug)]
@@ -34,4 +40,27 @@ where
 {
     let frame = Frame::enter(Kind::Wrapper(wrapper), Location::caller());
     frame.block_on(|| entry(args))
+}
+
+/// The same, for `timeout` at most. On expiry the future has been dropped before this returns.
+///
+/// A ready call succeeds also with a timeout of zero.
+#[track_caller]
+pub fn poll_co_timeout<S, E, Fut>(
+    wrapper: &'static Wrapper,
+    timeout: Duration,
+    args: S,
+    entry: E,
+) -> Result<Fut::Output, Elapsed>
+where
+    E: FnOnce(S) -> Fut,
+    Fut: Future,
+{
+    let frame = Frame::enter(Kind::Wrapper(wrapper), Location::caller());
+    frame.block_on_until(deadline(timeout), || entry(args)).map_err(|_| Elapsed::new(timeout))
+}
+
+/// What is past the clock's end is never.
+pub(super) fn deadline(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
 }

@@ -1,0 +1,114 @@
+//! How a loop that found nothing waits: it spins a while if that has paid lately, then sleeps; and where a scheduler above
+//! keeps wakes back, it looks unasked from time to time.
+
+use std::{
+    hint,
+    time::{Duration, Instant},
+};
+
+use super::{AioContext, serve::served, thread::Thread};
+use crate::reactor::Above;
+
+/// How often a future is polled unasked under a scheduler that keeps wakes back: first and at most.
+const REPOLL_FIRST: Duration = Duration::from_micros(50);
+const REPOLL_MOST: Duration = Duration::from_millis(1);
+
+pub struct Sleeper<'a> {
+    thread: &'a Thread,
+    /// Time until the next poll unasked, growing while none comes to anything; nothing if none is needed.
+    every: Option<Duration>,
+}
+
+impl<'a> Sleeper<'a> {
+    pub fn new(thread: &'a Thread, above: Above) -> Self {
+        Self { thread, every: above.defers_wakes().then_some(REPOLL_FIRST) }
+    }
+
+    /// Something moved.
+    pub fn moved(&mut self) {
+        if let Some(every) = &mut self.every {
+            *every = REPOLL_FIRST;
+        }
+    }
+
+    /// Waits until something may have come in, at most until `until`; `woken` says whether the caller's future was
+    /// woken. Returns whether the future is to be polled unasked.
+    pub fn sleep(&mut self, until: Option<Instant>, woken: impl Fn() -> bool) -> bool {
+        if self.take_notified() || !self.arm_handlers() {
+            return false;
+        }
+        let repoll = self.every.map(|every| Instant::now() + every);
+        let timer = self.next_timer();
+        let wake_up = [until, repoll, timer].into_iter().flatten().min();
+        self.spin_or_park(wake_up, woken);
+        let (Some(every), Some(due)) = (&mut self.every, repoll) else { return false };
+        if Instant::now() < due {
+            return false;
+        }
+        *every = (*every * 2).min(REPOLL_MOST);
+        // The tasks' wakes may have been kept back too.
+        served(self.thread, |context| context.mailbox().wake_all());
+        true
+    }
+
+    fn spin_or_park(&self, wake_up: Option<Instant>, woken: impl Fn() -> bool) {
+        // The context that is current decides; a thread that entered none does not spin.
+        let Some(context) = self.thread.entered() else {
+            return self.thread.parker.park(wake_up);
+        };
+        let budget = context.spin().budget();
+        let start = Instant::now();
+        // Never past the next deadline: what is due then needs no luck.
+        let spins = !budget.is_zero() && wake_up.is_none_or(|wake_up| start + budget < wake_up);
+        let paid = spins && self.spin(start + budget, woken);
+        if paid {
+            context.counters().spins_paid.count();
+        } else {
+            context.counters().parks.count();
+            self.thread.parker.park(wake_up);
+        }
+        context.spin().adapt(start.elapsed());
+    }
+
+    /// Spins until `end`; true if something came in.
+    fn spin(&self, end: Instant, woken: impl Fn() -> bool) -> bool {
+        loop {
+            for _ in 0..64 {
+                if woken() || self.is_notified() {
+                    return true;
+                }
+                hint::spin_loop();
+            }
+            if Instant::now() >= end {
+                return false;
+            }
+        }
+    }
+
+    /// Whether something came in for any context served since the last look.
+    fn take_notified(&self) -> bool {
+        self.any(|context| context.mailbox().take_notified())
+    }
+
+    fn is_notified(&self) -> bool {
+        self.any(|context| context.mailbox().is_notified())
+    }
+
+    /// Makes descriptors that become ready end the sleep; false if one is.
+    fn arm_handlers(&self) -> bool {
+        !self.any(|context| !context.handlers().arm(context.mailbox()))
+    }
+
+    fn next_timer(&self) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        served(self.thread, |context| next = [next, context.mailbox().timers().next()].into_iter().flatten().min());
+        next
+    }
+
+    /// Asks every context, for each answer may come with a change.
+    fn any(&self, ask: impl Fn(&AioContext) -> bool) -> bool {
+        let mut any = false;
+        served(self.thread, |context| any |= ask(context));
+        any
+    }
+}

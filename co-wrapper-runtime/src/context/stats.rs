@@ -1,0 +1,63 @@
+//! What a context counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters, written by the home thread alone, so that counting needs no locked instruction.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub polls: Counter,
+    pub parks: Counter,
+    pub spins_paid: Counter,
+    pub deepest: Counter,
+}
+
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn count(&self) {
+        self.0.store(self.get() + 1, Ordering::Relaxed);
+    }
+
+    pub fn at_least(&self, value: u64) {
+        if self.get() < value {
+            self.0.store(value, Ordering::Relaxed);
+        }
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a context has done so far. Returned by [`AioContext::stats`](crate::AioContext::stats).
+///
+/// # Examples
+///
+/// ```
+/// let ctx = co_wrapper_runtime::AioContext::new()?;
+/// let before = ctx.stats().polls;
+/// ctx.poll(false);
+/// assert_eq!(ctx.stats().polls, before + 1);
+/// # std::io::Result::Ok(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Rounds of the poll loop while this context was current: looking for work once, in `poll` or in a blocking call
+    /// that waits.
+    pub polls: u64,
+    /// How often its home thread went to sleep.
+    pub parks: u64,
+    /// How often work came while it spun, and spared it the sleep.
+    pub spins_paid: u64,
+    /// The most blocking calls that were on its home thread's stack at once while one waited here.
+    pub deepest_nesting: u64,
+    /// Tasks and received calls that are not finished.
+    pub tasks_live: u64,
+    /// `!Send` tasks of the whole process that were forgotten, because only a thread that has left could have dropped
+    /// them.
+    pub tasks_leaked: u64,
+    /// How long its home thread spins before it sleeps, at present, in ns.
+    pub spin_budget: u64,
+}

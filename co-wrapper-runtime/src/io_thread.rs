@@ -1,0 +1,186 @@
+//! A thread that does nothing but poll a context. (QEMU's `IOThread`.)
+
+use std::{
+    fmt, io,
+    panic::{AssertUnwindSafe, Location, catch_unwind},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    task::{Poll, Waker},
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    context::AioContext,
+    wrappers::frame::{Frame, Kind},
+};
+
+/// How long an IOThread's context spins before it sleeps, at most. (QEMU's `poll-max-ns`.)
+const SPIN_MAX: Duration = Duration::from_nanos(32_768);
+
+/// A thread that is home to one context and polls it until it is joined.
+///
+/// Dropping it joins.
+///
+/// # Examples
+///
+/// ```
+/// use co_wrapper_runtime::{AioContext, IoThread};
+///
+/// let io = IoThread::spawn("io")?;
+/// let name = io.context().spawn(async { std::thread::current().name().map(str::to_owned) });
+/// assert_eq!(AioContext::current().block_on(name).as_deref(), Some("io"));
+/// io.join();
+/// # std::io::Result::Ok(())
+/// ```
+#[doc(alias = "IOThread")]
+pub struct IoThread {
+    context: AioContext,
+    ending: Arc<Ending>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    id: thread::ThreadId,
+}
+
+/// How the thread is told to end, and tells that it did.
+#[derive(Default)]
+struct Ending {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    asked: bool,
+    ended: bool,
+    waiting: Vec<Waker>,
+}
+
+impl Ending {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended(&self) {
+        let mut state = self.state();
+        state.ended = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Tells who waits that the thread has ended.
+struct Tells(Arc<Ending>);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        self.0.ended();
+    }
+}
+
+impl IoThread {
+    /// Starts a thread of that name. Its context runs when this returns, and spins up to 32 µs before it sleeps.
+    ///
+    /// # Errors
+    ///
+    /// No thread, or no descriptors for the process's reactor.
+    ///
+    /// # Examples
+    ///
+    /// See [`IoThread`].
+    #[doc(alias = "iothread_create")]
+    pub fn spawn(name: &str) -> io::Result<Self> {
+        let context = AioContext::builder().name(name).spin_max(SPIN_MAX).build()?;
+        let ending = Arc::new(Ending::default());
+        let (running, runs) = mpsc::channel();
+        let (here, end) = (context.clone(), Arc::clone(&ending));
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // Declared before the guard, so dropped after it, also if a destructor panics while the context is left.
+            let _tells = Tells(end.clone());
+            let home = here.enter();
+            // The spawner waits, so it is there.
+            let _ = running.send(());
+            while !end.state().asked {
+                // A bottom half's panic was printed by the hook; it may not take the thread with it.
+                let _ = catch_unwind(AssertUnwindSafe(|| here.poll(true)));
+            }
+            here.close();
+            drop(home);
+        })?;
+        let id = thread.thread().id();
+        runs.recv().map_err(|_| io::Error::other("the IOThread ended before it ran"))?;
+        Ok(Self { context, ending, thread: Mutex::new(Some(thread)), id })
+    }
+
+    /// The thread's context.
+    ///
+    /// # Examples
+    ///
+    /// See [`IoThread`].
+    #[doc(alias = "iothread_get_aio_context")]
+    pub fn context(&self) -> &AioContext {
+        &self.context
+    }
+
+    /// Ends the thread and waits until it has ended. What is pending in its context is dropped, and who waits for that is
+    /// woken. The caller's own contexts are served meanwhile. Joining again returns at once.
+    ///
+    /// # Panics
+    ///
+    /// On the thread itself, which cannot wait for its own end. Dropped there it ends when it returns to its loop.
+    ///
+    /// # Examples
+    ///
+    /// See [`IoThread`].
+    #[doc(alias = "iothread_destroy")]
+    #[track_caller]
+    pub fn join(&self) {
+        assert!(
+            thread::current().id() != self.id,
+            "IoThread::join: called on the thread itself, {}; join it from another one",
+            self.context
+        );
+        self.end();
+    }
+
+    #[track_caller]
+    fn end(&self) {
+        self.ending.state().asked = true;
+        self.context.notify();
+        if thread::current().id() == self.id {
+            return;
+        }
+        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return self.wait();
+        };
+        self.wait();
+        // It has nothing left to do but to return.
+        // The panic of a destructor that ran at its end was printed by the hook.
+        let _ = thread.join();
+    }
+
+    #[track_caller]
+    fn wait(&self) {
+        let frame = Frame::enter(Kind::Own("IoThread::join"), Location::caller());
+        frame.block_on(|| {
+            std::future::poll_fn(|cx| {
+                let mut state = self.ending.state();
+                if state.ended {
+                    return Poll::Ready(());
+                }
+                state.waiting.push(cx.waker().clone());
+                Poll::Pending
+            })
+        });
+    }
+}
+
+impl Drop for IoThread {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl fmt::Debug for IoThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IoThread").field("context", &self.context).finish_non_exhaustive()
+    }
+}

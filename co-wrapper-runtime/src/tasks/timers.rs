@@ -1,0 +1,140 @@
+//! A context's timers: who sleeps until when. The poll loop fires them and sleeps no longer than the next one.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use super::mailbox::Mailbox;
+use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
+
+/// A timer's place: when it is due, and its number among those due at the same time.
+type Key = (Instant, u64);
+
+pub struct Timers {
+    /// How many there are, so that a loop without any takes no lock.
+    len: AtomicUsize,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    next: u64,
+    wakers: BTreeMap<Key, Waker>,
+}
+
+impl Timers {
+    pub fn new() -> Self {
+        Self { len: AtomicUsize::new(0), waiting: Mutex::new(Waiting::default()) }
+    }
+
+    /// When the next one is due.
+    pub fn next(&self) -> Option<Instant> {
+        if self.len.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        lock(&self.waiting).wakers.keys().next().map(|key| key.0)
+    }
+
+    /// Wakes those that are due, in order; true if there was one.
+    pub fn fire(&self) -> bool {
+        let Some(next) = self.next() else { return false };
+        let now = Instant::now();
+        if next > now {
+            return false;
+        }
+        let mut waiting = lock(&self.waiting);
+        // Everything up to and with `now`.
+        let later = waiting.wakers.split_off(&(now, u64::MAX));
+        let due = std::mem::replace(&mut waiting.wakers, later);
+        self.len.store(waiting.wakers.len(), Ordering::Release);
+        drop(waiting);
+        let any = !due.is_empty();
+        due.into_values().for_each(Waker::wake);
+        any
+    }
+
+    /// Enters a timer. Says whether it is now the first, for which a sleeping home must be woken.
+    fn insert(&self, deadline: Instant, waker: Waker) -> (Key, bool) {
+        let mut waiting = lock(&self.waiting);
+        waiting.next += 1;
+        let key = (deadline, waiting.next);
+        waiting.wakers.insert(key, waker);
+        self.len.store(waiting.wakers.len(), Ordering::Release);
+        let first = waiting.wakers.keys().next() == Some(&key);
+        (key, first)
+    }
+
+    /// Replaces the waker of a timer that waits; false if it fired.
+    fn update(&self, key: Key, waker: &Waker) -> bool {
+        let mut waiting = lock(&self.waiting);
+        let Some(old) = waiting.wakers.get_mut(&key) else { return false };
+        let replaced = (!old.will_wake(waker)).then(|| std::mem::replace(old, waker.clone()));
+        drop(waiting);
+        drop(replaced);
+        true
+    }
+
+    fn remove(&self, key: Key) {
+        let mut waiting = lock(&self.waiting);
+        let removed = waiting.wakers.remove(&key);
+        self.len.store(waiting.wakers.len(), Ordering::Release);
+        drop(waiting);
+        drop(removed);
+    }
+}
+
+/// Sleeps until a time: a future made by [`AioContext::sleep`](crate::AioContext::sleep).
+#[must_use = "futures do nothing unless polled"]
+pub struct Sleep {
+    mailbox: Arc<Mailbox>,
+    deadline: Instant,
+    key: Option<Key>,
+}
+
+impl Sleep {
+    pub(crate) fn new(mailbox: Arc<Mailbox>, duration: Duration) -> Self {
+        let now = Instant::now();
+        // What is past the clock's end is never.
+        let deadline = now.checked_add(duration).unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()));
+        Self { mailbox, deadline, key: None }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if Instant::now() >= self.deadline {
+            return Poll::Ready(());
+        }
+        let waits = self.key.is_some_and(|key| self.mailbox.timers().update(key, cx.waker()));
+        if !waits {
+            let (key, first) = self.mailbox.timers().insert(self.deadline, cx.waker().clone());
+            self.key = Some(key);
+            if first {
+                self.mailbox.ring();
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.mailbox.timers().remove(key);
+        }
+    }
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sleep").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
