@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     context::AioContext,
+    fork,
     wrappers::frame::{Frame, Kind},
 };
 
@@ -159,7 +160,7 @@ impl IoThread {
 
     #[track_caller]
     fn wait(&self) {
-        let frame = Frame::enter(Kind::Own("IoThread::join"), Location::caller());
+        let frame = Frame::enter(Kind::Own(&"IoThread::join"), Location::caller());
         frame.block_on(|| {
             std::future::poll_fn(|cx| {
                 let mut state = self.ending.state();
@@ -175,6 +176,11 @@ impl IoThread {
 
 impl Drop for IoThread {
     fn drop(&mut self) {
+        if fork::is_child() {
+            // The thread is the parent's.
+            std::mem::forget(self.thread.get_mut().map(Option::take));
+            return;
+        }
         self.end();
     }
 }

@@ -4,22 +4,36 @@
 //! - [`AioContext`]: a queue of tasks, bottom halves, timers and descriptor handlers, with a home thread that polls it.
 //! - [`IoThread`]: a thread that does nothing else.
 //! - [`in_coroutine`]: whether the caller may block.
+//! - [`hang`]: which blocking calls wait, for how long, and what they may wait for in vain.
 //!
 //! Most users want the crate `co-wrapper`, which adds the macros; this one is usable without them.
 //!
 //! Layers, each knowing only those after it: `wrappers` (a blocking call) → `context` (home threads, the poll loop) →
-//! `tasks` (what is to be run) → `park` (sleeping and waking). Beside them `reactor`, the process's one tokio runtime.
+//! `tasks` (what is to be run) → `park` (sleeping and waking). Beside them `reactor`, the process's one tokio runtime;
+//! `hang`, what threads show of their calls; `fork`, what a child process may not do; `trace`.
 //!
 //! # Features
 //!
 //! - `tokio` (default): tokio's sockets, timers and files work inside every blocking call.
+//! - `tracing`: a span for every blocking call, current whenever its future is polled, with the wrapper's name; events
+//!   when a thread parks, a call waits above another, and the watchdog finds one stalled. Their target is `co_wrapper`.
+//!
+//! # Forks
+//!
+//! A child process has none of its parent's threads, and shares its epoll set. So a child forked after the first use of
+//! this crate cannot block: wrappers, `poll`, `block_on`, `enter` and `spawn` panic there and say so, and what returns an
+//! [`io::Result`](std::io::Result) returns an error. It may exec. Forking before the first use is legal, and then both
+//! work.
 
 mod context;
+mod fork;
+pub mod hang;
 mod io_thread;
 mod park;
 mod reactor;
 mod sync;
 mod tasks;
+mod trace;
 mod wrappers;
 
 #[cfg(feature = "tokio")]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{AioContext, Inner, handlers, spin::Spin, stats::Counters};
-use crate::{reactor, tasks::mailbox::Mailbox};
+use crate::{fork, reactor, tasks::mailbox::Mailbox};
 
 /// Makes an [`AioContext`]. Returned by [`AioContext::builder`].
 #[derive(Clone, Debug)]
@@ -60,12 +60,15 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// With the feature `tokio`, if the process's reactor cannot be started: no file descriptors, no thread to be had.
+    /// With the feature `tokio`, if the process's reactor cannot be started: no file descriptors, no thread to be had. In a
+    /// forked child of a process that had used this crate.
     ///
     /// # Examples
     ///
     /// See [`AioContext::builder`].
     pub fn build(self) -> io::Result<AioContext> {
+        fork::check()?;
+        fork::register();
         reactor::ensure()?;
         Ok(self.unstarted())
     }
@@ -75,7 +78,7 @@ impl Builder {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let name = self.name.unwrap_or_else(|| format!("#{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         AioContext(Arc::new(Inner {
-            name,
+            name: name.into(),
             mailbox: Arc::new(Mailbox::new()),
             handlers: Arc::new(handlers::Handlers::default()),
             spin: Spin::new(self.spin_max, self.spin_grow, self.spin_shrink),

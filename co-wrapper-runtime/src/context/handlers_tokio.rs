@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
-    reactor,
+    fork, reactor,
     sync::{Mutex, lock},
     tasks::mailbox::Mailbox,
 };
@@ -205,6 +205,11 @@ impl FdHandler {
 
 impl Drop for FdHandler {
     fn drop(&mut self) {
+        if fork::is_child() {
+            // The epoll set is the parent's too: what was taken out of it here would be missing there.
+            std::mem::forget(Arc::clone(&self.handler));
+            return;
+        }
         self.handlers.remove(&self.handler);
         let callback = std::mem::replace(&mut *lock(&self.handler.callback), State::Gone);
         drop(callback);

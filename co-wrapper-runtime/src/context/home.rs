@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{AioContext, thread::Thread};
-use crate::{reactor, tasks::mailbox::Home};
+use crate::{fork, reactor, tasks::mailbox::Home};
 
 /// The contexts of one thread.
 #[derive(Default)]
@@ -189,6 +189,9 @@ impl EnterGuard {
 
 impl Drop for EnterGuard {
     fn drop(&mut self) {
+        if fork::is_child() {
+            return;
+        }
         let live = self.thread.depth() > self.depth || self.thread.dispatched.get() > self.dispatched;
         if live {
             let message = format!(

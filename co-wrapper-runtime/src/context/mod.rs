@@ -13,7 +13,8 @@ mod stats;
 pub(crate) mod thread;
 
 use std::{
-    fmt, io,
+    fmt, io, mem,
+    panic::Location,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -27,11 +28,14 @@ pub use reschedule::reschedule_self;
 pub use stats::Stats;
 use thread::Thread;
 
-use crate::tasks::{
-    bottom_half::{BottomHalf, Queued},
-    mailbox::Mailbox,
-    task::{self, JoinHandle},
-    timers::Sleep,
+use crate::{
+    fork,
+    tasks::{
+        bottom_half::{BottomHalf, Queued},
+        mailbox::Mailbox,
+        task::{self, JoinHandle},
+        timers::Sleep,
+    },
 };
 
 /// Where tasks and bottom halves run: a queue with at most one home thread, which polls it whenever it waits.
@@ -57,7 +61,7 @@ pub struct AioContext(Arc<Inner>);
 
 struct Inner {
     /// How messages name it.
-    name: String,
+    name: Arc<str>,
     mailbox: Arc<Mailbox>,
     handlers: Arc<handlers::Handlers>,
     spin: spin::Spin,
@@ -66,6 +70,11 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if fork::is_child() {
+            // Its parent's: forgotten, with the descriptors watched for it in the parent's epoll set.
+            mem::forget((Arc::clone(&self.mailbox), Arc::clone(&self.handlers)));
+            return;
+        }
         // Whoever was at home held a handle, so nobody is.
         self.mailbox.close();
     }
@@ -108,6 +117,10 @@ impl AioContext {
 
     pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
         &self.0.mailbox
+    }
+
+    pub(crate) fn shared_name(&self) -> &Arc<str> {
+        &self.0.name
     }
 
     pub(crate) fn handlers(&self) -> &handlers::Handlers {
@@ -156,6 +169,7 @@ impl AioContext {
     /// # std::io::Result::Ok(())
     /// ```
     #[doc(alias = "qemu_get_current_aio_context")]
+    #[track_caller]
     pub fn current() -> Self {
         let thread = Thread::current();
         thread.entered().unwrap_or_else(|| home::own(&thread))
@@ -250,7 +264,9 @@ impl AioContext {
     #[track_caller]
     pub fn poll_while(&self, mut condition: impl FnMut() -> bool) {
         let home = EnterGuard::new(self, Stay::Passing, "AioContext::poll_while");
+        let mut shown = None;
         while condition() {
+            shown.get_or_insert_with(|| home.thread().show_poll(&"AioContext::poll_while", Location::caller(), self));
             serve::poll(home.thread(), home.entered(), self, true);
         }
     }
@@ -291,7 +307,9 @@ impl AioContext {
     /// # std::io::Result::Ok(())
     /// ```
     #[doc(alias = "aio_bh_schedule_oneshot")]
+    #[track_caller]
     pub fn schedule_bh(&self, bottom_half: impl FnOnce() + Send + 'static) {
+        fork::forbid();
         // A closed context drops it.
         drop(self.mailbox().push_bottom_half(Queued::Once(Box::new(bottom_half))));
     }
@@ -362,6 +380,7 @@ impl AioContext {
         interest: crate::Interest,
         callback: impl FnMut() + Send + 'static,
     ) -> FdHandler {
+        fork::forbid();
         let handler = fd
             .as_fd()
             .try_clone_to_owned()
@@ -421,11 +440,13 @@ impl AioContext {
     /// # std::io::Result::Ok(())
     /// ```
     #[doc(alias = "aio_co_enter")]
+    #[track_caller]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        fork::forbid();
         task::spawn(self.mailbox(), future)
     }
 
@@ -455,6 +476,7 @@ impl AioContext {
         F: Future + 'static,
         F::Output: 'static,
     {
+        fork::forbid();
         let home = self.mailbox().home();
         assert!(
             home.is_some_and(|home| home.thread == crate::park::here()),

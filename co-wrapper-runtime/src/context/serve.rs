@@ -234,6 +234,7 @@ impl<'a> Wait<'a> {
                 }
             }
             let above = entered.above();
+            self.slot.record.set_below(above.below());
             reactor::gate(above, || self.sleep_between_rounds(above, poll))
         });
         (ended, self.panicked)

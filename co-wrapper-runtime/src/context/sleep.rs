@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{AioContext, serve::served, thread::Thread};
-use crate::reactor::Above;
+use crate::{fork, reactor::Above, trace};
 
 /// How often a future is polled unasked under a scheduler that keeps wakes back: first and at most.
 const REPOLL_FIRST: Duration = Duration::from_micros(50);
@@ -34,6 +34,7 @@ impl<'a> Sleeper<'a> {
     /// Waits until something may have come in, at most until `until`; `woken` says whether the caller's future was
     /// woken. Returns whether the future is to be polled unasked.
     pub fn sleep(&mut self, until: Option<Instant>, woken: impl Fn() -> bool) -> bool {
+        fork::forbid();
         if self.take_notified() || !self.arm_handlers() {
             return false;
         }
@@ -54,7 +55,7 @@ impl<'a> Sleeper<'a> {
     fn spin_or_park(&self, wake_up: Option<Instant>, woken: impl Fn() -> bool) {
         // The context that is current decides; a thread that entered none does not spin.
         let Some(context) = self.thread.entered() else {
-            return self.thread.parker.park(wake_up);
+            return self.park(wake_up);
         };
         let budget = context.spin().budget();
         let start = Instant::now();
@@ -65,9 +66,14 @@ impl<'a> Sleeper<'a> {
             context.counters().spins_paid.count();
         } else {
             context.counters().parks.count();
-            self.thread.parker.park(wake_up);
+            self.park(wake_up);
         }
         context.spin().adapt(start.elapsed());
+    }
+
+    fn park(&self, wake_up: Option<Instant>) {
+        trace::park();
+        self.thread.board.parked(|| self.thread.parker.park(wake_up));
     }
 
     /// Spins until `end`; true if something came in.

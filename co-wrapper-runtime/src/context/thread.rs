@@ -5,14 +5,23 @@
 
 use std::{
     cell::{Cell, RefCell},
-    mem::ManuallyDrop,
+    mem::{self, ManuallyDrop},
+    panic::Location,
     rc::Rc,
     sync::Arc,
     task::Waker,
 };
 
 use super::{AioContext, home};
-use crate::park::{Parker, WakeSlot, here};
+use crate::{
+    fork,
+    hang::{
+        record::{Record, Registered, What, now},
+        watchdog,
+    },
+    park::{Parker, WakeSlot, here},
+    tasks::mailbox::Home,
+};
 
 pub struct Thread {
     pub number: u64,
@@ -33,6 +42,10 @@ pub struct Thread {
     /// Slots between two calls. A list, so that a call gets any one: none belongs to a depth.
     spare: RefCell<Vec<Rc<Slot>>>,
     pub homes: RefCell<home::Homes>,
+    /// What hang reports see of this thread.
+    pub board: Registered,
+    /// How many records it shows.
+    shown: Cell<usize>,
     /// Made in a thread-local destructor, after the thread left its homes.
     late: bool,
 }
@@ -43,6 +56,17 @@ pub struct Slot {
     pub waker: Waker,
     /// Whether a bottom half or handler waits in this frame, that is, runs further down this stack.
     pub callback_waits: Cell<bool>,
+    /// Who called, and where, for the record.
+    name: Cell<&'static &'static str>,
+    site: Cell<&'static Location<'static>>,
+    pub record: Arc<Record>,
+}
+
+impl Slot {
+    /// Who called.
+    pub fn name(&self) -> &'static str {
+        self.name.get()
+    }
 }
 
 thread_local! {
@@ -67,6 +91,11 @@ impl Drop for End {
 
 impl Thread {
     /// This thread's block.
+    ///
+    /// # Panics
+    ///
+    /// In a forked child.
+    #[track_caller]
     pub fn current() -> Rc<Self> {
         Self::get().unwrap_or_else(Self::first_use)
     }
@@ -77,7 +106,10 @@ impl Thread {
     }
 
     #[cold]
+    #[track_caller]
     fn first_use() -> Rc<Self> {
+        fork::forbid();
+        fork::register();
         let late = END.try_with(|_| ()).is_err();
         let thread = Rc::new(Self {
             number: here(),
@@ -90,10 +122,19 @@ impl Thread {
             frames: RefCell::default(),
             spare: RefCell::default(),
             homes: RefCell::default(),
+            board: Registered::new(here(), Home::name_of(&std::thread::current())),
+            shown: Cell::new(0),
             late,
         });
         THREAD.with(|place| *place.borrow_mut() = Some(Rc::clone(&thread)));
         thread
+    }
+
+    /// Forgets this thread's block, in a forked child.
+    pub fn forget() {
+        // Borrowed for moments that cannot fork; but a child that panics here would be no better off.
+        let forgotten = THREAD.with(|thread| thread.try_borrow_mut().map(|mut thread| thread.take()));
+        mem::forget(forgotten);
     }
 
     /// How many blocking calls are on this stack.
@@ -106,13 +147,28 @@ impl Thread {
         self.frames.borrow().last().is_some_and(|slot| slot.callback_waits.get())
     }
 
-    /// Puts a frame on the stack.
-    pub fn push_frame(&self) -> Rc<Slot> {
+    /// A slot for a call of that name and place.
+    fn spare_slot(&self, name: &'static &'static str, site: &'static Location<'static>) -> Rc<Slot> {
         let slot = self.spare.borrow_mut().pop().unwrap_or_else(|| {
             let wakes = Arc::new(WakeSlot::new(self.parker.unparker()));
             let waker = Waker::from(Arc::clone(&wakes));
-            Rc::new(Slot { wakes, waker, callback_waits: Cell::new(false) })
+            Rc::new(Slot {
+                wakes,
+                waker,
+                callback_waits: Cell::new(false),
+                name: Cell::new(name),
+                site: Cell::new(site),
+                record: self.board.record(),
+            })
         });
+        slot.name.set(name);
+        slot.site.set(site);
+        slot
+    }
+
+    /// Puts a frame on the stack.
+    pub fn push_frame(&self, name: &'static &'static str, site: &'static Location<'static>) -> Rc<Slot> {
+        let slot = self.spare_slot(name, site);
         slot.wakes.reset();
         slot.callback_waits.set(self.callbacks.get() > 0);
         self.frames.borrow_mut().push(Rc::clone(&slot));
@@ -130,8 +186,76 @@ impl Thread {
         }
     }
 
+    /// Shows hang reports the innermost frame, which begins to wait in `context` or else where the thread is, and those
+    /// below it that are not shown yet, for they are in their first poll. Until the guard is dropped.
+    pub fn show_frames(&self, context: Option<&AioContext>) -> Shown<'_> {
+        let guard = self.shown_from_here();
+        self.show_frames_as(1, context);
+        guard
+    }
+
+    /// Shows a blocking function that has no frame, above the frames.
+    pub fn show_poll(
+        &self,
+        name: &'static &'static str,
+        site: &'static Location<'static>,
+        context: &AioContext,
+    ) -> Shown<'_> {
+        let mut guard = self.shown_from_here();
+        self.show_frames_as(0, None);
+        let slot = self.spare_slot(name, site);
+        self.show(&slot, 1, Some(context));
+        guard.poll = Some(slot);
+        guard
+    }
+
+    fn shown_from_here(&self) -> Shown<'_> {
+        watchdog::at_first_wait();
+        Shown { thread: self, from: self.shown.get(), poll: None }
+    }
+
+    /// The innermost frame's future was polled so often.
+    fn show_frames_as(&self, polls: u64, context: Option<&AioContext>) {
+        let frames = self.frames.borrow();
+        // What is shown is at the bottom.
+        let shown = frames.iter().rposition(|slot| slot.record.level() > 0).map_or(0, |at| at + 1);
+        let Some((last, lower)) = frames[shown..].split_last() else { return };
+        lower.iter().for_each(|slot| self.show(slot, 0, None));
+        self.show(last, polls, context);
+    }
+
+    fn show(&self, slot: &Slot, polls: u64, context: Option<&AioContext>) {
+        let entered = if context.is_none() && polls > 0 { self.entered() } else { None };
+        let context = context.or(entered.as_ref()).map(|context| Arc::clone(context.shared_name()));
+        let level = self.shown.get() + 1;
+        self.shown.set(level);
+        let dispatched = self.dispatched.get() > 0;
+        let what = What { name: slot.name.get(), site: slot.site.get(), level, dispatched, polls };
+        slot.record.show(what, now(), context);
+    }
+
     /// The innermost context entered here.
     pub fn entered(&self) -> Option<AioContext> {
         self.homes.borrow().entered()
+    }
+}
+
+/// What is shown while this lives.
+pub struct Shown<'a> {
+    thread: &'a Thread,
+    /// How many were shown before.
+    from: usize,
+    poll: Option<Rc<Slot>>,
+}
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.poll.take() {
+            slot.record.hide();
+            self.thread.spare.borrow_mut().push(slot);
+        }
+        let frames = self.thread.frames.borrow();
+        frames.iter().rev().take_while(|slot| slot.record.level() > self.from).for_each(|slot| slot.record.hide());
+        self.thread.shown.set(self.from);
     }
 }

@@ -8,4 +8,23 @@
 #[cfg_attr(not(feature = "tokio"), path = "without_tokio.rs")]
 mod implementation;
 
-pub use implementation::{Above, Entered, ensure, enter, gate, unconstrained};
+pub use implementation::{Above, Entered, ask, ensure, enter, gate, unconstrained};
+
+/// What stands still below a call that waits, for hang reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Below {
+    /// Nothing that we know of.
+    Nothing,
+    /// A tokio runtime that this thread alone drives.
+    CurrentThread,
+    /// A worker of another one, or something that runs on it.
+    Worker,
+}
+
+impl Below {
+    /// The inverse of `as u8`.
+    pub fn from_u8(value: u8) -> Self {
+        [Self::CurrentThread, Self::Worker].into_iter().find(|below| *below as u8 == value).unwrap_or(Self::Nothing)
+    }
+}

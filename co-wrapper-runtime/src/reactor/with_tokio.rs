@@ -15,6 +15,9 @@ use std::{
 
 use tokio::runtime::{EnterGuard, Handle, Runtime, RuntimeFlavor};
 
+use super::Below;
+use crate::fork;
+
 /// Never dropped: its resources may be in use as long as the process lives.
 static REACTOR: OnceLock<Runtime> = OnceLock::new();
 
@@ -34,6 +37,7 @@ fn start() -> io::Result<&'static Runtime> {
     if let Some(reactor) = REACTOR.get() {
         return Ok(reactor);
     }
+    fork::register();
     let _one_at_a_time = STARTING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(reactor) = REACTOR.get() {
         return Ok(reactor);
@@ -56,6 +60,13 @@ fn start() -> io::Result<&'static Runtime> {
 /// As `start`.
 pub fn ensure() -> io::Result<()> {
     start().map(drop)
+}
+
+/// Has the reactor's worker set `answered`, if it was started.
+pub fn ask(answered: Arc<AtomicBool>) -> bool {
+    let Some(reactor) = REACTOR.get() else { return false };
+    reactor.spawn(async move { answered.store(true, Ordering::Relaxed) });
+    true
 }
 
 /// Which tokio handle a call found current.
@@ -146,10 +157,11 @@ impl Entered {
         if OURS.get() && self.found == Found::Ours && foreign.any == 0 {
             return Above::OurWorker;
         }
-        if foreign.current_thread > 0 {
-            warn_of_current_thread();
+        if foreign.current_thread == 0 {
+            return Above::Scheduler(Below::Worker);
         }
-        Above::Scheduler
+        warn_of_current_thread();
+        Above::Scheduler(Below::CurrentThread)
     }
 }
 
@@ -161,13 +173,21 @@ pub enum Above {
     /// A worker of our reactor, which lets its work go on elsewhere when told.
     OurWorker,
     /// A tokio scheduler that is stopped by us, and that keeps back wakes such as `yield_now`'s until we return.
-    Scheduler,
+    Scheduler(Below),
 }
 
 impl Above {
     /// Whether wakes may come only after we returned.
     pub fn defers_wakes(self) -> bool {
-        self == Self::Scheduler
+        matches!(self, Self::Scheduler(_))
+    }
+
+    /// What stands still meanwhile.
+    pub fn below(self) -> Below {
+        match self {
+            Self::Nothing | Self::OurWorker => Below::Nothing,
+            Self::Scheduler(below) => below,
+        }
     }
 }
 
@@ -216,7 +236,7 @@ pub fn gate<R>(above: Above, block: impl FnOnce() -> R) -> R {
     match above {
         Above::Nothing => block(),
         Above::OurWorker => tokio::task::block_in_place(block),
-        Above::Scheduler => block(),
+        Above::Scheduler(_) => block(),
     }
 }
 

@@ -1,6 +1,11 @@
 //! The reactor's shape without the feature `tokio`: nothing to start, nothing above.
 
-use std::io;
+use std::{
+    io,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use super::Below;
 
 pub fn ensure() -> io::Result<()> {
     Ok(())
@@ -28,6 +33,15 @@ impl Above {
     pub fn defers_wakes(self) -> bool {
         false
     }
+
+    pub fn below(self) -> Below {
+        Below::Nothing
+    }
+}
+
+/// Nobody is there to answer.
+pub fn ask(_: Arc<AtomicBool>) -> bool {
+    false
 }
 
 pub fn gate<R>(_: Above, block: impl FnOnce() -> R) -> R {

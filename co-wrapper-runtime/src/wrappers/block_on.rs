@@ -29,7 +29,7 @@ impl AioContext {
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _home = EnterGuard::new(self, Stay::Passing, "AioContext::block_on");
-        let frame = Frame::enter(Kind::Own("AioContext::block_on"), Location::caller());
+        let frame = Frame::enter(Kind::Own(&"AioContext::block_on"), Location::caller());
         frame.block_on(|| future)
     }
 }

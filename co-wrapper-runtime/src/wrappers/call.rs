@@ -23,9 +23,11 @@ use super::{
 };
 use crate::{
     context::{AioContext, EnterGuard, home::Stay, serve::Ended},
+    fork,
     park::{WakeSlot, here},
     sync::{AtomicBool, Ordering},
     tasks::task::{self, Caller},
+    trace::Span,
 };
 
 /// An argument that is sent to another context.
@@ -100,7 +102,12 @@ where
     };
     let abort = AbortOnUnwind;
     let caller = Caller { thread: here(), wakes: Arc::clone(frame.wakes()) };
-    let remote = Remote { call: &raw const call, wakes: Arc::clone(frame.wakes()), future: None::<Fut> };
+    let remote = Remote {
+        call: &raw const call,
+        wakes: Arc::clone(frame.wakes()),
+        span: frame.span().clone(),
+        future: None::<Fut>,
+    };
     // SAFETY: `call` lives until the wait below has seen `done`, which is the remote's last use of it; the wait is not
     // left otherwise, and does not unwind but through the abort. `Remote` may be sent before its first poll: it holds the
     // pointer to a `Shared` of `Send` things, and no future yet.
@@ -120,13 +127,18 @@ where
         call.done.load(Ordering::Acquire)
     };
     while !is_done() {
-        let waited = catch_unwind(AssertUnwindSafe(|| frame.wait(until, &mut is_done)));
+        let waited = catch_unwind(AssertUnwindSafe(|| frame.wait(Some(context), until, &mut is_done)));
         match waited {
             Ok(Ended::Ready) => {}
             Ok(Ended::Elapsed) => {
                 // Cancelled by its drop; the context drops the future and says so.
                 (ended, until) = (Ended::Elapsed, None);
                 drop(sent.take());
+            }
+            Err(payload) if fork::is_child() => {
+                // The thread that has the call is the parent's: here nobody will touch it any more.
+                std::mem::forget((abort, sent, home));
+                resume_unwind(payload);
             }
             Err(payload) => {
                 panicked.get_or_insert(payload);
@@ -172,6 +184,7 @@ struct Remote<S, E, R, Fut> {
     /// Dangling once `done` was set.
     call: *const Shared<S, E, R>,
     wakes: Arc<WakeSlot>,
+    span: Span,
     /// Made by the first poll.
     future: Option<Fut>,
 }
@@ -207,16 +220,19 @@ where
         // SAFETY: `future` is pinned with `self`: made in place, never moved, dropped by assignment. Nothing else in
         // `Remote` is pinned.
         let this = unsafe { self.get_unchecked_mut() };
+        let span = this.span.clone();
         let polled = catch_unwind(AssertUnwindSafe(|| {
-            if this.future.is_none() {
-                // SAFETY: `done` is not set before `finish`, so the caller waits and `stage` is ours.
-                let packed = unsafe { std::mem::replace(&mut *(*this.call).stage.get(), Stage::Begun) };
-                let Stage::Packed(args, entry) = packed else { unreachable!("begun once") };
-                this.future = Some(entry(args));
-            }
-            let future = this.future.as_mut().expect("made above");
-            // SAFETY: as above.
-            unsafe { Pin::new_unchecked(future) }.poll(cx)
+            span.in_scope(|| {
+                if this.future.is_none() {
+                    // SAFETY: `done` is not set before `finish`, so the caller waits and `stage` is ours.
+                    let packed = unsafe { std::mem::replace(&mut *(*this.call).stage.get(), Stage::Begun) };
+                    let Stage::Packed(args, entry) = packed else { unreachable!("begun once") };
+                    this.future = Some(entry(args));
+                }
+                let future = this.future.as_mut().expect("made above");
+                // SAFETY: as above.
+                unsafe { Pin::new_unchecked(future) }.poll(cx)
+            })
         }));
         let stage = match polled {
             Ok(polled) => Stage::Done(ready!(polled)),

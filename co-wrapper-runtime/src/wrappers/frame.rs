@@ -13,11 +13,14 @@ use std::{
 use super::poll_co::Wrapper;
 use crate::{
     context::{
+        AioContext,
         serve::{Ended, Wait},
         thread::{Slot, Thread},
     },
+    fork,
     park::WakeSlot,
     reactor,
+    trace::{self, Span},
 };
 
 /// Calls on one stack, at most. So that endless recursion ends in a message rather than the stack's end; 128 are
@@ -48,13 +51,13 @@ pub fn in_coroutine() -> bool {
 pub(crate) enum Kind {
     Wrapper(&'static Wrapper),
     /// A function of ours that blocks, by its name.
-    Own(&'static str),
+    Own(&'static &'static str),
 }
 
 impl Kind {
-    pub fn name(self) -> &'static str {
+    pub fn name(self) -> &'static &'static str {
         match self {
-            Self::Wrapper(wrapper) => wrapper.name,
+            Self::Wrapper(wrapper) => &wrapper.name,
             Self::Own(name) => name,
         }
     }
@@ -69,6 +72,7 @@ pub(crate) struct Frame {
     outer_callback_waits: bool,
     /// Dropped by hand, before the thread's block may go.
     entered: Option<reactor::Entered>,
+    span: Span,
 }
 
 impl Frame {
@@ -92,10 +96,18 @@ impl Frame {
         }
         let entered = reactor::enter();
         let outer_callback_waits = thread.callback_waits();
-        let slot = thread.push_frame();
+        let slot = thread.push_frame(kind.name(), site);
         let outer_in_coroutine = thread.in_coroutine.replace(true);
         let outer_in_send_task = thread.in_send_task.replace(false);
-        Self { thread, slot, outer_in_coroutine, outer_in_send_task, outer_callback_waits, entered: Some(entered) }
+        Self {
+            thread,
+            slot,
+            outer_in_coroutine,
+            outer_in_send_task,
+            outer_callback_waits,
+            entered: Some(entered),
+            span: Span::call(kind.name(), site),
+        }
     }
 
     /// Polls the future that `make` makes until it is ready.
@@ -116,13 +128,13 @@ impl Frame {
         deadline: Option<Instant>,
         make: impl FnOnce() -> F,
     ) -> Result<F::Output, Ended> {
-        let mut future = pin!(make());
+        let mut future = pin!(self.span.in_scope(make));
         let mut cx = Context::from_waker(&self.slot.waker);
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+        if let Poll::Ready(output) = self.span.in_scope(|| future.as_mut().poll(&mut cx)) {
             return Ok(output);
         }
         let mut output = None;
-        let ended = self.wait(deadline, &mut || match future.as_mut().poll(&mut cx) {
+        let ended = self.wait(None, deadline, &mut || match self.span.in_scope(|| future.as_mut().poll(&mut cx)) {
             Poll::Ready(ready) => {
                 output = Some(ready);
                 true
@@ -137,13 +149,25 @@ impl Frame {
     }
 
     /// Serves the thread's contexts until `poll`, asked whenever the frame's slot was woken, says so, or `deadline`
-    /// passes. The slow path, once for all types of future.
+    /// passes. The slow path, once for all types of future. A call in another context names that, `target`.
     #[cold]
     #[inline(never)]
-    pub fn wait(&self, deadline: Option<Instant>, poll: &mut dyn FnMut() -> bool) -> Ended {
+    pub fn wait(
+        &self,
+        target: Option<&AioContext>,
+        deadline: Option<Instant>,
+        poll: &mut dyn FnMut() -> bool,
+    ) -> Ended {
+        // It may have forked in its first poll.
+        fork::forbid();
+        let shown = self.thread.show_frames(target);
+        if self.thread.depth() > 1 {
+            trace::nested(self.slot.name(), self.thread.depth());
+        }
         let entered = self.entered.as_ref().expect("gone only with the frame");
         let wait = Wait::new(&self.thread, &self.slot, self.outer_callback_waits, deadline);
-        let (ended, payload) = wait.run(entered, poll);
+        let (ended, payload) = wait.run(entered, &mut || self.slot.record.poll(&mut *poll));
+        drop(shown);
         if let Some(payload) = payload {
             // The hook has printed it when it was caught. Raised while unwinding it would abort.
             if thread::panicking() {
@@ -158,6 +182,11 @@ impl Frame {
     /// What wakes the frame.
     pub fn wakes(&self) -> &Arc<WakeSlot> {
         &self.slot.wakes
+    }
+
+    /// The call's span, for a future that is polled elsewhere.
+    pub fn span(&self) -> &Span {
+        &self.span
     }
 }
 

@@ -1,0 +1,43 @@
+//! The spans and events, with the feature `tracing`.
+
+use std::{panic::Location, time::Duration};
+
+const TARGET: &str = "co_wrapper";
+
+/// A blocking call's span.
+#[derive(Clone, Debug)]
+pub struct Span(tracing::Span);
+
+impl Span {
+    pub fn call(name: &'static str, site: &'static Location<'static>) -> Self {
+        Self(tracing::debug_span!(
+            target: TARGET,
+            "call",
+            wrapper = name,
+            file = site.file(),
+            line = site.line()
+        ))
+    }
+
+    /// Runs `poll` with the span current.
+    #[inline]
+    pub fn in_scope<R>(&self, poll: impl FnOnce() -> R) -> R {
+        self.0.in_scope(poll)
+    }
+}
+
+/// A thread goes to sleep.
+pub fn park() {
+    tracing::trace!(target: TARGET, "park");
+}
+
+/// A call waits with others below it.
+pub fn nested(name: &'static str, depth: usize) {
+    tracing::debug!(target: TARGET, wrapper = name, depth, "nested");
+}
+
+/// The watchdog reports a call.
+pub fn stall(name: &'static str, site: &'static Location<'static>, waited: Duration) {
+    let (file, line) = (site.file(), site.line());
+    tracing::warn!(target: TARGET, wrapper = name, file, line, waited = ?waited, "stall");
+}
