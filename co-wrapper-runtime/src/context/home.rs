@@ -45,7 +45,12 @@ pub(crate) enum Stay {
 
 impl Homes {
     pub fn entered(&self) -> Option<AioContext> {
-        self.entered.last().map(|(_, context)| context.clone())
+        self.current().cloned()
+    }
+
+    /// The same, for a look.
+    pub fn current(&self) -> Option<&AioContext> {
+        self.entered.last().map(|(_, context)| context)
     }
 
     /// The `index`-th context that this thread serves.

@@ -264,9 +264,10 @@ impl AioContext {
     #[track_caller]
     pub fn poll_while(&self, mut condition: impl FnMut() -> bool) {
         let home = EnterGuard::new(self, Stay::Passing, "AioContext::poll_while");
+        let site = Location::caller();
         let mut shown = None;
         while condition() {
-            shown.get_or_insert_with(|| home.thread().show_poll(&"AioContext::poll_while", Location::caller(), self));
+            shown.get_or_insert_with(|| home.thread().show_poll(&"AioContext::poll_while", site, self));
             serve::poll(home.thread(), home.entered(), self, true);
         }
     }

@@ -225,8 +225,9 @@ impl Thread {
     }
 
     fn show(&self, slot: &Slot, polls: u64, context: Option<&AioContext>) {
-        let entered = if context.is_none() && polls > 0 { self.entered() } else { None };
-        let context = context.or(entered.as_ref()).map(|context| Arc::clone(context.shared_name()));
+        let homes = self.homes.borrow();
+        let context = context.or_else(|| if polls > 0 { homes.current() } else { None });
+        let context = context.map(AioContext::shared_name);
         let level = self.shown.get() + 1;
         self.shown.set(level);
         let dispatched = self.dispatched.get() > 0;

@@ -53,6 +53,8 @@ pub struct Record {
     /// A `Below`.
     below: AtomicU8,
     context: Mutex<Option<Arc<str>>>,
+    /// What `context` holds, so that its thread need not lock to leave it as it is.
+    context_at: AtomicPtr<u8>,
     /// The version that the watchdog has reported. The watchdog's own.
     reported: AtomicU64,
 }
@@ -91,6 +93,7 @@ impl Record {
             polling: AtomicBool::new(false),
             below: AtomicU8::new(0),
             context: Mutex::new(None),
+            context_at: AtomicPtr::new(ptr::null_mut()),
             reported: AtomicU64::new(0),
         }
     }
@@ -106,7 +109,7 @@ impl Record {
     }
 
     /// Shows a call, from now on.
-    pub fn show(&self, what: What, since: u64, context: Option<Arc<str>>) {
+    pub fn show(&self, what: What, since: u64, context: Option<&Arc<str>>) {
         self.write(|| {
             self.name.set(what.name);
             self.site.set(what.site);
@@ -115,7 +118,12 @@ impl Record {
             self.polls.store(what.polls, Ordering::Relaxed);
             self.polling.store(what.polls == 0, Ordering::Relaxed);
             self.below.store(Below::Nothing as u8, Ordering::Relaxed);
-            *lock(&self.context) = context;
+            let at = context.map_or(ptr::null(), |context| context.as_ptr()).cast_mut();
+            // It is held here, so no other can have come to its place.
+            if self.context_at.load(Ordering::Relaxed) != at {
+                self.context_at.store(at, Ordering::Relaxed);
+                *lock(&self.context) = context.cloned();
+            }
             self.level.store(what.level, Ordering::Relaxed);
         });
     }

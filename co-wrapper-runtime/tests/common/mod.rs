@@ -2,7 +2,15 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use std::{future::Future, sync::mpsc, thread, time::Duration};
+use std::{
+    env,
+    future::Future,
+    io::Read,
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use co_wrapper_runtime::__private::{Wrapper, poll_co};
 
@@ -60,4 +68,39 @@ pub fn panic_of<T>(call: impl FnOnce() -> T) -> String {
         Ok(_) => panic!("no panic"),
         Err(payload) => message_of(&*payload).to_owned(),
     }
+}
+
+/// Runs `test`, an ignored test of this binary, in a process of its own with those variables set; fails when it takes
+/// longer than 20 s or fails there. Returns what it printed to stderr.
+pub fn in_child(test: &str, variables: &[(&str, &str)]) -> String {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env_remove("CO_WRAPPER_HANG_SECS").env("RUST_BACKTRACE", "0").envs(variables.iter().copied());
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let read = |mut pipe: Box<dyn Read + Send>| {
+        thread::spawn(move || {
+            let mut text = String::new();
+            pipe.read_to_string(&mut text).unwrap();
+            text
+        })
+    };
+    let (stdout, stderr) = (read(Box::new(child.stdout.take().unwrap())), read(Box::new(child.stderr.take().unwrap())));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break Some(status);
+        }
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            break None;
+        }
+        thread::sleep(Duration::from_millis(2));
+    };
+    let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
+    assert!(
+        status.is_some_and(|status| status.success()) && stdout.contains("1 passed"),
+        "{test}: {status:?}\n{stdout}{stderr}"
+    );
+    stderr
 }

@@ -1,0 +1,234 @@
+//! The fork rule. Every test forks in a process of its own, so that nothing of the test harness is in it.
+
+#![cfg(all(unix, not(loom)))]
+
+mod common;
+
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::{Context, Poll},
+    thread,
+    time::Duration,
+};
+
+use co_wrapper_runtime::{
+    __private::{Wrapper, poll_co_in},
+    AioContext, IoThread, hang,
+};
+use common::{in_child, message_of, panic_of, plain};
+
+/// Forks. 0 in the child, which is ended by a signal if it hangs.
+fn fork() -> i32 {
+    // SAFETY: the child allocates and takes locks, which the C library makes fit for use after a fork; std's own, of
+    // stderr, are free, for no other thread prints.
+    let id = unsafe { libc::fork() };
+    assert!(id >= 0);
+    if id == 0 {
+        // SAFETY: sets a timer.
+        unsafe { libc::alarm(10) };
+    }
+    id
+}
+
+/// Ends the child without running what belongs to its parent.
+fn exit(status: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(status) }
+}
+
+/// The status with which that child ended.
+fn status_of(id: i32) -> i32 {
+    let mut status = 0;
+    // SAFETY: `status` is there to be written.
+    assert_eq!(unsafe { libc::waitpid(id, &mut status, 0) }, id);
+    status
+}
+
+/// Forks, runs `child` there and returns the status with which it ended: 0 if it came to its end.
+fn forked(child: impl FnOnce()) -> i32 {
+    match fork() {
+        0 => exit(i32::from(catch_unwind(AssertUnwindSafe(child)).is_err())),
+        id => status_of(id),
+    }
+}
+
+/// A call that waits for another thread.
+#[track_caller]
+fn wait() {
+    let (tx, rx) = async_channel::bounded(1);
+    let sender = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(2));
+        tx.send_blocking(())
+    });
+    plain(rx.recv()).unwrap();
+    sender.join().unwrap().unwrap();
+}
+
+/// What says that it is for the fork.
+#[track_caller]
+fn says_fork<T>(what: &str, call: impl FnOnce() -> T) {
+    let message = panic_of(call);
+    assert!(message.contains("fork"), "{what}: {message}");
+}
+
+#[test]
+#[ignore = "a child's part"]
+fn forks_after_use() {
+    let ctx = AioContext::new().unwrap();
+    let io = IoThread::spawn("io").unwrap();
+    let mut guard = Some(ctx.enter());
+    wait();
+    let status = forked(|| {
+        says_fork("a ready call", || plain(async {}));
+        says_fork("a call that waits", wait);
+        says_fork("a call in another context", || {
+            let wrapper = &Wrapper { name: "remote", target: "co_remote", mixed: false };
+            poll_co_in(wrapper, io.context(), (), |()| async {});
+        });
+        says_fork("poll", || ctx.poll(false));
+        says_fork("poll_while", || ctx.poll_while(|| true));
+        says_fork("block_on", || ctx.block_on(async {}));
+        says_fork("enter", || drop(ctx.enter()));
+        says_fork("current", AioContext::current);
+        says_fork("spawn", || ctx.spawn(async {}));
+        says_fork("schedule_bh", || ctx.schedule_bh(|| ()));
+        assert!(AioContext::new().unwrap_err().to_string().contains("fork"));
+        assert!(IoThread::spawn("none").unwrap_err().to_string().contains("fork"));
+        assert!(hang::report().calls().is_empty());
+        // In silence.
+        drop(guard.take());
+        drop(io);
+        drop(ctx);
+        says_fork("a thread of the child", || plain(async {}));
+        says_fork("another thread", || match thread::spawn(|| plain(async {})).join() {
+            Ok(()) => (),
+            Err(payload) => std::panic::resume_unwind(payload),
+        });
+    });
+    assert_eq!(status, 0);
+    wait();
+}
+
+/// Catches: a child that uses what its parent's threads serve, or waits for them.
+#[test]
+fn fork_in_a_child_whatever_blocks_panics_and_says_so() {
+    in_child("forks_after_use", &[]);
+}
+
+#[test]
+#[ignore = "a child's part"]
+fn forks_before_use() {
+    let status = forked(|| {
+        wait();
+        let io = IoThread::spawn("io").unwrap();
+        assert_eq!(AioContext::current().block_on(io.context().spawn(async { 42 })), 42);
+    });
+    assert_eq!(status, 0);
+    wait();
+}
+
+/// Catches: a child refused though its parent had used nothing.
+#[test]
+fn fork_before_the_first_use_is_legal() {
+    in_child("forks_before_use", &[]);
+}
+
+#[test]
+#[ignore = "a child's part"]
+fn forks_within_calls() {
+    let ready = plain(async { forked(|| says_fork("a nested call", || plain(async {}))) });
+    assert_eq!(ready, 0);
+
+    let mut id = None;
+    let first_poll = |cx: &mut Context<'_>| {
+        if id.is_some() {
+            return Poll::Ready(());
+        }
+        id = Some(fork());
+        // The child's wake would not come.
+        if id != Some(0) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    };
+    let waited = catch_unwind(AssertUnwindSafe(|| plain(poll_fn(first_poll))));
+    told_in_the_child(id.unwrap(), waited);
+
+    let (tx, rx) = async_channel::bounded(1);
+    AioContext::current().schedule_bh(move || match fork() {
+        0 => std::mem::forget(tx),
+        id => tx.try_send(id).unwrap(),
+    });
+    let mut id = 0;
+    let waited = catch_unwind(AssertUnwindSafe(|| id = plain(rx.recv()).unwrap()));
+    told_in_the_child(id, waited);
+}
+
+fn told_in_the_child(id: i32, waited: thread::Result<()>) {
+    if id == 0 {
+        exit(i32::from(!waited.is_err_and(|payload| message_of(&*payload).contains("fork"))));
+    }
+    waited.unwrap();
+    assert_eq!(status_of(id), 0);
+}
+
+/// Catches: a child that goes on waiting in a call of its parent's.
+#[test]
+fn fork_within_a_call_its_wait_ends_in_the_child() {
+    in_child("forks_within_calls", &[]);
+}
+
+#[cfg(feature = "tokio")]
+mod shared_epoll {
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixStream,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use co_wrapper_runtime::Interest;
+
+    use super::*;
+
+    #[test]
+    #[ignore = "a child's part"]
+    fn forks_with_descriptors_watched() {
+        static RUN: AtomicUsize = AtomicUsize::new(0);
+        let ctx = AioContext::new().unwrap();
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let watched = ours.try_clone().unwrap();
+        let mut handler = Some(ctx.fd_handler(&watched, Interest::READABLE, move || {
+            ours.read_exact(&mut [0; 5]).unwrap();
+            RUN.fetch_add(1, Ordering::Relaxed);
+        }));
+        let hello = || {
+            let ran = RUN.load(Ordering::Relaxed);
+            let mut theirs = theirs.try_clone().unwrap();
+            let sender = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(20));
+                theirs.write_all(b"hello").unwrap();
+            });
+            ctx.poll_while(|| RUN.load(Ordering::Relaxed) == ran);
+            sender.join().unwrap();
+        };
+        hello();
+        for _ in 0..3 {
+            let (ctx, handler) = (ctx.clone(), &mut handler);
+            let status = forked(move || {
+                drop(handler.take());
+                says_fork("fd_handler", || ctx.fd_handler(&std::io::stdin(), Interest::READABLE, || ()));
+                drop(ctx);
+            });
+            assert_eq!(status, 0);
+            hello();
+            plain(async { tokio::time::sleep(Duration::from_millis(1)).await });
+        }
+    }
+
+    /// Catches: a child that takes a descriptor out of the epoll set that it shares with its parent.
+    #[test]
+    fn fork_the_parents_reactor_goes_on() {
+        in_child("shared_epoll::forks_with_descriptors_watched", &[]);
+    }
+}

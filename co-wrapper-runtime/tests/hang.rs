@@ -1,0 +1,334 @@
+//! Hang reports and the watchdog that prints them.
+
+#![cfg(not(loom))]
+
+mod common;
+
+use std::{
+    fs,
+    panic::Location,
+    pin::pin,
+    thread,
+    time::{Duration, Instant},
+};
+
+use co_wrapper_runtime::{
+    AioContext, IoThread,
+    hang::{self, Call, State, Suspect},
+};
+use common::{in_child, mixed, plain};
+use futures::future::{Either, select};
+
+/// This thread's calls that a report shows, once `enough` is true of them.
+#[track_caller]
+fn calls_of(thread: &str, enough: impl Fn(&[Call]) -> bool) -> Vec<Call> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let report = hang::report();
+        let calls: Vec<_> = report.calls().iter().filter(|call| call.thread() == thread).cloned().collect();
+        if enough(&calls) {
+            return calls;
+        }
+        assert!(Instant::now() < deadline, "no such report: {report}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether the first of the two is ready first.
+async fn first(one: impl Future, other: impl Future) -> bool {
+    matches!(select(pin!(one), pin!(other)).await, Either::Left(_))
+}
+
+fn parked_at(depth: usize) -> impl Fn(&[Call]) -> bool {
+    move |calls| calls.last().is_some_and(|call| call.depth() == depth && call.state() == State::Parked)
+}
+
+/// Runs `blocks` on a thread of that name, gives what a report shows of it, once `depth` calls wait there, to `check`,
+/// and lets go of what `blocks` was given to wait for.
+fn while_it_waits(
+    name: &str,
+    depth: usize,
+    blocks: impl FnOnce(async_channel::Receiver<()>) + Send + 'static,
+    check: impl FnOnce(&[Call]),
+) {
+    let (release, released) = async_channel::bounded(1);
+    let thread = thread::Builder::new().name(name.into()).spawn(move || blocks(released)).unwrap();
+    let calls = calls_of(&format!("`{name}`"), parked_at(depth));
+    check(&calls);
+    drop(release);
+    thread.join().unwrap();
+}
+
+/// Catches: a call that is not shown, or shown with another's name, place, thread or context; one that is shown when it
+/// has returned.
+#[test]
+fn hang_two_threads_that_wait_for_each_other_are_both_reported() {
+    let (to_a, at_a) = async_channel::bounded(1);
+    let (to_b, at_b) = async_channel::bounded(1);
+    let (release_a, release_b) = (to_a.clone(), to_b.clone());
+    let ctx = AioContext::builder().name("left").build().unwrap();
+    let a = thread::Builder::new().name("a".into()).spawn(move || {
+        let _guard = ctx.enter();
+        plain(async {
+            at_a.recv().await.unwrap();
+            to_b.send(()).await.unwrap();
+        });
+        assert!(hang::report().calls().iter().all(|call| call.thread() != "`a`"), "it has returned");
+    });
+    let b = thread::Builder::new().name("b".into()).spawn(move || {
+        mixed(async {
+            at_b.recv().await.unwrap();
+            to_a.send(()).await.unwrap();
+        });
+    });
+    for (thread, name, context) in [("`a`", "plain", Some("left")), ("`b`", "mixed", None)] {
+        let calls = calls_of(thread, parked_at(1));
+        let [call] = &calls[..] else { panic!("{calls:?}") };
+        assert_eq!((call.name(), call.context(), call.polls()), (name, context, 1));
+        assert_eq!(call.site().file(), file!());
+        assert!(call.suspects().is_empty(), "nothing is below: {call}");
+        thread::sleep(Duration::from_millis(20));
+        assert!(calls_of(thread, parked_at(1))[0].waited() >= Duration::from_millis(20));
+        let text = hang::report().to_string();
+        for part in ["hang report", thread, name, file!(), &call.site().line().to_string()] {
+            assert!(text.contains(part), "{part} is missing: {text}");
+        }
+    }
+    release_a.try_send(()).unwrap();
+    a.unwrap().join().unwrap();
+    b.unwrap().join().unwrap();
+    drop(release_b);
+}
+
+/// Catches: a call below that is not named, or that is shown but for the nested one's wait.
+#[test]
+fn hang_a_nested_call_may_wait_for_what_only_a_lower_one_can_do() {
+    let blocks = |released: async_channel::Receiver<()>| {
+        let (tx, rx) = async_channel::bounded::<()>(1);
+        plain(async move {
+            // Only this future could send.
+            mixed(first(rx.recv(), released.recv()));
+            drop(tx);
+        });
+    };
+    while_it_waits("nested", 2, blocks, |calls| {
+        let [lower, nested] = calls else { panic!("{calls:?}") };
+        assert_eq!((lower.name(), lower.state(), lower.polls()), ("plain", State::Polling, 0));
+        assert_eq!((nested.name(), nested.depth()), ("mixed", 2));
+        assert!(!lower.suspects().contains(&Suspect::LowerFrame));
+        assert!(nested.suspects().contains(&Suspect::LowerFrame));
+        let named = format!("plain at {}", lower.site());
+        assert!(nested.to_string().contains(&named), "{nested}");
+    });
+}
+
+/// Catches: the same where no call is below, but a bottom half.
+#[test]
+fn hang_a_call_in_a_bottom_half_may_wait_for_what_only_that_can_do() {
+    let blocks = |released: async_channel::Receiver<()>| {
+        let ctx = AioContext::new().unwrap();
+        ctx.schedule_bh(move || assert!(plain(released.recv()).is_err()));
+        ctx.poll(true);
+    };
+    while_it_waits("bottom half", 1, blocks, |calls| {
+        assert!(calls[0].suspects().contains(&Suspect::LowerFrame));
+        assert!(calls[0].to_string().contains("a task or callback"), "{}", calls[0]);
+    });
+}
+
+/// Catches: a report that does not think of locks.
+#[test]
+fn hang_a_nested_call_may_wait_for_a_lock_that_a_lower_one_holds() {
+    let blocks = |released: async_channel::Receiver<()>| {
+        let lock = futures::lock::Mutex::new(());
+        plain(async {
+            let held = lock.lock().await;
+            mixed(async {
+                assert!(!first(lock.lock(), released.recv()).await);
+            });
+            drop(held);
+        });
+    };
+    while_it_waits("locked", 2, blocks, |calls| {
+        assert!(calls[1].suspects().contains(&Suspect::LowerLock));
+        assert!(calls[1].to_string().contains("a lock"), "{}", calls[1]);
+    });
+}
+
+/// Catches: a runtime below that is not recognised, or told as one of another kind.
+#[cfg(feature = "tokio")]
+#[test]
+fn hang_a_call_may_wait_for_a_reactor_that_its_thread_drives() {
+    use tokio::runtime::Builder;
+
+    let mut single = Builder::new_multi_thread();
+    let runtimes = [
+        ("current", Builder::new_current_thread().enable_all().build().unwrap(), "current_thread"),
+        ("multi", single.worker_threads(1).thread_name("multi").enable_all().build().unwrap(), "a worker"),
+    ];
+    for (name, runtime, says) in runtimes {
+        let blocks = move |released: async_channel::Receiver<()>| {
+            let task = async move {
+                let its_own = tokio::time::sleep(Duration::from_secs(10));
+                plain(first(its_own, released.recv()));
+            };
+            runtime.block_on(async { tokio::spawn(task).await.unwrap() });
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let (release, released) = async_channel::bounded(1);
+        let thread = thread::Builder::new().name(name.into()).spawn(move || blocks(released)).unwrap();
+        // It sleeps a millisecond at most at a time.
+        let calls = calls_of(&format!("`{name}`"), |calls| {
+            calls.first().is_some_and(|call| call.suspects() == [Suspect::DrivenReactor]) || Instant::now() > deadline
+        });
+        assert_eq!(calls[0].suspects(), [Suspect::DrivenReactor]);
+        assert!(calls[0].to_string().contains(says), "{}", calls[0]);
+        drop(release);
+        thread.join().unwrap();
+    }
+}
+
+/// Catches: a call into another context that names the caller's; `poll_while` left out, or `poll` not.
+#[test]
+fn hang_the_context_is_the_one_waited_for() {
+    let blocks = |released: async_channel::Receiver<()>| {
+        use co_wrapper_runtime::__private::{Wrapper, poll_co_in};
+        let io = IoThread::spawn("target").unwrap();
+        let wrapper = &Wrapper { name: "remote", target: "co_remote", mixed: false };
+        let _ended = poll_co_in(wrapper, io.context(), released, |released| async move { released.recv().await });
+    };
+    while_it_waits("caller", 1, blocks, |calls| {
+        assert_eq!((calls[0].name(), calls[0].context()), ("remote", Some("target")));
+        assert!(hang::report().calls().iter().all(|call| call.thread() != "`target`"), "`poll` is idle");
+    });
+    let blocks = |released: async_channel::Receiver<()>| {
+        let ctx = AioContext::builder().name("polled").build().unwrap();
+        let notifier = ctx.clone();
+        let waker = released.clone();
+        let thread = thread::spawn(move || {
+            let _closed = waker.recv_blocking();
+            notifier.notify();
+        });
+        ctx.poll_while(|| !released.is_closed());
+        thread.join().unwrap();
+    };
+    while_it_waits("poller", 1, blocks, |calls| {
+        let call = &calls[0];
+        assert_eq!((call.name(), call.context()), ("AioContext::poll_while", Some("polled")));
+        assert_eq!(call.site().file(), Location::caller().file());
+    });
+}
+
+/// Waits for so long in a call.
+#[track_caller]
+fn wait_for(duration: Duration) {
+    let (tx, rx) = async_channel::bounded::<()>(1);
+    let waker = thread::spawn(move || {
+        thread::sleep(duration);
+        drop(tx);
+    });
+    assert!(plain(rx.recv()).is_err());
+    waker.join().unwrap();
+}
+
+fn watchdog_runs() -> bool {
+    fs::read_dir("/proc/self/task").unwrap().any(|task| {
+        fs::read_to_string(task.unwrap().path().join("comm")).is_ok_and(|name| name.trim() == "co-wrapper-hang")
+    })
+}
+
+#[test]
+#[ignore = "a child's part"]
+fn child_waits_long_twice() {
+    wait_for(Duration::from_millis(700));
+    wait_for(Duration::from_millis(1));
+    wait_for(Duration::from_millis(700));
+}
+
+/// Catches: no watchdog; one that reports a call again and again, or a short one; one that outlives the program.
+#[test]
+fn hang_the_watchdog_reports_a_long_wait_once() {
+    let said = in_child("child_waits_long_twice", &[("CO_WRAPPER_HANG_SECS", "0.2")]);
+    assert_eq!(said.matches("hang report: 1 blocking call").count(), 2, "{said}");
+    assert_eq!(said.matches(": plain, called at ").count(), 2, "{said}");
+    assert!(said.contains(file!()) && said.contains("has waited for "), "{said}");
+}
+
+#[test]
+#[ignore = "a child's part"]
+fn child_waits_unwatched() {
+    wait_for(Duration::from_millis(50));
+    assert!(!watchdog_runs());
+}
+
+/// Catches: a watch that nobody asked for; a variable that is no number taken for one, or passed over in silence.
+#[test]
+fn hang_nobody_watches_unasked() {
+    assert_eq!(in_child("child_waits_unwatched", &[]), "");
+    let said = in_child("child_waits_unwatched", &[("CO_WRAPPER_HANG_SECS", "soon")]);
+    assert!(said.contains("CO_WRAPPER_HANG_SECS=soon is no number of seconds"), "{said}");
+}
+
+#[test]
+#[ignore = "a child's part"]
+fn child_asks_for_a_watch() {
+    hang::watch(Duration::from_millis(200));
+    wait_for(Duration::from_millis(500));
+    hang::watch(Duration::from_secs(10));
+    wait_for(Duration::from_millis(500));
+    assert!(watchdog_runs());
+}
+
+/// Catches: `watch` without effect, also the second time; the environment put before it.
+#[test]
+fn hang_a_watch_can_be_asked_for() {
+    let said = in_child("child_asks_for_a_watch", &[("CO_WRAPPER_HANG_SECS", "0.001")]);
+    assert_eq!(said.matches("hang report").count(), 1, "{said}");
+}
+
+#[cfg(feature = "tokio")]
+mod heartbeat {
+    use super::*;
+
+    /// Blocks the reactor's worker, the one thread that it has.
+    fn on_the_reactor(blocks: impl FnOnce() + Send + 'static) {
+        let task = plain(async { tokio::spawn(async { blocks() }) });
+        plain(task).unwrap();
+    }
+
+    #[test]
+    #[ignore = "a child's part"]
+    fn child_blocks_the_reactor() {
+        wait_for(Duration::from_millis(1));
+        on_the_reactor(|| {
+            thread::sleep(Duration::from_millis(1_000));
+            assert!(hang::report().stalled_reactor().is_some_and(|late| late >= Duration::from_millis(200)));
+        });
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while hang::report().stalled_reactor().is_some() {
+            assert!(Instant::now() < deadline, "it goes on, and is named still");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Catches: no heartbeat; one that is named late again and again, or for good.
+    #[test]
+    fn hang_the_watchdog_names_a_reactor_that_is_blocked_outside_our_calls() {
+        let said = in_child("heartbeat::child_blocks_the_reactor", &[("CO_WRAPPER_HANG_SECS", "0.2")]);
+        let line = said.lines().find(|line| line.contains("thread `co-wrapper-io`"));
+        assert!(line.is_some_and(|line| line.contains("outside our calls")), "{said}");
+    }
+
+    #[test]
+    #[ignore = "a child's part"]
+    fn child_blocks_the_reactor_in_a_call() {
+        on_the_reactor(|| wait_for(Duration::from_millis(800)));
+    }
+
+    /// Catches: a call of ours on the worker taken for a blocked one.
+    #[test]
+    fn hang_a_call_on_the_worker_does_not_stop_the_reactor() {
+        let said = in_child("heartbeat::child_blocks_the_reactor_in_a_call", &[("CO_WRAPPER_HANG_SECS", "0.2")]);
+        assert!(said.contains("plain, called at") && !said.contains("outside our calls"), "{said}");
+    }
+}

@@ -1,0 +1,130 @@
+//! The feature `tracing`: a span for every blocking call, and events.
+
+#![cfg(all(feature = "tracing", not(loom)))]
+
+mod common;
+
+use std::{
+    cell::RefCell,
+    fmt,
+    future::poll_fn,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Poll,
+    thread,
+    time::Duration,
+};
+
+use co_wrapper_runtime::{
+    __private::{Wrapper, poll_co_in},
+    AioContext, IoThread, hang,
+};
+use common::{mixed, plain};
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+/// Keeps what it is told.
+#[derive(Default)]
+struct Keeps {
+    spans: AtomicU64,
+    /// The wrappers of the spans, by id.
+    wrappers: Mutex<Vec<String>>,
+    events: Mutex<Vec<String>>,
+}
+
+thread_local! { static CURRENT: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) } }
+
+/// The fields, as text.
+#[derive(Default)]
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0 += &format!("{field}={value:?} ");
+    }
+}
+
+impl Subscriber for &'static Keeps {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "co_wrapper"
+    }
+
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        let mut text = Text::default();
+        attributes.record(&mut text);
+        self.wrappers.lock().unwrap().push(text.0);
+        span::Id::from_u64(self.spans.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text::default();
+        event.record(&mut text);
+        self.events.lock().unwrap().push(text.0);
+    }
+
+    fn enter(&self, span: &span::Id) {
+        CURRENT.with_borrow_mut(|current| current.push(span.into_u64()));
+    }
+
+    fn exit(&self, span: &span::Id) {
+        let left = CURRENT.with_borrow_mut(|current| current.pop());
+        assert_eq!(left, Some(span.into_u64()));
+    }
+}
+
+/// One subscriber a process, so one test.
+///
+/// Catches: no span, or not current in some poll, the first, a later one, in another context; one current after the call,
+/// or while other work runs; an event left out.
+#[test]
+fn tracing_a_span_is_current_in_every_poll_and_events_tell_of_waits() {
+    let keeps: &'static Keeps = Box::leak(Box::default());
+    tracing::subscriber::set_global_default(keeps).unwrap();
+    let current = || {
+        let id = CURRENT.with_borrow(|current| current.last().copied())?;
+        Some(keeps.wrappers.lock().unwrap()[id as usize - 1].clone())
+    };
+    let told = |what: &str| keeps.events.lock().unwrap().iter().any(|event| event.contains(what));
+
+    plain(async { assert!(current().unwrap().contains("wrapper=\"plain\"")) });
+    assert_eq!(current(), None);
+
+    let ctx = AioContext::current();
+    ctx.schedule_bh(move || assert_eq!(current(), None));
+    let mut polls = 0;
+    plain(poll_fn(|cx| {
+        assert!(current().unwrap().contains("wrapper=\"plain\""), "in poll {polls}");
+        polls += 1;
+        cx.waker().wake_by_ref();
+        if polls == 3 { Poll::Ready(()) } else { Poll::Pending }
+    }));
+
+    let io = IoThread::spawn("io").unwrap();
+    let wrapper = &Wrapper { name: "remote", target: "co_remote", mixed: false };
+    let seen = poll_co_in(wrapper, io.context(), (), |()| async move { current() });
+    assert!(seen.unwrap().contains("wrapper=\"remote\""));
+
+    assert!(!told("stall"));
+    hang::watch(Duration::from_millis(50));
+    plain(async {
+        let (tx, rx) = async_channel::bounded::<()>(1);
+        let waker = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(400));
+            drop(tx);
+        });
+        assert!(mixed(rx.recv()).is_err());
+        waker.join().unwrap();
+    });
+    for event in ["park", "nested wrapper=\"mixed\" depth=2", "stall wrapper=\"mixed\""] {
+        assert!(told(event), "{event}: {:?}", keeps.events.lock().unwrap());
+    }
+}
