@@ -1,0 +1,98 @@
+//! Start-up faults: no descriptors, no thread to be had. Every test is a process of its own, for it lowers its limits.
+
+#![cfg(all(target_os = "linux", feature = "tokio", not(loom)))]
+
+mod common;
+
+use std::{fs, io, os::fd::AsRawFd, time::Duration};
+
+use co_wrapper_runtime::{AioContext, IoThread};
+use common::{in_child, panic_of, plain};
+
+/// Runs `starved` with the soft limit of `resource` at `limit`.
+fn with_limit<T>(resource: libc::__rlimit_resource_t, limit: u64, starved: impl FnOnce() -> T) -> T {
+    let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `before` is there to be written.
+    assert_eq!(unsafe { libc::getrlimit(resource, &mut before) }, 0);
+    let set = |limit: libc::rlimit| {
+        // SAFETY: only reads what it is given.
+        assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
+    };
+    set(libc::rlimit { rlim_cur: limit, ..before });
+    let result = starved();
+    set(before);
+    result
+}
+
+/// A call that needs the reactor.
+fn sleep() {
+    plain(async { tokio::time::sleep(Duration::from_millis(1)).await });
+}
+
+#[test]
+#[ignore = "a child's part"]
+fn child_has_no_descriptors() {
+    let next = fs::File::open("/dev/null").unwrap().as_raw_fd();
+    with_limit(libc::RLIMIT_NOFILE, next.try_into().unwrap(), || {
+        assert_eq!(AioContext::new().unwrap_err().raw_os_error(), Some(libc::EMFILE));
+        assert_eq!(IoThread::spawn("io").unwrap_err().raw_os_error(), Some(libc::EMFILE));
+        for call in [sleep, || plain(async {}), || AioContext::current().block_on(async {})] {
+            let message = panic_of(call);
+            let cause = io::Error::from_raw_os_error(libc::EMFILE).to_string();
+            assert!(message.contains("reactor") && message.contains(&cause), "{message}");
+        }
+    });
+    sleep();
+    AioContext::new().unwrap().block_on(async {});
+}
+
+/// Catches: a panic where an error can be returned; one that does not say why; a failure that is remembered.
+#[test]
+fn faults_without_descriptors_the_cause_is_told_and_a_later_call_works() {
+    in_child("child_has_no_descriptors", &[]);
+}
+
+#[test]
+#[ignore = "a child's part"]
+fn child_has_no_threads() {
+    // Not RLIMIT_NPROC, which does not bind root. A thread's stack finds no place.
+    let pages: u64 = fs::read_to_string("/proc/self/statm").unwrap().split(' ').next().unwrap().parse().unwrap();
+    let limit = pages * 4096 + (1 << 20);
+    with_limit(libc::RLIMIT_AS, limit, || {
+        assert_eq!(AioContext::new().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(IoThread::spawn("io").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let message = panic_of(sleep);
+        assert!(message.contains("reactor") && message.contains("ulimit -u"), "{message}");
+    });
+    sleep();
+    with_limit(libc::RLIMIT_AS, limit, || {
+        // The reactor is there, the IOThread cannot be.
+        assert_eq!(IoThread::spawn("io").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        sleep();
+    });
+    assert_eq!(AioContext::current().block_on(IoThread::spawn("io").unwrap().context().spawn(async { 42 })), 42);
+}
+
+/// Catches: the same without a thread to be had.
+#[test]
+fn faults_without_a_thread_the_cause_is_told_and_a_later_call_works() {
+    in_child("child_has_no_threads", &[]);
+}
+
+#[test]
+#[ignore = "a child's part"]
+fn child_has_no_thread_for_the_watchdog() {
+    sleep();
+    let pages: u64 = fs::read_to_string("/proc/self/statm").unwrap().split(' ').next().unwrap().parse().unwrap();
+    with_limit(libc::RLIMIT_AS, pages * 4096 + (1 << 20), || {
+        co_wrapper_runtime::hang::watch(Duration::from_secs(10));
+        sleep();
+    });
+}
+
+/// Catches: a program that is brought down by its watchdog.
+#[test]
+fn faults_without_a_thread_there_is_no_watchdog_and_no_harm() {
+    let said = in_child("child_has_no_thread_for_the_watchdog", &[]);
+    assert!(said.contains("no hang reports: their thread cannot start"), "{said}");
+}
