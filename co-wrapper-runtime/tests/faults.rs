@@ -32,8 +32,13 @@ fn sleep() {
 #[test]
 #[ignore = "a child's part"]
 fn child_has_no_descriptors() {
-    let next = fs::File::open("/dev/null").unwrap().as_raw_fd();
-    with_limit(libc::RLIMIT_NOFILE, next.try_into().unwrap(), || {
+    let next: u64 = fs::File::open("/dev/null").unwrap().as_raw_fd().try_into().unwrap();
+    // Each is taken by another part of the reactor.
+    for left in 0..6 {
+        let made = with_limit(libc::RLIMIT_NOFILE, next + left, AioContext::new);
+        assert_eq!(made.unwrap_err().raw_os_error(), Some(libc::EMFILE), "with {left} descriptors left");
+    }
+    with_limit(libc::RLIMIT_NOFILE, next, || {
         assert_eq!(AioContext::new().unwrap_err().raw_os_error(), Some(libc::EMFILE));
         assert_eq!(IoThread::spawn("io").unwrap_err().raw_os_error(), Some(libc::EMFILE));
         for call in [sleep, || plain(async {}), || AioContext::current().block_on(async {})] {

@@ -42,7 +42,8 @@ fn start() -> io::Result<&'static Runtime> {
     if let Some(reactor) = REACTOR.get() {
         return Ok(reactor);
     }
-    // Tokio panics where no thread can be had for its worker, so ask for one first.
+    // Tokio panics where no thread can be had for its worker, or no descriptors for its signals, so ask for them first.
+    descriptors()?;
     thread::Builder::new().name("co-wrapper-io".into()).spawn(|| ())?.join().expect("an empty thread does not panic");
     let reactor = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -51,6 +52,17 @@ fn start() -> io::Result<&'static Runtime> {
         .enable_all()
         .build()?;
     Ok(REACTOR.get_or_init(|| reactor))
+}
+
+/// Fails unless as many descriptors can be had as a reactor takes.
+fn descriptors() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::net::UnixStream;
+        // Six with all of tokio's features.
+        let _four = [UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?];
+    }
+    Ok(())
 }
 
 /// Starts the reactor, for callers that can report an error.
