@@ -5,12 +5,17 @@
 
 use std::{
     fmt, mem,
+    panic::resume_unwind,
     rc::Rc,
     thread,
     time::{Duration, Instant},
 };
 
-use super::{AioContext, thread::Thread};
+use super::{
+    AioContext,
+    serve::{Payload, catch},
+    thread::Thread,
+};
 use crate::{fork, reactor, tasks::mailbox::Home};
 
 /// The contexts of one thread.
@@ -32,6 +37,8 @@ struct Served {
     stays: usize,
     /// How many of them are no mere calls. A home without one is a passing home.
     residences: usize,
+    /// While the thread leaves, and destructors of what it drops may come back and stay.
+    leaving: bool,
 }
 
 /// Why a thread is home to a context.
@@ -64,6 +71,10 @@ pub fn own(thread: &Thread) -> AioContext {
     if let Some(own) = &thread.homes.borrow().own {
         return own.clone();
     }
+    if thread.is_late() {
+        // Nobody would leave it: the thread has ended. Whoever blocks on it is its home for as long.
+        return AioContext::builder().unstarted();
+    }
     let own = AioContext::builder().unstarted();
     move_in(thread, &own, Stay::Resident).unwrap_or_else(|_| unreachable!("a new context has no home"));
     thread.homes.borrow_mut().own = Some(own.clone());
@@ -88,41 +99,65 @@ fn move_in(thread: &Thread, context: &AioContext, stay: Stay) -> Result<(), Home
         unparker: thread.parker.unparker(),
         passing: stay == Stay::Passing,
     })?;
-    homes.served.push(Served { context: context.clone(), stays: 1, residences: resident });
+    homes.served.push(Served { context: context.clone(), stays: 1, residences: resident, leaving: false });
     Ok(())
 }
 
 /// Ends one stay, and with the last one leaves home.
 fn move_out(thread: &Thread, context: &AioContext, stay: Stay) {
     let mut homes = thread.homes.borrow_mut();
-    let served = homes.served.iter_mut().find(|served| served.context == *context).expect("the thread is home to it");
+    let Some(served) = homes.served.iter_mut().find(|served| served.context == *context) else { return };
     served.stays -= 1;
     served.residences -= usize::from(stay == Stay::Resident);
-    let (left, became_passing) = (served.stays == 0, stay == Stay::Resident && served.residences == 0);
-    drop(homes);
-    if left {
-        // Still at home while they are dropped, so that what their destructors wake is rung here.
-        drop_local_tasks(thread, context, stay == Stay::Resident);
-        let mut homes = thread.homes.borrow_mut();
-        let at = homes.served.iter().position(|served| served.context == *context);
-        let served = at.map(|at| homes.served.remove(at));
-        drop(homes);
-        context.mailbox().move_out();
-        drop(served);
-    } else if became_passing {
+    if served.stays > 0 && served.residences == 0 && stay == Stay::Resident {
         context.mailbox().set_passing(true);
+    }
+    if served.stays > 0 || std::mem::replace(&mut served.leaving, true) {
+        return;
+    }
+    drop(homes);
+    // Still at home while they are dropped, so that what their destructors wake is rung here.
+    let panicked = drop_local_tasks(thread, context, stay == Stay::Resident);
+    let mut homes = thread.homes.borrow_mut();
+    let at = homes.served.iter().position(|served| served.context == *context).expect("only this removes it");
+    homes.served[at].leaving = false;
+    // A destructor may have entered again, for longer.
+    let left = (homes.served[at].stays == 0).then(|| homes.served.remove(at));
+    drop(homes);
+    if left.is_some() {
+        context.mailbox().move_out();
+    }
+    drop(left);
+    raise(panicked);
+}
+
+/// Raises what a destructor panicked with, unless the thread unwinds already.
+fn raise(panicked: Option<Payload>) {
+    if let Some(payload) = panicked {
+        if thread::panicking() {
+            eprintln!("co_wrapper: a panic in a task's destructor is dropped: the thread is panicking");
+        } else {
+            resume_unwind(payload);
+        }
     }
 }
 
 /// Drops the `!Send` tasks of `thread` in `context` and the calls that it began, and with `calls` those not begun too.
-fn drop_local_tasks(thread: &Thread, context: &AioContext, calls: bool) {
+/// Returns the first panic of a destructor.
+fn drop_local_tasks(thread: &Thread, context: &AioContext, calls: bool) -> Option<Payload> {
     // One round is enough but where another thread is between waking a task and queueing it, for some instructions,
     // or where destructors spawn on and on.
     const PATIENCE: Duration = Duration::from_secs(1);
+    let mut panicked = None;
     let mut deadline = None;
-    while context.mailbox().drop_local_tasks(thread.number, calls) > 0 {
-        if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + PATIENCE) {
-            break;
+    loop {
+        for task in context.mailbox().take_local(thread.number, calls) {
+            catch(&mut panicked, || drop(task));
+        }
+        if !context.mailbox().has_local(thread.number)
+            || Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + PATIENCE)
+        {
+            return panicked;
         }
         thread::yield_now();
     }
@@ -130,16 +165,26 @@ fn drop_local_tasks(thread: &Thread, context: &AioContext, calls: bool) {
 
 /// Leaves everything, at the thread's end, guards forgotten or not.
 pub fn leave_all(thread: &Thread) {
-    loop {
-        let Some(context) = thread.homes.borrow_mut().served.last_mut().map(|served| {
+    let mut panicked = None;
+    // What destructors enter or make meanwhile is left too, but not for ever.
+    for _ in 0..64 {
+        let served = thread.homes.borrow_mut().served.last_mut().map(|served| {
             (served.stays, served.residences) = (1, 1);
             served.context.clone()
-        }) else {
-            break;
-        };
-        move_out(thread, &context, Stay::Resident);
+        });
+        match served {
+            Some(context) => catch(&mut panicked, || move_out(thread, &context, Stay::Resident)),
+            None => {
+                // Dropped when it is not borrowed any more: their destructors come back here too.
+                let rest = mem::take(&mut *thread.homes.borrow_mut());
+                if rest.own.is_none() && rest.entered.is_empty() {
+                    break;
+                }
+                catch(&mut panicked, || drop(rest));
+            }
+        }
     }
-    drop(mem::take(&mut *thread.homes.borrow_mut()));
+    raise(panicked);
 }
 
 /// A thread is home to a context while this lives. Returned by [`AioContext::enter`].
@@ -219,6 +264,7 @@ impl Drop for EnterGuard {
         if left.is_some() {
             move_out(&self.thread, &self.context, self.stay);
         }
+        self.thread.end_if_late();
     }
 }
 

@@ -11,8 +11,9 @@
 //! - bottom halves and handlers, while one of them waits in a frame further down;
 //! - everything, once [`DEEP`] frames are on the stack.
 //!
-//! What the call waits for may be the very thing held back. So when nothing else has moved for a while, the loop takes
-//! one such item, the oldest, and again after another while ([`patience`]).
+//! What the call waits for may be the very thing held back. So when nothing else has moved for a while ([`patience`]),
+//! the loop takes one such item, the oldest, and then one after the other until the call's future moves. Where something
+//! always moves, a ticking task say, it does so after a longer while ([`BUSY`]).
 
 use std::{
     any::Any,
@@ -24,7 +25,7 @@ use std::{
 use super::{
     AioContext,
     sleep::Sleeper,
-    thread::{Slot, Thread},
+    thread::{MOST_NESTED, Slot, Thread},
 };
 use crate::{
     reactor::{self, Above, Entered},
@@ -50,6 +51,9 @@ fn patience(taken: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(5);
     FIRST + FIRST * taken.pow(2) / 256
 }
+
+/// How many times longer than an idle loop's is a busy one's patience.
+const BUSY: u32 = 8;
 
 /// What a dispatch runs as.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -149,7 +153,12 @@ fn run_all(thread: &Thread, context: &AioContext) -> bool {
 }
 
 /// `ctx.poll()`: runs what `context` holds, and if that is nothing and `blocking`, waits for something.
+#[track_caller]
 pub fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool) -> bool {
+    assert!(
+        thread.dispatched.get() < MOST_NESTED,
+        "AioContext::poll: {context} is polled within {MOST_NESTED} callbacks that poll on this stack; return from some"
+    );
     let round = || {
         context.counters().polls.count();
         let ran = run_all(thread, context);
@@ -188,6 +197,17 @@ pub struct Wait<'a> {
     deadline: Option<Instant>,
     /// The first panic of what the loop ran. It may not end the call, which is in flight.
     panicked: Option<Payload>,
+    held_back: HeldBack,
+}
+
+/// Since when a loop has been holding work back.
+#[derive(Default)]
+struct HeldBack {
+    first: Option<Instant>,
+    /// Since when nothing else has moved.
+    idle: Option<Instant>,
+    /// Whether some was taken, and the call's future has not moved since.
+    taking: bool,
 }
 
 /// How a wait ended.
@@ -195,6 +215,13 @@ pub struct Wait<'a> {
 pub enum Ended {
     Ready,
     Elapsed,
+}
+
+/// When to take what is held back.
+enum Take {
+    Now,
+    At(Instant),
+    Nothing,
 }
 
 enum Round {
@@ -218,7 +245,7 @@ impl<'a> Wait<'a> {
         if let Some(current) = thread.entered() {
             current.counters().deepest.at_least(depth as u64);
         }
-        Self { thread, slot, allowed, deadline, panicked: None }
+        Self { thread, slot, allowed, deadline, panicked: None, held_back: HeldBack::default() }
     }
 
     /// Waits until `poll`, which polls the call's future, says that it is ready. Returns how it ended and the first
@@ -229,7 +256,7 @@ impl<'a> Wait<'a> {
             loop {
                 match self.round(poll) {
                     Round::Done(ended) => return ended,
-                    Round::Moved => {}
+                    Round::Moved => _ = self.attend_to_held_back(true),
                     Round::Idle => break,
                 }
             }
@@ -248,6 +275,7 @@ impl<'a> Wait<'a> {
                 return Round::Done(Ended::Ready);
             }
             moved = true;
+            self.held_back.taking = false;
         }
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Round::Done(Ended::Elapsed);
@@ -257,34 +285,51 @@ impl<'a> Wait<'a> {
 
     fn sleep_between_rounds(&mut self, above: Above, poll: &mut dyn FnMut() -> bool) -> Ended {
         let mut sleeper = Sleeper::new(self.thread, above);
-        // When it was first seen that only held-back work is left, and nothing has moved since.
-        let mut stuck: Option<Instant> = None;
         loop {
-            match self.round(poll) {
+            let moved = match self.round(poll) {
                 Round::Done(ended) => return ended,
-                Round::Moved => {
-                    stuck = None;
-                    sleeper.moved();
-                    continue;
-                }
-                Round::Idle => {}
+                Round::Moved => true,
+                Round::Idle => false,
+            };
+            let take = self.attend_to_held_back(moved);
+            if moved {
+                sleeper.moved();
+                continue;
             }
-            let mut wake_up = self.deadline;
-            if self.holds_back() {
-                let now = Instant::now();
-                let take = *stuck.get_or_insert(now) + patience(self.thread.taken.get());
-                if now >= take {
-                    stuck = None;
-                    self.take_held_back();
-                    continue;
-                }
-                wake_up = Some(wake_up.map_or(take, |deadline| deadline.min(take)));
-            }
+            let wake_up = match take {
+                Take::Now => continue,
+                Take::At(take) => Some(self.deadline.map_or(take, |deadline| deadline.min(take))),
+                Take::Nothing => self.deadline,
+            };
             let wakes = &self.slot.wakes;
             if sleeper.sleep(wake_up, || wakes.is_woken()) && poll() {
                 return Ended::Ready;
             }
         }
+    }
+
+    /// After a round that took all that it may: takes what is held back if it is time, or says when it is.
+    fn attend_to_held_back(&mut self, moved: bool) -> Take {
+        if self.allowed == Allowed::ALL {
+            return Take::Nothing;
+        }
+        if !self.holds_back() {
+            self.held_back = HeldBack::default();
+            return Take::Nothing;
+        }
+        let now = Instant::now();
+        let HeldBack { first, idle, taking } = &mut self.held_back;
+        if moved && !*taking {
+            *idle = None;
+        }
+        let patience = patience(self.thread.taken.get());
+        let at = (*idle.get_or_insert(now) + patience).min(*first.get_or_insert(now) + patience * BUSY);
+        if now < at {
+            return Take::At(at);
+        }
+        *taking = true;
+        self.take_held_back();
+        Take::Now
     }
 
     /// One round of each context, broken off when the future is woken: when it is ready everything further down can go
@@ -325,7 +370,7 @@ impl<'a> Wait<'a> {
 }
 
 /// Keeps the first panic.
-fn catch(panicked: &mut Option<Payload>, run: impl FnOnce()) {
+pub fn catch(panicked: &mut Option<Payload>, run: impl FnOnce()) {
     // What ran is dropped by its panic, and what it shared with others is theirs to guard, as across threads.
     if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
         panicked.get_or_insert(payload);

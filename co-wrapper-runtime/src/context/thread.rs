@@ -23,6 +23,10 @@ use crate::{
     tasks::mailbox::Home,
 };
 
+/// Blocking calls, or polls within callbacks, on one stack, at most. So that endless recursion ends in a message rather
+/// than the stack's end; 128 are promised on a 2 MiB stack.
+pub const MOST_NESTED: usize = 256;
+
 pub struct Thread {
     pub number: u64,
     pub parker: Parker,
@@ -176,10 +180,20 @@ impl Thread {
     }
 
     /// Takes the innermost frame off the stack. Frames are scopes, so it is the caller's.
-    pub fn pop_frame(self: &Rc<Self>) {
+    pub fn pop_frame(&self) {
         let slot = self.frames.borrow_mut().pop();
         self.spare.borrow_mut().extend(slot);
-        if self.late && self.depth() == 0 {
+        self.end_if_late();
+    }
+
+    /// Whether this block was made after the thread's end.
+    pub fn is_late(&self) -> bool {
+        self.late
+    }
+
+    /// A late block goes with the outermost call or guard.
+    pub fn end_if_late(&self) {
+        if self.late && self.depth() == 0 && self.dispatched.get() == 0 && self.entered().is_none() {
             home::leave_all(self);
             let last = THREAD.with(|thread| thread.take());
             drop(last);

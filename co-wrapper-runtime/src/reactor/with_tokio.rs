@@ -47,6 +47,9 @@ fn start() -> io::Result<&'static Runtime> {
     thread::Builder::new().name("co-wrapper-io".into()).spawn(|| ())?.join().expect("an empty thread does not panic");
     let reactor = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
+        // A blocking call in a task of the reactor keeps its thread while another goes on, and at the limit nothing
+        // would go on: so high that memory ends first.
+        .max_blocking_threads(32_768)
         .thread_name("co-wrapper-io")
         .on_thread_start(|| OURS.set(true))
         .enable_all()

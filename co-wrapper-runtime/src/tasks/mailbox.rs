@@ -13,11 +13,7 @@ use std::{
 
 use slab::Slab;
 
-use super::{
-    bottom_half::Queued,
-    task::{Runnable, discard},
-    timers::Timers,
-};
+use super::{bottom_half::Queued, task::Runnable, timers::Timers};
 use crate::{
     park::{Unparker, here},
     sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, lock},
@@ -32,7 +28,7 @@ pub enum Work {
 }
 
 /// Which kinds of work a loop may take now. A nested wait holds some back, see `context/serve.rs`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowed {
     /// Bottom halves.
     pub bottom_halves: bool,
@@ -99,6 +95,8 @@ struct Queue {
     calls: VecDeque<(u64, Runnable)>,
     /// Every task that is not finished, queued or not.
     tasks: Slab<Registered>,
+    /// How many of them have an owner.
+    owned: usize,
 }
 
 /// As a waker it makes the home thread look.
@@ -227,12 +225,16 @@ impl Mailbox {
         let entry = queue.tasks.vacant_entry();
         let (waker, made) = make(entry.key());
         entry.insert(Registered { waker, owner });
+        queue.owned += usize::from(owner.is_some());
         made
     }
 
     /// Strikes a task that ended from the list.
     pub fn unregister(&self, key: usize) {
-        let entry = lock(&self.queue).tasks.try_remove(key);
+        let mut queue = lock(&self.queue);
+        let entry = queue.tasks.remove(key);
+        queue.owned -= usize::from(entry.owner.is_some());
+        drop(queue);
         drop(entry);
     }
 
@@ -249,7 +251,8 @@ impl Mailbox {
     /// The oldest item that came no later than `end`, of the kinds allowed.
     pub fn pop(&self, end: u64, allowed: Allowed) -> Option<Work> {
         loop {
-            if self.is_empty() {
+            // What runs may have left home within its own batch.
+            if self.is_empty() || self.home_thread.load(Ordering::Relaxed) != here() {
                 return None;
             }
             let mut queue = lock(&self.queue);
@@ -278,9 +281,9 @@ impl Mailbox {
 
     /// Marks a call as begun by this thread, which alone may touch it from now on.
     pub fn adopt(&self, key: usize, owner: u64) {
-        if let Some(task) = lock(&self.queue).tasks.get_mut(key) {
-            task.owner = Some(owner);
-        }
+        let queue = &mut *lock(&self.queue);
+        queue.owned += 1;
+        queue.tasks[key].owner = Some(owner);
     }
 
     pub fn timers(&self) -> &Timers {
@@ -374,28 +377,36 @@ impl Mailbox {
         wakers.iter().for_each(Waker::wake_by_ref);
     }
 
-    /// One round of dropping the `!Send` tasks and the begun calls of the thread `owner`, which calls this, and with
-    /// `calls` those not begun too: wakes them, so that they are queued, and takes out what is. Returns how many still
-    /// live: those whose wake another thread is just carrying to the queue, or whose destructor spawned.
-    pub fn drop_local_tasks(&self, owner: u64, calls: bool) -> usize {
-        let local = |task: &Registered| task.owner == Some(owner);
-        let wakers: Vec<Waker> = lock(&self.queue)
-            .tasks
-            .iter()
-            .filter(|(_, task)| local(task))
-            .map(|(_, task)| task.waker.clone())
-            .collect();
+    /// Takes out the `!Send` tasks and the begun calls of the thread `owner`, which calls this, and with `calls` those
+    /// not begun too; wakes them first, so that they are queued. To be dropped by the caller.
+    pub fn take_local(&self, owner: u64, calls: bool) -> Vec<Runnable> {
+        let wakers = self.local_wakers(owner);
         wakers.iter().for_each(Waker::wake_by_ref);
-        drop(wakers);
         let mut queue = lock(&self.queue);
+        if queue.owned == 0 && queue.calls.is_empty() {
+            return Vec::new();
+        }
         let runnables = queue.take_tasks(|runnable| {
             let task = runnable.metadata();
             task.owner() == Some(owner) || (calls && task.caller().is_some())
         });
         self.len.store(queue.len(), Ordering::Release);
-        drop(queue);
-        drop(runnables);
-        lock(&self.queue).tasks.iter().filter(|(_, task)| local(task)).count()
+        runnables
+    }
+
+    /// Whether tasks of `owner` live: those whose wake another thread is just carrying to the queue, those that run, and
+    /// those that destructors spawn.
+    pub fn has_local(&self, owner: u64) -> bool {
+        !self.local_wakers(owner).is_empty()
+    }
+
+    fn local_wakers(&self, owner: u64) -> Vec<Waker> {
+        let queue = lock(&self.queue);
+        if queue.owned == 0 {
+            return Vec::new();
+        }
+        let local = queue.tasks.iter().filter(|(_, task)| task.owner == Some(owner));
+        local.map(|(_, task)| task.waker.clone()).collect()
     }
 
     /// Closes the context: nothing is taken in any more, and what is here is dropped, by the home thread if there is
@@ -433,7 +444,7 @@ impl Mailbox {
         self.len.store(0, Ordering::Release);
         drop(queue);
         drop(bottom_halves);
-        runnables.into_iter().for_each(discard);
+        drop(runnables);
         // A woken task schedules itself, finds the queue closed and is dropped.
         wakers.into_iter().for_each(Waker::wake);
     }

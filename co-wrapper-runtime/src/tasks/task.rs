@@ -8,6 +8,7 @@ use std::{
     fmt,
     future::Future,
     mem::{self, ManuallyDrop},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     ptr,
     sync::{Arc, atomic},
@@ -20,8 +21,36 @@ use crate::{
     sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
 };
 
-/// A task that is to be polled once.
-pub type Runnable = async_task::Runnable<Meta>;
+/// A task that is to be polled once, or dropped: wherever it is dropped, unwinding too, a `!Send` future off its thread
+/// is forgotten instead.
+pub struct Runnable(ManuallyDrop<async_task::Runnable<Meta>>);
+
+impl Runnable {
+    fn new(runnable: async_task::Runnable<Meta>) -> Self {
+        Self(ManuallyDrop::new(runnable))
+    }
+
+    pub fn metadata(&self) -> &Meta {
+        self.0.metadata()
+    }
+
+    fn into_inner(self) -> async_task::Runnable<Meta> {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: taken once, for `this` is not dropped.
+        unsafe { ManuallyDrop::take(&mut this.0) }
+    }
+}
+
+impl Drop for Runnable {
+    fn drop(&mut self) {
+        if self.metadata().may_be_touched_here() {
+            // SAFETY: dropped here and, after `into_inner`, nowhere else.
+            unsafe { ManuallyDrop::drop(&mut self.0) };
+        } else {
+            LEAKED.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
 
 /// What the queue knows of a task.
 pub struct Meta {
@@ -89,27 +118,17 @@ impl Meta {
 /// Polls a task once, or drops its future if it was cancelled. A call that is begun belongs to this thread from now on:
 /// its future is made here, and need not be `Send`.
 pub fn run(runnable: Runnable) {
-    if !runnable.metadata().may_be_touched_here() {
-        return discard(runnable);
-    }
     let task = runnable.metadata();
+    if !task.may_be_touched_here() {
+        return;
+    }
     if task.caller.is_some() {
         task.owner.store(here(), Ordering::Relaxed);
     }
     task.begun.store(true, Ordering::Relaxed);
-    runnable.run();
+    runnable.into_inner().run();
     // A task that was cancelled while it moved does not schedule itself.
     MOVING.with(|moving| moving.set(None));
-}
-
-/// Drops a task, and its future with it. A `!Send` one off its thread is forgotten instead.
-pub fn discard(runnable: Runnable) {
-    if runnable.metadata().may_be_touched_here() {
-        drop(runnable);
-    } else {
-        LEAKED.fetch_add(1, Ordering::Relaxed);
-        mem::forget(runnable);
-    }
 }
 
 static LEAKED: atomic::AtomicUsize = atomic::AtomicUsize::new(0);
@@ -146,9 +165,8 @@ fn schedule(origin: &Arc<Mailbox>, runnable: Runnable) {
         task.moved.store(true, Ordering::Release);
     }
     let place = task.moved.load(Ordering::Acquire).then(|| lock(&task.place).clone()).flatten();
-    if let Err(refused) = place.as_ref().unwrap_or(origin).push_task(runnable) {
-        discard(refused);
-    }
+    // A closed context refuses it, which drops it.
+    drop(place.as_ref().unwrap_or(origin).push_task(runnable));
 }
 
 /// Spawns a task that may run on any thread.
@@ -200,15 +218,15 @@ unsafe fn spawn_for<F: Future>(
     let registered_owner = (owner != 0).then_some(owner);
     let (runnable, task) = mailbox.register(registered_owner, |key| {
         let listed = Listed {
-            future,
+            future: ManuallyDrop::new(future),
             entry: Entry { mailbox: Arc::clone(mailbox), key, unadopted: true },
             call: caller.is_some(),
         };
         let origin = Arc::clone(mailbox);
-        let schedule = move |runnable| schedule(&origin, runnable);
+        let schedule = move |runnable| schedule(&origin, Runnable::new(runnable));
         let builder = async_task::Builder::new().propagate_panic(true).metadata(Meta::new(owner, caller));
         // SAFETY: `spawn_unchecked` asks for four things. A future that is not `Send` is run and dropped on one thread:
-        // both happen through its `Runnable` alone, in `run` and `discard`, which look at the owner (the task's other
+        // both happen through its `Runnable` alone, which looks at the owner in `run` and in its drop (the task's other
         // references hand the future to `schedule`, so to them, when they are the last). What the future borrows
         // outlives it, by this function's contract. `schedule` is `Send + Sync`, for a mailbox is, and `'static`.
         let (runnable, task) = unsafe { builder.spawn_unchecked(|_| listed, schedule) };
@@ -220,9 +238,23 @@ unsafe fn spawn_for<F: Future>(
 
 /// A task's future together with its place in the list of the living.
 struct Listed<F> {
-    future: F,
+    future: ManuallyDrop<F>,
     entry: Entry,
     call: bool,
+}
+
+impl<F> Drop for Listed<F> {
+    fn drop(&mut self) {
+        // async-task aborts the process if this panics. The hook has printed the message; the task is gone as asked.
+        let dropped = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: dropped here and nowhere else, where it was pinned.
+            unsafe { ManuallyDrop::drop(&mut self.future) };
+        }));
+        if let Err(payload) = dropped {
+            // Its destructor may panic in turn.
+            mem::forget(payload);
+        }
+    }
 }
 
 impl<F: Future> Future for Listed<F> {
@@ -237,11 +269,11 @@ impl<F: Future> Future for Listed<F> {
             }
         }
 
-        // SAFETY: `future` is pinned whenever `Listed` is: it is never moved out, and `Listed` has no `Drop` of its own.
-        // The other fields are not pinned.
+        // SAFETY: `future` is pinned whenever `Listed` is: it is never moved out, and dropped in place. The other fields
+        // are not pinned.
         let (future, entry, call) = unsafe {
             let listed = self.get_unchecked_mut();
-            (Pin::new_unchecked(&mut listed.future), &mut listed.entry, listed.call)
+            (Pin::new_unchecked(&mut *listed.future), &mut listed.entry, listed.call)
         };
         if mem::take(&mut entry.unadopted) && call {
             entry.mailbox.adopt(entry.key, here());
@@ -293,13 +325,17 @@ impl Drop for Entry {
 /// # std::io::Result::Ok(())
 /// ```
 pub struct JoinHandle<T> {
-    /// Taken only by `cancel` and `drop`.
+    /// Gone when it gave its result.
     task: Option<async_task::FallibleTask<T, Meta>>,
 }
 
 impl<T> JoinHandle<T> {
     /// Cancels the task. Its future is dropped on its context's home thread, when that next polls; the returned future
     /// waits for it and gives the result if the task had finished before. Dropping that future does not undo it.
+    ///
+    /// # Panics
+    ///
+    /// The returned future raises the panic of a task that had panicked.
     ///
     /// # Examples
     ///
@@ -327,8 +363,10 @@ impl<T> Future for JoinHandle<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let task = self.task.as_mut().expect("a handle that was cancelled is gone");
-        match ready!(Pin::new(task).poll(cx)) {
+        let task = self.task.as_mut().expect("JoinHandle: awaited again after it gave its result; await it once");
+        let output = ready!(Pin::new(task).poll(cx));
+        self.task = None;
+        match output {
             Some(output) => Poll::Ready(output),
             None => panic!(
                 "JoinHandle: the task was dropped before it finished: its context was closed, or the thread of a \

@@ -15,7 +15,7 @@ use crate::{
     context::{
         AioContext,
         serve::{Ended, Wait},
-        thread::{Slot, Thread},
+        thread::{MOST_NESTED, Slot, Thread},
     },
     fork,
     park::WakeSlot,
@@ -23,15 +23,12 @@ use crate::{
     trace::{self, Span},
 };
 
-/// Calls on one stack, at most. So that endless recursion ends in a message rather than the stack's end; 128 are
-/// promised on a 2 MiB stack.
-const MOST_NESTED: usize = 256;
-
 /// Whether the caller runs in coroutine context: inside a task of an [`AioContext`](crate::AioContext), or inside the
 /// future of a blocking wrapper or of `block_on`.
 ///
 /// There a plain wrapper panics, for it would block whoever polls the coroutine: await the async function instead. A
-/// mixed one runs a nested loop. Bottom halves are not coroutines, and neither are other executors' tasks.
+/// mixed one runs a nested loop. Bottom halves are not coroutines, and neither are other executors' tasks; but an executor
+/// that is run inside a coroutine is a part of it.
 ///
 /// # Examples
 ///
@@ -70,8 +67,8 @@ pub(crate) struct Frame {
     outer_in_coroutine: bool,
     outer_in_send_task: bool,
     outer_callback_waits: bool,
-    /// Dropped by hand, before the thread's block may go.
-    entered: Option<reactor::Entered>,
+    /// Dropped after the frame has left the stack, for tokio panics if it is not the innermost that is entered.
+    entered: reactor::Entered,
     span: Span,
 }
 
@@ -105,7 +102,7 @@ impl Frame {
             outer_in_coroutine,
             outer_in_send_task,
             outer_callback_waits,
-            entered: Some(entered),
+            entered,
             span: Span::call(kind.name(), site),
         }
     }
@@ -164,9 +161,8 @@ impl Frame {
         if self.thread.depth() > 1 {
             trace::nested(self.slot.name(), self.thread.depth());
         }
-        let entered = self.entered.as_ref().expect("gone only with the frame");
         let wait = Wait::new(&self.thread, &self.slot, self.outer_callback_waits, deadline);
-        let (ended, payload) = wait.run(entered, &mut || self.slot.record.poll(&mut *poll));
+        let (ended, payload) = wait.run(&self.entered, &mut || self.slot.record.poll(&mut *poll));
         drop(shown);
         if let Some(payload) = payload {
             // The hook has printed it when it was caught. Raised while unwinding it would abort.
@@ -194,7 +190,6 @@ impl Drop for Frame {
     fn drop(&mut self) {
         self.thread.in_coroutine.set(self.outer_in_coroutine);
         self.thread.in_send_task.set(self.outer_in_send_task);
-        self.entered = None;
         self.thread.pop_frame();
     }
 }

@@ -1,0 +1,461 @@
+//! Leaving home, ends of threads, and destructors that come back in: the line x06 of the contract and what surrounds it.
+#![cfg(not(loom))]
+mod common;
+use co_wrapper_runtime::{AioContext, EnterGuard, in_coroutine};
+use common::*;
+use std::{
+    cell::{Cell, RefCell},
+    env,
+    process::Command,
+    rc::Rc,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+struct OnDrop<F: FnMut()>(F);
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)()
+    }
+}
+
+/// Runs the ignored test `name` in a child and says how it ended.
+fn child(name: &str) -> (bool, String) {
+    let out = Command::new("timeout")
+        .arg("20")
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
+        .output()
+        .unwrap();
+    (
+        out.status.success(),
+        format!("{} {}{}", out.status, String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)),
+    )
+}
+
+/// Catches: the thread's contexts dropped while they are borrowed.
+#[test]
+#[ignore = "the child of the test below it"]
+fn child_h1() {
+    thread::spawn(|| {
+        let flush = OnDrop(|| {
+            plain(async {
+                let mut n = 0;
+                std::future::poll_fn(|cx| {
+                    n += 1;
+                    cx.waker().wake_by_ref();
+                    if n > 2 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+                })
+                .await
+            });
+        });
+        drop(AioContext::current().spawn(async move {
+            let _f = flush;
+            std::future::pending::<()>().await
+        }));
+        AioContext::current().poll(false);
+    })
+    .join()
+    .unwrap();
+}
+#[test]
+fn own_context_with_a_task_whose_destructor_blocks_at_thread_end() {
+    let (ok, out) = child("child_h1");
+    assert!(ok, "{out}");
+}
+#[test]
+#[ignore = "the child of the test below it"]
+fn child_h1b() {
+    thread::spawn(|| {
+        let flush = OnDrop(|| {
+            let _ = AioContext::current();
+        });
+        AioContext::current().schedule_bh(move || {
+            let _f = &flush;
+        });
+    })
+    .join()
+    .unwrap();
+}
+#[test]
+fn current_in_a_destructor_of_a_bottom_half_at_thread_end() {
+    let (ok, out) = child("child_h1b");
+    assert!(ok, "{out}");
+}
+
+/// Catches: a guard in a local task that ends a stay twice.
+#[test]
+#[ignore = "the child of the test below it"]
+fn child_h2() {
+    thread::spawn(|| {
+        let ctx = AioContext::new().unwrap();
+        let g = ctx.enter();
+        drop(ctx.spawn_local(async move {
+            let _g = g;
+            std::future::pending::<()>().await
+        }));
+        ctx.poll(false);
+    })
+    .join()
+    .unwrap();
+}
+#[test]
+fn a_local_task_that_holds_its_own_contexts_guard_at_thread_end() {
+    let (ok, out) = child("child_h2");
+    assert!(ok, "{out}");
+}
+
+/// Catches: leaving within leaving, which waits for itself.
+#[test]
+fn leaving_with_a_destructor_that_blocks_on_takes_no_second() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let guard = ctx.enter();
+        for _ in 0..3 {
+            let inner = ctx.clone();
+            let bomb = OnDrop(move || {
+                inner.block_on(async {});
+            });
+            drop(ctx.spawn_local(async move {
+                let _b = bomb;
+                std::future::pending::<()>().await
+            }));
+        }
+        ctx.poll(false);
+        let t = Instant::now();
+        drop(guard);
+        assert!(t.elapsed() < ms(500), "leaving took {:?}", t.elapsed());
+    });
+}
+
+/// Catches: a thread that leaves under a destructor that entered again, for longer.
+#[test]
+fn a_guard_made_while_leaving() {
+    thread_local! { static STASH: RefCell<Option<EnterGuard>> = const { RefCell::new(None) } }
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let guard = ctx.enter();
+        let inner = ctx.clone();
+        let bomb = OnDrop(move || {
+            STASH.set(Some(inner.enter()));
+        });
+        drop(ctx.spawn_local(async move {
+            let _b = bomb;
+            std::future::pending::<()>().await
+        }));
+        ctx.poll(false);
+        drop(guard);
+        assert_eq!(AioContext::current(), ctx);
+        let home = format!("{ctx:?}");
+        let dropped = std::panic::catch_unwind(|| STASH.take());
+        assert!(dropped.is_ok(), "dropping the guard panicked");
+        assert!(!home.contains("home: None"), "current, entered, but no home: {home}");
+    });
+}
+
+/// Catches: a destructor's panic that aborts the process, or keeps the thread at home.
+#[test]
+fn a_panicking_destructor_does_not_keep_the_home() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let guard = ctx.enter();
+        let bomb = OnDrop(move || panic!("destructor"));
+        drop(ctx.spawn_local(async move {
+            let _b = bomb;
+            std::future::pending::<()>().await
+        }));
+        ctx.poll(false);
+        drop(guard);
+        let c = ctx.clone();
+        assert!(thread::spawn(move || c.poll(false)).join().is_ok(), "the thread is still home, with no stay");
+    });
+}
+
+/// Catches: a queued task dropped by unwinding, on whatever thread unwinds.
+#[test]
+fn a_local_task_is_never_dropped_elsewhere() {
+    thread_local! { static CTX: RefCell<Option<AioContext>> = const { RefCell::new(None) } }
+    struct Again(Arc<Mutex<Vec<thread::ThreadId>>>, Rc<Cell<u32>>, thread::ThreadId);
+    impl Drop for Again {
+        fn drop(&mut self) {
+            self.0.lock().unwrap().push(thread::current().id());
+            assert!(thread::current().id() == self.2, "UNSOUND: a !Send future is dropped on another thread");
+            let again = Again(self.0.clone(), self.1.clone(), self.2);
+            if let Some(ctx) = CTX.with_borrow(|c| c.clone()) {
+                drop(ctx.spawn_local(async move {
+                    let _a = again;
+                    std::future::pending::<()>().await
+                }));
+            } else {
+                std::mem::forget(again);
+            }
+        }
+    }
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a bottom half's capture")
+        }
+    }
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let drops = Arc::new(Mutex::new(Vec::new()));
+        let (c, d) = (ctx.clone(), drops.clone());
+        let t1 = thread::spawn(move || {
+            CTX.set(Some(c.clone()));
+            let guard = c.enter();
+            let a = Again(d, Rc::new(Cell::new(0)), thread::current().id());
+            drop(c.spawn_local(async move {
+                let _a = a;
+                std::future::pending::<()>().await
+            }));
+            drop(guard); // one second, then gives up
+            CTX.set(None);
+        });
+        let id = t1.thread().id();
+        t1.join().unwrap();
+        let bomb = Bomb;
+        ctx.schedule_bh(move || {
+            let _b = &bomb;
+        });
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| ()));
+        let _ = thread::spawn(move || {
+            // A panic while unwinding would abort; the test's own assertion is not needed.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(ctx)));
+        })
+        .join();
+        std::panic::set_hook(hook);
+        let elsewhere = drops.lock().unwrap().iter().filter(|d| **d != id).count();
+        assert_eq!(elsewhere, 0, "a !Send future was dropped on another thread");
+    });
+}
+
+/// Catches: a home left within its own batch, of which the rest then runs off home.
+#[test]
+fn only_the_home_polls() {
+    thread_local! { static STASH: RefCell<Option<EnterGuard>> = const { RefCell::new(None) } }
+    within_bounds(|| {
+        let own = AioContext::current();
+        let x = AioContext::new().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let entering = x.clone();
+        let t1 = thread::current().id();
+        // Queued before anybody is home.
+        let (out, is_out) = mpsc::channel();
+        let (inn, is_in) = mpsc::channel();
+        drop(x.spawn(async move {
+            STASH.with(|s| drop(s.take()));
+            out.send(()).unwrap();
+            is_in.recv().unwrap();
+        }));
+        let (s, who) = (seen.clone(), x.clone());
+        drop(x.spawn(async move {
+            s.lock().unwrap().push((thread::current().id(), format!("{who:?}")));
+        }));
+        let x2 = x.clone();
+        let (stop, stopped) = mpsc::channel::<()>();
+        let t2 = thread::Builder::new()
+            .name("t2".into())
+            .spawn(move || {
+                is_out.recv().unwrap();
+                let _g = x2.enter();
+                inn.send(()).unwrap();
+                let _ = stopped.recv();
+                while x2.poll(false) {}
+            })
+            .unwrap();
+        let enter_task = own.spawn(async move {
+            STASH.set(Some(entering.enter()));
+        });
+        own.block_on(async {
+            enter_task.await;
+            async_io::Timer::after(ms(100)).await;
+        });
+        drop(stop);
+        t2.join().unwrap();
+        let seen = seen.lock().unwrap();
+        assert!(seen.iter().all(|(id, _)| *id != t1), "polled off home: {seen:?}");
+    });
+}
+
+/// Catches: a panic in a cancelled future's destructor that leaves the canceller waiting.
+#[test]
+fn cancel_of_a_task_whose_destructor_flushes() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let flush = OnDrop(|| plain(async {}));
+        let task = ctx.spawn(async move {
+            let _f = flush;
+            std::future::pending::<()>().await
+        });
+        ctx.poll(false);
+        let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ctx.block_on(task.cancel())));
+        eprintln!("{:?}", r.map_err(|p| message_of(&*p).to_owned()));
+    });
+}
+/// Catches: the same, where the future was ready.
+#[test]
+fn join_of_a_task_whose_future_panics_in_drop() {
+    struct F;
+    impl Future for F {
+        type Output = u8;
+        fn poll(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<u8> {
+            std::task::Poll::Ready(1)
+        }
+    }
+    impl Drop for F {
+        fn drop(&mut self) {
+            panic!("drop of F")
+        }
+    }
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let task = ctx.spawn(F);
+        let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ctx.block_on(task)));
+        eprintln!("{:?}", r.map_err(|p| message_of(&*p).to_owned()));
+    });
+}
+
+/// Catches: a message that blames the context.
+#[test]
+fn a_handle_polled_after_it_was_ready_is_told_so() {
+    let ctx = AioContext::new().unwrap();
+    let mut task = ctx.spawn(async { 1 });
+    assert_eq!(ctx.block_on(&mut task), 1);
+    let m = panic_of(|| ctx.block_on(&mut task));
+    assert!(!m.contains("context was closed"), "misleading: {m}");
+}
+/// Catches: a panic that is lost with the cancel.
+#[test]
+fn cancel_after_a_panic() {
+    let ctx = AioContext::new().unwrap();
+    let task = ctx.spawn(async { panic!("of the task") });
+    ctx.poll(false);
+    let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ctx.block_on(task.cancel())));
+    assert!(r.is_err());
+}
+
+/// Catches: leaving that looks at every task, each time a homeless context is polled.
+#[test]
+fn poll_of_a_homeless_context_costs_the_same_with_many_tasks() {
+    within_bounds(|| {
+        let time = |n: usize| {
+            let ctx = AioContext::new().unwrap();
+            for _ in 0..n {
+                drop(ctx.spawn(std::future::pending::<()>()));
+            }
+            ctx.poll(false);
+            let t = Instant::now();
+            for _ in 0..100 {
+                ctx.poll(false);
+            }
+            t.elapsed() / 100
+        };
+        let (few, many) = (time(10), time(100_000));
+        eprintln!("poll(false): 10 tasks {few:?}, 100000 tasks {many:?}");
+        assert!(many < few * 20 + Duration::from_micros(50), "{few:?} {many:?}");
+    });
+}
+
+/// Catches: nested polls that end in the stack's end.
+#[test]
+#[ignore = "the child of the test below it"]
+fn child_h13() {
+    thread::Builder::new()
+        .stack_size(2 << 20)
+        .spawn(|| {
+            let ctx = AioContext::new().unwrap();
+            for _ in 0..20_000 {
+                let c = ctx.clone();
+                ctx.schedule_bh(move || {
+                    c.poll(false);
+                });
+            }
+            ctx.poll(false);
+        })
+        .unwrap()
+        .join()
+        .unwrap();
+}
+#[test]
+fn polls_nested_without_end_panic_rather_than_overflow() {
+    let (ok, out) = child("child_h13");
+    assert!(ok || out.contains("panicked"), "{out}");
+}
+
+/// Catches: a late block that goes under a guard.
+#[test]
+#[ignore = "the child of the test below it"]
+fn child_h14() {
+    let ctx = AioContext::new().unwrap();
+    let c = ctx.clone();
+    struct Late(Option<AioContext>);
+    impl Drop for Late {
+        fn drop(&mut self) {
+            let c = self.0.take().unwrap();
+            let _g = c.enter();
+            plain(async {});
+            drop(c.spawn_local(async {}));
+            c.poll(false);
+        }
+    }
+    thread_local! { static LATE: RefCell<Option<Late>> = const { RefCell::new(None) } }
+    thread::spawn(move || {
+        LATE.set(Some(Late(Some(c))));
+        plain(async {});
+    })
+    .join()
+    .unwrap();
+    ctx.poll(false);
+}
+#[test]
+fn enter_in_a_late_destructor_survives_a_call() {
+    let (ok, out) = child("child_h14");
+    assert!(ok, "{out}");
+}
+#[test]
+fn current_in_a_late_destructor_leaves_at_the_threads_end() {
+    struct Late(Option<mpsc::Sender<AioContext>>);
+    impl Drop for Late {
+        fn drop(&mut self) {
+            self.0.take().unwrap().send(AioContext::current()).unwrap();
+        }
+    }
+    thread_local! { static LATE: RefCell<Option<Late>> = const { RefCell::new(None) } }
+    let (tx, rx) = mpsc::channel();
+    thread::spawn(move || {
+        LATE.set(Some(Late(Some(tx))));
+        plain(async {});
+    })
+    .join()
+    .unwrap();
+    let ctx = rx.recv().unwrap();
+    let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ctx.poll(false)));
+    assert!(r.is_ok(), "its home is a dead thread: {ctx:?}");
+}
+#[test]
+fn a_task_that_unwinds_with_its_contexts_guard_leaves() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let g = ctx.enter();
+        let t = ctx.spawn_local(async move {
+            let _g = g;
+            panic!("x")
+        });
+        let t0 = Instant::now();
+        let m = panic_of(|| AioContext::current().block_on(t));
+        eprintln!("{m} after {:?}", t0.elapsed());
+        assert_eq!(m, "x");
+        assert!(t0.elapsed() < ms(500), "took {:?}", t0.elapsed());
+        assert!(!in_coroutine());
+        drop(AioContext::current());
+        let c = ctx.clone();
+        assert!(thread::spawn(move || c.poll(false)).join().is_ok(), "left");
+    });
+}

@@ -1,0 +1,99 @@
+//! What a nested wait waits for is reached, whatever else goes on: the line w11 of the contract and what surrounds it.
+#![cfg(not(loom))]
+mod common;
+use async_io::Timer;
+use co_wrapper_runtime::AioContext;
+use common::*;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Catches: a patience that anything which moves starts over.
+#[test]
+fn a_nested_wait_for_a_fresh_task_ends_while_a_begun_task_ticks() {
+    within_bounds(|| {
+        let ctx = AioContext::current();
+        drop(ctx.spawn(async {
+            loop {
+                Timer::after(ms(1)).await;
+            }
+        }));
+        ctx.poll(false);
+        let c = ctx.clone();
+        let t = ctx.spawn(async move { mixed(c.spawn(async { 1 })) });
+        assert_eq!(ctx.block_on(t), 1);
+    });
+}
+/// Catches: the same, where the waiting future itself ticks.
+#[test]
+fn a_nested_wait_that_ticks_itself() {
+    within_bounds(|| {
+        let ctx = AioContext::current();
+        let c = ctx.clone();
+        let t = ctx.spawn(async move {
+            let task = c.spawn(async { 1 });
+            mixed(async {
+                let tick = async {
+                    loop {
+                        Timer::after(ms(2)).await;
+                    }
+                };
+                futures::pin_mut!(tick);
+                match futures::future::select(task, tick).await {
+                    futures::future::Either::Left((n, _)) => n,
+                    _ => 0,
+                }
+            })
+        });
+        assert_eq!(ctx.block_on(t), 1);
+    });
+}
+/// Catches: the same below a bottom half.
+#[test]
+fn a_bottom_half() {
+    within_bounds(|| {
+        let ctx = AioContext::current();
+        drop(ctx.spawn(async {
+            loop {
+                Timer::after(ms(1)).await;
+            }
+        }));
+        ctx.poll(false);
+        let c = ctx.clone();
+        let (tx, rx) = mpsc::channel();
+        ctx.schedule_bh(move || tx.send(plain(c.spawn(async { 1 }))).unwrap());
+        while rx.try_recv().is_err() {
+            ctx.poll(true);
+        }
+    });
+}
+/// Catches: a patience before each held-back item, of which what is waited for may be the thousandth.
+#[test]
+fn behind_a_thousand_quick_tasks() {
+    within_bounds(|| {
+        let ctx = AioContext::current();
+        let c = ctx.clone();
+        let n = Arc::new(AtomicUsize::new(0));
+        ctx.schedule_bh(move || {
+            for _ in 0..1000 {
+                let n = n.clone();
+                drop(c.spawn(async move {
+                    n.fetch_add(1, Ordering::Relaxed);
+                }));
+            }
+            let t = Instant::now();
+            plain(c.spawn(async {}));
+            eprintln!("took {:?}", t.elapsed());
+            assert!(t.elapsed() < ms(500), "took {:?} behind 1000 tasks that do nothing", t.elapsed());
+        });
+        ctx.poll(false);
+    });
+}
