@@ -1,6 +1,9 @@
 //! Leaving home, ends of threads, and destructors that come back in: the line x06 of the contract and what surrounds it.
+
 #![cfg(not(loom))]
+
 mod common;
+
 use co_wrapper_runtime::{AioContext, EnterGuard, in_coroutine};
 use common::*;
 use std::{

@@ -1,6 +1,9 @@
 //! What a nested wait waits for is reached, whatever else goes on: the line w11 of the contract and what surrounds it.
+
 #![cfg(not(loom))]
+
 mod common;
+
 use async_io::Timer;
 use co_wrapper_runtime::AioContext;
 use common::*;
@@ -92,7 +95,7 @@ fn behind_a_thousand_quick_tasks() {
             let t = Instant::now();
             plain(c.spawn(async {}));
             eprintln!("took {:?}", t.elapsed());
-            assert!(t.elapsed() < ms(500), "took {:?} behind 1000 tasks that do nothing", t.elapsed());
+            assert!(t.elapsed() < ms(3_000), "took {:?} behind 1000 tasks that do nothing", t.elapsed());
         });
         ctx.poll(false);
     });

@@ -1,10 +1,21 @@
 //! Calls under tokio's schedulers, ours and others': what the table of `called_from` does not show.
 #![cfg(all(not(loom), feature = "tokio"))]
 #![allow(clippy::async_yields_async, reason = "a task is spawned in one call and joined in another")]
+
 mod common;
-use co_wrapper_runtime::AioContext;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use co_wrapper_runtime::{AioContext, in_coroutine};
 use common::*;
-use std::time::{Duration, Instant};
+
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
@@ -18,14 +29,11 @@ fn frame_leak_by_a_foreign_guard() {
         let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             std::mem::forget(plain(async { h.enter() }));
         }));
-        eprintln!("{:?}", r.as_ref().map_err(|p| message_of(&**p).to_owned()));
-        // Is the frame gone? A top-level wait may begin fresh tasks at once.
-        let t = Instant::now();
-        for _ in 0..10 {
-            let c = AioContext::current();
-            c.block_on(c.spawn(async {}));
-        }
-        assert!(t.elapsed() < ms(30), "the frame is still on the stack: 10 joins took {:?}", t.elapsed());
+        assert!(r.is_err(), "tokio's own panic");
+        assert!(!in_coroutine());
+        let ctx = AioContext::new().unwrap();
+        ctx.block_on(ctx.sleep(ms(1)));
+        assert_eq!(ctx.stats().deepest_nesting, 1, "the frame is off the stack");
     });
 }
 /// Catches: the reactor's default limit of 512 threads, at which blocked tasks would stop it for good.
@@ -78,5 +86,34 @@ fn a_local_set_in_block_in_place_on_our_worker() {
             })
         });
         plain(h).unwrap();
+    });
+}
+
+/// Catches: a reactor that turns only while our loop has nothing to do.
+#[test]
+fn t08_tokio_spawned_work_goes_on_while_our_tasks_keep_the_context_busy() {
+    within_bounds(|| {
+        let ctx = AioContext::current();
+        let done = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&done);
+        let busy = ctx.spawn(async move {
+            while !flag.load(Ordering::Acquire) {
+                let mut yielded = false;
+                std::future::poll_fn(|cx| {
+                    cx.waker().wake_by_ref();
+                    if std::mem::replace(&mut yielded, true) { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+            }
+        });
+        ctx.block_on(async move {
+            tokio::spawn(async move {
+                for _ in 0..20 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                done.store(true, Ordering::Release);
+            });
+            busy.await;
+        });
     });
 }

@@ -186,3 +186,134 @@ fn yield_now() -> impl Future<Output = ()> {
         Poll::Pending
     })
 }
+
+/// Catches: a task that is queued in two places, lost between them, or entered by the other thread before it has left.
+#[test]
+fn t04_t05_tasks_wander_between_five_contexts() {
+    within_bounds(|| {
+        use std::{
+            sync::atomic::AtomicBool,
+            time::{Duration, Instant},
+        };
+
+        use co_wrapper_runtime::{IoThread, reschedule_self};
+
+        let threads: Arc<Vec<_>> = Arc::new((0..5).map(|n| IoThread::spawn(&format!("t04-{n}")).unwrap()).collect());
+        let end = Instant::now() + Duration::from_secs(1);
+        let hops = Arc::new(AtomicUsize::new(0));
+        let tasks: Vec<_> = (0..20_u64)
+            .map(|seed| {
+                let (threads, hops) = (Arc::clone(&threads), Arc::clone(&hops));
+                let running = AtomicBool::new(false);
+                threads[0].context().clone().spawn(async move {
+                    let mut random = seed + 1;
+                    while Instant::now() < end {
+                        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                        let io = &threads[(random >> 33) as usize % 5];
+                        reschedule_self(io.context()).await;
+                        assert!(!running.swap(true, Ordering::Acquire), "entered twice");
+                        assert_eq!(
+                            thread::current().name(),
+                            Some(format!("t04-{}", (random >> 33) as usize % 5).as_str())
+                        );
+                        assert_eq!(AioContext::current(), *io.context());
+                        // At home already: nothing happens.
+                        reschedule_self(io.context()).await;
+                        running.store(false, Ordering::Release);
+                        if random & 1 == 0 {
+                            io.context().sleep(Duration::from_micros(random >> 55)).await;
+                        }
+                        hops.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            AioContext::current().block_on(task);
+        }
+        assert!(hops.load(Ordering::Relaxed) > 100);
+        assert_eq!(threads.iter().map(|io| io.context().stats().tasks_live).sum::<u64>(), 0);
+    });
+}
+
+/// Catches: a move of what cannot move.
+#[test]
+fn t05_outside_a_send_task_a_panic_says_so() {
+    use co_wrapper_runtime::reschedule_self;
+
+    within_bounds(|| {
+        let (ctx, target) = (AioContext::current(), AioContext::new().unwrap());
+        let refused = |message: String| assert!(message.contains("AioContext::spawn"), "{message}");
+        refused(panic_of(|| ctx.block_on(reschedule_self(&target))));
+        refused(panic_of(|| futures::executor::block_on(reschedule_self(&target))));
+        let elsewhere = target.clone();
+        let local = ctx.spawn_local(async move { reschedule_self(&elsewhere).await });
+        refused(panic_of(|| ctx.block_on(local)));
+        let elsewhere = target.clone();
+        let nested = ctx.spawn(async move { panic_of(|| common::mixed(reschedule_self(&elsewhere))) });
+        refused(ctx.block_on(nested));
+    });
+}
+
+/// Catches: a task that moved and that the context it moved to forgets when it closes.
+#[test]
+fn t05_a_task_that_moved_goes_with_its_new_context() {
+    use co_wrapper_runtime::reschedule_self;
+
+    within_bounds(|| {
+        let (ctx, target) = (AioContext::new().unwrap(), AioContext::new().unwrap());
+        let elsewhere = target.clone();
+        let task = ctx.spawn(async move {
+            reschedule_self(&elsewhere).await;
+            drop(elsewhere);
+            std::future::pending::<()>().await;
+        });
+        ctx.poll(false);
+        assert_eq!((ctx.stats().tasks_live, target.stats().tasks_live), (0, 1));
+        target.poll(false);
+        ctx.close();
+        assert!(!task.is_finished());
+        target.close();
+        assert!(task.is_finished());
+    });
+}
+
+/// Catches: a `!Send` future dropped by whoever wakes it last, on another thread.
+#[test]
+fn a_local_task_that_cannot_be_dropped_at_home_is_forgotten_and_counted() {
+    use std::{cell::Cell, rc::Rc};
+
+    /// Comes back as often as it is dropped.
+    struct Again(AioContext, thread::ThreadId, Rc<Cell<bool>>);
+    impl Drop for Again {
+        fn drop(&mut self) {
+            assert_eq!(thread::current().id(), self.1);
+            let again = Self(self.0.clone(), self.1, Rc::clone(&self.2));
+            if self.2.get() {
+                std::mem::forget(again);
+            } else {
+                drop(self.0.clone().spawn_local(async move {
+                    let _again = again;
+                    std::future::pending::<()>().await;
+                }));
+            }
+        }
+    }
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let before = ctx.stats().tasks_leaked;
+        let there = ctx.clone();
+        thread::spawn(move || {
+            let _home = there.enter();
+            let again = Again(there.clone(), thread::current().id(), Rc::new(Cell::new(false)));
+            drop(there.spawn_local(async move { drop(again) }));
+            // Gives up after a second.
+        })
+        .join()
+        .unwrap();
+        // The next home finds it.
+        while ctx.poll(false) {}
+        ctx.close();
+        assert!(ctx.stats().tasks_leaked > before);
+    });
+}

@@ -1,0 +1,407 @@
+//! Calls into other contexts, IoThreads, timeouts and closing: the lines x and w06, w10 of the contract.
+
+#![cfg(not(loom))]
+
+mod common;
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use co_wrapper_runtime::{
+    __private::{Wrapper, poll_co_in, poll_co_in_timeout, poll_co_timeout},
+    AioContext, IoThread,
+};
+use common::{mixed, panic_of, plain, within_bounds};
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+static REMOTE: Wrapper = Wrapper { name: "remote", target: "co_remote", mixed: true };
+
+/// Calls as a mixed wrapper `remote` of `co_remote` with `ctx = ctx`.
+#[track_caller]
+fn remote<S, E, Fut>(ctx: &AioContext, args: S, entry: E) -> Fut::Output
+where
+    S: Send,
+    E: FnOnce(S) -> Fut + Send,
+    Fut: Future<Output: Send>,
+{
+    poll_co_in(&REMOTE, ctx, args, entry)
+}
+
+/// Catches: a spawn that returns before the context runs; a join that hangs the second time, keeps what is pending, or
+/// leaves who waits for it asleep.
+#[test]
+fn x01_an_iothread_runs_when_spawned_and_is_joined_once_for_all() {
+    within_bounds(|| {
+        let io = IoThread::spawn("x01").unwrap();
+        let ctx = io.context().clone();
+        let refused = panic_of(|| ctx.poll(false));
+        assert!(refused.contains("`x01`"), "its home is the thread: {refused}");
+        assert_eq!(plain(ctx.spawn(async { thread::current().name().map(str::to_owned) })).as_deref(), Some("x01"));
+
+        let alive = Arc::new(());
+        let held = Arc::clone(&alive);
+        let pending = ctx.spawn(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        let (waits, is_waiting) = mpsc::channel();
+        let waiter = thread::spawn(move || {
+            waits.send(()).unwrap();
+            panic_of(|| plain(pending))
+        });
+        is_waiting.recv().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| io.join());
+            io.join();
+        });
+        io.join();
+        assert_eq!(Arc::strong_count(&alive), 1, "what was pending is dropped");
+        assert!(waiter.join().unwrap().contains("dropped before it finished"));
+        drop(io);
+
+        // A drop joins, and an IoThread dropped on itself ends all the same.
+        let io = Arc::new(IoThread::spawn("x01b").unwrap());
+        let (itself, ctx) = (Arc::clone(&io), io.context().clone());
+        let (go, goes) = mpsc::channel::<()>();
+        let (done, is_done) = mpsc::channel();
+        ctx.schedule_bh(move || {
+            goes.recv().unwrap();
+            let message = panic_of(|| itself.join());
+            drop(itself);
+            done.send(message).unwrap();
+        });
+        drop(io);
+        go.send(()).unwrap();
+        assert!(is_done.recv().unwrap().contains("IoThread::join"));
+    });
+}
+
+/// Catches: a future made on the caller's thread; arguments that are cloned or must live for ever; a caller that only
+/// waits.
+#[test]
+fn x02_a_call_is_made_and_polled_there_with_borrowed_arguments() {
+    within_bounds(|| {
+        let io = IoThread::spawn("x02").unwrap();
+        let caller = thread::current().id();
+        let own = AioContext::current();
+        let ran = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&ran);
+        drop(own.spawn(async move { flag.store(true, Ordering::Release) }));
+
+        let data = vec![1_u8, 2, 3];
+        let mut sum = 0;
+        let there = remote(io.context(), (&data, &mut sum, &ran), |(data, sum, ran)| async move {
+            // Not `Send`, and lives across an await.
+            let local = Rc::new(Cell::new(0_u32));
+            while !ran.load(Ordering::Acquire) {
+                async_io::Timer::after(ms(1)).await;
+            }
+            for byte in data {
+                local.set(local.get() + u32::from(*byte));
+                async_io::Timer::after(ms(1)).await;
+            }
+            *sum = local.get();
+            thread::current().id()
+        });
+        assert_ne!(there, caller);
+        assert_eq!(sum, 6);
+        assert!(ran.load(Ordering::Acquire), "the caller's own task ran meanwhile");
+        // At home it is a plain call.
+        let ctx = io.context().clone();
+        let nested = remote(io.context(), ctx, |ctx| async move {
+            remote(&ctx, (), |()| async { thread::current().name().map(str::to_owned) })
+        });
+        assert_eq!(nested.as_deref(), Some("x02"));
+    });
+}
+
+/// Catches: a waiting caller that serves no calls.
+#[test]
+fn x03_two_threads_that_call_each_other_at_once_both_finish() {
+    within_bounds(|| {
+        let io = IoThread::spawn("x03").unwrap();
+        let ctx = AioContext::new().unwrap();
+        let _home = ctx.enter();
+        for round in 0..200 {
+            let (back, done) = async_channel::bounded(1);
+            let here = ctx.clone();
+            io.context().schedule_bh(move || {
+                let result = remote(&here, round, |round| async move { round + 1 });
+                back.try_send(result).unwrap();
+            });
+            assert_eq!(remote(io.context(), round, |round| async move { round * 2 }), round * 2);
+            assert_eq!(plain(done.recv()), Ok(round + 1));
+        }
+    });
+}
+
+/// Catches: a wake lost between contexts.
+#[test]
+fn x04_a_mutexed_counter_over_five_iothreads_loses_nothing() {
+    within_bounds(|| {
+        const EACH: usize = 500;
+        let threads: Vec<_> = (0..5).map(|n| IoThread::spawn(&format!("x04-{n}")).unwrap()).collect();
+        let counter = Arc::new(async_lock());
+        let tasks: Vec<_> = threads
+            .iter()
+            .map(|io| {
+                let counter = Arc::clone(&counter);
+                io.context().spawn(async move {
+                    for _ in 0..EACH {
+                        let (lock, unlock) = &*counter;
+                        let value = unlock.recv().await.unwrap();
+                        futures::future::ready(()).await;
+                        lock.send(value + 1).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            plain(task);
+        }
+        assert_eq!(counter.1.try_recv(), Ok(5 * EACH));
+    });
+}
+
+/// A mutex made of a channel of one: waiting for it needs wakes across threads.
+fn async_lock() -> (async_channel::Sender<usize>, async_channel::Receiver<usize>) {
+    let (tx, rx) = async_channel::bounded(1);
+    tx.try_send(0).unwrap();
+    (tx, rx)
+}
+
+/// Catches: a caller that waits for a home which nobody makes; a passing home that runs others' calls, or that leaves
+/// without waking the next.
+#[test]
+fn x05_callers_of_a_context_without_a_home_serve_it_themselves() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        assert_eq!(remote(&ctx, (), |()| async { thread::current().id() }), thread::current().id());
+        // Many at once: one is home, the others wait for their turn, each call runs on its caller's thread.
+        thread::scope(|scope| {
+            for n in 0..8 {
+                let ctx = &ctx;
+                scope.spawn(move || {
+                    for _ in 0..20 {
+                        let (there, got) = remote(ctx, n, |n| async move {
+                            async_io::Timer::after(Duration::from_micros(200)).await;
+                            (thread::current().id(), n)
+                        });
+                        assert_eq!((there, got), (thread::current().id(), n));
+                    }
+                });
+            }
+        });
+        // And a task waits for the next home.
+        let task = ctx.spawn(async { 9 });
+        assert_eq!(ctx.block_on(task), 9);
+    });
+}
+
+/// Catches: a call that outlives its context, a caller that is not told, a future that is dropped elsewhere.
+#[test]
+fn w06_a_context_closed_under_a_call_wakes_the_caller_and_drops_the_call() {
+    struct DropsThere(Arc<Mutex<Option<thread::ThreadId>>>);
+    impl Drop for DropsThere {
+        fn drop(&mut self) {
+            *self.0.lock().unwrap() = Some(thread::current().id());
+        }
+    }
+    within_bounds(|| {
+        let io = IoThread::spawn("w06").unwrap();
+        let ctx = io.context().clone();
+        let home = plain(ctx.spawn(async { thread::current().id() }));
+        let dropped = Arc::new(Mutex::new(None));
+        let (begun, has_begun) = mpsc::channel();
+        let closer = {
+            let ctx = ctx.clone();
+            thread::spawn(move || {
+                has_begun.recv().unwrap();
+                ctx.close();
+            })
+        };
+        let line = line!() + 2;
+        let message = panic_of(|| {
+            remote(&ctx, (&dropped, begun), |(dropped, begun)| async move {
+                let _held = (DropsThere(Arc::clone(dropped)), Rc::new(()));
+                begun.send(()).unwrap();
+                std::future::pending::<()>().await;
+            })
+        });
+        closer.join().unwrap();
+        for part in ["remote:", "`w06`", "was closed", &format!("{}:{line}:", file!())] {
+            assert!(message.contains(part), "{part} is missing in: {message}");
+        }
+        assert_eq!(*dropped.lock().unwrap(), Some(home), "the future is dropped where it was polled");
+        // Calling into it now is the same panic at once; so is what is spawned.
+        assert!(panic_of(|| remote(&ctx, (), |()| async {})).contains("was closed"));
+        assert!(ctx.spawn(async {}).is_finished());
+    });
+}
+
+/// Catches: a home thread that leaves with calls in it; each of them would wait for ever.
+#[test]
+fn x06_leaving_home_drops_the_calls_received() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let home = ctx.enter();
+        let (begun, has_begun) = mpsc::channel();
+        let callers: Vec<_> = (0..3)
+            .map(|_| {
+                let (ctx, begun) = (ctx.clone(), begun.clone());
+                thread::spawn(move || {
+                    panic_of(|| {
+                        remote(&ctx, begun, |begun| async move {
+                            begun.send(()).unwrap();
+                            std::future::pending::<()>().await;
+                        })
+                    })
+                })
+            })
+            .collect();
+        let mut count = 0;
+        while count < 3 {
+            ctx.poll(true);
+            count += has_begun.try_iter().count();
+        }
+        drop(home);
+        for caller in callers {
+            assert!(caller.join().unwrap().contains("left it"));
+        }
+    });
+}
+
+/// Catches: a panic that stays in the other context, or takes it along.
+#[test]
+fn w05_a_panic_in_a_call_travels_to_the_caller() {
+    within_bounds(|| {
+        let io = IoThread::spawn("w05").unwrap();
+        assert_eq!(panic_of(|| remote(io.context(), (), |()| async { panic!("over there") })), "over there");
+        assert_eq!(
+            panic_of(|| remote(io.context(), (), |()| -> std::future::Ready<()> { panic!("at once") })),
+            "at once"
+        );
+        assert_eq!(remote(io.context(), 1, |n| async move { n }), 1);
+    });
+}
+
+/// Catches: a caller that leaves its frame by the panic of what it ran meanwhile, with the call still in flight.
+#[test]
+fn w05_a_panic_in_what_the_caller_serves_waits_for_the_call() {
+    within_bounds(|| {
+        let io = IoThread::spawn("w05b").unwrap();
+        let own = AioContext::current();
+        let done = AtomicBool::new(false);
+        own.schedule_bh(|| panic!("of the bottom half"));
+        let message = panic_of(|| {
+            remote(io.context(), &done, |done| async move {
+                async_io::Timer::after(ms(20)).await;
+                done.store(true, Ordering::Release);
+            })
+        });
+        assert_eq!(message, "of the bottom half");
+        assert!(done.load(Ordering::Acquire));
+    });
+}
+
+/// Catches: an error that comes back before the future is gone; a call that goes on in the other context.
+#[test]
+fn w10_on_expiry_the_future_has_been_dropped() {
+    static TIMED: Wrapper = Wrapper { name: "timed", target: "co_timed", mixed: false };
+    within_bounds(|| {
+        let held = Arc::new(());
+        let future = |held: Arc<()>| async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        };
+        let elapsed = poll_co_timeout(&TIMED, ms(5), Arc::clone(&held), future).unwrap_err();
+        assert_eq!(elapsed.to_string(), "the call took longer than 5ms");
+        assert_eq!(Arc::strong_count(&held), 1);
+        // Its destructors may block as the caller may.
+        struct Flushes;
+        impl Drop for Flushes {
+            fn drop(&mut self) {
+                plain(async_io::Timer::after(Duration::from_micros(100)));
+            }
+        }
+        let flushing = |()| async {
+            let _flushes = Flushes;
+            std::future::pending::<()>().await;
+        };
+        assert!(poll_co_timeout(&TIMED, ms(1), (), flushing).is_err());
+
+        let io = IoThread::spawn("w10").unwrap();
+        let start = Instant::now();
+        assert!(poll_co_in_timeout(&TIMED, io.context(), ms(5), Arc::clone(&held), future).is_err());
+        assert_eq!(Arc::strong_count(&held), 1);
+        assert!(start.elapsed() >= ms(5));
+        // In time, and ready at once with no time at all.
+        assert_eq!(
+            poll_co_timeout(&TIMED, ms(10_000), (), |()| async {
+                async_io::Timer::after(ms(1)).await;
+                3
+            }),
+            Ok(3)
+        );
+        assert_eq!(poll_co_timeout(&TIMED, Duration::ZERO, (), |()| async { 4 }), Ok(4));
+        assert_eq!(poll_co_in_timeout(&TIMED, io.context(), ms(10_000), 5, |n| async move { n }), Ok(5));
+        // A call that was not begun is taken back too.
+        let (block, blocked) = mpsc::channel::<()>();
+        io.context().schedule_bh(move || _ = blocked.recv());
+        let unblocker = thread::spawn(move || {
+            thread::sleep(ms(30));
+            drop(block);
+        });
+        let began = Arc::new(AtomicUsize::new(0));
+        let counts = Arc::clone(&began);
+        let late = poll_co_in_timeout(&TIMED, io.context(), ms(2), counts, |began| async move {
+            began.fetch_add(1, Ordering::Relaxed);
+        });
+        unblocker.join().unwrap();
+        assert!(late.is_err());
+        assert_eq!(began.load(Ordering::Relaxed), 0);
+        plain(io.context().spawn(async {}));
+        assert_eq!(began.load(Ordering::Relaxed), 0);
+    });
+}
+
+/// Catches: closing that spares what the home thread is yet to run.
+#[test]
+fn a_closed_context_drops_what_waits_on_its_home_thread() {
+    within_bounds(|| {
+        let io = IoThread::spawn("closing").unwrap();
+        let ctx = io.context().clone();
+        let home = plain(ctx.spawn(async { thread::current().id() }));
+        let dropped = Arc::new(Mutex::new(None));
+        struct DropsThere(Arc<Mutex<Option<thread::ThreadId>>>);
+        impl Drop for DropsThere {
+            fn drop(&mut self) {
+                *self.0.lock().unwrap() = Some(thread::current().id());
+            }
+        }
+        let held = DropsThere(Arc::clone(&dropped));
+        let local = ctx.clone();
+        plain(ctx.spawn(async move {
+            drop(local.spawn_local(async move {
+                let _held = (held, Rc::new(()));
+                std::future::pending::<()>().await;
+            }));
+        }));
+        ctx.close();
+        io.join();
+        assert_eq!(*dropped.lock().unwrap(), Some(home));
+        assert_eq!(mixed(async { 1 }), 1);
+    });
+}

@@ -1,0 +1,184 @@
+//! Timers, spinning and statistics: the lines p01, p02, p06 and p07 of the contract.
+
+#![cfg(not(loom))]
+
+mod common;
+
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use co_wrapper_runtime::{AioContext, IoThread};
+use common::{mixed, plain, within_bounds};
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Catches: a sleep past the next timer; a timer that is no progress.
+#[test]
+fn p01_p02_a_blocking_poll_honours_the_next_timer() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let start = Instant::now();
+        let sleep = ctx.clone();
+        let task = ctx.spawn(async move { sleep.sleep(ms(20)).await });
+        assert!(ctx.poll(true), "the task begins");
+        assert!(!ctx.poll(false), "nothing is due");
+        while !task.is_finished() {
+            assert!(ctx.poll(true));
+        }
+        assert!(start.elapsed() >= ms(20));
+    });
+}
+
+/// Catches: a timer entered from elsewhere that a sleeping home does not hear of.
+#[test]
+fn p01_a_sooner_timer_from_another_thread_is_heard_of() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let (asks, asked) = mpsc::channel();
+        let other = ctx.clone();
+        let sleeper = thread::spawn(move || {
+            asked.recv().unwrap();
+            thread::sleep(ms(10));
+            // Waits here, on a timer there.
+            plain(other.sleep(ms(5)));
+            other.notify();
+        });
+        let long = ctx.clone();
+        drop(ctx.spawn(async move { long.sleep(ms(60_000)).await }));
+        ctx.poll(false);
+        asks.send(()).unwrap();
+        let start = Instant::now();
+        while ctx.poll(true) {}
+        assert!(start.elapsed() < ms(10_000));
+        sleeper.join().unwrap();
+    });
+}
+
+/// Catches: timers of one time that fire as they like; sleepers woken in the order of their making.
+#[test]
+fn p07_timers_fire_in_order_and_equal_ones_first_come_first_served() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let tasks: Vec<_> = [30, 10, 20, 10, 30]
+            .into_iter()
+            .enumerate()
+            .map(|(n, after)| {
+                let order = Arc::clone(&order);
+                let sleep = ctx.sleep(ms(after));
+                ctx.spawn(async move {
+                    sleep.await;
+                    order.lock().unwrap().push((after, n));
+                })
+            })
+            .collect();
+        for task in tasks {
+            ctx.block_on(task);
+        }
+        assert_eq!(*order.lock().unwrap(), [(10, 1), (10, 3), (20, 2), (30, 0), (30, 4)]);
+    });
+}
+
+/// Catches: a dropped sleep that stays in the list, or fires.
+#[test]
+fn a_dropped_sleep_is_gone() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let (long, short) = (ctx.sleep(ms(20)), ctx.sleep(ms(1)));
+        ctx.block_on(async move {
+            futures::pin_mut!(long, short);
+            futures::future::select(long, short).await;
+            // Both are dropped.
+        });
+        thread::sleep(ms(30));
+        assert!(!ctx.poll(false), "nothing fires");
+        // For ever is for ever, and no overflow.
+        let forever = ctx.sleep(Duration::MAX);
+        let soon = ctx.sleep(ms(1));
+        ctx.block_on(async move {
+            futures::pin_mut!(forever, soon);
+            let first = futures::future::select(forever, soon).await;
+            assert!(matches!(first, futures::future::Either::Right(_)));
+        });
+    });
+}
+
+/// Catches: a nested wait that does not fire its thread's timers.
+#[test]
+fn w02_timers_go_on_while_a_nested_call_waits() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let inner = ctx.clone();
+        let task = ctx.spawn(async move {
+            mixed(inner.sleep(ms(2)));
+            inner.sleep(ms(2)).await;
+            mixed(inner.sleep(ms(2)));
+        });
+        ctx.block_on(task);
+    });
+}
+
+/// Catches: spinning past the next timer, or where it is off; a budget that does not learn.
+#[test]
+fn p06_spinning_learns_and_is_off_unless_asked() {
+    within_bounds(|| {
+        let quiet = AioContext::new().unwrap();
+        let eager = AioContext::builder().spin_max(ms(200)).build().unwrap();
+        // Answers after a moment, from another thread.
+        let (ask, asked) = mpsc::channel::<async_channel::Sender<()>>();
+        thread::spawn(move || {
+            for reply in asked {
+                thread::sleep(Duration::from_micros(300));
+                reply.try_send(()).unwrap();
+            }
+        });
+        let round_trips = |ctx: &AioContext| {
+            for _ in 0..40 {
+                let (tx, rx) = async_channel::bounded(1);
+                ask.send(tx).unwrap();
+                ctx.block_on(rx.recv()).unwrap();
+            }
+        };
+        round_trips(&quiet);
+        assert_eq!((quiet.stats().spins_paid, quiet.stats().spin_budget), (0, 0));
+        assert!(quiet.stats().parks > 0);
+        round_trips(&eager);
+        if thread::available_parallelism().unwrap().get() > 1 {
+            assert!(eager.stats().spins_paid > 0, "{:?}", eager.stats());
+            assert!(eager.stats().spin_budget >= 4_000);
+            // A timer within the budget: the thread sleeps until it is due.
+            let before = eager.stats();
+            eager.block_on(eager.sleep(Duration::from_micros(100)));
+            let after = eager.stats();
+            if before.spin_budget > 100_000 {
+                assert_eq!(after.spins_paid, before.spins_paid);
+                assert!(after.parks > before.parks);
+            }
+        }
+        assert_eq!(IoThread::spawn("p06").unwrap().context().stats().tasks_live, 0);
+    });
+}
+
+/// Catches: counters that nobody counts.
+#[test]
+fn statistics_count() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let pending = ctx.spawn(std::future::pending::<()>());
+        assert_eq!(ctx.stats().tasks_live, 1);
+        let nested = ctx.clone();
+        ctx.block_on(async move { mixed(nested.sleep(ms(1))) });
+        let stats = ctx.stats();
+        assert!(stats.polls > 0 && stats.parks > 0, "{stats:?}");
+        assert_eq!(stats.deepest_nesting, 2);
+        drop(pending.cancel());
+        ctx.poll(false);
+        assert_eq!(ctx.stats().tasks_live, 0);
+        assert_eq!(stats.tasks_leaked, 0);
+    });
+}
