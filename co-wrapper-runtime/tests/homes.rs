@@ -11,7 +11,11 @@ use std::{
     env,
     process::Command,
     rc::Rc,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -460,5 +464,106 @@ fn a_task_that_unwinds_with_its_contexts_guard_leaves() {
         drop(AioContext::current());
         let c = ctx.clone();
         assert!(thread::spawn(move || c.poll(false)).join().is_ok(), "left");
+    });
+}
+
+/// Catches: destructors that run in coroutine context, where "flush on drop" cannot.
+#[test]
+fn w08_the_destructors_of_a_cancelled_task_may_block() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let flushed = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&flushed);
+        let flush = OnDrop(move || {
+            plain(async_io::Timer::after(ms(1)));
+            flag.store(true, Ordering::Relaxed);
+        });
+        let task = ctx.spawn(async move {
+            let _f = flush;
+            std::future::pending::<()>().await
+        });
+        ctx.poll(false);
+        assert_eq!(ctx.block_on(task.cancel()), None);
+        assert!(flushed.load(Ordering::Relaxed));
+    });
+}
+
+/// Catches: a local task dropped by whoever cancels it, or wakes it last.
+#[test]
+fn local_tasks_cancelled_and_detached_elsewhere() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let _g = ctx.enter();
+        let home = thread::current().id();
+        let n = Arc::new(AtomicUsize::new(0));
+        for i in 0..300 {
+            let nn = n.clone();
+            let rc = Rc::new(());
+            let b = OnDrop(move || {
+                assert_eq!(thread::current().id(), home);
+                nn.fetch_add(1, Ordering::Relaxed);
+                let _ = &rc;
+            });
+            let w = Arc::new(Mutex::new(None::<std::task::Waker>));
+            let w2 = w.clone();
+            let t = ctx.spawn_local(async move {
+                let _b = b;
+                std::future::poll_fn(|cx| {
+                    *w2.lock().unwrap() = Some(cx.waker().clone());
+                    std::task::Poll::<()>::Pending
+                })
+                .await
+            });
+            if i % 2 == 0 {
+                ctx.poll(false);
+            }
+            let j = thread::spawn(move || {
+                match i % 3 {
+                    0 => drop(t.cancel()),
+                    1 => drop(t),
+                    _ => {
+                        let mut f = Box::pin(t.cancel());
+                        let _ = futures::FutureExt::now_or_never(f.as_mut());
+                    }
+                }
+                for _ in 0..10 {
+                    if let Some(w) = w.lock().unwrap().take() {
+                        w.wake();
+                    }
+                }
+            });
+            ctx.poll(false);
+            j.join().unwrap();
+            ctx.poll(false);
+        }
+        drop(_g);
+        assert_eq!(n.load(Ordering::Relaxed), 300);
+    });
+}
+/// Catches: a context that is dropped while it is polled.
+#[test]
+fn last_handle_dropped_inside() {
+    within_bounds(|| {
+        for _ in 0..100 {
+            let ctx = AioContext::new().unwrap();
+            let (a, b) = (ctx.clone(), ctx.clone());
+            drop(ctx.spawn(async move {
+                drop(a);
+                std::future::pending::<()>().await
+            }));
+            ctx.schedule_bh(move || drop(b));
+            let d = OnDrop(|| {
+                AioContext::current().block_on(async {});
+            });
+            drop(ctx.spawn(async move {
+                let _d = d;
+                std::future::pending::<()>().await
+            }));
+            ctx.poll(false);
+            ctx.poll(false);
+            let g = ctx.enter();
+            drop(ctx);
+            drop(g);
+        }
     });
 }

@@ -11,7 +11,7 @@ use std::{
     task::{Wake, Waker},
 };
 
-use co_wrapper_runtime::__model::{Allowed, Home, Mailbox, Parker, WakeSlot, Work, here};
+use co_wrapper_runtime::__model::{Allowed, Home, Mailbox, Parker, Queued, WakeSlot, Work, here};
 use loom::{
     sync::atomic::{AtomicUsize, Ordering},
     thread,
@@ -25,7 +25,7 @@ fn model(check: impl Fn() + Sync + Send + 'static) {
 }
 
 fn home(parker: &Parker) -> Home {
-    Home { thread: here(), thread_name: String::new(), unparker: parker.unparker() }
+    Home { thread: here(), thread_name: String::new(), unparker: parker.unparker(), passing: false }
 }
 
 /// What a waiting call does: looks at its slot, sleeps, and looks again.
@@ -100,7 +100,7 @@ fn serve(mailbox: &Mailbox, parker: &Parker, ran: &AtomicUsize, count: usize) {
         let end = mailbox.batch_end();
         let mut moved = false;
         while let Some(Work::BottomHalf(bottom_half)) = mailbox.pop(end, Allowed::ALL) {
-            bottom_half();
+            bottom_half.run();
             moved = true;
         }
         if !moved && !mailbox.take_notified() {
@@ -111,9 +111,9 @@ fn serve(mailbox: &Mailbox, parker: &Parker, ran: &AtomicUsize, count: usize) {
 
 fn push(mailbox: &Mailbox, ran: &Arc<AtomicUsize>) {
     let ran = Arc::clone(ran);
-    let pushed = mailbox.push_bottom_half(Box::new(move || {
+    let pushed = mailbox.push_bottom_half(Queued::Once(Box::new(move || {
         ran.fetch_add(1, Ordering::Relaxed);
-    }));
+    })));
     assert!(pushed.is_ok());
 }
 
@@ -139,7 +139,7 @@ fn p04_b01_what_is_scheduled_wakes_the_home_thread() {
 
 /// A thread becomes home while another schedules: either it finds the item, or it is rung.
 ///
-/// Catches: a home that is set without the lock that the ringer takes; `notified` cleared on moving in.
+/// Catches: a home that is set without the lock that the ringer takes.
 #[test]
 fn x05_what_is_scheduled_while_a_thread_moves_in_is_not_lost() {
     model(|| {

@@ -13,6 +13,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 fn ms(n: u64) -> Duration {
@@ -98,5 +99,27 @@ fn behind_a_thousand_quick_tasks() {
             assert!(t.elapsed() < ms(3_000), "took {:?} behind 1000 tasks that do nothing", t.elapsed());
         });
         ctx.poll(false);
+    });
+}
+
+/// Catches: a loop that never looks at what it holds back while something is always ready.
+#[test]
+fn a_nested_wait_ends_while_a_begun_task_wakes_itself_on_and_on() {
+    within_bounds(|| {
+        let ctx = AioContext::current();
+        drop(ctx.spawn(async {
+            loop {
+                let mut yielded = false;
+                std::future::poll_fn(|cx| {
+                    cx.waker().wake_by_ref();
+                    if std::mem::replace(&mut yielded, true) { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+            }
+        }));
+        ctx.poll(false);
+        let c = ctx.clone();
+        let task = ctx.spawn(async move { mixed(c.spawn(async { 1 })) });
+        assert_eq!(ctx.block_on(task), 1);
     });
 }

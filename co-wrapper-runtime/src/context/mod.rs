@@ -42,7 +42,8 @@ use crate::{
 ///
 /// A blocking wrapper that has to wait serves the contexts of its thread meanwhile, so tasks spawned there go on. The
 /// handle is cheap to clone, and whoever holds one, on any thread, may spawn, schedule and notify; only the home thread
-/// polls. When the last handle is gone, what still waits in the context is dropped.
+/// polls. When the last handle is gone, what still waits in the context is dropped; a task or handler that holds a handle
+/// of its own context keeps it until it is [closed](Self::close).
 ///
 /// It holds no file descriptor and no thread: sockets and timers are served by the process's one tokio reactor.
 ///
@@ -172,20 +173,23 @@ impl AioContext {
     #[track_caller]
     pub fn current() -> Self {
         let thread = Thread::current();
-        thread.entered().unwrap_or_else(|| home::own(&thread))
+        let current = thread.entered().unwrap_or_else(|| home::own(&thread));
+        thread.end_if_late();
+        current
     }
 
     /// Makes this thread the context's home, and the context current, until the guard is dropped.
     ///
     /// Entering nests, also in one context. With the feature `tokio` the process's reactor is the current tokio handle
-    /// while the guard lives, which makes calls cheaper. Leaving drops, here, the [`spawn_local`](Self::spawn_local)
+    /// while the outermost guard lives, which makes calls cheaper. Leaving drops, here, the [`spawn_local`](Self::spawn_local)
     /// tasks; other tasks and bottom halves wait for the next home. The thread's end leaves too, if the guard was
     /// forgotten.
     ///
     /// # Panics
     ///
     /// If another thread is the context's home, naming both. The guard's drop panics inside a call that still waits in
-    /// the context.
+    /// the context; the thread then stays home, and the context current, until the thread ends. Tokio panics where the
+    /// guard and tokio's own ones are not dropped in reverse order.
     ///
     /// # Examples
     ///

@@ -30,6 +30,7 @@ use super::{
 use crate::{
     reactor::{self, Above, Entered},
     tasks::{
+        coroutine,
         mailbox::{Allowed, Work},
         task,
     },
@@ -58,9 +59,9 @@ const BUSY: u32 = 8;
 /// What a dispatch runs as.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum As {
-    /// In coroutine context. Whether it may move to another thread between two polls.
+    /// A coroutine, if it is polled rather than dropped. Whether it may move to another thread between two polls.
     Task { send: bool },
-    /// Outside: a bottom half or a handler.
+    /// A bottom half or a handler.
     Callback,
 }
 
@@ -74,7 +75,7 @@ fn dispatch(thread: &Thread, as_: As, what: impl FnOnce()) {
     }
     impl Drop for Restore<'_> {
         fn drop(&mut self) {
-            self.thread.in_coroutine.set(self.in_coroutine);
+            coroutine::mark(self.in_coroutine);
             self.thread.in_send_task.set(self.in_send_task);
             self.thread.dispatched.update(|n| n - 1);
             self.thread.callbacks.update(|n| n - usize::from(self.callback));
@@ -84,7 +85,8 @@ fn dispatch(thread: &Thread, as_: As, what: impl FnOnce()) {
     let callback = as_ == As::Callback;
     let _restore = Restore {
         thread,
-        in_coroutine: thread.in_coroutine.replace(!callback),
+        // A task marks its own polling.
+        in_coroutine: coroutine::mark(false),
         in_send_task: thread.in_send_task.replace(as_ == As::Task { send: true }),
         callback,
     };

@@ -30,9 +30,6 @@ pub const MOST_NESTED: usize = 256;
 pub struct Thread {
     pub number: u64,
     pub parker: Parker,
-    /// Whether what runs now is a coroutine: a task of ours or a blocking call's future. Bottom halves are not, nor is
-    /// what a nested loop runs for them, so the mark is saved and set around each.
-    pub in_coroutine: Cell<bool>,
     /// Whether what runs now is the body of a task that may move to another thread.
     pub in_send_task: Cell<bool>,
     /// How many tasks, bottom halves and handlers are running on this stack.
@@ -118,7 +115,6 @@ impl Thread {
         let thread = Rc::new(Self {
             number: here(),
             parker: Parker::new(),
-            in_coroutine: Cell::new(false),
             dispatched: Cell::new(0),
             callbacks: Cell::new(0),
             in_send_task: Cell::new(false),

@@ -286,6 +286,7 @@ impl Mailbox {
         queue.tasks[key].owner = Some(owner);
     }
 
+    /// The context's timers.
     pub fn timers(&self) -> &Timers {
         &self.timers
     }

@@ -15,7 +15,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::mailbox::Mailbox;
+use super::{coroutine, mailbox::Mailbox};
 use crate::{
     park::{WakeSlot, here},
     sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
@@ -261,9 +261,10 @@ impl<F: Future> Future for Listed<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        struct Restore(*const Mailbox);
+        struct Restore(*const Mailbox, bool);
         impl Drop for Restore {
             fn drop(&mut self) {
+                coroutine::mark(self.1);
                 RUNNING_IN.set(self.0);
                 WANTED.with(|wanted| wanted.set(None));
             }
@@ -278,7 +279,7 @@ impl<F: Future> Future for Listed<F> {
         if mem::take(&mut entry.unadopted) && call {
             entry.mailbox.adopt(entry.key, here());
         }
-        let _restore = Restore(RUNNING_IN.replace(Arc::as_ptr(&entry.mailbox)));
+        let _restore = Restore(RUNNING_IN.replace(Arc::as_ptr(&entry.mailbox)), coroutine::mark(true));
         let result = future.poll(cx);
         if result.is_pending()
             && let Some(target) = WANTED.with(|wanted| wanted.take())
@@ -330,7 +331,7 @@ pub struct JoinHandle<T> {
 }
 
 impl<T> JoinHandle<T> {
-    /// Cancels the task. Its future is dropped on its context's home thread, when that next polls; the returned future
+    /// Cancels the task. Its future is dropped, outside coroutine context, on its context's home thread, when that next polls; the returned future
     /// waits for it and gives the result if the task had finished before. Dropping that future does not undo it.
     ///
     /// # Panics

@@ -20,6 +20,7 @@ use crate::{
     fork,
     park::WakeSlot,
     reactor,
+    tasks::coroutine,
     trace::{self, Span},
 };
 
@@ -40,7 +41,7 @@ use crate::{
 /// ```
 #[doc(alias = "qemu_in_coroutine")]
 pub fn in_coroutine() -> bool {
-    Thread::get().is_some_and(|thread| thread.in_coroutine.get())
+    coroutine::is_marked()
 }
 
 /// What was called.
@@ -80,7 +81,7 @@ impl Frame {
         let thread = Thread::current();
         if let Kind::Wrapper(wrapper) = kind
             && !wrapper.mixed
-            && thread.in_coroutine.get()
+            && coroutine::is_marked()
         {
             refuse_in_coroutine(wrapper, site);
         }
@@ -94,7 +95,7 @@ impl Frame {
         let entered = reactor::enter();
         let outer_callback_waits = thread.callback_waits();
         let slot = thread.push_frame(kind.name(), site);
-        let outer_in_coroutine = thread.in_coroutine.replace(true);
+        let outer_in_coroutine = coroutine::mark(true);
         let outer_in_send_task = thread.in_send_task.replace(false);
         Self {
             thread,
@@ -140,7 +141,7 @@ impl Frame {
         });
         if output.is_none() {
             // The future is dropped now, as the caller's thing: its destructors may block as the caller may.
-            self.thread.in_coroutine.set(self.outer_in_coroutine);
+            coroutine::mark(self.outer_in_coroutine);
         }
         output.ok_or(ended)
     }
@@ -188,7 +189,7 @@ impl Frame {
 
 impl Drop for Frame {
     fn drop(&mut self) {
-        self.thread.in_coroutine.set(self.outer_in_coroutine);
+        coroutine::mark(self.outer_in_coroutine);
         self.thread.in_send_task.set(self.outer_in_send_task);
         self.thread.pop_frame();
     }
