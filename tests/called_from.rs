@@ -6,12 +6,12 @@
 use std::{
     cell::Cell,
     env,
-    io::{Read, Write},
-    os::raw::c_void,
+    io::{BufRead, BufReader, Read, Write},
+    os::{raw::c_void, unix::net::UnixStream},
     panic::{AssertUnwindSafe, catch_unwind},
     process::{Child, Command, Stdio},
     sync::{
-        Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicI32, Ordering},
     },
     thread,
@@ -38,9 +38,12 @@ enum Awaits {
     SpawnBlocking,
     AsyncIo,
     Operation130,
+    /// A timer of the foreign runtime that the caller runs in.
+    HostsTimer,
+    HostsSocket,
 }
 
-const COLUMNS: [(&str, Awaits); 10] = [
+const COLUMNS: [(&str, Awaits); 12] = [
     ("nothing", Awaits::Nothing),
     ("self-wake", Awaits::SelfWake),
     ("yield_now", Awaits::YieldNow),
@@ -51,11 +54,33 @@ const COLUMNS: [(&str, Awaits); 10] = [
     ("spawn_blocking", Awaits::SpawnBlocking),
     ("async-io", Awaits::AsyncIo),
     ("130th op", Awaits::Operation130),
+    ("host's timer", Awaits::HostsTimer),
+    ("host's socket", Awaits::HostsSocket),
 ];
+
+/// The foreign runtime of this cell.
+static HOST: OnceLock<Runtime> = OnceLock::new();
+
+fn host(mut builder: Builder) -> &'static Runtime {
+    HOST.get_or_init(|| builder.enable_all().build().unwrap())
+}
+
+fn multi_thread() -> &'static Runtime {
+    host(Builder::new_multi_thread())
+}
+
+fn current_thread() -> &'static Runtime {
+    host(Builder::new_current_thread())
+}
 
 impl Awaits {
     fn needs_tokio(self) -> bool {
         matches!(self, Self::Timer | Self::Socket | Self::Spawn | Self::SpawnBlocking)
+    }
+
+    /// Whether it belongs to the caller's runtime.
+    fn is_hosts(self) -> bool {
+        matches!(self, Self::HostsTimer | Self::HostsSocket)
     }
 
     async fn wait(self) -> u8 {
@@ -110,6 +135,27 @@ impl Awaits {
                     assert_eq!(rx.recv().await, Some(n));
                 }
             }
+            Self::HostsTimer => {
+                let timer = {
+                    let _entered = HOST.get().unwrap().enter();
+                    tokio::time::sleep(short)
+                };
+                timer.await;
+            }
+            Self::HostsSocket => {
+                let (mut here, there) = UnixStream::pair().unwrap();
+                there.set_nonblocking(true).unwrap();
+                let mut there = {
+                    let _entered = HOST.get().unwrap().enter();
+                    tokio::net::UnixStream::from_std(there).unwrap()
+                };
+                let writer = thread::spawn(move || {
+                    thread::sleep(short);
+                    here.write_all(&[7])
+                });
+                assert_eq!(there.read_u8().await.unwrap(), 7);
+                writer.join().unwrap().unwrap();
+            }
         }
         42
     }
@@ -135,6 +181,14 @@ enum Word {
     Coroutine,
     /// Tokio's panic that no runtime is there.
     NoTokio,
+    /// The panic of a forked child.
+    Forked,
+    /// It waits for ever, and the watchdog says so.
+    Hang,
+    /// One of the two.
+    OkOrHang,
+    /// There is no such cell.
+    NoHost,
 }
 
 impl Word {
@@ -144,6 +198,10 @@ impl Word {
             Self::Warned => "ok, warned",
             Self::Coroutine => "panic (w03)",
             Self::NoTokio => "panic",
+            Self::Forked => "panic (fork)",
+            Self::Hang => "hang report",
+            Self::OkOrHang => "ok or hang report",
+            Self::NoHost => "–",
         }
     }
 }
@@ -154,23 +212,40 @@ struct Row {
     call: fn(Awaits) -> u8,
 }
 
-fn ok(_: Awaits) -> Word {
+fn ok(awaits: Awaits) -> Word {
+    if awaits.is_hosts() { Word::NoHost } else { Word::Ok }
+}
+
+/// A runtime is current, and runs elsewhere.
+fn hosted(_: Awaits) -> Word {
     Word::Ok
+}
+
+/// One of the runtime's workers may be blocked, and may be the one that looks after sockets and timers.
+fn worker(awaits: Awaits) -> Word {
+    if awaits.is_hosts() { Word::OkOrHang } else { Word::Ok }
 }
 
 /// Whoever has to wait there stops the runtime, and is told.
 fn warned(awaits: Awaits) -> Word {
-    // A self-wake and the 130th operation are over before the thread would sleep.
+    if awaits.is_hosts() {
+        return Word::Hang;
+    }
+    // A self-wake is over before the thread would sleep.
     if matches!(awaits, Awaits::Nothing | Awaits::SelfWake) { Word::Ok } else { Word::Warned }
 }
 
-fn coroutine(_: Awaits) -> Word {
-    Word::Coroutine
+fn coroutine(awaits: Awaits) -> Word {
+    if awaits.is_hosts() { Word::NoHost } else { Word::Coroutine }
+}
+
+fn forked(awaits: Awaits) -> Word {
+    if awaits.is_hosts() { Word::NoHost } else { Word::Forked }
 }
 
 /// Tokio's own thread-locals are gone.
 fn no_tokio(awaits: Awaits) -> Word {
-    if awaits.needs_tokio() { Word::NoTokio } else { Word::Ok }
+    if awaits.needs_tokio() { Word::NoTokio } else { ok(awaits) }
 }
 
 const ROWS: &[Row] = &[
@@ -197,10 +272,9 @@ const ROWS: &[Row] = &[
     },
     Row {
         caller: "spawn_blocking",
-        expected: ok,
+        expected: hosted,
         call: |awaits| {
-            let host = Runtime::new().unwrap();
-            host.block_on(async { tokio::task::spawn_blocking(move || call(awaits)).await.unwrap() })
+            multi_thread().block_on(async { tokio::task::spawn_blocking(move || call(awaits)).await.unwrap() })
         },
     },
     Row {
@@ -212,10 +286,9 @@ const ROWS: &[Row] = &[
     Row { caller: "pollster", expected: ok, call: |awaits| pollster::block_on(async { call(awaits) }) },
     Row {
         caller: "bare Handle::enter()",
-        expected: ok,
+        expected: hosted,
         call: |awaits| {
-            let host = Runtime::new().unwrap();
-            let _entered = host.handle().enter();
+            let _entered = multi_thread().enter();
             call(awaits)
         },
     },
@@ -285,32 +358,28 @@ const ROWS: &[Row] = &[
     },
     Row {
         caller: "tokio multi-thread: task",
-        expected: ok,
-        call: |awaits| {
-            let host = Runtime::new().unwrap();
-            host.block_on(async { tokio::spawn(async move { call(awaits) }).await.unwrap() })
-        },
+        expected: worker,
+        call: |awaits| multi_thread().block_on(async { tokio::spawn(async move { call(awaits) }).await.unwrap() }),
     },
     Row {
         caller: "… its one worker",
-        expected: ok,
+        expected: worker,
         call: |awaits| {
-            let host = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-            host.block_on(async { tokio::spawn(async move { call(awaits) }).await.unwrap() })
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(1);
+            host(builder).block_on(async { tokio::spawn(async move { call(awaits) }).await.unwrap() })
         },
     },
     Row {
-        caller: "… block_on root",
-        expected: ok,
-        call: |awaits| Runtime::new().unwrap().block_on(async { call(awaits) }),
+        caller: "… block_on root", expected: worker, call: |awaits| multi_thread().block_on(async { call(awaits) })
     },
     Row {
         caller: "… LocalSet",
-        expected: ok,
+        expected: worker,
         call: |awaits| {
-            let host = Runtime::new().unwrap();
-            LocalSet::new()
-                .block_on(&host, async { tokio::task::spawn_local(async move { call(awaits) }).await.unwrap() })
+            LocalSet::new().block_on(multi_thread(), async {
+                tokio::task::spawn_local(async move { call(awaits) }).await.unwrap()
+            })
         },
     },
     Row {
@@ -327,7 +396,7 @@ const ROWS: &[Row] = &[
         caller: "… LocalSet",
         expected: warned,
         call: |awaits| {
-            LocalSet::new().block_on(&current_thread(), async {
+            LocalSet::new().block_on(current_thread(), async {
                 tokio::task::spawn_local(async move { call(awaits) }).await.unwrap()
             })
         },
@@ -368,6 +437,7 @@ const ROWS: &[Row] = &[
             }
         },
     },
+    Row { caller: "forked child", expected: forked, call: in_forked_child },
 ];
 
 static RESULT: AtomicI32 = AtomicI32::new(0);
@@ -390,10 +460,6 @@ impl Drop for StoresOnDrop {
         let result = catch_unwind(AssertUnwindSafe(|| call(self.0))).map_err(|payload| message_of(&*payload));
         *STORED.lock().unwrap() = Some(result);
     }
-}
-
-fn current_thread() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 /// Calls within a wrapper's future, which first waits, so that the nested loop is a loop within a loop.
@@ -437,6 +503,31 @@ fn callback_from_c(awaits: Awaits) -> u8 {
     RESULT.load(Ordering::Relaxed).try_into().unwrap()
 }
 
+/// Calls in a fork of this process, which has blocked before, and panics as the call does there.
+fn in_forked_child(awaits: Awaits) -> u8 {
+    call(Awaits::Timer);
+    let (mut told, mut tells) = std::io::pipe().unwrap();
+    // SAFETY: the child allocates and takes locks, which the C library makes fit for use after a fork; std's own, of
+    // stderr, are free, for no other thread prints.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        let message = match catch_unwind(|| call(awaits)) {
+            Ok(result) => result.to_string(),
+            Err(payload) => message_of(&*payload),
+        };
+        let written = tells.write_all(message.as_bytes());
+        // SAFETY: ends the child without running what belongs to its parent.
+        unsafe { libc::_exit(i32::from(written.is_err())) };
+    }
+    drop(tells);
+    let mut message = String::new();
+    told.read_to_string(&mut message).unwrap();
+    // The parent goes on.
+    assert_eq!(call(Awaits::Socket), 42);
+    panic!("{message}");
+}
+
 fn message_of(payload: &(dyn std::any::Any + Send)) -> String {
     payload
         .downcast_ref::<String>()
@@ -462,8 +553,42 @@ fn cell() {
     }
 }
 
-fn start(row: usize, column: usize) -> Child {
-    Command::new(env::current_exe().unwrap())
+/// A cell's process, and what it has printed so far.
+struct Running {
+    child: Child,
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
+    readers: Vec<thread::JoinHandle<()>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads `pipe` to its end.
+fn read(pipe: impl Read + Send + 'static) -> (Arc<Mutex<String>>, thread::JoinHandle<()>) {
+    let text = Arc::new(Mutex::new(String::new()));
+    let reads = Arc::clone(&text);
+    let reader = thread::spawn(move || {
+        for line in BufReader::new(pipe).lines() {
+            let mut text = reads.lock().unwrap();
+            *text += &line.unwrap();
+            *text += "\n";
+        }
+    });
+    (text, reader)
+}
+
+fn start(row: usize, column: usize) -> Running {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.env_remove("CO_WRAPPER_HANG_SECS");
+    if COLUMNS[column].1.is_hosts() {
+        command.env("CO_WRAPPER_HANG_SECS", "1");
+    }
+    let mut child = command
         .args(["--exact", "cell", "--ignored", "--nocapture", "--test-threads=1"])
         .env("CO_WRAPPER_CELL", format!("{row}/{column}"))
         .env("RUST_BACKTRACE", "0")
@@ -471,36 +596,41 @@ fn start(row: usize, column: usize) -> Child {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap()
+        .unwrap();
+    let (stdout, reads_stdout) = read(child.stdout.take().unwrap());
+    let (stderr, reads_stderr) = read(child.stderr.take().unwrap());
+    Running { child, stdout, stderr, readers: vec![reads_stdout, reads_stderr] }
 }
 
 /// What the child did, in the table's words.
-fn word_of(mut child: Child) -> Result<Word, String> {
+fn word_of(mut cell: Running) -> Result<Word, String> {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while child.try_wait().unwrap().is_none() {
+    while cell.child.try_wait().unwrap().is_none() {
+        if cell.stderr.lock().unwrap().contains("hang report") {
+            return Ok(Word::Hang);
+        }
         if Instant::now() > deadline {
-            child.kill().unwrap();
-            child.wait().unwrap();
             return Err("hangs".into());
         }
         thread::sleep(Duration::from_millis(1));
     }
-    let (mut stdout, mut stderr) = (String::new(), String::new());
-    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    cell.readers.drain(..).for_each(|reader| reader.join().unwrap());
+    let (stdout, stderr) = (cell.stdout.lock().unwrap().clone(), cell.stderr.lock().unwrap().clone());
     let said = stdout.lines().find_map(|line| line.split_once("CELL ")).map(|line| line.1);
     let warnings = stderr.matches("warning: a blocking call waits on the thread of a tokio current_thread").count();
     match said {
         Some("ok 42") if warnings == 0 => Ok(Word::Ok),
         Some("ok 42") if warnings == 1 => Ok(Word::Warned),
         Some(said) if said.starts_with("panic call: blocking call in coroutine context") => Ok(Word::Coroutine),
+        Some(said) if said.starts_with("panic co_wrapper: this process is a fork") => Ok(Word::Forked),
         Some(said) if said.starts_with("panic") && said.to_lowercase().contains("tokio") => Ok(Word::NoTokio),
-        _ => Err(format!("{} ({warnings} warnings): {stdout}{stderr}", child.wait().unwrap())),
+        _ => Err(format!("{} ({warnings} warnings): {stdout}{stderr}", cell.child.wait().unwrap())),
     }
 }
 
 /// Catches: whatever breaks a cell. To see it do so: without `unconstrained` the "130th op" of tokio's tasks hangs;
-/// without the re-poll `yield_now` there does; without `block_in_place` the row of our reactor.
+/// without the re-poll `yield_now` there does; without `block_in_place` the row of our reactor; without the watchdog, or
+/// without what makes a child of a fork known, the cells of theirs are "hangs".
 #[test]
 fn called_from() {
     let mut table = String::from("| called from \\ awaits |");
@@ -512,9 +642,17 @@ fn called_from() {
     for (at, row) in ROWS.iter().enumerate() {
         table += &format!("| {} |", row.caller);
         // A row's cells side by side.
-        let children: Vec<_> = (0..COLUMNS.len()).map(|column| start(at, column)).collect();
-        for (child, (name, awaits)) in children.into_iter().zip(COLUMNS) {
-            let (shown, expected) = (word_of(child), (row.expected)(awaits));
+        let cells: Vec<_> = COLUMNS
+            .iter()
+            .enumerate()
+            .map(|(column, (_, awaits))| ((row.expected)(*awaits) != Word::NoHost).then(|| start(at, column)))
+            .collect();
+        for (cell, (name, awaits)) in cells.into_iter().zip(COLUMNS) {
+            let expected = (row.expected)(awaits);
+            let shown = match cell.map_or(Ok(Word::NoHost), word_of) {
+                Ok(Word::Ok | Word::Hang) if expected == Word::OkOrHang => Ok(Word::OkOrHang),
+                shown => shown,
+            };
             table += &format!(" {} |", shown.as_ref().map_or("WRONG", |word| word.shown()));
             if shown != Ok(expected) {
                 wrong.push(format!("{} / {name}: expected {expected:?}, got {shown:?}", row.caller));

@@ -217,7 +217,7 @@ mod shared_epoll {
             let (ctx, handler) = (ctx.clone(), &mut handler);
             let status = forked(move || {
                 drop(handler.take());
-                says_fork("fd_handler", || ctx.fd_handler(&std::io::stdin(), Interest::READABLE, || ()));
+                says_fork("fd_handler", || ctx.fd_handler(std::io::stdin(), Interest::READABLE, || ()));
                 drop(ctx);
             });
             assert_eq!(status, 0);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::tasks::mailbox::Mailbox;
 
 #[derive(Default)]
-pub struct Handlers;
+pub struct Handlers {}
 
 /// None can be made.
 pub enum Handler {}

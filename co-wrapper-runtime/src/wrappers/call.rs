@@ -39,8 +39,8 @@ pub fn arg<T: Send>(value: T) -> Sent<T> {
     Sent(value)
 }
 
-/// As [`poll_co`](super::poll_co), with the future made and polled in `context`. At home there it is `poll_co`; a thread
-/// that finds nobody at home is home for the length of the call.
+/// As `poll_co`, with the future made and polled in `context`. At home there it is `poll_co`; a thread that finds nobody
+/// at home is home for the length of the call.
 ///
 /// # Panics
 ///
