@@ -145,6 +145,13 @@ fn forks_within_calls() {
         if id.is_some() {
             return Poll::Ready(());
         }
+        let parent = std::process::id();
+        // The child has the closure too, but its contexts are the parent's.
+        AioContext::current().schedule_bh(move || {
+            if std::process::id() != parent {
+                exit(2);
+            }
+        });
         id = Some(fork());
         // The child's wake would not come.
         if id != Some(0) {

@@ -20,6 +20,7 @@ use crate::{
         watchdog,
     },
     park::{Parker, WakeSlot, here},
+    reactor,
     tasks::mailbox::Home,
 };
 
@@ -111,6 +112,7 @@ impl Thread {
     fn first_use() -> Rc<Self> {
         fork::forbid();
         fork::register();
+        reactor::prepare_thread();
         let late = END.try_with(|_| ()).is_err();
         let thread = Rc::new(Self {
             number: here(),

@@ -8,7 +8,7 @@
 #[cfg_attr(not(feature = "tokio"), path = "without_tokio.rs")]
 mod implementation;
 
-pub use implementation::{Above, Entered, ask, ensure, enter, gate, unconstrained};
+pub use implementation::{Above, Entered, ask, ensure, enter, gate, prepare_thread, unconstrained};
 
 /// What stands still below a call that waits, for hang reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -206,28 +206,38 @@ impl Above {
     }
 }
 
+/// A waker that knows whether it was woken.
+struct Probe(AtomicBool);
+
+impl Wake for Probe {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn probe() -> (Arc<Probe>, Waker) {
+    let probe = Arc::new(Probe(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&probe));
+    (probe, waker)
+}
+
+// One a thread, so that asking allocates nothing. A wake that was kept back comes on this thread, between two questions.
+thread_local! { static PROBE: (Arc<Probe>, Waker) = probe(); }
+
+/// Makes what this thread's calls need when they sleep, so that the first to sleep, which may be any, allocates nothing.
+pub fn prepare_thread() {
+    // In thread-local destructors it may be gone.
+    let _ = PROBE.try_with(|_| ());
+}
+
 /// Asks tokio: a scheduler keeps `yield_now`'s wake for later, and without one it comes at once. Nothing public tells.
 fn wakes_are_deferred() -> bool {
-    struct Probe(AtomicBool);
-    impl Wake for Probe {
-        fn wake(self: Arc<Self>) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
     fn ask(probe: &Arc<Probe>, waker: &Waker) -> bool {
         probe.0.store(false, Ordering::Relaxed);
         let first = pin!(tokio::task::yield_now()).poll(&mut Context::from_waker(waker));
         debug_assert!(first.is_pending());
         !probe.0.load(Ordering::Relaxed)
     }
-    fn probe() -> (Arc<Probe>, Waker) {
-        let probe = Arc::new(Probe(AtomicBool::new(false)));
-        let waker = Waker::from(Arc::clone(&probe));
-        (probe, waker)
-    }
-    // One a thread, so that asking allocates nothing. A wake that was kept back comes on this thread, between two
-    // questions.
-    thread_local! { static PROBE: (Arc<Probe>, Waker) = probe(); }
     PROBE.try_with(|(probe, waker)| ask(probe, waker)).unwrap_or_else(|_| {
         let (probe, waker) = probe();
         ask(&probe, &waker)

@@ -44,6 +44,8 @@ pub fn ask(_: Arc<AtomicBool>) -> bool {
     false
 }
 
+pub fn prepare_thread() {}
+
 pub fn gate<R>(_: Above, block: impl FnOnce() -> R) -> R {
     block()
 }
