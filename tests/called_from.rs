@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use co_wrapper::{AioContext, co_wrapper};
+use co_wrapper::{AioContext, IoThread, co_wrapper};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     runtime::{Builder, Handle, Runtime},
@@ -268,6 +268,16 @@ const ROWS: &[Row] = &[
             ctx.schedule_bh(move || tx.try_send(call(awaits)).unwrap());
             assert!(ctx.poll(true));
             rx.try_recv().unwrap()
+        },
+    },
+    Row {
+        caller: "IoThread's bottom half",
+        expected: ok,
+        call: |awaits| {
+            let io = IoThread::spawn("called_from").unwrap();
+            let (tx, rx) = std::sync::mpsc::channel();
+            io.context().schedule_bh(move || tx.send(call(awaits)).unwrap());
+            rx.recv().unwrap()
         },
     },
     Row {
