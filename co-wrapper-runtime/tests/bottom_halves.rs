@@ -34,7 +34,7 @@ fn counting() -> (AioContext, BottomHalf, Arc<AtomicUsize>) {
 fn b01_scheduling_a_pending_one_coalesces() {
     within_bounds(|| {
         let (ctx, bh, runs) = counting();
-        for _ in 0..5 {
+        for _ in 0..6 {
             bh.schedule();
         }
         assert!(ctx.poll(false));
