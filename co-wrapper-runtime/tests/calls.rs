@@ -405,3 +405,35 @@ fn a_closed_context_drops_what_waits_on_its_home_thread() {
         assert_eq!(mixed(async { 1 }), 1);
     });
 }
+
+/// Catches: a `!Send` task that is forgotten, because a wake from elsewhere met the closed queue before its home thread did.
+#[test]
+fn a_local_task_that_is_woken_elsewhere_while_its_context_closes_is_dropped_at_home() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let _home = ctx.enter();
+        let alive = Arc::new(());
+        let waker = Arc::new(Mutex::new(None::<std::task::Waker>));
+        let (held, place) = ((Arc::clone(&alive), Rc::new(())), Arc::clone(&waker));
+        let task = ctx.spawn_local(async move {
+            let _held = held;
+            std::future::poll_fn(|cx| {
+                *place.lock().unwrap() = Some(cx.waker().clone());
+                std::task::Poll::<()>::Pending
+            })
+            .await;
+        });
+        ctx.poll(false);
+        let closing = ctx.clone();
+        thread::spawn(move || {
+            closing.close();
+            waker.lock().unwrap().take().unwrap().wake();
+        })
+        .join()
+        .unwrap();
+        assert_eq!(Arc::strong_count(&alive), 2, "not dropped there");
+        ctx.poll(false);
+        assert_eq!(Arc::strong_count(&alive), 1);
+        assert!(task.is_finished());
+    });
+}

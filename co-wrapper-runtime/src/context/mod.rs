@@ -425,6 +425,7 @@ impl AioContext {
         Stats {
             polls: counters.polls.get(),
             parks: counters.parks.get(),
+            spins: counters.spins.get(),
             spins_paid: counters.spins_paid.get(),
             deepest_nesting: counters.deepest.get(),
             tasks_live: self.mailbox().live() as u64,

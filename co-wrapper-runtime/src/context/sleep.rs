@@ -75,6 +75,9 @@ impl<'a> Sleeper<'a> {
         let start = Instant::now();
         // Never past the next deadline: what is due then needs no luck.
         let spins = !budget.is_zero() && wake_up.is_none_or(|wake_up| start + budget < wake_up);
+        if spins {
+            context.counters().spins.count();
+        }
         let paid = spins && self.spin(start + budget, woken);
         if paid {
             context.counters().spins_paid.count();

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counters {
     pub polls: Counter,
     pub parks: Counter,
+    pub spins: Counter,
     pub spins_paid: Counter,
     pub deepest: Counter,
 }
@@ -49,6 +50,8 @@ pub struct Stats {
     pub polls: u64,
     /// How often its home thread went to sleep.
     pub parks: u64,
+    /// How often it spun before it would have slept.
+    pub spins: u64,
     /// How often work came while it spun, and spared it the sleep.
     pub spins_paid: u64,
     /// The most blocking calls that were on its home thread's stack at once while one waited here.
