@@ -276,8 +276,15 @@ fn x06_leaving_home_drops_the_calls_received() {
             ctx.poll(true);
             count += has_begun.try_iter().count();
         }
+        // And one that was not begun.
+        let (late, begun) = (ctx.clone(), begun);
+        let unbegun =
+            thread::spawn(move || panic_of(|| remote(&late, begun, |begun| async move { begun.send(()).unwrap() })));
+        while ctx.stats().tasks_live < 4 {
+            thread::yield_now();
+        }
         drop(home);
-        for caller in callers {
+        for caller in callers.into_iter().chain([unbegun]) {
             assert!(caller.join().unwrap().contains("left it"));
         }
     });
