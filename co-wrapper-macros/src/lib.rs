@@ -8,6 +8,8 @@
 mod args;
 mod attribute;
 mod attrs;
+mod context;
+mod declare;
 mod docs;
 mod errors;
 mod expand;
@@ -15,7 +17,10 @@ mod item;
 mod mark;
 mod name;
 mod outer;
+mod pieces;
 mod signature;
+mod spelling;
+mod values;
 
 use proc_macro::{Span, TokenStream};
 
@@ -180,4 +185,10 @@ pub fn co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
     let source = Span::call_site().source_text();
     let import = source.and_then(|source| mark::import_name(&source));
     attribute::co_wrapper(args.into(), item.into(), import).into()
+}
+
+/// Declares blocking functions whose async twins live elsewhere.
+#[proc_macro]
+pub fn declare(input: TokenStream) -> TokenStream {
+    declare::declare(input.into()).into()
 }
