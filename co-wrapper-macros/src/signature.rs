@@ -187,11 +187,18 @@ pub fn blocking(sig: &Signature, wrapper: &Ident, declared: bool, in_trait: bool
             }
         }
     }
-    if in_trait && moves_self(&blocking) {
-        // A provided method has a body, and a body cannot move what may be unsized.
+    // A provided method has a body, and a body cannot move what may be unsized. One that is declared was not written for
+    // a trait, where `Vec<Self>` is of something unsized.
+    if in_trait && (moves_self(&blocking) || declared && types_mention_self(&blocking)) {
         blocking.generics.make_where_clause().predicates.push(parse_quote!(Self: Sized));
     }
     blocking
+}
+
+/// Apart from the receiver's own.
+fn types_mention_self(sig: &Signature) -> bool {
+    let inputs = sig.inputs.iter().filter(|input| matches!(input, FnArg::Typed(_)));
+    inputs.map(ToTokens::to_token_stream).chain([sig.output.to_token_stream()]).any(names_self_type)
 }
 
 fn moves_self(sig: &Signature) -> bool {
@@ -270,13 +277,6 @@ pub fn is_unsafe(sig: &Signature) -> bool {
 
 /// Without a receiver, only its types tell a method from a free function.
 pub fn mentions_self(sig: &Signature) -> bool {
-    fn names_self_type(tokens: TokenStream) -> bool {
-        tokens.into_iter().any(|token| match token {
-            TokenTree::Ident(ident) => ident == "Self",
-            TokenTree::Group(group) => names_self_type(group.stream()),
-            _ => false,
-        })
-    }
     sig.receiver().is_some() || names_self_type(sig.to_token_stream())
 }
 
@@ -291,5 +291,13 @@ pub fn has_underscored(sig: &Signature) -> bool {
     parameter_names(sig).any(|ident| {
         let name = unraw(ident);
         name.starts_with('_') && !name.starts_with("__")
+    })
+}
+
+fn names_self_type(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == "Self",
+        TokenTree::Group(group) => names_self_type(group.stream()),
+        _ => false,
     })
 }

@@ -205,6 +205,10 @@ mod elsewhere {
                 super::later(Foreign(from.into())).await
             }
 
+            pub async fn many(n: usize, like: &Self) -> Vec<Self> {
+                super::later((0..n).map(|_| Foreign(like.0.clone())).collect()).await
+            }
+
             pub async unsafe fn raw(&self, at: *const S) -> S {
                 let value = unsafe { (*at).clone() };
                 super::later(value).await
@@ -259,7 +263,8 @@ mod interface {
             #[must_use]
             fn swap(&mut self, with: S) -> &S = co_swap;
             fn into_blocking<T: From<S>>(self) -> T;
-            fn make_blocking(from: impl Into<S>) -> Self where Self: Sized;
+            fn make_blocking(from: impl Into<S>) -> Self;
+            fn many_blocking(n: usize, like: &Self) -> Vec<Self>;
             unsafe fn raw_blocking(&self, at: *const S) -> S;
             fn future_blocking(&self) -> S;
             #[cfg(any())]
@@ -326,6 +331,7 @@ fn declared_on_a_foreign_type() {
     assert_eq!(*foreign.swap(4), 4);
     assert_eq!(foreign.swapped_within(5, LONG), Ok(&5));
     assert_eq!(foreign.future_blocking(), 5);
+    assert_eq!(Foreign::many_blocking(3, &foreign).len(), 3);
     assert_eq!(unsafe { foreign.raw_blocking(&6) }, 6);
     assert_eq!(foreign.into_blocking::<u32>(), 5);
     interface::local();
