@@ -51,7 +51,8 @@ pub fn of_timeout(subject: &Subject) -> TokenStream {
     if signature::is_unsafe(subject.sig) {
         text.extend([String::new(), " # Safety".to_owned(), String::new(), format!(" As {twin}.")]);
     }
-    attributes(text.into_iter().map(|line| (line, Span::call_site())).collect())
+    // Clippy looks for the sections in what the user wrote.
+    attributes(text.into_iter().map(|line| (line, subject.sig.ident.span())).collect())
 }
 
 fn attributes(lines: Vec<Line>) -> TokenStream {

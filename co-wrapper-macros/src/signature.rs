@@ -169,7 +169,12 @@ pub fn blocking(sig: &Signature, wrapper: &Ident, declared: bool, in_trait: bool
         && let Output::Future(ty) = output(sig)
         && let ReturnType::Type(_, output) = &mut blocking.output
     {
-        **output = ty.clone();
+        // Nobody writes `-> ()`, and clippy says so.
+        if matches!(ty, Type::Tuple(ty) if ty.elems.is_empty()) {
+            blocking.output = ReturnType::Default;
+        } else {
+            **output = ty.clone();
+        }
     }
     for input in &mut blocking.inputs {
         match input {

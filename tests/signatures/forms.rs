@@ -43,7 +43,7 @@ impl Disk {
         (place().await, text)
     }
 
-    #[co_wrapper(ctx = { let ctx = self.ctx.clone(); ctx }, timeout = taken_within)]
+    #[co_wrapper(ctx = match &self { Disk { ctx, .. } => ctx }, timeout = taken_within)]
     async fn co_taken(self, forever: bool) -> u32 {
         if forever {
             pending::<()>().await;
@@ -66,7 +66,8 @@ impl Disk {
     ) -> Vec<u8> {
         drop(ctx);
         pending_once().await;
-        x.into_iter().map(f).collect()
+        // By value in edition 2018 too.
+        IntoIterator::into_iter(x).map(f).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use super::Call;
 use crate::name::unraw;
 use crate::signature;
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, ReturnType};
 
@@ -60,11 +60,14 @@ impl Call<'_> {
             expr,
             Expr::Path(_) | Expr::Field(_) | Expr::Call(_) | Expr::MethodCall(_) | Expr::Paren(_) | Expr::Macro(_)
         );
-        let expr = if simple { expr.to_token_stream() } else { quote!((#expr)) };
+        let clone = quote!(<#krate::__private::AioContext as #krate::__private::Clone>::clone);
         // So that an error about its type points at the whole of it.
         let borrow = quote_spanned!(expr.span()=> &);
-        Some(quote! {
-            let #ctx = <#krate::__private::AioContext as #krate::__private::Clone>::clone(#borrow #expr);
+        Some(if simple {
+            quote!(let #ctx = #clone(#borrow #expr);)
+        } else {
+            // The arms of a `match` and the like would have to be of the very type if it were known what is expected.
+            quote!(let #ctx = match #borrow (#expr) { #ctx => #clone(#ctx) };)
         })
     }
 
