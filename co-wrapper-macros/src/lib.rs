@@ -16,6 +16,7 @@ mod expand;
 mod item;
 mod mark;
 mod name;
+mod no_co;
 mod outer;
 mod pieces;
 mod signature;
@@ -326,4 +327,11 @@ pub fn co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro]
 pub fn declare(input: TokenStream) -> TokenStream {
     declare::declare(input.into()).into()
+}
+
+/// Reserved for the async twin of a blocking fn, as QEMU's `no_co_wrapper` makes one. It checks the fn, and then says
+/// that it cannot be expanded yet.
+#[proc_macro_attribute]
+pub fn no_co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
+    no_co::no_co_wrapper(args.into(), item.into()).into()
 }
