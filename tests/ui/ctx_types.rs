@@ -21,10 +21,6 @@ impl Disk {
         self.0.get()
     }
 
-    // Not of the type.
-    #[co_wrapper(ctx = self.0)]
-    async fn co_d(&mut self) {}
-
     #[co_wrapper(ctx = self.nothing)]
     async fn co_e(&mut self) {}
 }
