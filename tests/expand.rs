@@ -11,6 +11,10 @@ mod args;
 mod attribute;
 #[path = "../co-wrapper-macros/src/attrs.rs"]
 mod attrs;
+#[path = "../co-wrapper-macros/src/context.rs"]
+mod context;
+#[path = "../co-wrapper-macros/src/declare.rs"]
+mod declare;
 #[path = "../co-wrapper-macros/src/docs.rs"]
 mod docs;
 #[path = "../co-wrapper-macros/src/errors.rs"]
@@ -25,8 +29,14 @@ mod mark;
 mod name;
 #[path = "../co-wrapper-macros/src/outer.rs"]
 mod outer;
+#[path = "../co-wrapper-macros/src/pieces.rs"]
+mod pieces;
 #[path = "../co-wrapper-macros/src/signature.rs"]
 mod signature;
+#[path = "../co-wrapper-macros/src/spelling.rs"]
+mod spelling;
+#[path = "../co-wrapper-macros/src/values.rs"]
+mod values;
 
 use expect_test::expect_file;
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
@@ -71,9 +81,18 @@ fn check(path: &Path, expansion: &TokenStream) {
     expect_file![path.with_extension("expanded.rs")].assert_eq(&text);
 }
 
-/// Expands every `#[co_wrapper]`, outermost first, as the compiler does.
+/// Expands every `declare!`, and every `#[co_wrapper]`, outermost first, as the compiler does.
 fn expand_all(source: TokenStream) -> TokenStream {
     let mut trees: Vec<TokenTree> = source.into_iter().collect();
+    if let Some(at) = trees.windows(3).position(is_declare) {
+        let rest = trees.split_off(at + 3);
+        let declarations = match &trees[at + 2] {
+            TokenTree::Group(group) => declare::declare(group.stream()),
+            _ => unreachable!("`is_declare` saw a group"),
+        };
+        let before: TokenStream = trees[..at].iter().cloned().collect();
+        return expand_all(quote!(#before #declarations #(#rest)*));
+    }
     if let Some(at) = trees.windows(2).position(is_mark) {
         let args = mark_args(&trees[at + 1]);
         // Earlier attributes of the same item belong to it.
@@ -96,6 +115,11 @@ fn expand_all(source: TokenStream) -> TokenStream {
         tree => tree,
     });
     inside.collect()
+}
+
+fn is_declare(three: &[TokenTree]) -> bool {
+    matches!(three, [TokenTree::Ident(name), TokenTree::Punct(bang), TokenTree::Group(_)]
+        if name == "declare" && bang.as_char() == '!')
 }
 
 fn is_attribute(pair: &[TokenTree]) -> bool {

@@ -25,6 +25,7 @@ mod fake {
             pub caller: &'static Location<'static>,
             pub entry: usize,
             pub args: usize,
+            pub future: usize,
             pub args_name: &'static str,
             pub entry_name: &'static str,
         }
@@ -40,6 +41,7 @@ mod fake {
                 caller: Location::caller(),
                 entry: size_of::<E>(),
                 args: size_of::<S>(),
+                future: size_of::<Fut>(),
                 args_name: std::any::type_name::<S>(),
                 entry_name: std::any::type_name::<E>(),
             }
@@ -102,4 +104,20 @@ fn nothing_is_captured_and_nothing_added() {
     assert_eq!((seen.entry, seen.args), (0, 3 * size_of::<usize>()));
     assert!(seen.args_name.contains("ReadBlockingArgs<&handoff::Disk,"), "{}", seen.args_name);
     assert!(seen.entry_name.contains("read_blocking"), "{}", seen.entry_name);
+}
+
+#[co_wrapper(crate = fake)]
+async fn co_large(data: [u8; 1024], by: &mut u64) -> Seen {
+    std::future::ready(()).await;
+    *by += u64::from(data[7]);
+    unreachable!()
+}
+
+/// The future is the async fn's own: nothing is kept beside it.
+#[test]
+fn the_future_is_the_bare_one() {
+    let (mut a, mut b) = (1, 2);
+    let seen = large([0; 1024], &mut a);
+    assert_eq!(seen.future, size_of_val(&co_large([0; 1024], &mut b)));
+    assert_eq!(seen.args, 1024 + size_of::<usize>());
 }

@@ -107,6 +107,56 @@ impl Disk {
     }
 }
 
+/// In another context, and in time.
+#[co_wrapper(suffix = "_there", ctx = co_wrapper::AioContext::current(), timeout)]
+impl Disk {
+    /// Sent there.
+    ///
+    /// # Errors
+    ///
+    /// Never.
+    pub async fn sent(&mut self, mut by: u8, _: u8, (a, b): (u8, u8)) -> Result<&mut u8, std::io::Error> {
+        by += a + b;
+        self.0 += by;
+        ready(Ok(&mut self.0)).await
+    }
+
+    /// Old.
+    #[deprecated]
+    #[must_use]
+    pub async fn older(&self) -> u8 {
+        ready(self.0).await
+    }
+
+    /// Itself.
+    pub async fn this(self, _by: u8) -> Self {
+        ready(self).await
+    }
+}
+
+co_wrapper::declare! {
+    /// Declared.
+    #[co_wrapper(timeout)]
+    pub fn declared<T: Clone + Send + Sync>(x: &[T; 3], mut _more: u8, (_, _): (u8, u8)) -> [T; 3] = declared_elsewhere;
+
+    /// Methods.
+    #[co_wrapper(timeout)]
+    pub impl DiskNow for Disk {
+        /// Reads.
+        #[must_use]
+        fn read_now(&self, off: u64, _: u8, ab: (u8, u8)) -> u64 = read;
+        /// Returns itself.
+        fn itself_now(self, with: u8) -> Self = itself;
+        /// All.
+        #[allow(clippy::too_many_arguments, clippy::many_single_char_names)]
+        fn many_now(&self, a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8) -> u8 = many;
+    }
+}
+
+async fn declared_elsewhere<T: Clone + Send + Sync>(x: &[T; 3], _more: u8, _: (u8, u8)) -> [T; 3] {
+    ready(x.clone()).await
+}
+
 /// A trait.
 #[allow(async_fn_in_trait)]
 #[co_wrapper(suffix = "_blocking")]
@@ -137,6 +187,10 @@ fn all() {
     disk.unused_blocking(1);
     Disk::nothing_blocking();
     assert_eq!(disk.many_blocking(1, 2, 3, 4, 5, 6, 7), 28);
+    assert_eq!(disk.sent_there(1, 0, (1, 1)).map(|x| *x).unwrap(), 10);
+    disk.0 = 7;
+    assert_eq!(disk.read_now(1, 2, (3, 4)), 15);
+    assert_eq!(declared(&[1, 2, 3], 1, (1, 1)), [1, 2, 3]);
     assert_eq!(disk.itself_blocking(1).0, 7);
     assert_eq!(free(&[1, 2]), [1, 2]);
 }

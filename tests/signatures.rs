@@ -23,6 +23,8 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
+#[path = "signatures/forms.rs"]
+mod forms;
 #[path = "signatures/hygiene.rs"]
 mod hygiene;
 #[path = "signatures/macros.rs"]

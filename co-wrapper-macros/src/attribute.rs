@@ -1,17 +1,19 @@
 //! `#[co_wrapper]`, from its tokens to its expansion: parse, check, expand. On an error the item itself comes first and
 //! whole, so that nothing else breaks for the want of it.
 
-use crate::args::{Context, Options};
+use crate::args::Options;
+use crate::context::Context;
+use crate::docs::Link;
 use crate::errors::Errors;
-use crate::expand::{self, Within};
+use crate::expand::{self, Subject, Target, timeout};
 use crate::item::{Block, ELSEWHERE, Function, Item};
 use crate::mark::Names;
 use crate::name::{unraw, with_affixes, without_co};
 use crate::signature::{self, Output};
 use crate::{attrs, outer};
 use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens, quote};
-use syn::{Attribute, Path};
+use quote::quote;
+use syn::Attribute;
 
 /// `import` is the name that this attribute was written with, where that can be known.
 pub fn co_wrapper(args: TokenStream, input: TokenStream, import: Option<String>) -> TokenStream {
@@ -34,12 +36,8 @@ pub fn co_wrapper(args: TokenStream, input: TokenStream, import: Option<String>)
     quote!(#output #errors)
 }
 
-/// The path to the facade.
-pub fn krate(option: Option<&Path>) -> TokenStream {
-    option.map_or_else(|| quote!(::co_wrapper), ToTokens::to_token_stream)
-}
-
 fn of_block(options: Options, mut block: Block, names: &Names, errors: &mut Errors) -> TokenStream {
+    check_locks(&options, errors);
     refuse_repeated(&mut block.attrs, names, errors);
     outer::check(&options, errors);
     if errors.is_empty() { outer::rewrite(options, &block, names, errors) } else { outer::without_marks(&block, names) }
@@ -60,28 +58,52 @@ fn of_function(options: Options, mut function: Function, names: &Names, errors: 
         errors.error(function.sig.fn_token, message);
     }
 
-    let within = if !context.within.is_empty() {
-        Within::Block(context.within.clone())
-    } else if signature::mentions_self(&function.sig) {
-        Within::Block(quote!(Self))
-    } else {
+    let mut within = Some(context.within.clone()).filter(|within| !within.is_empty());
+    if within.is_none() && signature::mentions_self(&function.sig) {
+        within = Some(quote!(Self));
+    }
+    if within.is_none() {
         signature::check_hiding(&function.sig, errors);
-        Within::Module
-    };
+    }
     // A fn that was marked by mistake need not be told how its wrapper would be called.
     let wrapper = if is_async { wrapper_name(&options, &context, &function, errors) } else { None };
-
+    let target = target(&function, within, &options);
     let attrs = &function.attrs;
+    let subject = wrapper.map(|wrapper| Subject {
+        attrs,
+        vis: &function.vis,
+        sig: &function.sig,
+        declared: false,
+        body_span: function.body_span,
+        wrapper,
+        target,
+    });
+    if let Some(subject) = &subject {
+        timeout::check(subject, &options, &context, errors);
+    }
+
     let rest = function.rest_for_rustc(errors);
-    let wrapper = match wrapper {
-        Some(wrapper) if errors.is_empty() => Some(expand::Call::new(&function, wrapper, within, &options, &context)),
-        _ => None,
-    };
+    let wrappers = subject.iter().filter(|_| errors.is_empty());
+    let wrappers = wrappers.flat_map(|subject| expand::calls(subject, &options, &context));
     quote! {
         #(#attrs)*
         #rest
-        #wrapper
+        #(#wrappers)*
     }
+}
+
+/// `within` is `Self` or `<Self as Trait>`, if the fn is of either.
+fn target(function: &Function, within: Option<TokenStream>, options: &Options) -> Target {
+    let ident = &function.sig.ident;
+    let name = unraw(ident);
+    let free = within.is_none();
+    let link = if options.vis.is_some() {
+        Link::None
+    } else {
+        Link::To(if free { format!("fn@{name}") } else { format!("Self::{name}") })
+    };
+    let path = within.map_or_else(|| quote!(#ident), |within| quote!(#within::#ident));
+    Target { path, turbofish: true, free, name, link }
 }
 
 /// The second attribute would have its own idea of everything, so it goes.
@@ -97,6 +119,7 @@ fn refuse_repeated(attrs: &mut Vec<Attribute>, names: &Names, errors: &mut Error
 }
 
 fn check_options(options: &Options, context: &Context, errors: &mut Errors) {
+    check_locks(options, errors);
     for key in ["suffix", "prefix"] {
         if let Some(key) = options.key(key) {
             errors.error(key, format!("`{key}` is for an `impl` or `trait`; write `name = …` here"));
@@ -111,6 +134,16 @@ fn check_options(options: &Options, context: &Context, errors: &mut Errors) {
         errors.error(key, message);
     } else if options.keys.len() > 1 {
         errors.error(key, "`skip` leaves nothing for other options to do; remove it or them");
+    }
+}
+
+/// A coroutine takes the read lock; and taking it for the call is yet to come.
+pub fn check_locks(options: &Options, errors: &mut Errors) {
+    let Some(key) = &options.lock else { return };
+    if key == "bdrv_wrlock" {
+        errors.error(key, "a coroutine cannot take the write lock; write `bdrv_rdlock`, or use `#[no_co_wrapper]`");
+    } else {
+        errors.error(key, "`bdrv_rdlock` is not there yet; take the lock in the async fn");
     }
 }
 

@@ -61,6 +61,17 @@ pub fn of_wrapper(attrs: &[Attribute]) -> Vec<Attribute> {
     })
 }
 
+/// Those of a declared wrapper's attributes that are its own, docs apart: there is no async fn for any to be of.
+pub fn but_docs(attrs: &[Attribute]) -> Vec<Attribute> {
+    let is_text = |attr: &Attribute| attr.path().is_ident("doc") && matches!(attr.meta, Meta::NameValue(_));
+    attrs.iter().filter(|attr| !is_text(attr)).cloned().collect()
+}
+
+/// Those of a declared method's attributes that its definition in the trait's impl has too.
+pub fn of_definition(attrs: &[Attribute]) -> Vec<Attribute> {
+    of_parameter(attrs)
+}
+
 /// Those of a parameter's attributes that the wrapper's parameter has too.
 pub fn of_parameter(attrs: &[Attribute]) -> Vec<Attribute> {
     copies(attrs, &|meta| match &*name(meta) {

@@ -1,34 +1,61 @@
 //! The wrapper's documentation: what it is the twin of, then the async fn's own text without the code in fences. That
 //! code would run as a doc test twice, and shows the async fn.
 
+use crate::expand::Subject;
 use crate::name::unraw;
+use crate::signature;
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, ExprLit, Lit, Meta, Signature};
+use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
 /// How the documentation may link to the async fn.
 pub enum Link {
-    Method,
-    Free,
+    To(String),
     /// Rustdoc warns of a link from a public item to one that may be private.
     None,
 }
 
-pub fn of_wrapper(sig: &Signature, attrs: &[Attribute], link: &Link, mixed: bool) -> TokenStream {
-    let target = unraw(&sig.ident);
-    let twin = match link {
-        Link::Method => format!("[`{target}`](Self::{target})"),
-        Link::Free => format!("[`{target}`](fn@{target})"),
+pub fn of_wrapper(subject: &Subject, mixed: bool) -> TokenStream {
+    let target = &subject.target.name;
+    let twin = match &subject.target.link {
+        Link::To(path) => format!("[`{target}`]({path})"),
         Link::None => format!("`{target}`"),
     };
     let context = if mixed { "May be called in coroutine context." } else { "Panics in coroutine context." };
     let mut lines = vec![(format!(" Blocking twin of {twin}. {context}"), Span::call_site())];
-    let text = without_fenced_code(text(attrs));
+    // What is declared has its text for itself, whatever is in it.
+    let text = if subject.declared { text(subject.attrs) } else { without_fenced_code(text(subject.attrs)) };
     if !text.is_empty() {
         lines.push((String::new(), Span::call_site()));
         lines.extend(text);
     }
+    attributes(lines)
+}
+
+/// Of the twin with a timeout, which says the rest itself.
+pub fn of_timeout(subject: &Subject) -> TokenStream {
+    let wrapper = unraw(&subject.wrapper);
+    let twin = match &subject.target.link {
+        Link::To(_) if subject.target.free => format!("[`{wrapper}`](fn@{wrapper})"),
+        Link::To(_) => format!("[`{wrapper}`](Self::{wrapper})"),
+        Link::None => format!("`{wrapper}`"),
+    };
+    let mut text = vec![
+        format!(" As {twin}, but gives up when the last argument has passed. The call has been dropped by then."),
+        String::new(),
+        " # Errors".to_owned(),
+        String::new(),
+        " `Elapsed`, if it gave up.".to_owned(),
+    ];
+    if signature::is_unsafe(subject.sig) {
+        text.extend([String::new(), " # Safety".to_owned(), String::new(), format!(" As {twin}.")]);
+    }
+    // Clippy looks for the sections in what the user wrote.
+    attributes(text.into_iter().map(|line| (line, subject.sig.ident.span())).collect())
+}
+
+fn attributes(lines: Vec<Line>) -> TokenStream {
     lines.into_iter().map(|(line, span)| quote_spanned!(span=> #[doc = #line])).collect()
 }
 

@@ -21,6 +21,10 @@ impl Errors {
         self.errors.push(error);
     }
 
+    pub fn append(&mut self, other: Errors) {
+        self.errors.extend(other.errors);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.errors.is_empty()
     }

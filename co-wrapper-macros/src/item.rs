@@ -130,7 +130,7 @@ fn members(trees: &[TokenTree]) -> syn::Result<Vec<Member>> {
 }
 
 /// How many of these are of attributes: `#` and brackets, with a `!` between them in inner ones.
-fn attributes_end(trees: &[TokenTree], inner: bool) -> usize {
+pub fn attributes_end(trees: &[TokenTree], inner: bool) -> usize {
     let is = |at: usize, punct: char| matches!(trees.get(at), Some(TokenTree::Punct(p)) if p.as_char() == punct);
     let brackets = if inner { 2 } else { 1 };
     let mut end = 0;
@@ -166,7 +166,7 @@ fn member_end(trees: &[TokenTree]) -> (usize, Option<Signature>) {
 }
 
 /// Braces, perhaps in the None-delimited group of a `$body:block`.
-fn is_body(group: &Group) -> bool {
+pub fn is_body(group: &Group) -> bool {
     match group.delimiter() {
         Delimiter::Brace => true,
         Delimiter::None => {
@@ -177,7 +177,7 @@ fn is_body(group: &Group) -> bool {
     }
 }
 
-fn vis_and_signature(input: ParseStream) -> syn::Result<(Visibility, Signature)> {
+pub fn vis_and_signature(input: ParseStream) -> syn::Result<(Visibility, Signature)> {
     let vis = input.parse()?;
     Ok((vis, input.parse()?))
 }

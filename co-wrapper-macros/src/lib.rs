@@ -8,14 +8,20 @@
 mod args;
 mod attribute;
 mod attrs;
+mod context;
+mod declare;
 mod docs;
 mod errors;
 mod expand;
 mod item;
 mod mark;
 mod name;
+mod no_co;
 mod outer;
+mod pieces;
 mod signature;
+mod spelling;
+mod values;
 
 use proc_macro::{Span, TokenStream};
 
@@ -76,6 +82,9 @@ use proc_macro::{Span, TokenStream};
 ///
 /// - **`mixed`**: the wrapper may be called in coroutine context too.
 /// - **`name = read_blocking`**: what the wrapper is called.
+/// - **`ctx = self.ctx`**: the context that the call runs in. Arguments and result must be `Send`, the future need not.
+/// - **`timeout`**: beside the wrapper there is one of the name and `_timeout`, which gives up; `timeout = read_within`
+///   gives it another name.
 /// - **`vis = pub(crate)`**: its visibility, if it is not that of the async fn. `pub(self)` is none.
 /// - **`crate = $crate::reexport`**: where co-wrapper is found, if it is not `::co_wrapper`: for macros of other
 ///   crates.
@@ -91,12 +100,67 @@ use proc_macro::{Span, TokenStream};
 /// assert_eq!(flush_blocking(3), 3);
 /// ```
 ///
+/// With `ctx`, the arguments are packed and sent to that context, whose thread makes the future and polls it; the
+/// caller waits. The expression may use `self` and the parameters, and is evaluated before they are packed.
+///
+/// ```
+/// # use co_wrapper::co_wrapper;
+/// use co_wrapper::{AioContext, IoThread};
+/// use std::rc::Rc;
+///
+/// struct Disk {
+///     ctx: AioContext,
+/// }
+///
+/// impl Disk {
+///     #[co_wrapper(ctx = self.ctx)]
+///     async fn co_whose(&mut self) -> Option<String> {
+///         let local = Rc::new(()); // no matter that it is not `Send`
+///         std::future::ready(()).await;
+///         drop(local);
+///         std::thread::current().name().map(str::to_owned)
+///     }
+/// }
+///
+/// let io = IoThread::spawn("io0")?;
+/// let mut disk = Disk { ctx: io.context().clone() };
+/// assert_eq!(disk.whose().as_deref(), Some("io0"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// It expands to the same as without, but for
+///
+/// ```text
+/// let ctx = AioContext::clone(&self.ctx);
+/// poll_co_in(&Wrapper { … }, &ctx, WhoseArgs { __self: arg(self) }, |args| …)
+/// ```
+///
+/// With `timeout`, the second wrapper takes a `Duration` after the others' arguments, and returns `Result<R, Elapsed>`.
+/// When the time is up the future is dropped before the call returns. A call that is ready at once is never too late.
+///
+/// ```
+/// # use co_wrapper::co_wrapper;
+/// use std::time::Duration;
+///
+/// #[co_wrapper(timeout)]
+/// async fn co_reply(answers: bool) -> u8 {
+///     if !answers {
+///         std::future::pending::<()>().await;
+///     }
+///     42
+/// }
+///
+/// assert_eq!(reply(true), 42);
+/// assert_eq!(reply_timeout(true, Duration::ZERO), Ok(42));
+/// assert!(reply_timeout(false, Duration::from_millis(1)).is_err());
+/// ```
+///
 /// On an `impl` or `trait` block:
 ///
 /// - **`suffix = "_blocking"`**, **`prefix = "blocking_"`**: *every* `async fn` in the block gets a wrapper, whose name
 ///   is the whole name with that added. `#[co_wrapper(skip)]` leaves one out; `#[co_wrapper(…)]` on one adds to what
 ///   the block says of all, and its `name` is the one that counts.
-/// - **`mixed`** and **`crate`**: for all wrappers in the block.
+/// - **`mixed`**, **`ctx`**, **`timeout`** and **`crate`**: for all wrappers in the block.
 ///
 /// ```
 /// # use co_wrapper::co_wrapper;
@@ -167,6 +231,16 @@ use proc_macro::{Span, TokenStream};
 /// place of its caller. Every other attribute, such as `#[inline]` or another macro, is for the async fn alone.
 /// `no_mangle`, `export_name` and `target_feature` are refused, and so are `const`, `extern` and variadic functions.
 ///
+/// # From QEMU's marks
+///
+/// | QEMU | here |
+/// |---|---|
+/// | `co_wrapper` | `#[co_wrapper]` |
+/// | `co_wrapper_mixed` | `#[co_wrapper(mixed)]` |
+/// | a declaration in a header | [`declare!`](macro@declare) |
+/// | `bdrv_get_aio_context(bs)`, which the generated code runs the call in | `ctx = bs.ctx` |
+/// | `co_wrapper_bdrv_rdlock`, `co_wrapper_mixed_bdrv_rdlock` | the word `bdrv_rdlock` is reserved for it |
+///
 /// # Edge cases
 ///
 /// - Parameters may be patterns; the wrapper has a name in their place. `#[cfg]` on a parameter works.
@@ -180,4 +254,84 @@ pub fn co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
     let source = Span::call_site().source_text();
     let import = source.and_then(|source| mark::import_name(&source));
     attribute::co_wrapper(args.into(), item.into(), import).into()
+}
+
+/// Declares blocking functions whose async twins live elsewhere: in another module or crate, or as the methods of a
+/// type that is not yours.
+///
+/// # Functions
+///
+/// A declaration is the blocking function's signature, and ends in `;`. After a `=` stands the path of the async fn;
+/// without one it is the name with `co` after the first segment: `bdrv_read` → `bdrv_co_read`, `read` → `co_read`.
+///
+/// ```
+/// mod block {
+///     pub async fn bdrv_co_getlength(path: &str) -> usize {
+///         path.len()
+///     }
+/// }
+/// use block::bdrv_co_getlength;
+///
+/// co_wrapper::declare! {
+///     /// How long it is.
+///     #[co_wrapper(mixed)]
+///     pub fn bdrv_getlength(path: &str) -> usize;
+///
+///     fn length(path: &str) -> usize = block::bdrv_co_getlength;
+/// }
+///
+/// assert_eq!(bdrv_getlength("disk"), length("disk"));
+/// ```
+///
+/// Before a declaration may stand `#[co_wrapper(…)]`, with the options `mixed`, `ctx`, `timeout` and `crate`. All other
+/// attributes are the wrapper's own.
+///
+/// # Methods
+///
+/// `impl Trait for Type { … }` makes the trait and implements it, and so gives a foreign type methods. The trait has
+/// the `impl`'s visibility and generics.
+///
+/// ```
+/// # mod foreign {
+/// #     pub struct Disk<S>(pub S);
+/// #     impl<S: Clone> Disk<S> {
+/// #         pub async fn read(&self, off: u64) -> S { self.0.clone() }
+/// #         pub async unsafe fn trim(&mut self) {}
+/// #     }
+/// # }
+/// use foreign::Disk; // has `async fn read(&self, off: u64) -> S` and `async unsafe fn trim(&mut self)`
+///
+/// co_wrapper::declare! {
+///     #[co_wrapper(suffix = "_blocking")]
+///     pub impl<S: Clone> DiskBlocking for Disk<S> {
+///         fn read_blocking(&self, off: u64) -> S;
+///         unsafe fn discard(&mut self) = trim;
+///     }
+/// }
+///
+/// assert_eq!(Disk(5).read_blocking(0), 5);
+/// ```
+///
+/// It expands to
+///
+/// ```text
+/// pub trait DiskBlocking<S: Clone> {
+///     fn read_blocking(&self, off: u64) -> S;
+///     unsafe fn discard(&mut self);
+/// }
+/// impl<S: Clone> DiskBlocking<S> for Disk<S> { … }
+/// ```
+///
+/// `suffix` and `prefix` on the `impl` say what to leave out for the async fn's name; else it is QEMU's rule, as above,
+/// or what stands after the `=`: a method's name alone. A method that mentions `Self` is for `Self: Sized`.
+#[proc_macro]
+pub fn declare(input: TokenStream) -> TokenStream {
+    declare::declare(input.into()).into()
+}
+
+/// Reserved for the async twin of a blocking fn, as QEMU's `no_co_wrapper` makes one. It checks the fn, and then says
+/// that it cannot be expanded yet.
+#[proc_macro_attribute]
+pub fn no_co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
+    no_co::no_co_wrapper(args.into(), item.into()).into()
 }

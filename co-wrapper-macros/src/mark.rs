@@ -1,7 +1,7 @@
 //! The marks: `#[co_wrapper]` attributes on the functions of a block, as they are found by name.
 
-use crate::args::Context;
 use crate::attrs::cfg_attr;
+use crate::context::Context;
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote;
 use syn::{Attribute, Meta, MetaList, parse_quote};

@@ -63,6 +63,37 @@ pub fn with_affixes(target: &Ident, affixes: &Affixes) -> Result<Ident, String> 
     Ok(ident(&name, is_reserved(&name), target.span()))
 }
 
+/// The way back: `bdrv_foo` → `bdrv_co_foo`, `read` → `co_read`, `_x` → `_co_x`.
+pub fn with_co(wrapper: &Ident) -> Ident {
+    let name = unraw(wrapper);
+    let text = name.trim_start_matches('_');
+    let underscores = &name[..name.len() - text.len()];
+    let target = match text.split_once('_') {
+        Some((head, tail)) => format!("{underscores}{head}_co_{tail}"),
+        None => format!("{underscores}co_{text}"),
+    };
+    Ident::new(&target, wrapper.span())
+}
+
+/// The way back: `read_blocking` → `read`.
+pub fn without_affixes(wrapper: &Ident, affixes: &Affixes) -> Result<Ident, String> {
+    let name = unraw(wrapper);
+    let mut rest = &*name;
+    for (affix, verb) in [(&affixes.prefix, "begin with"), (&affixes.suffix, "end in")] {
+        let Some(affix) = affix.as_ref().map(syn::LitStr::value) else {
+            continue;
+        };
+        let stripped = if verb == "end in" { rest.strip_suffix(&*affix) } else { rest.strip_prefix(&*affix) };
+        rest = stripped
+            .ok_or_else(|| format!("`{name}` does not {verb} `{affix}`; rename it, or name its async fn with `= …`"))?;
+    }
+    let digit = rest.starts_with(|c: char| c.is_ascii_digit());
+    if digit || rest.chars().all(|c| c == '_') || NEVER_RAW.contains(&rest) {
+        return Err(format!("what is left of `{name}` names no async fn; name it with `= …`"));
+    }
+    Ok(ident(rest, is_reserved(rest), wrapper.span()))
+}
+
 fn finish(target: &Ident, name: &str) -> Result<Ident, String> {
     if name.chars().all(|c| c == '_') {
         return Err(format!(
@@ -243,6 +274,34 @@ mod tests {
         ] {
             let wrapper = with_affixes(&target(name), &affixes(prefix, suffix));
             assert_eq!(wrapper.ok().map(|i| i.to_string()).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn and_back() {
+        for (wrapper, name) in [
+            ("bdrv_foo", "bdrv_co_foo"),
+            ("read", "co_read"),
+            ("_x", "_co_x"),
+            ("r#match", "co_match"),
+            ("a_b_c", "a_co_b_c"),
+        ] {
+            assert_eq!(with_co(&target(wrapper)), name, "{wrapper}");
+        }
+        let affixes = |prefix: &str, suffix: &str| Affixes {
+            prefix: Some(syn::LitStr::new(prefix, Span::call_site())),
+            suffix: Some(syn::LitStr::new(suffix, Span::call_site())),
+        };
+        for (wrapper, prefix, suffix, name) in [
+            ("read_blocking", "", "_blocking", Some("read")),
+            ("b_match_x", "b_", "_x", Some("r#match")),
+            ("read", "", "_blocking", None),
+            ("b__x", "b_", "_x", None),
+            ("b_2_x", "b_", "_x", None),
+            ("self_x", "", "_x", None),
+        ] {
+            let found = without_affixes(&target(wrapper), &affixes(prefix, suffix));
+            assert_eq!(found.ok().map(|ident| ident.to_string()).as_deref(), name, "{wrapper}");
         }
     }
 

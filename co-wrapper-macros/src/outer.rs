@@ -2,12 +2,13 @@
 //! into the marks on the functions inside, or puts marks there, and those expand themselves. So other attributes on the
 //! block and on the functions see what they would see without it.
 
-use crate::args::{Context, Options};
+use crate::args::Options;
+use crate::context::Context;
 use crate::errors::Errors;
 use crate::item::{Block, Member};
 use crate::mark::Names;
 use crate::signature::is_async_trait_output;
-use proc_macro2::{Group, TokenStream};
+use proc_macro2::{Group, Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::Signature;
 
@@ -20,6 +21,9 @@ pub fn check(options: &Options, errors: &mut Errors) {
         if let Some(key) = options.key(key) {
             errors.error(key, format!("`{key}` is of one fn; {remedy}"));
         }
+    }
+    if let Some(name) = options.timeout.as_ref().and_then(|timeout| timeout.name.as_ref()) {
+        errors.error(name, "this name is of one fn; write `timeout` here, or the name on the fn inside");
     }
 }
 
@@ -44,13 +48,7 @@ pub fn check(options: &Options, errors: &mut Errors) {
 /// ```
 pub fn rewrite(options: Options, block: &Block, names: &Names, errors: &mut Errors) -> TokenStream {
     let every = !options.affixes.is_empty();
-    let context = Context {
-        within: block.within.clone(),
-        in_trait: block.keyword == "trait",
-        mixed: options.mixed,
-        krate: options.krate,
-        affixes: options.affixes,
-    };
+    let context = Context::new(options, block.within.clone(), block.keyword == "trait");
     let mut marked = false;
     let mut body = block.inner_attrs.clone();
     for member in &block.members {
@@ -110,7 +108,7 @@ fn mark_unless_marked(member: &Member, context: &Context, names: &Names, body: &
     if member.attrs.iter().any(|attr| names.is_mark(attr)) {
         return;
     }
-    let krate = crate::attribute::krate(context.krate.as_ref());
+    let krate = crate::expand::krate(context.krate.as_ref(), Span::call_site());
     let mark = quote!(#krate::co_wrapper(#context));
     // Where a `cfg_attr` does not mark, the block's own rule holds.
     let elsewhere: Vec<TokenStream> =

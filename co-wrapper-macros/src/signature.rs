@@ -6,6 +6,7 @@ use crate::errors::Errors;
 use crate::name::{Taken, unraw};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
+use syn::spanned::Spanned;
 use syn::{
     FnArg, GenericArgument, GenericParam, Pat, PatIdent, PatType, PathArguments, ReceiverKind, ReturnType, Safety,
     Signature, Type, TypeParamBound, parse_quote,
@@ -22,6 +23,8 @@ pub struct Slot {
     pub ty: Ident,
     /// The condition of a `#[cfg]` on the parameter. Without it the slot stays and holds `()`.
     pub cfg: Option<TokenStream>,
+    /// Of the parameter's type.
+    pub span: Span,
 }
 
 pub fn check(sig: &Signature, errors: &mut Errors) {
@@ -48,7 +51,11 @@ pub fn check(sig: &Signature, errors: &mut Errors) {
 
 /// A free function's own name must mean the function where the wrapper calls it.
 pub fn check_hiding(sig: &Signature, errors: &mut Errors) {
-    let name = &sig.ident;
+    check_hidden_by(&sig.ident, sig, errors);
+}
+
+/// The same of a function whose wrapper only is declared.
+pub fn check_hidden_by(name: &Ident, sig: &Signature, errors: &mut Errors) {
     let consts = sig.generics.const_params().map(|param| &param.ident);
     for ident in parameter_names(sig).chain(consts) {
         if unraw(ident) == unraw(name) {
@@ -107,6 +114,16 @@ fn future_output(ty: &Type) -> Option<&Type> {
     }
 }
 
+/// The `!` that the wrapper returns, if it never does.
+pub fn never(sig: &Signature, declared: bool) -> Option<&Type> {
+    let ty = match (output(sig), &sig.output) {
+        (Output::Future(ty), _) if !declared => ty,
+        (_, ReturnType::Type(_, ty)) => ty,
+        _ => return None,
+    };
+    matches!(ungroup(ty), Type::Never(_)).then_some(ty)
+}
+
 fn future_bound(bound: &TypeParamBound) -> Option<&Type> {
     let TypeParamBound::Trait(bound) = bound else {
         return None;
@@ -144,14 +161,20 @@ fn only_argument<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
 
 /// The wrapper's signature is the user's, token by token, but for what would be unused in a body that only passes its
 /// arguments on: `async`, `mut`, and patterns, which become names.
-pub fn blocking(sig: &Signature, wrapper: &Ident, in_trait: bool, taken: &mut Taken) -> Signature {
+pub fn blocking(sig: &Signature, wrapper: &Ident, declared: bool, in_trait: bool, taken: &mut Taken) -> Signature {
     let mut blocking = sig.clone();
     blocking.asyncness = None;
     blocking.ident = wrapper.clone();
-    if let Output::Future(ty) = output(sig)
+    if !declared
+        && let Output::Future(ty) = output(sig)
         && let ReturnType::Type(_, output) = &mut blocking.output
     {
-        **output = ty.clone();
+        // Nobody writes `-> ()`, and clippy says so.
+        if matches!(ty, Type::Tuple(ty) if ty.elems.is_empty()) {
+            blocking.output = ReturnType::Default;
+        } else {
+            **output = ty.clone();
+        }
     }
     for input in &mut blocking.inputs {
         match input {
@@ -169,11 +192,18 @@ pub fn blocking(sig: &Signature, wrapper: &Ident, in_trait: bool, taken: &mut Ta
             }
         }
     }
-    if in_trait && moves_self(&blocking) {
-        // A provided method has a body, and a body cannot move what may be unsized.
+    // A provided method has a body, and a body cannot move what may be unsized. One that is declared was not written for
+    // a trait, where `Vec<Self>` is of something unsized.
+    if in_trait && (moves_self(&blocking) || declared && types_mention_self(&blocking)) {
         blocking.generics.make_where_clause().predicates.push(parse_quote!(Self: Sized));
     }
     blocking
+}
+
+/// Apart from the receiver's own.
+fn types_mention_self(sig: &Signature) -> bool {
+    let inputs = sig.inputs.iter().filter(|input| matches!(input, FnArg::Typed(_)));
+    inputs.map(ToTokens::to_token_stream).chain([sig.output.to_token_stream()]).any(names_self_type)
 }
 
 fn moves_self(sig: &Signature) -> bool {
@@ -203,22 +233,31 @@ pub fn slots(blocking: &Signature, taken: &mut Taken) -> Vec<Slot> {
     let mut fields = Taken::default();
     let mut slots = Vec::new();
     for (n, input) in blocking.inputs.iter().enumerate() {
-        let (attrs, field, value) = match input {
+        let (attrs, field, value, span) = match input {
             FnArg::Receiver(receiver) => {
-                (&receiver.attrs, fields.fresh("__self"), receiver.self_token.to_token_stream())
+                let span = match &receiver.kind {
+                    ReceiverKind::Typed(_, ty) => ty.span(),
+                    _ => receiver.self_token.span,
+                };
+                (&receiver.attrs, fields.fresh("__self"), receiver.self_token.to_token_stream(), span)
             }
-            FnArg::Typed(PatType { attrs, pat, .. }) => match simple(pat) {
+            FnArg::Typed(PatType { attrs, pat, ty, .. }) => match simple(pat) {
                 // Two parameters of one name, told apart by hygiene only, need two fields.
-                Some(pat) => (attrs, fields.fresh_like(&pat.ident), pat.to_token_stream()),
+                Some(pat) => (attrs, fields.fresh_like(&pat.ident), pat.to_token_stream(), ty.span()),
                 None => unreachable!("every pattern has become a name"),
             },
         };
         slots.push(Slot {
             field,
             value,
-            argument: taken.fresh(&format!("__cw_{n}")),
+            argument: {
+                let mut argument = taken.fresh(&format!("__cw_{n}"));
+                argument.set_span(span.resolved_at(Span::call_site()));
+                argument
+            },
             ty: format_ident!("A{n}", span = Span::call_site()),
             cfg: attrs::cfg_of(attrs),
+            span,
         });
     }
     slots
@@ -243,13 +282,6 @@ pub fn is_unsafe(sig: &Signature) -> bool {
 
 /// Without a receiver, only its types tell a method from a free function.
 pub fn mentions_self(sig: &Signature) -> bool {
-    fn names_self_type(tokens: TokenStream) -> bool {
-        tokens.into_iter().any(|token| match token {
-            TokenTree::Ident(ident) => ident == "Self",
-            TokenTree::Group(group) => names_self_type(group.stream()),
-            _ => false,
-        })
-    }
     sig.receiver().is_some() || names_self_type(sig.to_token_stream())
 }
 
@@ -264,5 +296,13 @@ pub fn has_underscored(sig: &Signature) -> bool {
     parameter_names(sig).any(|ident| {
         let name = unraw(ident);
         name.starts_with('_') && !name.starts_with("__")
+    })
+}
+
+fn names_self_type(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == "Self",
+        TokenTree::Group(group) => names_self_type(group.stream()),
+        _ => false,
     })
 }

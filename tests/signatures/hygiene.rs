@@ -24,6 +24,11 @@ struct A1;
 struct Fut;
 struct Wrapper;
 struct ReadArgs(u8);
+struct Elapsed;
+struct Duration;
+struct AioContext;
+struct Sent;
+struct Clone;
 
 mod core {}
 mod std {}
@@ -36,6 +41,9 @@ fn co_read_entry() {}
 macro_rules! panic {
     () => {};
 }
+macro_rules! pack {
+    () => {};
+}
 macro_rules! poll_co {
     () => {};
 }
@@ -43,6 +51,22 @@ macro_rules! poll_co {
 #[::co_wrapper::co_wrapper]
 async fn co_read(a: A0, b: A1, c: ReadArgs) -> (A0, A1, u8, Fut) {
     later((a, b, c.0, Fut)).await
+}
+
+fn arg() {}
+
+#[::co_wrapper::co_wrapper(ctx = ::co_wrapper::AioContext::current(), timeout)]
+async fn co_sent(x: u8, y: ReadArgs, timeout: u8) -> u8 {
+    later(x + y.0 + timeout).await
+}
+
+::co_wrapper::declare! {
+    #[co_wrapper(timeout)]
+    fn declared(a: A0, b: A1, c: ReadArgs) -> (A0, A1, u8, Fut) = co_read;
+
+    impl Extension for Wrapper {
+        fn poll_now(&self) -> u8 = poll_async;
+    }
 }
 
 #[::co_wrapper::co_wrapper]
@@ -63,4 +87,10 @@ fn all() {
     assert_eq!(c, 3);
     assert_eq!(turbofish::<u8, bool, i8>(), (0, false, 0));
     assert_eq!(Wrapper.poll_co(), 2);
+    assert_eq!(Wrapper.poll_now(), 2);
+    assert_eq!(sent(1, ReadArgs(2), 3), 6);
+    let long = ::core::time::Duration::from_secs(60);
+    assert_eq!(sent_timeout(1, ReadArgs(2), 3, long).unwrap(), 6);
+    assert_eq!(declared(A0, A1, ReadArgs(4)).2, 4);
+    assert_eq!(declared_timeout(A0, A1, ReadArgs(4), long).unwrap().2, 4);
 }

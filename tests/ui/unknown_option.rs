@@ -9,7 +9,7 @@ async fn co_b() {}
 #[co_wrapper(wibble)]
 async fn co_c() {}
 
-#[co_wrapper(ctx = x, mixed)]
+#[co_wrapper(contex = x, mixed)]
 async fn co_d() {}
 
 #[co_wrapper("mixed")]

@@ -3,19 +3,23 @@
 use super::Call;
 use crate::name::unraw;
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 
 impl Call<'_> {
     pub(super) fn args_struct(&self) -> TokenStream {
         let doc = format!(" The packed arguments of [`{}`].", unraw(&self.sig.ident));
         let name = &self.args_struct;
-        let fields = self.slots.iter().map(|slot| &slot.field);
+        let krate = &self.krate;
+        let fields = self.slots.iter().map(|slot| {
+            let (field, ty) = (&slot.field, &slot.ty);
+            if self.ctx.is_some() { quote!(#field: #krate::__private::Sent<#ty>) } else { quote!(#field: #ty) }
+        });
         let types: Vec<_> = self.slots.iter().map(|slot| &slot.ty).collect();
         let generics = (!types.is_empty()).then(|| quote!(<#(#types),*>));
         quote! {
             #[doc = #doc]
             struct #name #generics {
-                #(#fields: #types,)*
+                #(#fields,)*
             }
         }
     }
@@ -25,12 +29,32 @@ impl Call<'_> {
         let name = &self.args_struct;
         let fields = self.slots.iter().map(|slot| {
             let (field, value) = (&slot.field, &slot.value);
-            let packed = if field == &value.to_string() { quote!(#value) } else { quote!(#field: #value) };
+            let packed = if self.ctx.is_some() {
+                let sent = self.sent(value, slot.span);
+                quote!(#field: #sent)
+            } else if field == &value.to_string() {
+                quote!(#value)
+            } else {
+                quote!(#field: #value)
+            };
+            let absent = if self.ctx.is_some() { self.sent(&quote!(()), slot.span) } else { quote!(()) };
             match &slot.cfg {
                 None => packed,
-                Some(cfg) => quote!(#[cfg(#cfg)] #packed, #[cfg(not(#cfg))] #field: ()),
+                Some(cfg) => quote!(#[cfg(#cfg)] #packed, #[cfg(not(#cfg))] #field: #absent),
             }
         });
         quote!(#name { #(#fields),* })
+    }
+
+    /// An argument that crosses to another context. That it is not `Send` is told at the type of its parameter.
+    fn sent(&self, value: &TokenStream, span: proc_macro2::Span) -> TokenStream {
+        let krate = &self.krate;
+        let at_type = value.clone().into_iter().map(|mut tree| {
+            tree.set_span(tree.span().located_at(span));
+            tree
+        });
+        let value: TokenStream = at_type.collect();
+        let arg = quote_spanned!(span.resolved_at(proc_macro2::Span::call_site())=> arg);
+        quote!(#krate::__private::#arg(#value))
     }
 }

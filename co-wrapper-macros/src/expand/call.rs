@@ -1,38 +1,81 @@
 //! The call of the runtime. Its closure captures nothing, and so is `Send` whatever the arguments are.
 
-use super::{Call, Within};
+use super::Call;
 use crate::name::unraw;
 use crate::signature;
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Expr, ReturnType};
 
 impl Call<'_> {
     pub(super) fn call(&self) -> TokenStream {
         let krate = &self.krate;
         let name = unraw(&self.sig.ident);
-        let target = unraw(&self.function.sig.ident);
+        let target = &self.subject.target.name;
         let mixed = self.mixed;
         let packed = self.packed();
         let (entry, args) = (&self.entry, &self.args);
         let parameters = self.slots.iter().map(|slot| &slot.argument);
         let co = self.co();
-        quote! {
-            #krate::__private::poll_co(
+        let poll_co = self.poll_co();
+        let ctx = self.ctx.iter().map(|(_, ctx)| quote!(&#ctx,));
+        let timeout = self.timeout.iter();
+        let run = quote_spanned!(self.result_span()=> |#args| #entry(#args, |#(#parameters),*| #co));
+        quote_spanned! {self.span=>
+            #krate::__private::#poll_co(
                 &#krate::__private::Wrapper { name: #name, target: #target, mixed: #mixed },
+                #(#ctx)*
+                #(#timeout,)*
                 #packed,
-                |#args| #entry(#args, |#(#parameters),*| #co),
+                #run,
             )
         }
     }
 
+    fn poll_co(&self) -> Ident {
+        let name = match (&self.ctx, &self.timeout) {
+            (None, None) => "poll_co",
+            (None, Some(_)) => "poll_co_timeout",
+            (Some(_), None) => "poll_co_in",
+            (Some(_), Some(_)) => "poll_co_in_timeout",
+        };
+        Ident::new(name, self.span)
+    }
+
+    /// The result of what runs in another context must be `Send`; that it is not is told where it is written.
+    fn result_span(&self) -> Span {
+        match &self.subject.sig.output {
+            ReturnType::Type(_, ty) if self.ctx.is_some() => ty.span().resolved_at(Span::call_site()),
+            _ => self.span,
+        }
+    }
+
+    /// The context is cloned before anything is packed: `self.ctx` is out of reach when `self` is on its way. What it is
+    /// the clone of may be behind any number of references.
+    pub(super) fn context(&self) -> Option<TokenStream> {
+        let krate = &self.krate;
+        let (expr, ctx) = self.ctx.as_ref()?;
+        let simple = matches!(
+            expr,
+            Expr::Path(_) | Expr::Field(_) | Expr::Call(_) | Expr::MethodCall(_) | Expr::Paren(_) | Expr::Macro(_)
+        );
+        let clone = quote!(<#krate::__private::AioContext as #krate::__private::Clone>::clone);
+        // So that an error about its type points at the whole of it.
+        let borrow = quote_spanned!(expr.span()=> &);
+        Some(if simple {
+            quote!(let #ctx = #clone(#borrow #expr);)
+        } else {
+            // The arms of a `match` and the like would have to be of the very type if it were known what is expected.
+            quote!(let #ctx = match #borrow (#expr) { #ctx => #clone(#ctx) };)
+        })
+    }
+
     /// `Self::bdrv_co_read(__cw_0, __cw_1)`
     fn co(&self) -> TokenStream {
-        let target = &self.function.sig.ident;
-        let within = match &self.within {
-            Within::Block(path) => Some(quote!(#path::)),
-            Within::Module => None,
-        };
-        let turbofish = signature::turbofish(&self.function.sig);
+        let target = &self.subject.target;
+        let path = &target.path;
+        let turbofish = signature::turbofish(self.subject.sig).filter(|_| target.turbofish);
         let arguments = self.slots.iter().map(|slot| {
             let argument = &slot.argument;
             match &slot.cfg {
@@ -40,7 +83,7 @@ impl Call<'_> {
                 Some(cfg) => quote!(#[cfg(#cfg)] #argument),
             }
         });
-        let co = quote!(#within #target #turbofish(#(#arguments),*));
-        if signature::is_unsafe(&self.function.sig) { quote!(unsafe { #co }) } else { co }
+        let co = quote_spanned!(self.span=> #path #turbofish(#(#arguments),*));
+        if signature::is_unsafe(self.subject.sig) { quote!(unsafe { #co }) } else { co }
     }
 }

@@ -9,7 +9,11 @@ impl Call<'_> {
         let name = &self.entry;
         let args_struct = &self.args_struct;
         let (args, co, krate) = (&self.args, &self.co, &self.krate);
-        let fields = self.slots.iter().map(|slot| &slot.field);
+        let unwrapped = self.ctx.is_some().then(|| quote!(.0));
+        let fields = self.slots.iter().map(|slot| {
+            let field = &slot.field;
+            quote!(#field #unwrapped)
+        });
         let types: Vec<_> = self.slots.iter().map(|slot| &slot.ty).collect();
         let generics = (!types.is_empty()).then(|| quote!(<#(#types),*>));
         quote! {

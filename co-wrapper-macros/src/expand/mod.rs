@@ -23,36 +23,63 @@
 mod args_struct;
 mod call;
 mod entry;
+pub mod timeout;
 mod wrapper;
 
-use crate::args::{Context, Options};
-use crate::attribute::krate;
-use crate::item::Function;
+use crate::args::Options;
+use crate::context::Context;
+use crate::docs::Link;
 use crate::name::{Taken, unraw, upper_camel_case};
 use crate::signature::{self, Slot};
-use proc_macro2::{Ident, TokenStream};
-use quote::ToTokens;
-use syn::{Signature, Visibility};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote_spanned};
+use syn::{Attribute, Expr, Path, Signature, Visibility};
 
-/// What the async fn is called through.
-pub enum Within {
-    /// `Self` or `<Self as Trait>`.
-    Block(TokenStream),
-    Module,
+/// What is to be wrapped, as an attribute or `declare!` read it.
+pub struct Subject<'a> {
+    pub attrs: &'a [Attribute],
+    pub vis: &'a Visibility,
+    /// The async fn's own, or, if only its blocking twin is declared, that one's.
+    pub sig: &'a Signature,
+    pub declared: bool,
+    /// What an error about the wrapper's whole body points at.
+    pub body_span: Span,
+    pub wrapper: Ident,
+    pub target: Target,
+}
+
+/// The async fn, as the wrapper calls and names it.
+pub struct Target {
+    /// `Self::bdrv_co_read`
+    pub path: TokenStream,
+    /// The fn's type parameters are yet to be passed on.
+    pub turbofish: bool,
+    /// It is a function of its own, not one of a type or trait.
+    pub free: bool,
+    pub name: String,
+    pub link: Link,
+}
+
+/// The path to the facade.
+pub fn krate(option: Option<&Path>, span: Span) -> TokenStream {
+    option.map_or_else(|| quote_spanned!(span=> ::co_wrapper), ToTokens::to_token_stream)
 }
 
 /// All that the expansion of one function is made of.
 pub struct Call<'a> {
-    function: &'a Function,
+    subject: &'a Subject<'a>,
     /// The wrapper's own signature.
     sig: Signature,
     vis: &'a Visibility,
-    /// The wrapper may be seen where the async fn may not.
-    own_vis: bool,
-    within: Within,
     in_trait: bool,
     slots: Vec<Slot>,
     mixed: bool,
+    /// The context to run in, and the variable that holds it.
+    ctx: Option<(&'a Expr, Ident)>,
+    /// Of the twin that gives up: the parameter that says when.
+    timeout: Option<Ident>,
+    /// Of the call.
+    span: Span,
     krate: TokenStream,
     /// `BdrvReadArgs`
     args_struct: Ident,
@@ -64,47 +91,56 @@ pub struct Call<'a> {
     co: Ident,
 }
 
-impl<'a> Call<'a> {
-    pub fn new(
-        function: &'a Function,
-        wrapper: Ident,
-        within: Within,
-        options: &'a Options,
-        context: &Context,
-    ) -> Self {
-        let mut taken = Taken::default();
-        taken.all_in(function.sig.to_token_stream());
-        taken.one(&wrapper);
-        if let Within::Block(path) = &within {
-            taken.all_in(path.clone());
-        }
-        let krate = krate(options.krate.as_ref().or(context.krate.as_ref()));
-        taken.all_in(krate.clone());
-
-        let sig = signature::blocking(&function.sig, &wrapper, context.in_trait, &mut taken);
-        let slots = signature::slots(&sig, &mut taken);
-        let camel = upper_camel_case(&unraw(&wrapper));
-        let target = unraw(&function.sig.ident);
-        Call {
-            vis: options.vis.as_ref().unwrap_or(&function.vis),
-            own_vis: options.vis.is_some(),
-            mixed: options.mixed || context.mixed,
-            args_struct: taken.fresh(&format!("{camel}Args")),
-            entry: taken.fresh(&format!("{target}_entry")),
-            args: taken.fresh("__cw_args"),
-            co: taken.fresh("__cw_co"),
-            function,
-            sig,
-            within,
-            in_trait: context.in_trait,
-            slots,
-            krate,
-        }
-    }
+/// The wrapper, and the one with a timeout if that is asked for.
+pub fn calls<'a>(
+    subject: &'a Subject<'a>,
+    options: &'a Options,
+    context: &'a Context,
+) -> impl Iterator<Item = Call<'a>> {
+    let names = [Some(subject.wrapper.clone()), timeout::name(subject, options, context)];
+    let timeouts = [false, true];
+    let calls = names.into_iter().zip(timeouts);
+    calls.filter_map(|(name, timeout)| Some(Call::new(subject, name?, timeout, options, context)))
 }
 
-impl ToTokens for Call<'_> {
-    fn to_tokens(&self, tokens: &mut TokenStream) {
-        tokens.extend(self.wrapper());
+impl<'a> Call<'a> {
+    fn new(
+        subject: &'a Subject<'a>,
+        wrapper: Ident,
+        timeout: bool,
+        options: &'a Options,
+        context: &'a Context,
+    ) -> Self {
+        let mut taken = Taken::default();
+        taken.all_in(subject.sig.to_token_stream());
+        taken.one(&wrapper);
+        taken.all_in(subject.target.path.clone());
+        // What does not fit is told at the attribute, or at the one declaration of many.
+        let span = if subject.declared { wrapper.span().resolved_at(Span::call_site()) } else { Span::call_site() };
+        let krate = krate(options.krate.as_ref().or(context.krate.as_ref()), span);
+        taken.all_in(krate.clone());
+        let ctx = options.ctx.as_ref().or(context.ctx.as_ref());
+        taken.all_in(ctx.to_token_stream());
+
+        let mut sig = signature::blocking(subject.sig, &wrapper, subject.declared, context.in_trait, &mut taken);
+        let slots = signature::slots(&sig, &mut taken);
+        let timeout = timeout.then(|| timeout::add(&mut sig, &krate, &mut taken));
+        let camel = upper_camel_case(&unraw(&wrapper));
+        Call {
+            vis: options.vis.as_ref().unwrap_or(subject.vis),
+            mixed: options.mixed || context.mixed,
+            ctx: ctx.map(|ctx| (ctx, taken.fresh("__cw_ctx"))),
+            args_struct: taken.fresh(&format!("{camel}Args")),
+            entry: taken.fresh(&format!("{}_entry", subject.target.name)),
+            args: taken.fresh("__cw_args"),
+            co: taken.fresh("__cw_co"),
+            subject,
+            sig,
+            in_trait: context.in_trait,
+            slots,
+            timeout,
+            span,
+            krate,
+        }
     }
 }

@@ -1,62 +1,94 @@
 //! The wrapper: the user's signature, and a body of the struct, the entry and the call.
 
-use super::{Call, Within};
-use crate::docs::{self, Link};
+use super::Call;
 use crate::name::unraw;
-use crate::{attrs, signature};
+use crate::{attrs, docs, signature};
 use proc_macro2::{Delimiter, Group, TokenStream};
-use quote::quote;
+use quote::{ToTokens, quote};
 use syn::{ReturnType, Visibility};
 
 /// More arguments than clippy's default lets pass.
 const CLIPPY_TOO_MANY: usize = 7;
 
+/// Where it stands by itself.
+impl ToTokens for Call<'_> {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        let head = self.head();
+        let (vis, sig, body) = (self.vis, &self.sig, self.body());
+        tokens.extend(quote!(#head #vis #sig #body));
+    }
+}
+
 impl Call<'_> {
-    pub(super) fn wrapper(&self) -> TokenStream {
-        let link = match &self.within {
-            _ if self.own_vis => Link::None,
-            Within::Block(_) => Link::Method,
-            Within::Module => Link::Free,
+    /// In the trait that `declare!` makes.
+    pub fn declaration(&self) -> TokenStream {
+        let head = self.head();
+        let sig = &self.sig;
+        quote!(#head #sig;)
+    }
+
+    /// In the impl of that trait.
+    pub fn definition(&self) -> TokenStream {
+        let attrs = attrs::of_definition(self.subject.attrs);
+        let allows = self.allows();
+        let (sig, body) = (&self.sig, self.body());
+        quote!(#(#attrs)* #allows #sig #body)
+    }
+
+    /// What stands before the wrapper's visibility.
+    fn head(&self) -> TokenStream {
+        let subject = self.subject;
+        let attrs = if subject.declared && self.timeout.is_none() {
+            attrs::but_docs(subject.attrs)
+        } else {
+            attrs::of_wrapper(subject.attrs)
         };
-        let docs = docs::of_wrapper(&self.function.sig, &self.function.attrs, &link, self.mixed);
-        let attrs = attrs::of_wrapper(&self.function.attrs);
+        let docs =
+            if self.timeout.is_some() { docs::of_timeout(subject) } else { docs::of_wrapper(subject, self.mixed) };
         let allows = self.allows();
         // rustc refuses it on `main`, which has no caller to track.
-        let is_main = matches!(self.within, Within::Module) && unraw(&self.sig.ident) == "main";
+        let is_main = subject.target.free && unraw(&self.sig.ident) == "main";
         let track_caller = (!is_main).then(|| quote!(#[track_caller]));
-        let vis = self.vis;
-        let sig = &self.sig;
-
-        let args_struct = self.args_struct();
-        let entry = self.entry();
-        let call = self.call();
-        let mut body = Group::new(
-            Delimiter::Brace,
-            quote! {
-                #args_struct
-                #entry
-                #call
-            },
-        );
-        // Errors about what the body returns point at the user's own body.
-        body.set_span(self.function.body_span);
         quote! {
             #docs
             #(#attrs)*
             #allows
             #track_caller
-            #vis #sig #body
         }
+    }
+
+    fn body(&self) -> TokenStream {
+        let args_struct = self.args_struct();
+        let entry = self.entry();
+        let call = self.call();
+        let all = quote! {
+            #args_struct
+            #entry
+            #call
+        };
+        let all = match self.context() {
+            // The user's expression must not meet the items of ours.
+            Some(context) => quote! {
+                #context
+                { #all }
+            },
+            None => all,
+        };
+        let mut body = Group::new(Delimiter::Brace, all);
+        // Errors about what the body returns point at the user's own body.
+        body.set_span(self.subject.body_span);
+        body.into_token_stream()
     }
 
     /// The wrapper carries the user's spans, so clippy judges it as the user's code.
     fn allows(&self) -> Option<TokenStream> {
+        let subject = self.subject;
         let mut lints = Vec::new();
-        if attrs::has(&self.function.attrs, "deprecated") {
+        if attrs::has(subject.attrs, "deprecated") {
             // rustc warns of a deprecated fn that is called, also when the caller is deprecated itself.
             lints.push(quote!(deprecated));
         }
-        if attrs::has(&self.function.attrs, "must_use") {
+        if attrs::has(subject.attrs, "must_use") {
             // On an async fn it says more than that a future does nothing; on the wrapper perhaps nothing new.
             lints.push(quote!(clippy::double_must_use));
         } else if self.is_visible() && !matches!(self.sig.output, ReturnType::Default) {
@@ -66,14 +98,15 @@ impl Call<'_> {
                 lints.push(quote!(clippy::return_self_not_must_use));
             }
         }
-        if self.slots.len() > CLIPPY_TOO_MANY {
+        if self.sig.inputs.len() > CLIPPY_TOO_MANY {
             // Once, at the async fn, is enough.
             lints.push(quote!(clippy::too_many_arguments));
         }
         if signature::has_underscored(&self.sig) {
             lints.push(quote!(clippy::used_underscore_binding));
         }
-        if self.function.sig.asyncness.is_none() && self.sig.generics.lifetimes().next().is_some() {
+        let returns_future = !subject.declared && subject.sig.asyncness.is_none();
+        if returns_future && self.sig.generics.lifetimes().next().is_some() {
             // The future may need lifetimes that its result does not.
             lints.push(quote!(clippy::extra_unused_lifetimes));
             lints.push(quote!(clippy::needless_lifetimes));

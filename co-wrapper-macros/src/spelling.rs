@@ -1,0 +1,66 @@
+//! "Did you mean": the option that a misspelt one is nearest to.
+
+use crate::args::KNOWN;
+use proc_macro2::Ident;
+
+pub fn unknown(key: &Ident) -> String {
+    let written = key.to_string();
+    let nearest = KNOWN
+        .iter()
+        .map(|(name, _)| (distance(&written, name), *name))
+        .min()
+        .filter(|(distance, name)| *distance <= name.len().min(written.len()).div_ceil(3));
+    match nearest {
+        Some((_, name)) => format!("unknown option `{written}`; did you mean `{name}`"),
+        None => {
+            let names = KNOWN.iter().map(|(name, _)| format!("`{name}`"));
+            let names = names.collect::<Vec<_>>().join(", ");
+            format!("unknown option `{written}`; there are {names}")
+        }
+    }
+}
+
+/// How many letters must be added, removed, replaced or swapped with their neighbour.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            table[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let replaced = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                let mut best = replaced.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1);
+                if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                    best = best.min(table[i - 2][j - 2] + 1);
+                }
+                best
+            };
+        }
+    }
+    table[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proc_macro2::Span;
+
+    #[test]
+    fn did_you_mean() {
+        for (written, meant) in [
+            ("mixd", Some("mixed")),
+            ("Mixed", Some("mixed")),
+            ("nmae", Some("name")),
+            ("sufix", Some("suffix")),
+            ("krate", Some("crate")),
+            ("timout", Some("timeout")),
+            ("ctxt", Some("ctx")),
+            ("rdlock", None),
+        ] {
+            let message = unknown(&Ident::new(written, Span::call_site()));
+            let expected = meant.map_or("there are".to_owned(), |m| format!("did you mean `{m}`"));
+            assert!(message.contains(&expected), "{message}");
+        }
+    }
+}

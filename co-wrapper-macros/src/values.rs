@@ -1,0 +1,100 @@
+//! What follows an option's `=`. A value that cannot be read is told of where it stands, with one that could be.
+
+use crate::name::is_reserved;
+use proc_macro2::Ident;
+use syn::ext::IdentExt;
+use syn::parse::ParseStream;
+use syn::{Error, Expr, LitStr, Path, Token, Visibility, token};
+
+pub fn flag(key: &Ident, input: ParseStream) -> syn::Result<bool> {
+    if input.peek(Token![=]) || input.peek(token::Paren) {
+        return Err(input.error(format!("`{key}` takes no value; write `{key}`")));
+    }
+    Ok(true)
+}
+
+/// Reads the `=` and makes sure that something follows.
+pub fn value<'a>(key: &Ident, form: &str, input: ParseStream<'a>) -> syn::Result<ParseStream<'a>> {
+    let missing = format!("`{key}` needs a value; write `{form}`");
+    if input.is_empty() || input.peek(Token![,]) {
+        return Err(Error::new(key.span(), missing));
+    }
+    let Some(equals) = input.parse::<Option<Token![=]>>()? else {
+        return Err(input.error(format!("`{key}` needs a `=` here; write `{form}`")));
+    };
+    if input.is_empty() || input.peek(Token![,]) {
+        return Err(Error::new(equals.span, missing));
+    }
+    Ok(input)
+}
+
+pub fn identifier(key: &Ident, input: ParseStream) -> syn::Result<Ident> {
+    if input.peek(LitStr) {
+        let string = input.parse::<LitStr>()?;
+        let text = string.value();
+        let remedy = if is_identifier(&text) {
+            format!("write `{key} = {text}`")
+        } else {
+            "write the name without quotes".to_owned()
+        };
+        let message = format!("a string where an identifier belongs; {remedy}");
+        return Err(Error::new(string.span(), message));
+    }
+    if input.peek(Token![_]) {
+        return Err(input.error("`_` is no name; choose another"));
+    }
+    let Ok(ident) = input.call(Ident::parse_any) else {
+        return Err(input.error(format!("not an identifier; write `{key} = read_blocking`")));
+    };
+    if is_reserved(&ident.to_string()) {
+        let message = format!("`{ident}` is reserved; choose another name, such as `{ident}_`");
+        return Err(Error::new(ident.span(), message));
+    }
+    Ok(ident)
+}
+
+pub fn visibility(input: ParseStream) -> syn::Result<Visibility> {
+    match input.parse()? {
+        Visibility::Inherited => {
+            Err(input.error("not a visibility; write `vis = pub(crate)`, or `vis = pub(self)` for none"))
+        }
+        vis => Ok(vis),
+    }
+}
+
+pub fn path(input: ParseStream) -> syn::Result<Path> {
+    let span = input.span();
+    input
+        .call(Path::parse_mod_style)
+        .map_err(|_| Error::new(span, "not a path; write `crate = ::co_wrapper`, without quotes"))
+}
+
+pub fn expression(input: ParseStream, form: &str) -> syn::Result<Expr> {
+    input.parse().map_err(|error: Error| Error::new(error.span(), format!("not an expression; write `{form}`")))
+}
+
+pub fn affix(key: &Ident, input: ParseStream) -> syn::Result<LitStr> {
+    if !input.peek(LitStr) {
+        let example = match input.fork().parse::<Ident>() {
+            Ok(ident) => ident.to_string(),
+            Err(_) => "blocking".to_owned(),
+        };
+        return Err(input.error(format!("`{key}` takes a string; write `{key} = \"{example}\"`")));
+    }
+    let string = input.parse::<LitStr>()?;
+    let text = string.value();
+    let joined = if key == "prefix" { format!("{text}a") } else { format!("a{text}") };
+    if text.is_empty() {
+        let message = format!("an empty `{key}` changes no name; write `{key} = \"…\"`");
+        return Err(Error::new(string.span(), message));
+    }
+    if !is_identifier(&joined) {
+        let message = format!("`{text}` cannot be part of a name; use letters, digits and `_`");
+        return Err(Error::new(string.span(), message));
+    }
+    Ok(string)
+}
+
+fn is_identifier(text: &str) -> bool {
+    syn::parse_str::<Ident>(text).is_ok()
+}

@@ -1,0 +1,51 @@
+// Generated from the file beside this one: `UPDATE_EXPECT=1 cargo test --test expand`.
+
+impl Disk {
+    pub async fn co_read(
+        &mut self,
+        (off, _): (u64, u8),
+        buf: &mut [u8],
+    ) -> io::Result<()> {
+        self.0.read(off, buf).await
+    }
+    /// Blocking twin of [`co_read`](Self::co_read). Panics in coroutine context.
+    #[allow(clippy::must_use_candidate, clippy::return_self_not_must_use)]
+    #[track_caller]
+    pub fn read(&mut self, __cw_arg: (u64, u8), buf: &mut [u8]) -> io::Result<()> {
+        let __cw_ctx = <::co_wrapper::__private::AioContext as ::co_wrapper::__private::Clone>::clone(
+            &self.ctx,
+        );
+        {
+            /// The packed arguments of [`read`].
+            struct ReadArgs<A0, A1, A2> {
+                __self: ::co_wrapper::__private::Sent<A0>,
+                __cw_arg: ::co_wrapper::__private::Sent<A1>,
+                buf: ::co_wrapper::__private::Sent<A2>,
+            }
+            /// Unpacks them and makes the future; runs where it is polled.
+            fn co_read_entry<A0, A1, A2, Fut>(
+                __cw_args: ReadArgs<A0, A1, A2>,
+                __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1, A2) -> Fut,
+            ) -> Fut {
+                __cw_co(__cw_args.__self.0, __cw_args.__cw_arg.0, __cw_args.buf.0)
+            }
+            ::co_wrapper::__private::poll_co_in(
+                &::co_wrapper::__private::Wrapper {
+                    name: "read",
+                    target: "co_read",
+                    mixed: false,
+                },
+                &__cw_ctx,
+                ReadArgs {
+                    __self: ::co_wrapper::__private::arg(self),
+                    __cw_arg: ::co_wrapper::__private::arg(__cw_arg),
+                    buf: ::co_wrapper::__private::arg(buf),
+                },
+                |__cw_args| co_read_entry(
+                    __cw_args,
+                    |__cw_0, __cw_1, __cw_2| Self::co_read(__cw_0, __cw_1, __cw_2),
+                ),
+            )
+        }
+    }
+}

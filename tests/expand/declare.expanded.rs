@@ -1,0 +1,149 @@
+// Generated from the file beside this one: `UPDATE_EXPECT=1 cargo test --test expand`.
+
+/// Blocking twin of [`bdrv_co_pread`](fn@bdrv_co_pread). May be called in coroutine context.
+#[allow(clippy::must_use_candidate)]
+#[track_caller]
+pub fn bdrv_pread(
+    child: &BdrvChild,
+    offset: i64,
+    bytes: i64,
+    buf: &mut [u8],
+) -> io::Result<i32> {
+    /// The packed arguments of [`bdrv_pread`].
+    struct BdrvPreadArgs<A0, A1, A2, A3> {
+        child: A0,
+        offset: A1,
+        bytes: A2,
+        buf: A3,
+    }
+    /// Unpacks them and makes the future; runs where it is polled.
+    fn bdrv_co_pread_entry<A0, A1, A2, A3, Fut>(
+        __cw_args: BdrvPreadArgs<A0, A1, A2, A3>,
+        __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1, A2, A3) -> Fut,
+    ) -> Fut {
+        __cw_co(__cw_args.child, __cw_args.offset, __cw_args.bytes, __cw_args.buf)
+    }
+    ::co_wrapper::__private::poll_co(
+        &::co_wrapper::__private::Wrapper {
+            name: "bdrv_pread",
+            target: "bdrv_co_pread",
+            mixed: true,
+        },
+        BdrvPreadArgs {
+            child,
+            offset,
+            bytes,
+            buf,
+        },
+        |__cw_args| bdrv_co_pread_entry(
+            __cw_args,
+            |__cw_0, __cw_1, __cw_2, __cw_3| bdrv_co_pread(
+                __cw_0,
+                __cw_1,
+                __cw_2,
+                __cw_3,
+            ),
+        ),
+    )
+}
+/// Blocking twin of [`open`](fn@block::Blk::open). Panics in coroutine context.
+#[allow(clippy::must_use_candidate)]
+#[track_caller]
+pub(crate) fn blk_create<S: Storage>(storage: S) -> Blk<S> {
+    /// The packed arguments of [`blk_create`].
+    struct BlkCreateArgs<A0> {
+        storage: A0,
+    }
+    /// Unpacks them and makes the future; runs where it is polled.
+    fn open_entry<A0, Fut>(
+        __cw_args: BlkCreateArgs<A0>,
+        __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,
+    ) -> Fut {
+        __cw_co(__cw_args.storage)
+    }
+    ::co_wrapper::__private::poll_co(
+        &::co_wrapper::__private::Wrapper {
+            name: "blk_create",
+            target: "open",
+            mixed: false,
+        },
+        BlkCreateArgs { storage },
+        |__cw_args| open_entry(__cw_args, |__cw_0| block::Blk::<S>::open(__cw_0)),
+    )
+}
+/// The blocking half.
+pub trait DiskNow<S: Storage>
+where
+    S: Debug,
+{
+    /// Blocking twin of [`read`](Disk::read). Panics in coroutine context.
+    ///
+    /// Reads.
+    #[must_use]
+    #[allow(clippy::double_must_use)]
+    #[track_caller]
+    fn read_now(&self, off: u64) -> io::Result<&S>;
+    /// Blocking twin of [`discard_unsafe`](Disk::discard_unsafe). Panics in coroutine context.
+    #[cfg(unix)]
+    #[track_caller]
+    unsafe fn discard<const N: usize>(&mut self, off: [u64; N]);
+}
+impl<S: Storage> DiskNow<S> for Disk<S>
+where
+    S: Debug,
+{
+    #[allow(clippy::double_must_use)]
+    fn read_now(&self, off: u64) -> io::Result<&S> {
+        /// The packed arguments of [`read_now`].
+        struct ReadNowArgs<A0, A1> {
+            __self: A0,
+            off: A1,
+        }
+        /// Unpacks them and makes the future; runs where it is polled.
+        fn read_entry<A0, A1, Fut>(
+            __cw_args: ReadNowArgs<A0, A1>,
+            __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1) -> Fut,
+        ) -> Fut {
+            __cw_co(__cw_args.__self, __cw_args.off)
+        }
+        ::co_wrapper::__private::poll_co(
+            &::co_wrapper::__private::Wrapper {
+                name: "read_now",
+                target: "read",
+                mixed: false,
+            },
+            ReadNowArgs { __self: self, off },
+            |__cw_args| read_entry(
+                __cw_args,
+                |__cw_0, __cw_1| Self::read(__cw_0, __cw_1),
+            ),
+        )
+    }
+    #[cfg(unix)]
+    unsafe fn discard<const N: usize>(&mut self, off: [u64; N]) {
+        /// The packed arguments of [`discard`].
+        struct DiscardArgs<A0, A1> {
+            __self: A0,
+            off: A1,
+        }
+        /// Unpacks them and makes the future; runs where it is polled.
+        fn discard_unsafe_entry<A0, A1, Fut>(
+            __cw_args: DiscardArgs<A0, A1>,
+            __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1) -> Fut,
+        ) -> Fut {
+            __cw_co(__cw_args.__self, __cw_args.off)
+        }
+        ::co_wrapper::__private::poll_co(
+            &::co_wrapper::__private::Wrapper {
+                name: "discard",
+                target: "discard_unsafe",
+                mixed: false,
+            },
+            DiscardArgs { __self: self, off },
+            |__cw_args| discard_unsafe_entry(
+                __cw_args,
+                |__cw_0, __cw_1| unsafe { Self::discard_unsafe::<N>(__cw_0, __cw_1) },
+            ),
+        )
+    }
+}

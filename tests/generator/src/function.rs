@@ -1,0 +1,228 @@
+//! One random function: what it is made of, which of that goes together, and what can be taken away.
+
+use crate::rng::Rng;
+use crate::shapes::{Is, Needs, OUTPUTS, Output, PARAMETERS, RECEIVERS, Receiver, Shape};
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Place {
+    Free,
+    /// Made by `macro_rules!`.
+    Macro,
+    /// `declare! { fn … = path; }`
+    Declared,
+    Method,
+    /// A marked method in a marked `impl`.
+    Block,
+    Suffix,
+    Prefix,
+    /// A method of `Generic<T>`.
+    Generic,
+    Trait,
+    /// In a trait, with a body.
+    Default,
+    /// `declare! { impl Trait for Node { … } }`
+    Extension,
+}
+
+const PLACES: &[Place] = &[
+    Place::Free,
+    Place::Macro,
+    Place::Declared,
+    Place::Method,
+    Place::Block,
+    Place::Suffix,
+    Place::Prefix,
+    Place::Generic,
+    Place::Trait,
+    Place::Default,
+    Place::Extension,
+];
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Form {
+    Async,
+    ImplFuture,
+    Boxed,
+}
+
+/// Names of parameters: plain ones, and such as careless expansions use themselves.
+const STEMS: &[&str] = &[
+    "x",
+    "off",
+    "s",
+    "co",
+    "ret",
+    "self_",
+    "args",
+    "r#type",
+    "r#match",
+    "__self",
+    "__cw_args",
+    "__cw_0",
+    "__cw_arg",
+    "__cw_co",
+    "_x",
+    "entry",
+    "timeout",
+    "poll_co",
+];
+
+pub const EDITIONS: [&str; 3] = ["2018", "2021", "2024"];
+
+#[derive(Clone)]
+pub struct Function {
+    pub seed: u64,
+    pub place: Place,
+    pub form: Form,
+    pub receiver: Option<&'static Receiver>,
+    /// Each with its name.
+    pub parameters: Vec<(&'static Shape, String)>,
+    pub output: &'static Output,
+    pub name: usize,
+    pub vis: &'static str,
+    pub mixed: bool,
+    pub timeout: bool,
+    pub ctx: bool,
+    pub is_unsafe: bool,
+    /// Bounds stand in a where clause.
+    pub where_clause: bool,
+}
+
+impl Function {
+    pub fn random(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        loop {
+            let function = Self::any(seed, &mut rng);
+            if function.is_valid() {
+                return function;
+            }
+        }
+    }
+
+    /// Not always one that there can be.
+    fn any(seed: u64, rng: &mut Rng) -> Self {
+        let place = *rng.pick(PLACES);
+        let mut parameters: Vec<(&Shape, String)> = Vec::new();
+        for _ in 0..[0, 1, 1, 2, 2, 3, 4, 6, 9][rng.below(9)] {
+            let stem = *rng.pick(STEMS);
+            let taken = parameters.iter().any(|(_, name)| name == stem);
+            let name = if taken { format!("x{}", parameters.len()) } else { stem.to_owned() };
+            parameters.push((rng.pick(PARAMETERS), name));
+        }
+        Function {
+            seed,
+            place,
+            form: *rng.pick(&[Form::Async, Form::Async, Form::Async, Form::ImplFuture, Form::Boxed]),
+            receiver: (place.has_self() && !rng.one_in(4)).then(|| rng.pick(RECEIVERS)),
+            parameters,
+            output: rng.pick(OUTPUTS),
+            name: rng.below(6),
+            vis: ["", "pub ", "pub(crate) "][rng.below(3)],
+            mixed: rng.one_in(3),
+            timeout: rng.one_in(4),
+            ctx: rng.one_in(5),
+            is_unsafe: rng.one_in(8),
+            where_clause: rng.one_in(3),
+        }
+    }
+
+    pub fn edition(&self) -> &'static str {
+        EDITIONS[(self.seed % 3) as usize]
+    }
+
+    pub fn is_any(&self, is: Is) -> bool {
+        self.receiver.is_some_and(|receiver| receiver.is.contains(&is))
+            || self.parameters.iter().any(|(shape, _)| shape.is.contains(&is))
+    }
+
+    fn is_owned(&self) -> bool {
+        self.receiver.is_none_or(|receiver| receiver.is.contains(&Is::Owned))
+            && self.parameters.iter().all(|(shape, _)| shape.is.contains(&Is::Owned))
+    }
+
+    /// The name of a parameter `&'a str`.
+    pub fn named(&self) -> Option<&str> {
+        let named = self.parameters.iter().find(|(shape, _)| shape.ty == "&'a str");
+        named.map(|(_, name)| &**name)
+    }
+
+    fn has_types(&self) -> bool {
+        let of_type = |shape: &Shape| shape.generic.is_some_and(|(name, ..)| name.starts_with('T'));
+        self.parameters.iter().any(|(shape, _)| of_type(shape) || shape.ty.contains("impl "))
+    }
+
+    pub fn is_valid(&self) -> bool {
+        let place = self.place;
+        let in_trait = matches!(place, Place::Trait | Place::Default);
+        let declared = matches!(place, Place::Declared | Place::Extension);
+        let of_self = self.is_any(Is::OfSelf);
+        let output = match self.output.needs {
+            Needs::Nothing => true,
+            // Before edition 2024 a fn's opaque result captures no lifetime that it does not name.
+            Needs::Opaque => !in_trait && !declared && (self.edition() == "2024" || self.is_owned()),
+            Needs::Lender => self.receiver.is_some_and(|receiver| receiver.lends),
+            Needs::Named => self.named().is_some(),
+            Needs::Node => {
+                place.has_self() && !in_trait && place != Place::Generic && self.receiver.is_none_or(|r| r.by_value)
+            }
+        };
+        let form = match self.form {
+            Form::Async => true,
+            // `suffix` and `prefix` are for every `async fn`.
+            _ if matches!(place, Place::Suffix | Place::Prefix) => false,
+            _ if in_trait || !self.is_owned() || self.output.needs == Needs::Opaque => false,
+            _ if self.parameters.iter().any(|(shape, _)| shape.pattern.starts_with("ref")) => false,
+            Form::ImplFuture => true,
+            Form::Boxed => !self.has_types() && place != Place::Generic && !self.ctx,
+        };
+        let ctx = !self.ctx || !in_trait && place != Place::Generic && !self.is_any(Is::NotSend) && !self.has_types();
+        // A method that shows nowhere that it is one needs something around it.
+        let method = place != Place::Method || self.receiver.is_some() || of_self || self.output.ty.contains("Self");
+        let selfless = place.has_self() || !of_self && self.receiver.is_none();
+        output && form && ctx && method && selfless && !(of_self && place == Place::Generic)
+    }
+
+    /// Smaller ones, of which one may fail as this did.
+    pub fn smaller(&self) -> Vec<Function> {
+        let mut smaller = Vec::new();
+        let mut with = |change: &dyn Fn(&mut Function)| {
+            let mut function = self.clone();
+            change(&mut function);
+            if function.is_valid() {
+                smaller.push(function);
+            }
+        };
+        for i in 0..self.parameters.len() {
+            with(&|function| drop(function.parameters.remove(i)));
+        }
+        if !std::ptr::eq(self.output, &raw const OUTPUTS[0]) {
+            with(&|function| function.output = &OUTPUTS[0]);
+        }
+        if self.receiver.is_some() {
+            with(&|function| function.receiver = None);
+        }
+        if self.place != Place::Free {
+            with(&|function| (function.place, function.receiver) = (Place::Free, None));
+        }
+        if self.form != Form::Async {
+            with(&|function| function.form = Form::Async);
+        }
+        if self.name != 0 {
+            with(&|function| function.name = 0);
+        }
+        let flags: [fn(&mut Function) -> &mut bool; 5] =
+            [|f| &mut f.mixed, |f| &mut f.timeout, |f| &mut f.ctx, |f| &mut f.is_unsafe, |f| &mut f.where_clause];
+        for flag in flags {
+            if *flag(&mut self.clone()) {
+                with(&|function| *flag(function) = false);
+            }
+        }
+        smaller
+    }
+}
+
+impl Place {
+    pub fn has_self(self) -> bool {
+        !matches!(self, Place::Free | Place::Macro | Place::Declared)
+    }
+}

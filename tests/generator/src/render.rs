@@ -1,0 +1,230 @@
+//! A function as Rust: the items, and the check that calls them.
+
+use crate::function::{Form, Function, Place};
+use crate::shapes::Is;
+
+/// A module `f<seed>` with a `run`.
+pub fn module(function: &Function) -> String {
+    let seed = function.seed;
+    let items = items(function);
+    let (original, wrapper, timeout) = names(function);
+    let call = |name: &str, timeout: bool| call(function, name, timeout);
+    let mut wrappers = vec![shown(function, &call(&wrapper, false))];
+    if function.timeout {
+        wrappers.push(shown(function, &format!("{}.unwrap()", call(&timeout, true))));
+    }
+    let wrappers: String = wrappers.iter().map(|body| format!("Box::new(|| {{ {body} }}), ")).collect();
+    let original = shown(function, &format!("{}.await", call(&original, false)));
+    format!(
+        "pub mod f{seed} {{ use super::*;\n{items}\npub fn run() {{ check({seed}, || block_on(async {{ {original} }}), vec![{wrappers}]); }} }}"
+    )
+}
+
+/// The async fn, its wrapper, and the one with a timeout.
+fn names(function: &Function) -> (String, String, String) {
+    let seed = function.seed;
+    let (original, wrapper) = match (function.place, function.name) {
+        (Place::Suffix, _) => (format!("read_{seed}"), format!("read_{seed}_blocking")),
+        (Place::Prefix, _) => (format!("co_read_{seed}"), format!("sync_co_read_{seed}")),
+        (_, 0) => (format!("co_f_{seed}"), format!("f_{seed}")),
+        (_, 1) => (format!("bdrv_co_read_{seed}"), format!("bdrv_read_{seed}")),
+        (_, 2) => (format!("_co_{seed}"), format!("_{seed}")),
+        (_, 3) => (format!("r#co_x_{seed}"), format!("x_{seed}")),
+        (_, 4) => (format!("g_{seed}_co"), format!("g_{seed}")),
+        _ => (format!("plain_{seed}"), format!("blocking_{seed}")),
+    };
+    let timeout = format!("{wrapper}_timeout");
+    (original, wrapper, timeout)
+}
+
+fn shown(function: &Function, call: &str) -> String {
+    let node = match (function.receiver, function.place) {
+        (None, _) => String::new(),
+        (Some(receiver), place) => {
+            let owned = if place == Place::Generic { "Generic(5u32)" } else { "Node::new(5)" };
+            let node = receiver.value.replace("NODE", "owned");
+            format!("let mut owned = {owned}; let mut node = {node}; ")
+        }
+    };
+    let show = format!("show({})", function.output.show.replace('$', call));
+    let show = if function.is_unsafe { format!("unsafe {{ {show} }}") } else { show };
+    format!("{node}let shown = {show}; shown")
+}
+
+fn call(function: &Function, name: &str, timeout: bool) -> String {
+    let turbofish: Vec<String> = function
+        .parameters
+        .iter()
+        .filter_map(|(shape, _)| shape.generic)
+        .map(|(_, _, turbofish)| turbofish.to_owned())
+        .collect();
+    let turbofish = if turbofish.is_empty() { String::new() } else { format!("::<{}>", turbofish.join(", ")) };
+    let mut arguments: Vec<&str> =
+        function.parameters.iter().map(|(shape, _)| shape.argument).filter(|argument| !argument.is_empty()).collect();
+    if timeout {
+        arguments.push("LONG");
+    }
+    let through = match (function.receiver, function.place) {
+        (Some(_), _) => "node.",
+        (None, Place::Generic) => "Generic::<u32>::",
+        (None, place) if place.has_self() => "Node::",
+        (None, Place::Declared) if name == names(function).0 => "target::",
+        _ => "",
+    };
+    format!("{through}{name}{turbofish}({})", arguments.join(", "))
+}
+
+/// Options that stand on the function.
+fn options(function: &Function) -> String {
+    let mut options = Vec::new();
+    let (_, wrapper, _) = names(function);
+    if function.name == 5
+        && !matches!(function.place, Place::Suffix | Place::Prefix | Place::Declared | Place::Extension)
+    {
+        options.push(format!("name = {wrapper}"));
+    }
+    if function.mixed {
+        options.push("mixed".to_owned());
+    }
+    if function.timeout {
+        options.push("timeout".to_owned());
+    }
+    if function.ctx {
+        options.push("ctx = other()".to_owned());
+    }
+    options.join(", ")
+}
+
+fn mark(options: &str) -> String {
+    if options.is_empty() { "#[co_wrapper] ".to_owned() } else { format!("#[co_wrapper({options})] ") }
+}
+
+/// What a signature is written for.
+#[derive(Clone, Copy, PartialEq)]
+enum Of {
+    Original,
+    /// In a trait, without a body: without patterns.
+    Bodiless,
+    /// For `declare!`.
+    Wrapper,
+}
+
+fn signature(function: &Function, name: &str, of: Of) -> String {
+    let mut generics = Vec::new();
+    let mut predicates = Vec::new();
+    if function.is_any(Is::Named) {
+        generics.push("'a".to_owned());
+    }
+    let mut inputs: Vec<String> = Vec::new();
+    if let Some(receiver) = function.receiver {
+        let text =
+            if of == Of::Bodiless { receiver.text.replace("mut self", "self") } else { receiver.text.to_owned() };
+        let text = if receiver.text.starts_with('&') { receiver.text.to_owned() } else { text };
+        inputs.push(text);
+        if function.place == Place::Default && receiver.by_value {
+            predicates.push("Self: Sized".to_owned());
+        }
+    }
+    for (i, (shape, name)) in function.parameters.iter().enumerate() {
+        if let Some((param, bounds, _)) = shape.generic {
+            let param = number(param, i);
+            if bounds.is_empty() {
+                generics.push(param);
+            } else if function.where_clause && !bounds.contains("?Sized") {
+                predicates.push(format!("{param}: {bounds}"));
+                generics.push(param);
+            } else {
+                generics.push(format!("{param}: {bounds}"));
+            }
+        }
+        let pattern = if of == Of::Bodiless {
+            let attr = shape.pattern.rfind("] ").filter(|_| shape.pattern.starts_with('#')).map_or(0, |at| at + 2);
+            format!("{}p{i}", &shape.pattern[..attr])
+        } else {
+            number(shape.pattern, i).replace('$', name)
+        };
+        inputs.push(format!("{pattern}: {}", number(shape.ty, i)));
+    }
+    let generics = if generics.is_empty() { String::new() } else { format!("<{}>", generics.join(", ")) };
+    let unit = if function.output.ty.is_empty() { "()" } else { function.output.ty };
+    let output = match (of, function.form) {
+        (Of::Wrapper, _) | (_, Form::Async) if function.output.ty.is_empty() => String::new(),
+        (Of::Wrapper, _) | (_, Form::Async) => format!(" -> {unit}"),
+        (_, Form::ImplFuture) => format!(" -> impl Future<Output = {unit}>"),
+        (_, Form::Boxed) => format!(" -> Pin<Box<dyn Future<Output = {unit}>>>"),
+    };
+    let asyncness = if of != Of::Wrapper && function.form == Form::Async { "async " } else { "" };
+    let unsafety = if function.is_unsafe { "unsafe " } else { "" };
+    let predicates = if predicates.is_empty() { String::new() } else { format!(" where {}", predicates.join(", ")) };
+    format!("{asyncness}{unsafety}fn {name}{generics}({}){output}{predicates}", inputs.join(", "))
+}
+
+/// A number for every `%`.
+fn number(text: &str, i: usize) -> String {
+    text.replace('%', &i.to_string())
+}
+
+fn body(function: &Function) -> String {
+    let mut body = String::from("let mut h = 0u64; ");
+    let mut mix = |number: &str| body.push_str(&format!("h = h.wrapping_mul(31).wrapping_add({number}); "));
+    if let Some(receiver) = function.receiver {
+        mix(receiver.body);
+    }
+    let half = function.parameters.len() / 2;
+    for (i, (shape, name)) in function.parameters.iter().enumerate() {
+        if i == half {
+            mix("{ wait().await; 1 }");
+        }
+        mix(&number(shape.body, i).replace('$', name));
+    }
+    if function.parameters.is_empty() {
+        mix("{ wait().await; 1 }");
+    }
+    body.push_str(&function.output.body.replace("named", function.named().unwrap_or_default()));
+    match function.form {
+        Form::Async => body,
+        Form::ImplFuture => format!("async move {{ {body} }}"),
+        Form::Boxed => format!("Box::pin(async move {{ {body} }})"),
+    }
+}
+
+fn items(function: &Function) -> String {
+    let (original, wrapper, _) = names(function);
+    let options = options(function);
+    let mark = mark(&options);
+    let vis = function.vis;
+    let seed = function.seed;
+    let async_fn = format!("{} {{ {} }}", signature(function, &original, Of::Original), body(function));
+    let declared = signature(function, &wrapper, Of::Wrapper);
+    let optional_mark = if options.is_empty() { "" } else { &*mark };
+    let block = |affix: &str| if options.is_empty() { affix.to_owned() } else { format!("{affix}, {options}") };
+    match function.place {
+        Place::Free => format!("{mark}{vis}{async_fn}"),
+        Place::Macro => {
+            let async_fn = async_fn.replacen(&format!("fn {original}"), "fn $name", 1);
+            format!(
+                "macro_rules! made {{ ($vis:vis $name:ident) => {{ {mark}$vis {async_fn} }}; }} made!({vis}{original});"
+            )
+        }
+        Place::Declared => format!(
+            "pub mod target {{ use super::*; pub {async_fn} }} declare! {{ {optional_mark}{vis}{declared} = target::{original}; }}"
+        ),
+        Place::Method => format!("impl Node {{ {mark}{vis}{async_fn} }}"),
+        Place::Block => format!("#[co_wrapper] impl Node {{ {mark}{vis}{async_fn} }}"),
+        Place::Suffix => format!("#[co_wrapper({})] impl Node {{ {vis}{async_fn} }}", block("suffix = \"_blocking\"")),
+        Place::Prefix => format!("#[co_wrapper(prefix = \"sync_\")] impl Node {{ {optional_mark}{vis}{async_fn} }}"),
+        Place::Generic => {
+            format!("#[co_wrapper] impl<T: Copy + Into<u64> + From<u8>> Generic<T> {{ {mark}{vis}{async_fn} }}")
+        }
+        Place::Trait => format!(
+            "#[co_wrapper] pub trait Trait{seed}: Get {{ {mark}{}; }} impl Trait{seed} for Node {{ {async_fn} }}",
+            signature(function, &original, Of::Bodiless)
+        ),
+        Place::Default => {
+            format!("#[co_wrapper] pub trait Trait{seed}: Get {{ {mark}{async_fn} }} impl Trait{seed} for Node {{}}")
+        }
+        Place::Extension => format!(
+            "impl Node {{ pub {async_fn} }} declare! {{ pub impl Trait{seed} for Node {{ {optional_mark}{declared} = {original}; }} }}"
+        ),
+    }
+}

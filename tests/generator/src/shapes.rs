@@ -1,0 +1,207 @@
+//! The grammar's words: parameters, receivers and results. A shape is text; `$` in it is the parameter's name and `%`
+//! its number.
+
+/// A parameter: how it is written, what is given for it, and what the body makes a number of.
+pub struct Shape {
+    pub pattern: &'static str,
+    pub ty: &'static str,
+    /// In the call; empty where `#[cfg]` takes the parameter away.
+    pub argument: &'static str,
+    /// An expression of type `u64`.
+    pub body: &'static str,
+    /// A generic parameter: its name, its bounds, and what a turbofish names.
+    pub generic: Option<(&'static str, &'static str, &'static str)>,
+    pub is: &'static [Is],
+}
+
+/// What a shape needs or rules out.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Is {
+    /// May not cross threads.
+    NotSend,
+    /// Without any lifetime, so that a future of it needs none.
+    Owned,
+    /// Speaks of `Self`.
+    OfSelf,
+    /// Of the lifetime `'a`.
+    Named,
+}
+
+use Is::{Named, NotSend, OfSelf, Owned};
+
+const fn shape(
+    pattern: &'static str,
+    ty: &'static str,
+    argument: &'static str,
+    body: &'static str,
+    is: &'static [Is],
+) -> Shape {
+    Shape { pattern, ty, argument, body, generic: None, is }
+}
+
+const fn generic(
+    (name, bounds, turbofish): (&'static str, &'static str, &'static str),
+    pattern: &'static str,
+    ty: &'static str,
+    argument: &'static str,
+    body: &'static str,
+    is: &'static [Is],
+) -> Shape {
+    Shape { pattern, ty, argument, body, generic: Some((name, bounds, turbofish)), is }
+}
+
+pub const PARAMETERS: &[Shape] = &[
+    shape("$", "u8", "7", "u64::from($)", &[Owned]),
+    shape("mut $", "u32", "9", "{ $ += 1; u64::from($) }", &[Owned]),
+    shape("_", "u16", "3", "1", &[Owned]),
+    shape("(a%, b%)", "(u8, u8)", "(1, 2)", "u64::from(a% + b%)", &[Owned]),
+    shape("(a%, mut b%, _)", "(u8, u8, String)", "(1, 2, text(3))", "{ b% += 1; u64::from(a% + b%) }", &[Owned]),
+    shape("Point { x: a%, y: b% }", "Point", "Point { x: 3, y: 4 }", "u64::from(a% ^ b%)", &[Owned]),
+    shape("Point { x: a%, .. }", "Point", "Point { x: 3, y: 4 }", "u64::from(a%)", &[Owned]),
+    shape("$ @ (a%, _)", "(u8, u8)", "(5, 6)", "u64::from($.1 + a%)", &[Owned]),
+    shape("[a%, b%]", "[u8; 2]", "[8, 9]", "u64::from(a% + b%)", &[Owned]),
+    shape("Unit", "Unit", "Unit", "2", &[Owned]),
+    shape("&a%", "&u8", "&11", "u64::from(a%)", &[]),
+    shape("ref $", "String", "text(4)", "$.len() as u64", &[Owned]),
+    shape("$", "&str", "\"abc\"", "$.len() as u64", &[]),
+    shape("$", "&mut [u8]", "&mut [1, 2, 3]", "{ $[0] += 1; sum($) }", &[]),
+    shape("mut $", "&[&str]", "&[\"a\", \"bc\"]", "{ $ = &$[1..]; $[0].len() as u64 }", &[]),
+    shape("$", "(&str, &mut u8)", "(\"ab\", &mut 3)", "{ *$.1 += 1; $.0.len() as u64 + u64::from(*$.1) }", &[]),
+    shape("$", "View<'_>", "View(\"view\")", "$.0.len() as u64", &[]),
+    shape("$", "Option<View<'_>>", "Some(View(\"v\"))", "$.map_or(0, |view| view.0.len() as u64)", &[]),
+    shape("$", "Cow<'_, str>", "Cow::Borrowed(\"cow\")", "$.len() as u64", &[]),
+    shape("$", "&'a str", "\"named\"", "$.len() as u64", &[Named]),
+    shape("$", "&'a &'a [u8]", "&&[1, 2][..]", "sum($)", &[Named]),
+    shape("$", "impl Fn(u8) -> u8", "|x| x + 1", "u64::from($(2))", &[Owned]),
+    shape(
+        "mut $",
+        "impl FnMut(u8) -> u8",
+        "{ let mut n = 0; move |x| { n += x; n } }",
+        "u64::from($(2) + $(3))",
+        &[Owned],
+    ),
+    shape("$", "&dyn Fn(u8) -> u8", "&|x| x * 2", "u64::from($(2))", &[NotSend]),
+    shape("$", "&(dyn Debug + Sync + '_)", "&5u8", "format!(\"{:?}\", $).len() as u64", &[]),
+    shape(
+        "$",
+        "Box<dyn for<'x> Fn(&'x str) -> &'x str + '_>",
+        "Box::new(|x| &x[1..])",
+        "$(\"abc\").len() as u64",
+        &[NotSend],
+    ),
+    shape("$", "fn(u8) -> u8", "double", "u64::from($(4))", &[Owned]),
+    shape("$", "for<'x> fn(&'x str) -> &'x str", "tail", "$(\"abcd\").len() as u64", &[Owned]),
+    shape(
+        "$",
+        "&mut (impl Iterator<Item = u8> + ?Sized)",
+        "&mut vec![1, 2].into_iter()",
+        "$.map(u64::from).sum::<u64>()",
+        &[NotSend],
+    ),
+    shape("$", "Rc<Cell<u8>>", "Rc::new(Cell::new(6))", "u64::from($.get())", &[NotSend, Owned]),
+    shape("$", "*const u8", "std::ptr::null()", "u64::from($.is_null())", &[NotSend, Owned]),
+    shape("$", "Arc<dyn Debug + Send + Sync>", "Arc::new(1)", "format!(\"{:?}\", $).len() as u64", &[Owned]),
+    shape("$", "[u8; LEN + 1]", "[1, 2, 3]", "sum(&$)", &[Owned]),
+    shape("$", "Wide<{ LEN * 2 }>", "[1, 2, 3, 4]", "sum(&$)", &[Owned]),
+    shape("$", "Result<u8, ()>", "Ok(4)", "u64::from($.unwrap())", &[Owned]),
+    shape("#[cfg(any())] $", "NoSuchType", "", "0", &[Owned]),
+    shape("#[cfg(all())] $", "u8", "21", "u64::from($)", &[Owned]),
+    shape("#[cfg_attr(all(), cfg(any()))] $", "NoSuchType", "", "0", &[Owned]),
+    shape("#[allow(unused_variables)] $", "u8", "1", "4", &[Owned]),
+    shape("$", "&Self", "&Node::new(6)", "$.get()", &[OfSelf]),
+    shape("$", "[&Self; 2]", "[&Node::new(6), &Node::new(7)]", "$[0].get() + $[1].get()", &[OfSelf]),
+    shape("$", "fn(&Self) -> u64", "Node::get", "1", &[OfSelf]),
+    generic(("T%", "Into<u64>", "u8"), "$", "T%", "5", "$.into()", &[Owned]),
+    generic(("T%", "Copy + Into<u64>", "u8"), "[a%, _]", "[T%; 2]", "[5, 6]", "a%.into()", &[Owned]),
+    generic(("T%", "?Sized + AsRef<[u8]> + Sync", "str"), "$", "&T%", "\"bytes\"", "sum($.as_ref())", &[]),
+    generic(
+        ("T%", "for<'x> Fn(&'x str) -> &'x str", "_"),
+        "$",
+        "T%",
+        "|x: &str| &x[2..]",
+        "$(\"abc\").len() as u64",
+        &[Owned],
+    ),
+    generic(("T%", "Default + Debug", "bool"), "$", "u8", "1", "u64::from($) + debug(T%::default())", &[Owned]),
+    generic(("const C%: usize", "", "3"), "$", "[u8; C%]", "[1, 2, 3]", "sum(&$)", &[Owned]),
+    generic(("const C%: u8", "", "9"), "$", "u8", "2", "u64::from($ + C%)", &[Owned]),
+    generic(("T%", "Sum", "Three"), "$", "&[T%]", "&[Three, Three]", "Sum::sum($)", &[]),
+];
+
+/// How `self` is written, and how a value for it is.
+pub struct Receiver {
+    pub text: &'static str,
+    pub value: &'static str,
+    /// Called as a method on this kind of value, with the digest of what is left of it.
+    pub body: &'static str,
+    pub is: &'static [Is],
+    /// What borrows from it can be returned.
+    pub lends: bool,
+    pub by_value: bool,
+}
+
+const fn receiver(text: &'static str, value: &'static str, body: &'static str, is: &'static [Is]) -> Receiver {
+    Receiver { text, value, body, is, lends: false, by_value: false }
+}
+
+pub const RECEIVERS: &[Receiver] = &[
+    Receiver { by_value: true, ..receiver("self", "NODE", "self.get()", &[Owned]) },
+    Receiver { by_value: true, ..receiver("mut self", "NODE", "{ self.bump(); self.get() }", &[Owned]) },
+    Receiver { lends: true, ..receiver("&self", "NODE", "self.get()", &[]) },
+    Receiver { lends: true, ..receiver("&mut self", "NODE", "{ self.bump(); self.get() }", &[]) },
+    Receiver { lends: true, ..receiver("&'a self", "NODE", "self.get()", &[Named]) },
+    Receiver { lends: true, ..receiver("&'a mut self", "NODE", "{ self.bump(); self.get() }", &[Named]) },
+    receiver("self: Arc<Self>", "Arc::new(NODE)", "self.get() + Arc::strong_count(&self) as u64", &[Owned]),
+    receiver("self: Rc<Self>", "Rc::new(NODE)", "self.get()", &[NotSend, Owned]),
+    receiver("self: Box<Self>", "Box::new(NODE)", "self.get()", &[Owned]),
+    receiver("mut self: Box<Self>", "Box::new(NODE)", "{ self.bump(); self.get() }", &[Owned]),
+    receiver("self: Pin<&mut Self>", "Pin::new(&mut NODE)", "self.get()", &[]),
+    receiver("self: &Rc<Self>", "Rc::new(NODE)", "self.get()", &[NotSend]),
+];
+
+/// What is returned, made of the digest `h`.
+pub struct Output {
+    pub ty: &'static str,
+    pub body: &'static str,
+    /// What makes something that can be shown of it: `$` is the call.
+    pub show: &'static str,
+    pub needs: Needs,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Needs {
+    Nothing,
+    /// An opaque type, which a trait and a declaration cannot have.
+    Opaque,
+    /// `&self` or the like.
+    Lender,
+    /// A parameter `&'a str`.
+    Named,
+    /// `Self` is `Node`.
+    Node,
+}
+
+const fn output(ty: &'static str, body: &'static str, needs: Needs) -> Output {
+    Output { ty, body, show: "$", needs }
+}
+
+pub const OUTPUTS: &[Output] = &[
+    output("u64", "h", Needs::Nothing),
+    output("", "note(h)", Needs::Nothing),
+    output("()", "note(h)", Needs::Nothing),
+    output("Result<u64, String>", "if h % 2 == 0 { Ok(h) } else { Err(h.to_string()) }", Needs::Nothing),
+    output("io::Result<Option<(u64, String)>>", "Ok(Some((h, h.to_string())))", Needs::Nothing),
+    output("[u64; LEN]", "[h, h + 1]", Needs::Nothing),
+    output("Box<dyn Debug + Send>", "Box::new(h) as Box<dyn Debug + Send>", Needs::Nothing),
+    Output {
+        show: "$.collect::<Vec<_>>()",
+        ..output("impl Iterator<Item = u64>", "vec![h].into_iter()", Needs::Opaque)
+    },
+    output("impl Debug + Send", "h", Needs::Opaque),
+    output("&Self", "{ note(h); &*self }", Needs::Lender),
+    output("io::Result<(&Self, u64)>", "Ok((&*self, h))", Needs::Lender),
+    output("&'a str", "{ note(h); named }", Needs::Named),
+    output("Option<(View<'a>, u64)>", "Some((View(named), h))", Needs::Named),
+    output("Self", "Node::new(h)", Needs::Node),
+    output("Vec<Self>", "vec![Node::new(h)]", Needs::Node),
+];

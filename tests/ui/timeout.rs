@@ -1,0 +1,43 @@
+use co_wrapper::co_wrapper;
+
+#[co_wrapper(timeout = "a")]
+async fn co_a() {}
+
+#[co_wrapper(timeout = 5)]
+async fn co_b() {}
+
+#[co_wrapper(timeout(5))]
+async fn co_c() {}
+
+#[co_wrapper(timeout =)]
+async fn co_d() {}
+
+#[co_wrapper(timeout, timeout)]
+async fn co_e() {}
+
+#[co_wrapper(timeout = f)]
+async fn co_f() {}
+
+#[co_wrapper(timeout = co_g)]
+async fn co_g() {}
+
+#[co_wrapper(timeout)]
+async fn co_h() -> ! {
+    loop {}
+}
+
+struct Disk;
+
+#[co_wrapper(suffix = "_blocking", timeout = within)]
+impl Disk {
+    async fn read(&self) {}
+}
+
+#[co_wrapper(suffix = "_blocking", timeout)]
+impl Disk {
+    async fn write(&self) -> ! {
+        loop {}
+    }
+}
+
+fn main() {}
