@@ -280,10 +280,9 @@ fn only_the_home_polls() {
         let enter_task = own.spawn(async move {
             STASH.set(Some(entering.enter()));
         });
-        own.block_on(async {
-            enter_task.await;
-            async_io::Timer::after(ms(100)).await;
-        });
+        // Not awaited: what wakes the call would break the batch off.
+        drop(enter_task);
+        own.block_on(async_io::Timer::after(ms(100)));
         drop(stop);
         t2.join().unwrap();
         let seen = seen.lock().unwrap();
@@ -302,8 +301,7 @@ fn cancel_of_a_task_whose_destructor_flushes() {
             std::future::pending::<()>().await
         });
         ctx.poll(false);
-        let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ctx.block_on(task.cancel())));
-        eprintln!("{:?}", r.map_err(|p| message_of(&*p).to_owned()));
+        assert_eq!(ctx.block_on(task.cancel()), None);
     });
 }
 /// Catches: the same, where the future was ready.
@@ -324,8 +322,7 @@ fn join_of_a_task_whose_future_panics_in_drop() {
     within_bounds(|| {
         let ctx = AioContext::new().unwrap();
         let task = ctx.spawn(F);
-        let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ctx.block_on(task)));
-        eprintln!("{:?}", r.map_err(|p| message_of(&*p).to_owned()));
+        assert_eq!(ctx.block_on(task), 1, "the result was there");
     });
 }
 

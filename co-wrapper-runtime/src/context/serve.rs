@@ -12,7 +12,7 @@
 //! - everything, once [`DEEP`] frames are on the stack.
 //!
 //! What the call waits for may be the very thing held back. So when nothing else has moved for a while ([`patience`]),
-//! the loop takes one such item, the oldest, and then one after the other until the call's future moves. Where something
+//! the loop takes one such item, the oldest, and then one after the other until something moves. Where something
 //! always moves, a ticking task say, it does so after a longer while ([`BUSY`]).
 
 use std::{
@@ -208,8 +208,6 @@ struct HeldBack {
     first: Option<Instant>,
     /// Since when nothing else has moved.
     idle: Option<Instant>,
-    /// Whether some was taken, and the call's future has not moved since.
-    taking: bool,
 }
 
 /// How a wait ended.
@@ -277,7 +275,6 @@ impl<'a> Wait<'a> {
                 return Round::Done(Ended::Ready);
             }
             moved = true;
-            self.held_back.taking = false;
         }
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Round::Done(Ended::Elapsed);
@@ -320,8 +317,8 @@ impl<'a> Wait<'a> {
             return Take::Nothing;
         }
         let now = Instant::now();
-        let HeldBack { first, idle, taking } = &mut self.held_back;
-        if moved && !*taking {
+        let HeldBack { first, idle } = &mut self.held_back;
+        if moved {
             *idle = None;
         }
         let patience = patience(self.thread.taken.get());
@@ -329,7 +326,6 @@ impl<'a> Wait<'a> {
         if now < at {
             return Take::At(at);
         }
-        *taking = true;
         self.take_held_back();
         Take::Now
     }
