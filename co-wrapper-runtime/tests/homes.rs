@@ -564,3 +564,31 @@ fn last_handle_dropped_inside() {
         }
     });
 }
+
+/// Catches: tasks and bottom halves of an outer context that take the inner one for theirs, and leave their timers there
+/// when nobody polls it any more.
+#[test]
+fn x05_what_a_passing_stay_serves_is_current_in_its_own_context() {
+    within_bounds(|| {
+        let (home, other) = (AioContext::new().unwrap(), AioContext::new().unwrap());
+        let guard = home.enter();
+        let task = home.spawn(async {
+            let here = AioContext::current();
+            let sleep = here.sleep(ms(20));
+            sleep.await;
+            (here, AioContext::current())
+        });
+        let (seen, see) = mpsc::channel();
+        home.schedule_bh(move || seen.send(AioContext::current()).unwrap());
+        // Home to `other` for the length of the call, which serves `home` too.
+        other.block_on(async {
+            assert_eq!(AioContext::current(), other);
+            let sleep = other.sleep(ms(5));
+            sleep.await;
+            assert_eq!(AioContext::current(), other);
+        });
+        assert_eq!(see.try_recv().unwrap(), home);
+        assert_eq!(plain(task), (home.clone(), home.clone()));
+        drop(guard);
+    });
+}

@@ -14,8 +14,8 @@ use std::{
     thread,
 };
 
-use co_wrapper_runtime::AioContext;
-use common::{panic_of, within_bounds};
+use co_wrapper_runtime::{AioContext, IoThread, JoinHandle, reschedule_self};
+use common::{panic_of, plain, within_bounds};
 
 /// Catches: woken tasks that overtake each other.
 #[test]
@@ -315,5 +315,114 @@ fn a_local_task_that_cannot_be_dropped_at_home_is_forgotten_and_counted() {
         while ctx.poll(false) {}
         ctx.close();
         assert!(ctx.stats().tasks_leaked > before);
+    });
+}
+
+/// Catches: a closed context's task dropped by whoever wakes it, within the wake: on a thread that is not its home, and
+/// under the waker's locks, which the task's destructor may take (async-channel's do).
+#[test]
+fn t06_a_wake_after_close_leaves_the_drop_to_the_home_thread() {
+    within_bounds(|| {
+        #[derive(Default)]
+        struct Shared {
+            waker: Mutex<Option<Waker>>,
+            dropped_by: Mutex<Option<thread::ThreadId>>,
+        }
+        struct Task(Arc<Shared>);
+        impl Drop for Task {
+            fn drop(&mut self) {
+                *self.0.dropped_by.lock().unwrap() = Some(thread::current().id());
+            }
+        }
+
+        let io = IoThread::spawn("io").unwrap();
+        let shared = Arc::new(Shared::default());
+        let task = Task(Arc::clone(&shared));
+        drop(io.context().spawn(poll_fn(move |cx| {
+            *task.0.waker.lock().unwrap() = Some(cx.waker().clone());
+            Poll::<()>::Pending
+        })));
+        let home = plain(io.context().spawn(async { thread::current().id() }));
+        // It is busy while its context is closed and the task is woken.
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let (begun, begins) = std::sync::mpsc::channel();
+        io.context().schedule_bh(move || {
+            begun.send(()).unwrap();
+            let _ = wait.recv();
+        });
+        begins.recv().unwrap();
+        io.context().close();
+        let waker = shared.waker.lock().unwrap().clone();
+        waker.unwrap().wake();
+        assert_eq!(*shared.dropped_by.lock().unwrap(), None, "dropped within the wake");
+        drop(go_on);
+        io.join();
+        assert_eq!(*shared.dropped_by.lock().unwrap(), Some(home));
+    });
+}
+
+/// Catches: a context without a home that is closed with a task whose wake is on its way, and keeps it.
+#[test]
+fn t06_tasks_woken_while_nobody_is_home_end_with_the_close() {
+    within_bounds(|| {
+        for _ in 0..200 {
+            let ctx = AioContext::new().unwrap();
+            let (waker, dropped) = (Arc::new(Mutex::new(None::<Waker>)), Arc::new(()));
+            let (place, held) = (Arc::clone(&waker), Arc::clone(&dropped));
+            drop(ctx.spawn(poll_fn(move |cx| {
+                let _ = &held;
+                *place.lock().unwrap() = Some(cx.waker().clone());
+                Poll::<()>::Pending
+            })));
+            ctx.poll(false);
+            let waker = waker.lock().unwrap().take().unwrap();
+            let other = thread::spawn(move || waker.wake());
+            ctx.close();
+            other.join().unwrap();
+            while Arc::strong_count(&dropped) > 1 {
+                thread::yield_now();
+            }
+        }
+    });
+}
+
+/// Catches: a task that is cancelled while it moves, and whose destructor wakes another one: that one moved in its place.
+#[test]
+fn t05_a_cancelled_move_moves_no_other_task() {
+    within_bounds(|| {
+        struct Wakes(Arc<Mutex<Option<Waker>>>);
+        impl Drop for Wakes {
+            fn drop(&mut self) {
+                self.0.lock().unwrap().take().unwrap().wake();
+            }
+        }
+
+        let io = IoThread::spawn("io").unwrap();
+        let ctx = AioContext::new().unwrap();
+        let waker = Arc::new(Mutex::new(None::<Waker>));
+        let place = Arc::clone(&waker);
+        let here = thread::current().id();
+        let mut polls = 0;
+        let other = ctx.spawn(poll_fn(move |cx| {
+            assert_eq!(thread::current().id(), here);
+            polls += 1;
+            if polls == 2 {
+                return Poll::Ready(());
+            }
+            *place.lock().unwrap() = Some(cx.waker().clone());
+            Poll::Pending
+        }));
+        ctx.poll(false);
+        let (there, wakes) = (io.context().clone(), Wakes(waker));
+        let own = Arc::new(Mutex::new(None::<JoinHandle<()>>));
+        let handle = Arc::clone(&own);
+        let moving = ctx.spawn(async move {
+            let _wakes = wakes;
+            let own = handle.lock().unwrap().take().unwrap();
+            drop(own.cancel());
+            reschedule_self(&there).await;
+        });
+        *own.lock().unwrap() = Some(moving);
+        ctx.block_on(other);
     });
 }

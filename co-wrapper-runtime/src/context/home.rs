@@ -187,6 +187,38 @@ pub fn leave_all(thread: &Thread) {
     raise(panicked);
 }
 
+/// What a thread serves is current meanwhile, whichever context it entered last: what a task takes from `current()`, a
+/// timer say, outlives the stay in that one.
+pub struct AsCurrent<'a> {
+    thread: &'a Thread,
+    number: Option<u64>,
+}
+
+impl<'a> AsCurrent<'a> {
+    pub fn new(thread: &'a Thread, context: &AioContext) -> Self {
+        let homes = &mut *thread.homes.borrow_mut();
+        if homes.current().or(homes.own.as_ref()) == Some(context) {
+            return Self { thread, number: None };
+        }
+        homes.next_stay += 1;
+        homes.entered.push((homes.next_stay, context.clone()));
+        Self { thread, number: Some(homes.next_stay) }
+    }
+}
+
+impl Drop for AsCurrent<'_> {
+    fn drop(&mut self) {
+        if self.number.is_none() {
+            return;
+        }
+        let mut homes = self.thread.homes.borrow_mut();
+        let at = homes.entered.iter().rposition(|(number, _)| Some(*number) == self.number);
+        let left = at.map(|at| homes.entered.remove(at));
+        drop(homes);
+        drop(left);
+    }
+}
+
 /// A thread is home to a context while this lives. Returned by [`AioContext::enter`].
 #[must_use = "the thread leaves the context when the guard is dropped"]
 pub struct EnterGuard {

@@ -24,6 +24,7 @@ use std::{
 
 use super::{
     AioContext,
+    home::AsCurrent,
     sleep::Sleeper,
     thread::{MOST_NESTED, Slot, Thread},
 };
@@ -116,6 +117,7 @@ fn round_of(
     mut each: impl FnMut(&mut dyn FnMut()) -> ControlFlow<()>,
 ) -> bool {
     let mailbox = context.mailbox();
+    let _current = AsCurrent::new(thread, context);
     mailbox.obey_close();
     let mut ran = mailbox.timers().fire();
     let end = mailbox.batch_end();
@@ -360,6 +362,7 @@ impl<'a> Wait<'a> {
         thread.taken.update(|n| n + 1);
         served(thread, |context| {
             if let Some(work) = context.mailbox().pop(u64::MAX, Allowed::ALL) {
+                let _current = AsCurrent::new(thread, context);
                 catch(panicked, || run(thread, work));
             }
         });

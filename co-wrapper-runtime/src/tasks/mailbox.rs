@@ -97,6 +97,8 @@ struct Queue {
     tasks: Slab<Registered>,
     /// How many of them have an owner.
     owned: usize,
+    /// How many are about to take out all that is queued.
+    clearing: usize,
 }
 
 /// As a waker it makes the home thread look.
@@ -199,23 +201,30 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Queues a task that was woken; gives it back when the context is closed.
-    pub fn push_task(&self, runnable: Runnable) -> Result<(), Runnable> {
+    /// Queues a task. Gives a new one back when the context is closed; one that was polled is queued all the same, for
+    /// this may be called within a wake, whose caller may hold a lock that the task's destructor takes.
+    pub fn push_task(self: &Arc<Self>, runnable: Runnable) -> Result<(), Runnable> {
+        let begun = runnable.metadata().begun();
         let mut queue = lock(&self.queue);
-        // One that another thread owns is queued all the same, for that thread to drop: it may be dropped nowhere else.
-        if queue.closed && runnable.metadata().owner().is_none_or(|owner| owner == here()) {
+        // One that another thread owns is queued too, for that thread to drop: it may be dropped nowhere else.
+        if queue.closed && !begun && runnable.metadata().owner().is_none_or(|owner| owner == here()) {
             return Err(runnable);
         }
         let number = queue.number();
         let place = match runnable.metadata() {
-            task if task.begun() => &mut queue.begun,
+            _ if begun => &mut queue.begun,
             task if task.caller().is_some() => &mut queue.calls,
             _ => &mut queue.fresh,
         };
         place.push_back((number, runnable));
         self.len.store(queue.len(), Ordering::Release);
+        let abandoned = queue.closed && queue.clearing == 0;
         drop(queue);
         self.ring();
+        // With a home it is dropped there: by the next round, or by leaving.
+        if abandoned && self.home().is_none() {
+            self.clear_out_elsewhere();
+        }
         Ok(())
     }
 
@@ -251,8 +260,8 @@ impl Mailbox {
     /// The oldest item that came no later than `end`, of the kinds allowed.
     pub fn pop(&self, end: u64, allowed: Allowed) -> Option<Work> {
         loop {
-            // What runs may have left home within its own batch.
-            if self.is_empty() || self.home_thread.load(Ordering::Relaxed) != here() {
+            // What runs may have left home within its own batch, or closed the context: then the next round clears it out.
+            if self.is_empty() || self.is_closed() || self.home_thread.load(Ordering::Relaxed) != here() {
                 return None;
             }
             let mut queue = lock(&self.queue);
@@ -438,15 +447,34 @@ impl Mailbox {
 
     /// Drops all that waits here. What runs just now is dropped when it has returned.
     fn clear_out(self: &Arc<Self>) {
-        let mut queue = lock(&self.queue);
-        let wakers: Vec<Waker> = queue.tasks.iter().map(|(_, task)| task.waker.clone()).collect();
-        let bottom_halves = mem::take(&mut queue.bottom_halves);
-        let runnables = queue.take_tasks(|_| true);
-        self.len.store(0, Ordering::Release);
-        drop(queue);
-        drop(bottom_halves);
-        drop(runnables);
-        // A woken task schedules itself, finds the queue closed and is dropped.
-        wakers.into_iter().for_each(Waker::wake);
+        loop {
+            let mut queue = lock(&self.queue);
+            let wakers: Vec<Waker> = queue.tasks.iter().map(|(_, task)| task.waker.clone()).collect();
+            queue.clearing += 1;
+            drop(queue);
+            // A woken task queues itself.
+            wakers.into_iter().for_each(Waker::wake);
+            let mut queue = lock(&self.queue);
+            queue.clearing -= 1;
+            let bottom_halves = mem::take(&mut queue.bottom_halves);
+            let runnables = queue.take_tasks(|_| true);
+            self.len.store(0, Ordering::Release);
+            drop(queue);
+            if bottom_halves.is_empty() && runnables.is_empty() {
+                return;
+            }
+            drop(bottom_halves);
+            drop(runnables);
+        }
+    }
+
+    /// The same on a thread of its own: for a wake that came while somebody closed a context without a home.
+    #[cold]
+    fn clear_out_elsewhere(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        let thread = thread::Builder::new().name("co-wrapper-close".to_owned()).spawn(move || this.clear_out());
+        if thread.is_err() {
+            self.clear_out();
+        }
     }
 }

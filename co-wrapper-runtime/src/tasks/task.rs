@@ -138,14 +138,18 @@ pub fn leaked() -> usize {
     LEAKED.load(Ordering::Relaxed)
 }
 
+/// Which task moves, by the address of its waker's data, and where to.
+type Move = (*const (), Arc<Mailbox>);
+
 thread_local! {
     /// The mailbox of the task that is being polled here, innermost.
     static RUNNING_IN: Cell<*const Mailbox> = const { Cell::new(ptr::null()) };
     /// Where the task that is being polled wants to go on. `ManuallyDrop`, here and below, to be had in thread-local
     /// destructors; they are empty whenever no task is being polled.
     static WANTED: ManuallyDrop<Cell<Option<Arc<Mailbox>>>> = const { ManuallyDrop::new(Cell::new(None)) };
-    /// Where the task that was just polled goes on: for its `schedule`, which follows on this thread.
-    static MOVING: ManuallyDrop<Cell<Option<Arc<Mailbox>>>> = const { ManuallyDrop::new(Cell::new(None)) };
+    /// Where the task that was just polled goes on: for its `schedule`, which follows on this thread. With its waker's
+    /// data, for if it was cancelled meanwhile its destructors come first, and wake others.
+    static MOVING: ManuallyDrop<Cell<Option<Move>>> = const { ManuallyDrop::new(Cell::new(None)) };
 }
 
 /// Asks that the task which is being polled go on in `target`. False if it runs there.
@@ -160,12 +164,15 @@ pub fn move_to(target: &Arc<Mailbox>) -> bool {
 /// Queues a woken task where it is at home.
 fn schedule(origin: &Arc<Mailbox>, runnable: Runnable) {
     let task = runnable.metadata();
-    if let Some(target) = MOVING.with(|moving| moving.take()) {
-        *lock(&task.place) = Some(target);
-        task.moved.store(true, Ordering::Release);
+    match MOVING.with(|moving| moving.take()) {
+        Some((moving, target)) if moving == runnable.0.waker().data() => {
+            *lock(&task.place) = Some(target);
+            task.moved.store(true, Ordering::Release);
+        }
+        another => MOVING.with(|moving| moving.set(another)),
     }
     let place = task.moved.load(Ordering::Acquire).then(|| lock(&task.place).clone()).flatten();
-    // A closed context refuses it, which drops it.
+    // A closed context refuses a new one, which drops it.
     drop(place.as_ref().unwrap_or(origin).push_task(runnable));
 }
 
@@ -287,7 +294,7 @@ impl<F: Future> Future for Listed<F> {
             let key = target.register(None, |key| (cx.waker().clone(), key));
             // The old entry goes with the assignment.
             *entry = Entry { mailbox: Arc::clone(&target), key, unadopted: false };
-            MOVING.with(|moving| moving.set(Some(target)));
+            MOVING.with(|moving| moving.set(Some((cx.waker().data(), target))));
         }
         result
     }
