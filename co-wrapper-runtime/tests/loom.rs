@@ -17,10 +17,12 @@ use loom::{
     thread,
 };
 
-/// At most three forced switches from thread to thread: without a bound the models take hours.
+/// At most three forced switches from thread to thread, or `CO_WRAPPER_PREEMPTIONS`: without a bound the models take
+/// hours.
 fn model(check: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    let preemptions = std::env::var("CO_WRAPPER_PREEMPTIONS").map(|bound| bound.parse().expect("a number"));
+    builder.preemption_bound = Some(preemptions.unwrap_or(3));
     builder.check(check);
 }
 
