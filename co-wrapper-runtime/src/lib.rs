@@ -63,6 +63,9 @@ pub mod __private {
 pub mod __model {
     pub use crate::{
         park::{Parker, Unparker, WakeSlot, here},
-        tasks::mailbox::{Allowed, Home, Mailbox, Work},
+        tasks::{
+            bottom_half::Queued,
+            mailbox::{Allowed, Home, Mailbox, Work},
+        },
     };
 }

@@ -11,7 +11,7 @@ use std::{
     task::{Wake, Waker},
 };
 
-use co_wrapper_runtime::__model::{Allowed, Home, Mailbox, Parker, WakeSlot, Work, here};
+use co_wrapper_runtime::__model::{Allowed, Home, Mailbox, Parker, Queued, WakeSlot, Work, here};
 use loom::{
     sync::atomic::{AtomicUsize, Ordering},
     thread,
@@ -27,7 +27,7 @@ fn model(check: impl Fn() + Sync + Send + 'static) {
 }
 
 fn home(parker: &Parker) -> Home {
-    Home { thread: here(), thread_name: String::new(), unparker: parker.unparker() }
+    Home { thread: here(), thread_name: String::new(), unparker: parker.unparker(), passing: false }
 }
 
 /// What a waiting call does: looks at its slot, sleeps, and looks again.
@@ -102,7 +102,7 @@ fn serve(mailbox: &Mailbox, parker: &Parker, ran: &AtomicUsize, count: usize) {
         let end = mailbox.batch_end();
         let mut moved = false;
         while let Some(Work::BottomHalf(bottom_half)) = mailbox.pop(end, Allowed::ALL) {
-            bottom_half();
+            bottom_half.run();
             moved = true;
         }
         if !moved && !mailbox.take_notified() {
@@ -113,9 +113,9 @@ fn serve(mailbox: &Mailbox, parker: &Parker, ran: &AtomicUsize, count: usize) {
 
 fn push(mailbox: &Mailbox, ran: &Arc<AtomicUsize>) {
     let ran = Arc::clone(ran);
-    let pushed = mailbox.push_bottom_half(Box::new(move || {
+    let pushed = mailbox.push_bottom_half(Queued::Once(Box::new(move || {
         ran.fetch_add(1, Ordering::Relaxed);
-    }));
+    })));
     assert!(pushed.is_ok());
 }
 
@@ -174,5 +174,77 @@ fn p04_a_bare_notify_ends_the_poll() {
             }
         }
         notifier.join().unwrap();
+    });
+}
+
+/// Counts its drop, run or not.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Schedules one that a closed context drops at once.
+fn push_counted(mailbox: &Mailbox, settled: &Arc<AtomicUsize>) {
+    let counted = Counted(Arc::clone(settled));
+    drop(mailbox.push_bottom_half(Queued::Once(Box::new(move || drop(counted)))));
+}
+
+/// A context without a home is closed while another thread schedules: nothing stays behind.
+///
+/// Catches: `closed` looked at before the lock is taken, or set after what waits was taken out.
+#[test]
+fn w06_a_close_leaves_nothing_behind() {
+    model(|| {
+        let (mailbox, settled) = (Arc::new(Mailbox::new()), Arc::new(AtomicUsize::new(0)));
+        let (scheduled, counter) = (Arc::clone(&mailbox), Arc::clone(&settled));
+        let scheduler = thread::spawn(move || push_counted(&scheduled, &counter));
+        mailbox.close();
+        scheduler.join().unwrap();
+        assert_eq!(settled.load(Ordering::Acquire), 1);
+    });
+}
+
+/// A context is closed elsewhere while its home thread sleeps: that drops what waits.
+///
+/// Catches: a close that does not ring, or rings before it can be seen.
+#[test]
+fn w06_a_close_wakes_the_home_thread_to_clear_out() {
+    model(|| {
+        let (mailbox, settled) = (Arc::new(Mailbox::new()), Arc::new(AtomicUsize::new(0)));
+        let parker = Parker::new();
+        assert!(mailbox.move_in(home(&parker)).is_ok());
+        push_counted(&mailbox, &settled);
+        // It slept before.
+        mailbox.take_notified();
+        let closed = Arc::clone(&mailbox);
+        let closer = thread::spawn(move || closed.close());
+        while settled.load(Ordering::Acquire) == 0 {
+            mailbox.obey_close();
+            if settled.load(Ordering::Acquire) == 0 && !mailbox.take_notified() {
+                parker.park(None);
+            }
+        }
+        closer.join().unwrap();
+    });
+}
+
+/// A thread leaves home while another closes: one of them clears out.
+///
+/// Catches: leaving without a look at `closing`, or before nobody is home; a close that looks who is home first.
+#[test]
+fn w06_leaving_while_another_closes_leaves_nothing_behind() {
+    model(|| {
+        let (mailbox, settled) = (Arc::new(Mailbox::new()), Arc::new(AtomicUsize::new(0)));
+        let parker = Parker::new();
+        assert!(mailbox.move_in(home(&parker)).is_ok());
+        push_counted(&mailbox, &settled);
+        let closed = Arc::clone(&mailbox);
+        let closer = thread::spawn(move || closed.close());
+        mailbox.move_out();
+        closer.join().unwrap();
+        assert_eq!(settled.load(Ordering::Acquire), 1);
     });
 }

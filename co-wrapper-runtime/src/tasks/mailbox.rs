@@ -295,6 +295,7 @@ impl Mailbox {
         queue.tasks[key].owner = Some(owner);
     }
 
+    /// The timers that its home thread fires.
     pub fn timers(&self) -> &Timers {
         &self.timers
     }
