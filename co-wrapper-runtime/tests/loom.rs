@@ -17,10 +17,12 @@ use loom::{
     thread,
 };
 
-/// At most three forced switches from thread to thread: without a bound the models take hours.
+/// At most three forced switches from thread to thread, or `CO_WRAPPER_PREEMPTIONS`: without a bound the models take
+/// hours.
 fn model(check: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    let preemptions = std::env::var("CO_WRAPPER_PREEMPTIONS").map(|bound| bound.parse().expect("a number"));
+    builder.preemption_bound = Some(preemptions.unwrap_or(3));
     builder.check(check);
 }
 
@@ -172,5 +174,77 @@ fn p04_a_bare_notify_ends_the_poll() {
             }
         }
         notifier.join().unwrap();
+    });
+}
+
+/// Counts its drop, run or not.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Schedules one that a closed context drops at once.
+fn push_counted(mailbox: &Mailbox, settled: &Arc<AtomicUsize>) {
+    let counted = Counted(Arc::clone(settled));
+    drop(mailbox.push_bottom_half(Queued::Once(Box::new(move || drop(counted)))));
+}
+
+/// A context without a home is closed while another thread schedules: nothing stays behind.
+///
+/// Catches: `closed` looked at before the lock is taken, or set after what waits was taken out.
+#[test]
+fn w06_a_close_leaves_nothing_behind() {
+    model(|| {
+        let (mailbox, settled) = (Arc::new(Mailbox::new()), Arc::new(AtomicUsize::new(0)));
+        let (scheduled, counter) = (Arc::clone(&mailbox), Arc::clone(&settled));
+        let scheduler = thread::spawn(move || push_counted(&scheduled, &counter));
+        mailbox.close();
+        scheduler.join().unwrap();
+        assert_eq!(settled.load(Ordering::Acquire), 1);
+    });
+}
+
+/// A context is closed elsewhere while its home thread sleeps: that drops what waits.
+///
+/// Catches: a close that does not ring, or rings before it can be seen.
+#[test]
+fn w06_a_close_wakes_the_home_thread_to_clear_out() {
+    model(|| {
+        let (mailbox, settled) = (Arc::new(Mailbox::new()), Arc::new(AtomicUsize::new(0)));
+        let parker = Parker::new();
+        assert!(mailbox.move_in(home(&parker)).is_ok());
+        push_counted(&mailbox, &settled);
+        // It slept before.
+        mailbox.take_notified();
+        let closed = Arc::clone(&mailbox);
+        let closer = thread::spawn(move || closed.close());
+        while settled.load(Ordering::Acquire) == 0 {
+            mailbox.obey_close();
+            if settled.load(Ordering::Acquire) == 0 && !mailbox.take_notified() {
+                parker.park(None);
+            }
+        }
+        closer.join().unwrap();
+    });
+}
+
+/// A thread leaves home while another closes: one of them clears out.
+///
+/// Catches: leaving without a look at `closing`, or before nobody is home; a close that looks who is home first.
+#[test]
+fn w06_leaving_while_another_closes_leaves_nothing_behind() {
+    model(|| {
+        let (mailbox, settled) = (Arc::new(Mailbox::new()), Arc::new(AtomicUsize::new(0)));
+        let parker = Parker::new();
+        assert!(mailbox.move_in(home(&parker)).is_ok());
+        push_counted(&mailbox, &settled);
+        let closed = Arc::clone(&mailbox);
+        let closer = thread::spawn(move || closed.close());
+        mailbox.move_out();
+        closer.join().unwrap();
+        assert_eq!(settled.load(Ordering::Acquire), 1);
     });
 }

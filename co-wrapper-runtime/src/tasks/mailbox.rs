@@ -295,7 +295,7 @@ impl Mailbox {
         queue.tasks[key].owner = Some(owner);
     }
 
-    /// The context's timers.
+    /// The timers that its home thread fires.
     pub fn timers(&self) -> &Timers {
         &self.timers
     }
