@@ -1,4 +1,5 @@
-//! Start-up faults: no descriptors, no thread to be had. Every test is a process of its own, for it lowers its limits.
+//! Faults: no descriptors, no thread to be had, a reactor that panics. What lowers a limit or ends its process does so in
+//! a process of its own.
 
 #![cfg(all(target_os = "linux", feature = "tokio", not(loom)))]
 
@@ -100,4 +101,49 @@ fn child_has_no_thread_for_the_watchdog() {
 fn faults_without_a_thread_there_is_no_watchdog_and_no_harm() {
     let said = in_child("child_has_no_thread_for_the_watchdog", &[]);
     assert!(said.contains("no hang reports: their thread cannot start"), "{said}");
+}
+
+/// Catches: a reactor that goes down with a task of its.
+#[test]
+fn faults_a_task_that_panics_on_the_reactor_spares_it() {
+    let failed = plain(async { tokio::spawn(async { panic!("of the task") }).await });
+    assert!(failed.unwrap_err().is_panic());
+    sleep();
+}
+
+/// A waker that panics does so in the reactor's worker itself, which tokio answers by ending the process: loud, where a
+/// reactor without its worker would hang every call.
+///
+/// Catches: a panic kept from tokio, after which calls hang.
+#[test]
+fn faults_a_reactor_whose_worker_panics_ends_the_process_rather_than_hanging_it() {
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_panics_in_the_reactors_worker", "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    assert!(!child.status.success());
+    assert!(String::from_utf8_lossy(&child.stderr).contains("worker thread panicking"), "{child:?}");
+}
+
+#[test]
+#[ignore = "the child of the test above it"]
+fn child_panics_in_the_reactors_worker() {
+    use std::{
+        sync::Arc,
+        task::{Context, Wake, Waker},
+    };
+
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("of the waker");
+        }
+    }
+    plain(async {
+        let mut sleep = Box::pin(tokio::time::sleep(Duration::from_millis(1)));
+        let waker = Waker::from(Arc::new(Panics));
+        assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        // Longer than the parent's patience would be, if nothing ended it.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    });
 }
