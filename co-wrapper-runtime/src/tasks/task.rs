@@ -138,6 +138,9 @@ pub fn leaked() -> usize {
     LEAKED.load(Ordering::Relaxed)
 }
 
+/// The waker's data of a task that moves, and where to.
+type Moving = (*const (), Arc<Mailbox>);
+
 thread_local! {
     /// The mailbox of the task that is being polled here, innermost.
     static RUNNING_IN: Cell<*const Mailbox> = const { Cell::new(ptr::null()) };
@@ -146,7 +149,7 @@ thread_local! {
     static WANTED: ManuallyDrop<Cell<Option<Arc<Mailbox>>>> = const { ManuallyDrop::new(Cell::new(None)) };
     /// Where the task that was just polled goes on: for its `schedule`, which follows on this thread. With its waker's
     /// data, for if it was cancelled meanwhile its destructors come first, and wake others.
-    static MOVING: ManuallyDrop<Cell<Option<(*const (), Arc<Mailbox>)>>> = const { ManuallyDrop::new(Cell::new(None)) };
+    static MOVING: ManuallyDrop<Cell<Option<Moving>>> = const { ManuallyDrop::new(Cell::new(None)) };
 }
 
 /// Asks that the task which is being polled go on in `target`. False if it runs there.
