@@ -268,7 +268,7 @@ fn run(seed: u64) {
             _ => {
                 let mut finished = false;
                 let joined = not_refused(&round, || finished = mixed(handle));
-                if !closes && !(joined && finished) {
+                if !(closes || joined && finished) {
                     round.fault(format!("task {number} did not finish: {joined} {finished}"));
                 }
             }
