@@ -334,6 +334,9 @@ impl AioContext {
     /// Sleeps for `duration` by a timer of this context, which fires when its home thread polls or waits. Timers that are
     /// due fire in order, those of one time in the order in which they were first polled. Needs no tokio.
     ///
+    /// The future holds no handle of the context. `AioContext::current().sleep(d).await` does, for Rust keeps the temporary
+    /// until the statement ends: in a task of a context that is only dropped, not closed, write it in two.
+    ///
     /// # Examples
     ///
     /// ```
