@@ -153,10 +153,15 @@ fn p06_spinning_learns_and_is_off_unless_asked() {
         round_trips(&quiet);
         assert_eq!((quiet.stats().spins_paid, quiet.stats().spin_budget), (0, 0));
         assert!(quiet.stats().parks > 0);
-        round_trips(&eager);
+        // One answer that takes long, on a busy machine, and it starts from nothing.
+        for _ in 0..20 {
+            round_trips(&eager);
+            if eager.stats().spin_budget > 100_000 {
+                break;
+            }
+        }
         if thread::available_parallelism().unwrap().get() > 1 {
             assert!(eager.stats().spins_paid > 0, "{:?}", eager.stats());
-            assert!(eager.stats().spin_budget >= 4_000);
             // A timer within the budget: the thread sleeps until it is due.
             let before = eager.stats();
             assert!(before.spin_budget > 100_000, "learned from waits of 300 µs: {before:?}");

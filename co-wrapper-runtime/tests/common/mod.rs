@@ -26,7 +26,7 @@ pub fn mixed<F: Future>(future: F) -> F::Output {
     poll_co(&Wrapper { name: "mixed", target: "co_mixed", mixed: true }, future, |future| future)
 }
 
-/// Runs `test` on a thread of its own and fails, rather than hangs, when it takes longer than 20 s.
+/// Runs `test` on a thread of its own and fails, rather than hangs, when it takes longer than a minute.
 pub fn within_bounds<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
     on_stack_of(2 << 20, test)
 }
@@ -43,7 +43,7 @@ pub fn on_stack_of<T: Send + 'static>(bytes: usize, test: impl FnOnce() -> T + S
             result
         })
         .unwrap();
-    match finished.recv_timeout(Duration::from_secs(20)) {
+    match finished.recv_timeout(Duration::from_secs(60)) {
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("the test hangs"),
         Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => {}
     }
@@ -71,7 +71,7 @@ pub fn panic_of<T>(call: impl FnOnce() -> T) -> String {
 }
 
 /// Runs `test`, an ignored test of this binary, in a process of its own with those variables set; fails when it takes
-/// longer than 20 s or fails there. Returns what it printed to stderr.
+/// longer than a minute or fails there. Returns what it printed to stderr.
 pub fn in_child(test: &str, variables: &[(&str, &str)]) -> String {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"]);
@@ -85,7 +85,7 @@ pub fn in_child(test: &str, variables: &[(&str, &str)]) -> String {
         })
     };
     let (stdout, stderr) = (read(Box::new(child.stdout.take().unwrap())), read(Box::new(child.stderr.take().unwrap())));
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
             break Some(status);
