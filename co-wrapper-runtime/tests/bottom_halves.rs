@@ -142,3 +142,43 @@ fn a_panic_goes_to_the_poller_and_the_bottom_half_stays() {
     bh.schedule();
     assert!(ctx.poll(false));
 }
+
+/// Catches: a cancel or drop elsewhere that meets the bottom half on its way from the queue, and is taken for a run, or
+/// for a panic.
+#[test]
+fn b05_cancelling_and_dropping_elsewhere_races_the_run() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let runs = Arc::new(AtomicUsize::new(0));
+        for round in 0..3_000 {
+            let counter = Arc::clone(&runs);
+            let bh = ctx.bh(move || _ = counter.fetch_add(1, Ordering::Relaxed));
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    for _ in 0..4 {
+                        bh.schedule();
+                        bh.cancel();
+                    }
+                });
+                for _ in 0..4 {
+                    ctx.poll(false);
+                }
+            });
+            // Whatever came of that, it can be scheduled.
+            while ctx.poll(false) {}
+            let before = runs.load(Ordering::Relaxed);
+            bh.schedule();
+            if round % 2 == 0 {
+                assert!(ctx.poll(false));
+                assert_eq!(runs.load(Ordering::Relaxed), before + 1);
+            } else {
+                thread::scope(|scope| {
+                    scope.spawn(move || drop(bh));
+                    ctx.poll(false);
+                });
+                while ctx.poll(false) {}
+                assert!(runs.load(Ordering::Relaxed) <= before + 1);
+            }
+        }
+    });
+}

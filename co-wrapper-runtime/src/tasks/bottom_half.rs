@@ -26,7 +26,7 @@ impl Queued {
     pub fn run(self) {
         match self {
             Self::Once(callback) => callback(),
-            Self::Again(reusable, _) => reusable.run(),
+            Self::Again(reusable, generation) => reusable.run(generation),
         }
     }
 }
@@ -87,7 +87,7 @@ impl Reusable {
         }
     }
 
-    fn run(self: Arc<Self>) {
+    fn run(self: Arc<Self>, generation: u64) {
         struct PutBack<'a>(&'a Arc<Reusable>, Option<Box<dyn FnMut() + Send>>);
         impl Drop for PutBack<'_> {
             fn drop(&mut self) {
@@ -104,13 +104,20 @@ impl Reusable {
             }
         }
 
-        let Callback::Idle(callback) = mem::replace(&mut *lock(&self.callback), Callback::Running { again: false })
-        else {
-            unreachable!("settled as idle on this thread");
+        let mut place = lock(&self.callback);
+        // Another thread may have cancelled it since it was settled. From here on it may be scheduled again.
+        let stands =
+            self.generation.compare_exchange(generation, generation + 1, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if !stands {
+            return;
+        }
+        let callback = match mem::replace(&mut *place, Callback::Running { again: false }) {
+            Callback::Idle(callback) => callback,
+            // Or have dropped it.
+            other => return *place = other,
         };
+        drop(place);
         let mut running = PutBack(&self, Some(callback));
-        // From here on it may be scheduled again.
-        self.generation.fetch_add(1, Ordering::AcqRel);
         if let Some(callback) = &mut running.1 {
             callback();
         }
