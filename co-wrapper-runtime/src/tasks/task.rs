@@ -15,7 +15,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::mailbox::Mailbox;
+use super::{coroutine, mailbox::Mailbox};
 use crate::{
     park::{WakeSlot, here},
     sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
@@ -138,8 +138,8 @@ pub fn leaked() -> usize {
     LEAKED.load(Ordering::Relaxed)
 }
 
-/// The waker's data of a task that moves, and where to.
-type Moving = (*const (), Arc<Mailbox>);
+/// Which task moves, by the address of its waker's data, and where to.
+type Move = (*const (), Arc<Mailbox>);
 
 thread_local! {
     /// The mailbox of the task that is being polled here, innermost.
@@ -149,7 +149,7 @@ thread_local! {
     static WANTED: ManuallyDrop<Cell<Option<Arc<Mailbox>>>> = const { ManuallyDrop::new(Cell::new(None)) };
     /// Where the task that was just polled goes on: for its `schedule`, which follows on this thread. With its waker's
     /// data, for if it was cancelled meanwhile its destructors come first, and wake others.
-    static MOVING: ManuallyDrop<Cell<Option<Moving>>> = const { ManuallyDrop::new(Cell::new(None)) };
+    static MOVING: ManuallyDrop<Cell<Option<Move>>> = const { ManuallyDrop::new(Cell::new(None)) };
 }
 
 /// Asks that the task which is being polled go on in `target`. False if it runs there.
@@ -268,9 +268,10 @@ impl<F: Future> Future for Listed<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        struct Restore(*const Mailbox);
+        struct Restore(*const Mailbox, bool);
         impl Drop for Restore {
             fn drop(&mut self) {
+                coroutine::mark(self.1);
                 RUNNING_IN.set(self.0);
                 WANTED.with(|wanted| wanted.set(None));
             }
@@ -285,7 +286,7 @@ impl<F: Future> Future for Listed<F> {
         if mem::take(&mut entry.unadopted) && call {
             entry.mailbox.adopt(entry.key, here());
         }
-        let _restore = Restore(RUNNING_IN.replace(Arc::as_ptr(&entry.mailbox)));
+        let _restore = Restore(RUNNING_IN.replace(Arc::as_ptr(&entry.mailbox)), coroutine::mark(true));
         let result = future.poll(cx);
         if result.is_pending()
             && let Some(target) = WANTED.with(|wanted| wanted.take())
@@ -337,7 +338,7 @@ pub struct JoinHandle<T> {
 }
 
 impl<T> JoinHandle<T> {
-    /// Cancels the task. Its future is dropped on its context's home thread, when that next polls; the returned future
+    /// Cancels the task. Its future is dropped, outside coroutine context, on its context's home thread, when that next polls; the returned future
     /// waits for it and gives the result if the task had finished before. Dropping that future does not undo it.
     ///
     /// # Panics
