@@ -66,6 +66,9 @@ pub mod __model {
         tasks::{
             bottom_half::Queued,
             mailbox::{Allowed, Home, Mailbox, Work},
+            task::{Sent, run},
         },
+        trace::Span,
+        wrappers::completion::{Shared, Stage, send},
     };
 }

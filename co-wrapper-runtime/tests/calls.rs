@@ -444,3 +444,105 @@ fn a_local_task_that_is_woken_elsewhere_while_its_context_closes_is_dropped_at_h
         assert!(task.is_finished());
     });
 }
+
+/// A context without a home, a call that waits for its turn there, and a nested call of the same thread that is home
+/// before the caller notices, and begins what the outer call sent.
+///
+/// Catches: a nested stay that drops the outer call when it leaves; one that leaves it begun, for the next home to trip
+/// over.
+#[test]
+fn x05_a_nested_call_leaves_the_outer_one_that_it_began() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let (leave, leaves) = async_channel::bounded::<()>(1);
+        let (at_home, is_at_home) = mpsc::channel();
+        let (left, has_left) = mpsc::channel();
+        let first = ctx.clone();
+        let other = thread::spawn(move || {
+            first.block_on(async {
+                at_home.send(()).unwrap();
+                leaves.recv().await.unwrap();
+            });
+            left.send(()).unwrap();
+        });
+        is_at_home.recv().unwrap();
+
+        let (begun, has_begun) = async_channel::bounded(1);
+        let nested = ctx.clone();
+        AioContext::current().schedule_bh(move || {
+            leave.send_blocking(()).unwrap();
+            has_left.recv().unwrap();
+            // Held back in a nested wait, and taken after a while.
+            nested.block_on(has_begun.recv()).unwrap();
+        });
+        let answer = remote(&ctx, (), |()| async move {
+            begun.send(()).await.unwrap();
+            AioContext::current().sleep(ms(20)).await;
+            thread::current().id()
+        });
+        assert_eq!(answer, thread::current().id());
+        other.join().unwrap();
+        // And it has left after it.
+        thread::scope(|scope| scope.spawn(|| ctx.block_on(async {})).join().unwrap());
+    });
+}
+
+/// A passing home leaves while the next one begins its call and a third thread closes the context.
+///
+/// Catches: a home that leaves and clears out what the next one alone may touch; tests/loom.rs has all the orders.
+#[test]
+fn w06_x05_leaving_while_the_next_moves_in_and_another_closes() {
+    within_bounds(|| {
+        for round in 0..2_000 {
+            let ctx = AioContext::new().unwrap();
+            let start = std::sync::Barrier::new(3);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    ctx.block_on(async { start.wait() });
+                });
+                scope.spawn(|| {
+                    start.wait();
+                    panic_of(|| remote(&ctx, (), |()| std::future::pending::<()>()))
+                });
+                scope.spawn(|| {
+                    start.wait();
+                    (0..round % 100 * 20).for_each(|_| std::hint::spin_loop());
+                    ctx.close();
+                });
+            });
+        }
+    });
+}
+
+/// A caller that serves the context itself is told of its closing like any other.
+///
+/// Catches: a call in a context without a home, or in the caller's own, that goes on after the close, or begins after it.
+#[test]
+fn w06_a_context_closed_under_a_call_that_serves_itself() {
+    within_bounds(|| {
+        for resident in [false, true] {
+            let ctx = AioContext::new().unwrap();
+            let (begun, has_begun) = mpsc::channel();
+            let closed = ctx.clone();
+            let closer = thread::spawn(move || {
+                has_begun.recv().unwrap();
+                closed.close();
+            });
+            let _guard = resident.then(|| ctx.enter());
+            let dropped = Arc::new(());
+            let held = Arc::clone(&dropped);
+            let message = panic_of(|| {
+                remote(&ctx, held, |held| async move {
+                    begun.send(()).unwrap();
+                    std::future::pending::<()>().await;
+                    drop(held);
+                })
+            });
+            assert!(message.contains("was closed") && message.contains("calls.rs"), "{message}");
+            assert_eq!(Arc::strong_count(&dropped), 1, "the call was dropped");
+            closer.join().unwrap();
+            let message = panic_of(|| remote(&ctx, (), |()| async { unreachable!("the context is closed") }));
+            assert!(message.contains("was closed"), "{message}");
+        }
+    });
+}

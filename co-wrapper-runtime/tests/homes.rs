@@ -592,3 +592,32 @@ fn x05_what_a_passing_stay_serves_is_current_in_its_own_context() {
         drop(guard);
     });
 }
+
+/// A local task whose own guard is all that keeps its thread at home drops it. The thread waited a second in vain, left,
+/// and the task was forgotten.
+///
+/// Catches: leaving home above a running local task of the context left.
+#[test]
+fn x06_a_local_task_cannot_leave_the_home_that_it_runs_in() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let outer = ctx.enter();
+        let entered = ctx.clone();
+        let (refused, refusal) = async_channel::bounded(1);
+        let (go, goes) = async_channel::bounded(1);
+        let task = ctx.spawn_local(async move {
+            let guard = entered.enter();
+            goes.recv().await.unwrap();
+            let message = panic_of(move || drop(guard));
+            refused.send(message).await.unwrap();
+        });
+        ctx.poll(false);
+        drop(outer);
+        go.try_send(()).unwrap();
+        // Of the thread's own context, which serves the other too.
+        let message = mixed(refusal.recv()).unwrap();
+        assert!(message.contains("inside a local task that still runs there"), "{message}");
+        mixed(task);
+        assert_eq!(ctx.stats().tasks_leaked, 0);
+    });
+}

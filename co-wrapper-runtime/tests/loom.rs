@@ -11,7 +11,9 @@ use std::{
     task::{Wake, Waker},
 };
 
-use co_wrapper_runtime::__model::{Allowed, Home, Mailbox, Parker, Queued, WakeSlot, Work, here};
+use co_wrapper_runtime::__model::{
+    Allowed, Home, Mailbox, Parker, Queued, Shared, Span, Stage, WakeSlot, Work, here, run, send,
+};
 use loom::{
     sync::atomic::{AtomicUsize, Ordering},
     thread,
@@ -246,5 +248,115 @@ fn w06_leaving_while_another_closes_leaves_nothing_behind() {
         mailbox.move_out();
         closer.join().unwrap();
         assert_eq!(settled.load(Ordering::Acquire), 1);
+    });
+}
+
+/// Sends a call of a future that is ready at once, or never, and waits for it as `poll_co_in` does: whoever finds nobody
+/// at home is home in passing, and begins its own call.
+///
+/// Returns whether it was answered.
+fn call_in(mailbox: &Arc<Mailbox>, is_ready: bool) -> bool {
+    let parker = Parker::new();
+    let wakes = Arc::new(WakeSlot::new(parker.unparker()));
+    let span = Span::call("call", std::panic::Location::caller());
+    let call = Shared::new((), |()| async move {
+        if !is_ready {
+            std::future::pending::<()>().await;
+        }
+        7
+    });
+    // SAFETY: it stays where it is until it is done.
+    let sent = unsafe { send(mailbox, &call, &wakes, &span) };
+    let mut at_home = false;
+    loop {
+        if !at_home && mailbox.home_number().is_none() {
+            at_home = mailbox.move_in(Home { passing: true, ..home(&parker) }).is_ok();
+        }
+        if call.is_done() {
+            break;
+        }
+        if at_home {
+            mailbox.obey_close();
+            run_tasks(mailbox);
+        }
+        if !(wakes.take_woken() || at_home && mailbox.take_notified()) {
+            parker.park(None);
+        }
+    }
+    sent.detach();
+    if at_home {
+        mailbox.move_out();
+    }
+    matches!(call.into_stage(), Stage::Done(7))
+}
+
+fn run_tasks(mailbox: &Mailbox) {
+    let end = mailbox.batch_end();
+    while let Some(Work::Task(task)) = mailbox.pop(end, Allowed::ALL) {
+        run(task);
+    }
+}
+
+/// A call is done by another thread, which closes the context after it or before.
+///
+/// Catches: `done` stored or read without an order, or before the result; a wake before it; a context that closes and
+/// forgets a call that waits in it, or takes one in after.
+#[test]
+fn x02_w06_a_call_is_done_while_another_closes() {
+    model(|| {
+        let mailbox = Arc::new(Mailbox::new());
+        let parker = Parker::new();
+        assert!(mailbox.move_in(home(&parker)).is_ok());
+        let there = Arc::clone(&mailbox);
+        let caller = thread::spawn(move || {
+            call_in(&there, true);
+            there.notify();
+        });
+        let closed = Arc::clone(&mailbox);
+        let closer = thread::spawn(move || closed.close());
+        while !mailbox.take_kick() {
+            mailbox.obey_close();
+            run_tasks(&mailbox);
+            if !mailbox.take_notified() {
+                parker.park(None);
+            }
+        }
+        caller.join().unwrap();
+        closer.join().unwrap();
+        mailbox.move_out();
+    });
+}
+
+/// One passing home leaves, the next begins the call that it waits for, another thread closes.
+///
+/// Catches: a home that leaves and clears out what the next one alone may touch (the soak found it: the call was
+/// forgotten, and its caller waited for ever); a close that does not ring the home; leaving without waking who waits.
+#[test]
+fn w06_x05_leaving_while_the_next_moves_in_and_another_closes() {
+    model(|| {
+        let mailbox = Arc::new(Mailbox::new());
+        let parker = Parker::new();
+        assert!(mailbox.move_in(Home { passing: true, ..home(&parker) }).is_ok());
+        let there = Arc::clone(&mailbox);
+        let caller = thread::spawn(move || assert!(!call_in(&there, false)));
+        let closed = Arc::clone(&mailbox);
+        let closer = thread::spawn(move || closed.close());
+        mailbox.move_out();
+        caller.join().unwrap();
+        closer.join().unwrap();
+    });
+}
+
+/// Two callers of a context without a home: one serves itself, the other waits for it, or serves itself too.
+///
+/// Catches: a passing home that leaves without waking who waits; one that looks who waits before it has left.
+#[test]
+fn x05_callers_without_a_home_are_home_in_turn() {
+    model(|| {
+        let mailbox = Arc::new(Mailbox::new());
+        let there = Arc::clone(&mailbox);
+        let other = thread::spawn(move || assert!(call_in(&there, true)));
+        assert!(call_in(&mailbox, true));
+        other.join().unwrap();
     });
 }

@@ -16,7 +16,10 @@ use super::{
     serve::{Payload, catch},
     thread::Thread,
 };
-use crate::{fork, reactor, tasks::mailbox::Home};
+use crate::{
+    fork, reactor,
+    tasks::{mailbox::Home, task},
+};
 
 /// The contexts of one thread.
 #[derive(Default)]
@@ -58,6 +61,11 @@ impl Homes {
     /// The same, for a look.
     pub fn current(&self) -> Option<&AioContext> {
         self.entered.last().map(|(_, context)| context)
+    }
+
+    /// Whether one call or guard alone keeps the thread home to `context`.
+    fn is_last_stay(&self, context: &AioContext) -> bool {
+        self.served.iter().any(|served| served.context == *context && served.stays == 1)
     }
 
     /// The `index`-th context that this thread serves.
@@ -109,10 +117,13 @@ fn move_out(thread: &Thread, context: &AioContext, stay: Stay) {
     let Some(served) = homes.served.iter_mut().find(|served| served.context == *context) else { return };
     served.stays -= 1;
     served.residences -= usize::from(stay == Stay::Resident);
-    if served.stays > 0 && served.residences == 0 && stay == Stay::Resident {
+    // A call of its own that this thread began here, in a stay above the call's frame, keeps it at home: that frame
+    // takes the stay over and leaves.
+    let stays = served.stays > 0 || context.mailbox().has_own_call();
+    if stays && served.residences == 0 && stay == Stay::Resident {
         context.mailbox().set_passing(true);
     }
-    if served.stays > 0 || std::mem::replace(&mut served.leaving, true) {
+    if stays || std::mem::replace(&mut served.leaving, true) {
         return;
     }
     drop(homes);
@@ -274,19 +285,26 @@ impl Drop for EnterGuard {
         if fork::is_child() {
             return;
         }
+        // A local task, whose own guard is the last to keep its thread at home: left there it could not even be dropped.
+        let saws = task::runs_in(self.context.mailbox())
+            && !self.thread.in_send_task.get()
+            && self.thread.homes.borrow().is_last_stay(&self.context);
         let live = self.thread.depth() > self.depth || self.thread.dispatched.get() > self.dispatched;
-        if live {
+        if live || saws {
             let message = format!(
-                "EnterGuard: thread {} leaves {} inside a call that still waits there; drop the guard where it was made",
+                "EnterGuard: thread {} leaves {} inside a {} there; drop the guard where it was made",
                 Home::name_of(&thread::current()),
                 self.context,
+                if saws { "local task that still runs" } else { "call that still waits" },
             );
-            // A second panic would abort, and the call below is being given up anyway.
-            if thread::panicking() {
-                eprintln!("co_wrapper: {message}");
-            } else {
-                // The thread stays home until it ends.
+            // The thread stays home until it ends.
+            if !thread::panicking() {
                 panic!("{message}");
+            }
+            // A second panic would abort, and the call below is being given up anyway.
+            eprintln!("co_wrapper: {message}");
+            if saws {
+                return;
             }
         }
         let mut homes = self.thread.homes.borrow_mut();

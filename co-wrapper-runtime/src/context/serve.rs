@@ -199,6 +199,8 @@ pub struct Wait<'a> {
     allowed: Allowed,
     /// When to give up.
     deadline: Option<Instant>,
+    /// What gives the call up when it is closed.
+    called_in: Option<&'a AioContext>,
     /// The first panic of what the loop ran. It may not end the call, which is in flight.
     panicked: Option<Payload>,
     held_back: HeldBack,
@@ -217,6 +219,8 @@ struct HeldBack {
 pub enum Ended {
     Ready,
     Elapsed,
+    /// The context was closed under the call.
+    Closed,
 }
 
 /// When to take what is held back.
@@ -233,9 +237,15 @@ enum Round {
 }
 
 impl<'a> Wait<'a> {
-    /// The wait of the frame `slot`, the innermost, until `deadline` at most. `outer_callback_waits` says that a bottom
-    /// half or handler waits in a frame further down.
-    pub fn new(thread: &'a Thread, slot: &'a Slot, outer_callback_waits: bool, deadline: Option<Instant>) -> Self {
+    /// The wait of the frame `slot`, the innermost, until `deadline` at most, or until `called_in`, one that the thread
+    /// serves, is closed. `outer_callback_waits` says that a bottom half or handler waits in a frame further down.
+    pub fn new(
+        thread: &'a Thread,
+        slot: &'a Slot,
+        outer_callback_waits: bool,
+        deadline: Option<Instant>,
+        called_in: Option<&'a AioContext>,
+    ) -> Self {
         let depth = thread.depth();
         let nested = depth > 1 || thread.dispatched.get() > 0;
         let allowed = if nested {
@@ -247,7 +257,7 @@ impl<'a> Wait<'a> {
         if let Some(current) = thread.entered() {
             current.counters().deepest.at_least(depth as u64);
         }
-        Self { thread, slot, allowed, deadline, panicked: None, held_back: HeldBack::default() }
+        Self { thread, slot, allowed, deadline, called_in, panicked: None, held_back: HeldBack::default() }
     }
 
     /// Waits until `poll`, which polls the call's future, says that it is ready. Returns how it ended and the first
@@ -280,6 +290,9 @@ impl<'a> Wait<'a> {
         }
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Round::Done(Ended::Elapsed);
+        }
+        if self.called_in.is_some_and(|context| context.mailbox().is_closed()) {
+            return Round::Done(Ended::Closed);
         }
         if moved { Round::Moved } else { Round::Idle }
     }

@@ -121,6 +121,8 @@ struct Registered {
     waker: Waker,
     /// The thread that a `!Send` task or a begun call belongs to.
     owner: Option<u64>,
+    /// Whether it is a begun call of that very thread, whose frame waits further down its stack.
+    own_call: bool,
 }
 
 impl Queue {
@@ -222,7 +224,7 @@ impl Mailbox {
         drop(queue);
         self.ring();
         // With a home it is dropped there: by the next round, or by leaving.
-        if abandoned && self.home().is_none() {
+        if abandoned && self.home_number().is_none() {
             self.clear_out_elsewhere();
         }
         Ok(())
@@ -233,7 +235,7 @@ impl Mailbox {
         let mut queue = lock(&self.queue);
         let entry = queue.tasks.vacant_entry();
         let (waker, made) = make(entry.key());
-        entry.insert(Registered { waker, owner });
+        entry.insert(Registered { waker, owner, own_call: false });
         queue.owned += usize::from(owner.is_some());
         made
     }
@@ -288,11 +290,18 @@ impl Mailbox {
         self.passing.load(Ordering::Relaxed).then(here)
     }
 
-    /// Marks a call as begun by this thread, which alone may touch it from now on.
-    pub fn adopt(&self, key: usize, owner: u64) {
+    /// Marks a call of the thread `caller` as begun by this one, which alone may touch it from now on.
+    pub fn adopt(&self, key: usize, caller: u64) {
         let queue = &mut *lock(&self.queue);
         queue.owned += 1;
-        queue.tasks[key].owner = Some(owner);
+        let call = &mut queue.tasks[key];
+        (call.owner, call.own_call) = (Some(here()), caller == here());
+    }
+
+    /// Whether this thread, the home, has begun a call of its own here that is not done.
+    pub fn has_own_call(&self) -> bool {
+        let queue = lock(&self.queue);
+        queue.owned > 0 && queue.tasks.iter().any(|(_, task)| task.own_call && task.owner == Some(here()))
     }
 
     /// The timers that its home thread fires.
@@ -381,6 +390,11 @@ impl Mailbox {
         lock(&self.home).clone()
     }
 
+    /// The number of the thread that is at home.
+    pub fn home_number(&self) -> Option<u64> {
+        lock(&self.home).as_ref().map(|home| home.thread)
+    }
+
     /// Wakes every task, woken or not: for a loop below which a scheduler keeps wakes back.
     pub fn wake_all(&self) {
         let wakers: Vec<Waker> = lock(&self.queue).tasks.iter().map(|(_, task)| task.waker.clone()).collect();
@@ -425,8 +439,7 @@ impl Mailbox {
         lock(&self.queue).closed = true;
         self.closing.store(true, Ordering::Release);
         // Whoever moves in or out after this sees `closing`.
-        let elsewhere = lock(&self.home).as_ref().is_some_and(|home| home.thread != here());
-        if elsewhere {
+        if self.home_number().is_some_and(|home| home != here()) {
             self.ring();
         } else {
             self.clear_out();
@@ -445,7 +458,8 @@ impl Mailbox {
         }
     }
 
-    /// Drops all that waits here. What runs just now is dropped when it has returned.
+    /// Drops all that waits here, but for what the home thread alone may touch, if that is another: it was rung, and
+    /// drops that. What runs just now is dropped when it has returned.
     fn clear_out(self: &Arc<Self>) {
         loop {
             let mut queue = lock(&self.queue);
@@ -454,11 +468,13 @@ impl Mailbox {
             drop(queue);
             // A woken task queues itself.
             wakers.into_iter().for_each(Waker::wake);
+            // Asked after `closing` was set, so whoever moves in later sees that, and begins nothing.
+            let elsewhere = self.home_number().filter(|home| *home != here());
             let mut queue = lock(&self.queue);
             queue.clearing -= 1;
             let bottom_halves = mem::take(&mut queue.bottom_halves);
-            let runnables = queue.take_tasks(|_| true);
-            self.len.store(0, Ordering::Release);
+            let runnables = queue.take_tasks(|task| elsewhere.is_none() || task.metadata().owner() != elsewhere);
+            self.len.store(queue.len(), Ordering::Release);
             drop(queue);
             if bottom_halves.is_empty() && runnables.is_empty() {
                 return;

@@ -154,11 +154,16 @@ thread_local! {
 
 /// Asks that the task which is being polled go on in `target`. False if it runs there.
 pub fn move_to(target: &Arc<Mailbox>) -> bool {
-    if ptr::eq(RUNNING_IN.get(), Arc::as_ptr(target)) {
+    if runs_in(target) {
         return false;
     }
     WANTED.with(|wanted| wanted.set(Some(Arc::clone(target))));
     true
+}
+
+/// Whether the task that is being polled, innermost, lives in `mailbox`.
+pub fn runs_in(mailbox: &Arc<Mailbox>) -> bool {
+    ptr::eq(RUNNING_IN.get(), Arc::as_ptr(mailbox))
 }
 
 /// Queues a woken task where it is at home.
@@ -227,7 +232,7 @@ unsafe fn spawn_for<F: Future>(
         let listed = Listed {
             future: ManuallyDrop::new(future),
             entry: Entry { mailbox: Arc::clone(mailbox), key, unadopted: true },
-            call: caller.is_some(),
+            caller: caller.as_ref().map(|caller| caller.thread),
         };
         let origin = Arc::clone(mailbox);
         let schedule = move |runnable| schedule(&origin, Runnable::new(runnable));
@@ -247,7 +252,8 @@ unsafe fn spawn_for<F: Future>(
 struct Listed<F> {
     future: ManuallyDrop<F>,
     entry: Entry,
-    call: bool,
+    /// The thread that waits for it, if it is a call.
+    caller: Option<u64>,
 }
 
 impl<F> Drop for Listed<F> {
@@ -279,12 +285,14 @@ impl<F: Future> Future for Listed<F> {
 
         // SAFETY: `future` is pinned whenever `Listed` is: it is never moved out, and dropped in place. The other fields
         // are not pinned.
-        let (future, entry, call) = unsafe {
+        let (future, entry, caller) = unsafe {
             let listed = self.get_unchecked_mut();
-            (Pin::new_unchecked(&mut *listed.future), &mut listed.entry, listed.call)
+            (Pin::new_unchecked(&mut *listed.future), &mut listed.entry, listed.caller)
         };
-        if mem::take(&mut entry.unadopted) && call {
-            entry.mailbox.adopt(entry.key, here());
+        if mem::take(&mut entry.unadopted)
+            && let Some(caller) = caller
+        {
+            entry.mailbox.adopt(entry.key, caller);
         }
         let _restore = Restore(RUNNING_IN.replace(Arc::as_ptr(&entry.mailbox)), coroutine::mark(true));
         let result = future.poll(cx);

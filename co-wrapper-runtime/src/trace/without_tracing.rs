@@ -2,15 +2,18 @@
 
 use std::{panic::Location, time::Duration};
 
+/// No span.
 #[derive(Clone, Debug)]
 pub struct Span;
 
 impl Span {
+    /// None for this call either.
     #[inline]
     pub fn call(_: &'static str, _: &'static Location<'static>) -> Self {
         Self
     }
 
+    /// Runs `poll`.
     #[inline]
     pub fn in_scope<R>(&self, poll: impl FnOnce() -> R) -> R {
         poll()

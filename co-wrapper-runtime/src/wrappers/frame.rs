@@ -111,19 +111,21 @@ impl Frame {
     /// Polls the future that `make` makes until it is ready.
     #[inline]
     pub fn block_on<F: Future>(&self, make: impl FnOnce() -> F) -> F::Output {
-        match self.block_on_until(None, make) {
+        match self.block_on_until(None, None, make) {
             Ok(output) => output,
-            Err(Ended::Ready | Ended::Elapsed) => {
+            Err(Ended::Ready | Ended::Elapsed | Ended::Closed) => {
                 unreachable!("a wait without a deadline ends when the future is ready")
             }
         }
     }
 
-    /// The same, until `deadline` at most. When it passes, the future has been dropped before this returns.
+    /// The same, until `deadline` at most, or until `called_in`, at home here, is closed. Then the future has been
+    /// dropped before this returns.
     #[inline]
     pub fn block_on_until<F: Future>(
         &self,
         deadline: Option<Instant>,
+        called_in: Option<&AioContext>,
         make: impl FnOnce() -> F,
     ) -> Result<F::Output, Ended> {
         let mut future = pin!(self.span.in_scope(make));
@@ -132,13 +134,14 @@ impl Frame {
             return Ok(output);
         }
         let mut output = None;
-        let ended = self.wait(None, deadline, &mut || match self.span.in_scope(|| future.as_mut().poll(&mut cx)) {
-            Poll::Ready(ready) => {
-                output = Some(ready);
-                true
-            }
-            Poll::Pending => false,
-        });
+        let ended =
+            self.wait(None, called_in, deadline, &mut || match self.span.in_scope(|| future.as_mut().poll(&mut cx)) {
+                Poll::Ready(ready) => {
+                    output = Some(ready);
+                    true
+                }
+                Poll::Pending => false,
+            });
         if output.is_none() {
             // The future is dropped now, as the caller's thing: its destructors may block as the caller may.
             coroutine::mark(self.outer_in_coroutine);
@@ -147,12 +150,14 @@ impl Frame {
     }
 
     /// Serves the thread's contexts until `poll`, asked whenever the frame's slot was woken, says so, or `deadline`
-    /// passes. The slow path, once for all types of future. A call in another context names that, `target`.
+    /// passes, or `called_in` is closed. The slow path, once for all types of future. A call in another context names
+    /// that, `target`.
     #[cold]
     #[inline(never)]
     pub fn wait(
         &self,
         target: Option<&AioContext>,
+        called_in: Option<&AioContext>,
         deadline: Option<Instant>,
         poll: &mut dyn FnMut() -> bool,
     ) -> Ended {
@@ -162,7 +167,7 @@ impl Frame {
         if self.thread.depth() > 1 {
             trace::nested(self.slot.name(), self.thread.depth());
         }
-        let wait = Wait::new(&self.thread, &self.slot, self.outer_callback_waits, deadline);
+        let wait = Wait::new(&self.thread, &self.slot, self.outer_callback_waits, deadline, called_in);
         let (ended, payload) = wait.run(&self.entered, &mut || self.slot.record.poll(&mut *poll));
         drop(shown);
         if let Some(payload) = payload {

@@ -2,6 +2,7 @@
 
 mod block_on;
 mod call;
+pub(crate) mod completion;
 mod elapsed;
 pub(crate) mod frame;
 mod poll_co;

@@ -57,7 +57,7 @@ where
     Fut: Future,
 {
     let frame = Frame::enter(Kind::Wrapper(wrapper), Location::caller());
-    frame.block_on_until(deadline(timeout), || entry(args)).map_err(|_| Elapsed::new(timeout))
+    frame.block_on_until(deadline(timeout), None, || entry(args)).map_err(|_| Elapsed::new(timeout))
 }
 
 /// What is past the clock's end is never.

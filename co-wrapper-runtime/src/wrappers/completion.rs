@@ -1,0 +1,169 @@
+//! What a call in another context shares with its caller: the arguments and the result, in the caller's frame, and the
+//! store that ends the call.
+//!
+//! The target reaches them through one pointer, and the store that says it is done is its last use of it.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, ready},
+};
+
+use crate::{
+    park::{WakeSlot, here},
+    sync::{AtomicBool, Ordering, UnsafeCell},
+    tasks::{
+        mailbox::Mailbox,
+        task::{self, Caller, Sent},
+    },
+    trace::Span,
+};
+
+/// The caller's half of a call.
+pub struct Shared<S, E, R> {
+    /// The target's until it sets `done`, then the caller's.
+    stage: UnsafeCell<Stage<S, E, R>>,
+    done: AtomicBool,
+}
+
+/// How far a call has come.
+pub enum Stage<S, E, R> {
+    /// Arguments and entry, not begun.
+    Packed(S, E),
+    /// The future was made; if it ends with this, it was dropped.
+    Begun,
+    /// Its result.
+    Done(R),
+    /// What it panicked with.
+    Panicked(Box<dyn Any + Send>),
+}
+
+impl<S, E, R> Shared<S, E, R> {
+    /// A call of `entry` with `args`, to be sent.
+    pub fn new(args: S, entry: E) -> Self {
+        Self { stage: UnsafeCell::new(Stage::Packed(args, entry)), done: AtomicBool::new(false) }
+    }
+
+    /// Whether the target has used it for the last time.
+    pub fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+
+    /// What became of the call.
+    pub fn into_stage(self) -> Stage<S, E, R> {
+        // Empty, but loom sees that nobody else is at it.
+        self.stage.with_mut(|_| ());
+        self.stage.into_inner()
+    }
+}
+
+/// Sends a call to `mailbox`; `wakes` is woken when it is done. Dropping what is returned cancels it.
+///
+/// # Safety
+///
+/// `call` must not be moved or dropped before `is_done` was seen to be true.
+pub unsafe fn send<S, E, Fut>(
+    mailbox: &Arc<Mailbox>,
+    call: &Shared<S, E, Fut::Output>,
+    wakes: &Arc<WakeSlot>,
+    span: &Span,
+) -> Sent
+where
+    S: Send,
+    E: FnOnce(S) -> Fut + Send,
+    Fut: Future<Output: Send>,
+{
+    let caller = Caller { thread: here(), wakes: Arc::clone(wakes) };
+    let remote = Remote { call: &raw const *call, wakes: Arc::clone(wakes), span: span.clone(), future: None::<Fut> };
+    // SAFETY: `call` lives until `done` is set, as the caller promises, which is the remote's last use of it. `Remote` may
+    // be sent before its first poll: it holds the pointer to a `Shared` of `Send` things, and no future yet.
+    unsafe { task::send_call(mailbox, caller, remote) }
+}
+
+/// The target's half: a task's future.
+struct Remote<S, E, R, Fut> {
+    /// Dangling once `done` was set.
+    call: *const Shared<S, E, R>,
+    wakes: Arc<WakeSlot>,
+    span: Span,
+    /// Made by the first poll.
+    future: Option<Fut>,
+}
+
+impl<S, E, R, Fut> Remote<S, E, R, Fut> {
+    /// Leaves `stage` to the caller, if given, and wakes it.
+    ///
+    /// # Safety
+    ///
+    /// `done` was not set, and the future is gone, with everything that it borrowed through the arguments.
+    unsafe fn finish(&mut self, stage: Option<Stage<S, E, R>>) {
+        // SAFETY: `done` was not set, so the caller waits and `stage` is ours.
+        unsafe {
+            if let Some(stage) = stage {
+                (*self.call).stage.with_mut(|place| *place = stage);
+            }
+            (*self.call).done.store(true, Ordering::Release);
+        }
+        self.call = std::ptr::null();
+        // Through our own reference: the caller's frame may be gone by now.
+        Arc::clone(&self.wakes).wake();
+    }
+}
+
+impl<S, E, Fut> Future for Remote<S, E, Fut::Output, Fut>
+where
+    E: FnOnce(S) -> Fut,
+    Fut: Future,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // SAFETY: `future` is pinned with `self`: made in place, never moved, dropped by assignment. Nothing else in
+        // `Remote` is pinned.
+        let this = unsafe { self.get_unchecked_mut() };
+        let span = this.span.clone();
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            span.in_scope(|| {
+                if this.future.is_none() {
+                    // SAFETY: `done` is not set before `finish`, so the caller waits and `stage` is ours.
+                    let packed = unsafe { (*this.call).stage.with_mut(|stage| stage.replace(Stage::Begun)) };
+                    let Stage::Packed(args, entry) = packed else { unreachable!("begun once") };
+                    this.future = Some(entry(args));
+                }
+                let future = this.future.as_mut().expect("made above");
+                // SAFETY: as above.
+                unsafe { Pin::new_unchecked(future) }.poll(cx)
+            })
+        }));
+        let stage = match polled {
+            Ok(polled) => Stage::Done(ready!(polled)),
+            Err(payload) => Stage::Panicked(payload),
+        };
+        // What the future's destructor panics with is lost behind a result: it may not keep the caller waiting.
+        let dropped = catch_unwind(AssertUnwindSafe(|| this.future = None));
+        if dropped.is_err() {
+            std::mem::forget(dropped);
+        }
+        // SAFETY: the task ends with this poll, so `done` was not set before; the future is gone.
+        unsafe { this.finish(Some(stage)) };
+        Poll::Ready(())
+    }
+}
+
+impl<S, E, R, Fut> Drop for Remote<S, E, R, Fut> {
+    fn drop(&mut self) {
+        if !self.call.is_null() {
+            // Cancelled, closed, or its home thread left.
+            let dropped = catch_unwind(AssertUnwindSafe(|| self.future = None));
+            // SAFETY: `call` is not null, so `done` was not set; the future is gone.
+            unsafe { self.finish(None) };
+            if let Err(payload) = dropped
+                && !std::thread::panicking()
+            {
+                resume_unwind(payload);
+            }
+        }
+    }
+}
