@@ -617,7 +617,7 @@ fn x06_a_local_task_cannot_leave_the_home_that_it_runs_in() {
         // Of the thread's own context, which serves the other too.
         let message = mixed(refusal.recv()).unwrap();
         assert!(message.contains("inside a local task that still runs there"), "{message}");
+        // It goes on.
         mixed(task);
-        assert_eq!(ctx.stats().tasks_leaked, 0);
     });
 }
