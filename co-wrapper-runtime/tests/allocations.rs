@@ -9,13 +9,14 @@ use std::{
     cell::Cell,
     future::poll_fn,
     sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Poll, Waker},
     thread,
 };
 
+use co_wrapper_runtime::AioContext;
 use common::{mixed, plain};
 
 /// Counts the allocations of each thread.
@@ -97,4 +98,25 @@ fn w01_a_call_allocates_nothing() {
         }
         ringer.join().unwrap();
     });
+}
+
+/// Catches: an entry in the queue for each time that a bottom half is scheduled and cancelled, until somebody polls.
+#[test]
+fn b05_scheduled_and_cancelled_on_and_on_it_takes_no_room() {
+    let ctx = AioContext::new().unwrap();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&runs);
+    let bottom_half = ctx.bh(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+    });
+    let cycle = || {
+        bottom_half.schedule();
+        bottom_half.cancel();
+    };
+    cycle();
+    assert_eq!(allocations_of(|| (0..1_000).for_each(|_| cycle())), 0);
+    bottom_half.schedule();
+    assert!(ctx.poll(false));
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
+    assert!(!ctx.poll(false));
 }

@@ -7,6 +7,11 @@ mod common;
 use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     task::{Context, Poll},
     thread,
     time::Duration,
@@ -186,12 +191,58 @@ fn fork_within_a_call_its_wait_ends_in_the_child() {
     in_child("forks_within_calls", &[]);
 }
 
+#[test]
+#[ignore = "a child's part"]
+fn forks_while_locks_are_held() {
+    let ctx = AioContext::new().unwrap();
+    let bottom_half = ctx.bh(|| ());
+    let stop = Arc::new(AtomicBool::new(false));
+    // A context's locks are held most of the time.
+    let busy = [true, true, false].map(|stats| {
+        let (ctx, stop) = (ctx.clone(), Arc::clone(&stop));
+        thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                if stats { _ = ctx.stats() } else { drop(format!("{ctx:?}")) }
+            }
+        })
+    });
+    for _ in 0..100 {
+        let (gives, waker) = mpsc::channel();
+        let task = ctx.spawn(poll_fn::<(), _>(move |cx| {
+            gives.send(cx.waker().clone()).unwrap();
+            Poll::Pending
+        }));
+        ctx.poll(false);
+        let waker = waker.recv().unwrap();
+        // It sleeps, so that the next to notify it rings.
+        ctx.block_on(ctx.sleep(Duration::from_millis(1)));
+        let status = forked(|| {
+            ctx.notify();
+            bottom_half.schedule();
+            bottom_half.cancel();
+            waker.wake();
+            drop(task.cancel());
+            let _ = (ctx.stats(), format!("{ctx:?}"));
+            ctx.close();
+        });
+        assert_eq!(status, 0);
+    }
+    stop.store(true, Ordering::Relaxed);
+    busy.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// Catches: a child that waits for a lock which a thread held that it does not have.
+#[test]
+fn fork_a_child_that_notifies_wakes_cancels_and_closes_waits_for_no_lock() {
+    in_child("forks_while_locks_are_held", &[]);
+}
+
 #[cfg(feature = "tokio")]
 mod shared_epoll {
     use std::{
         io::{Read, Write},
         os::unix::net::UnixStream,
-        sync::atomic::{AtomicUsize, Ordering},
+        sync::atomic::AtomicUsize,
     };
 
     use co_wrapper_runtime::Interest;

@@ -3,21 +3,24 @@
 use std::{fmt, mem, sync::Arc};
 
 use super::mailbox::Mailbox;
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use crate::{
+    fork,
+    sync::{AtomicU8, Mutex, Ordering, lock},
+};
 
 /// A bottom half in a context's queue.
 pub enum Queued {
     /// One that runs once.
     Once(Box<dyn FnOnce() + Send>),
-    /// One that can be scheduled again, and the generation by which it was.
-    Again(Arc<Reusable>, u64),
+    /// One that can be scheduled again.
+    Again(Arc<Reusable>),
 }
 
 impl Queued {
-    /// Itself, if it is to run now: it was not cancelled since, and does not run further down the stack.
+    /// Itself, taken from the queue, if it is to run now: it was not cancelled, and does not run further down the stack.
     pub fn settle(self) -> Option<Self> {
         match &self {
-            Self::Again(reusable, generation) if !reusable.may_run(*generation) => None,
+            Self::Again(reusable) if !reusable.may_run() => None,
             _ => Some(self),
         }
     }
@@ -26,15 +29,19 @@ impl Queued {
     pub fn run(self) {
         match self {
             Self::Once(callback) => callback(),
-            Self::Again(reusable, generation) => reusable.run(generation),
+            Self::Again(reusable) => reusable.run(),
         }
     }
 }
 
+/// It is to run.
+const SCHEDULED: u8 = 1;
+/// It has an entry in the queue: at most one, however often it is scheduled and cancelled while nobody polls.
+const QUEUED: u8 = 2;
+
 pub struct Reusable {
     mailbox: Arc<Mailbox>,
-    /// Odd while it is scheduled, and another number each time, so that an entry in the queue tells whether it stands.
-    generation: AtomicU64,
+    state: AtomicU8,
     callback: Mutex<Callback>,
 }
 
@@ -50,31 +57,26 @@ enum Callback {
 impl Reusable {
     /// Schedules it, unless it is.
     fn schedule(self: &Arc<Self>) {
-        let generation = self.generation.load(Ordering::Acquire);
-        if generation % 2 == 1 {
-            return;
-        }
-        // Whoever loses has the winner's run after its own call began, which is what it asked for.
-        if self.generation.compare_exchange(generation, generation + 1, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            self.push(generation + 1);
+        // Whoever finds it scheduled has a run that begins after its own call did, which is what it asked for.
+        if self.state.load(Ordering::Acquire) != SCHEDULED | QUEUED {
+            self.set_and_queue(SCHEDULED);
         }
     }
 
-    fn push(self: &Arc<Self>, generation: u64) {
-        // A closed context drops it.
-        drop(self.mailbox.push_bottom_half(Queued::Again(Arc::clone(self), generation)));
-    }
-
-    fn cancel(&self) {
-        let generation = self.generation.load(Ordering::Acquire);
-        if generation % 2 == 1 {
-            // Lost only to its own run or to another cancel.
-            let _ = self.generation.compare_exchange(generation, generation + 1, Ordering::AcqRel, Ordering::Acquire);
+    fn set_and_queue(self: &Arc<Self>, set: u8) {
+        if self.state.fetch_or(set | QUEUED, Ordering::AcqRel) & QUEUED == 0 {
+            // A closed context drops it.
+            drop(self.mailbox.push_bottom_half(Queued::Again(Arc::clone(self))));
         }
     }
 
-    fn may_run(&self, generation: u64) -> bool {
-        if self.generation.load(Ordering::Acquire) != generation {
+    /// Takes a scheduling back, or up; true if there was one.
+    fn unschedule(&self) -> bool {
+        self.state.fetch_and(!SCHEDULED, Ordering::AcqRel) & SCHEDULED != 0
+    }
+
+    fn may_run(&self) -> bool {
+        if self.state.fetch_and(!QUEUED, Ordering::AcqRel) & SCHEDULED == 0 {
             return false;
         }
         match &mut *lock(&self.callback) {
@@ -87,7 +89,7 @@ impl Reusable {
         }
     }
 
-    fn run(self: Arc<Self>, generation: u64) {
+    fn run(self: Arc<Self>) {
         struct PutBack<'a>(&'a Arc<Reusable>, Option<Box<dyn FnMut() + Send>>);
         impl Drop for PutBack<'_> {
             fn drop(&mut self) {
@@ -96,9 +98,8 @@ impl Reusable {
                 if let Callback::Running { again } = *place {
                     *place = callback.take().map_or(Callback::Gone, Callback::Idle);
                     drop(place);
-                    let generation = reusable.generation.load(Ordering::Acquire);
-                    if again && generation % 2 == 1 {
-                        reusable.push(generation);
+                    if again && reusable.state.load(Ordering::Acquire) & SCHEDULED != 0 {
+                        reusable.set_and_queue(0);
                     }
                 }
             }
@@ -106,9 +107,7 @@ impl Reusable {
 
         let mut place = lock(&self.callback);
         // Another thread may have cancelled it since it was settled. From here on it may be scheduled again.
-        let stands =
-            self.generation.compare_exchange(generation, generation + 1, Ordering::AcqRel, Ordering::Acquire).is_ok();
-        if !stands {
+        if !self.unschedule() {
             return;
         }
         let callback = match mem::replace(&mut *place, Callback::Running { again: false }) {
@@ -124,7 +123,7 @@ impl Reusable {
     }
 
     fn delete(&self) {
-        self.cancel();
+        self.unschedule();
         let callback = mem::replace(&mut *lock(&self.callback), Callback::Gone);
         drop(callback);
     }
@@ -159,7 +158,7 @@ impl BottomHalf {
     pub(crate) fn new(mailbox: &Arc<Mailbox>, callback: impl FnMut() + Send + 'static) -> Self {
         Self(Arc::new(Reusable {
             mailbox: Arc::clone(mailbox),
-            generation: AtomicU64::new(0),
+            state: AtomicU8::new(0),
             callback: Mutex::new(Callback::Idle(Box::new(callback))),
         }))
     }
@@ -169,25 +168,32 @@ impl BottomHalf {
     /// if it polls, for an `FnMut` cannot be entered twice.
     #[doc(alias = "qemu_bh_schedule")]
     pub fn schedule(&self) {
-        self.0.schedule();
+        if !fork::is_child() {
+            self.0.schedule();
+        }
     }
 
-    /// Takes a scheduling back, if it did not run yet. A run that has begun is not waited for.
+    /// Takes a scheduling back, if it did not run yet. A run that has begun is not waited for. Scheduled again before the
+    /// next poll, it keeps the turn that it had.
     #[doc(alias = "qemu_bh_cancel")]
     pub fn cancel(&self) {
-        self.0.cancel();
+        if !fork::is_child() {
+            self.0.unschedule();
+        }
     }
 }
 
 impl Drop for BottomHalf {
     fn drop(&mut self) {
-        self.0.delete();
+        if !fork::is_child() {
+            self.0.delete();
+        }
     }
 }
 
 impl fmt::Debug for BottomHalf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheduled = self.0.generation.load(Ordering::Relaxed) % 2 == 1;
+        let scheduled = self.0.state.load(Ordering::Relaxed) & SCHEDULED != 0;
         f.debug_struct("BottomHalf").field("scheduled", &scheduled).finish()
     }
 }

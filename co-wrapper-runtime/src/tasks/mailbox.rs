@@ -15,6 +15,7 @@ use slab::Slab;
 
 use super::{bottom_half::Queued, task::Runnable, timers::Timers};
 use crate::{
+    fork,
     park::{Unparker, here},
     sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, lock},
 };
@@ -172,7 +173,8 @@ impl Queue {
     }
 }
 
-// Items are dropped only after the lock is let go: a task's destructor is the user's and may schedule.
+// Items are dropped only after the lock is let go: a task's destructor is the user's and may schedule. A forked child does
+// nothing here, for a thread that it does not have may hold the locks.
 impl Mailbox {
     /// An empty one without a home.
     pub fn new() -> Self {
@@ -311,7 +313,7 @@ impl Mailbox {
 
     /// How many tasks and calls live here.
     pub fn live(&self) -> usize {
-        lock(&self.queue).tasks.len()
+        if fork::is_child() { 0 } else { lock(&self.queue).tasks.len() }
     }
 
     /// Wakes the home thread, from any thread. (QEMU's `aio_notify`.)
@@ -337,7 +339,7 @@ impl Mailbox {
 
     /// Makes the home thread look.
     pub fn ring(&self) {
-        if self.notified.swap(true, Ordering::AcqRel) {
+        if fork::is_child() || self.notified.swap(true, Ordering::AcqRel) {
             return;
         }
         // The home thread itself is awake and asks `take_notified` before it sleeps.
@@ -387,7 +389,7 @@ impl Mailbox {
 
     /// Who is at home.
     pub fn home(&self) -> Option<Home> {
-        lock(&self.home).clone()
+        if fork::is_child() { None } else { lock(&self.home).clone() }
     }
 
     /// The number of the thread that is at home.
@@ -436,6 +438,9 @@ impl Mailbox {
     /// Closes the context: nothing is taken in any more, and what is here is dropped, by the home thread if there is
     /// one, here if that is us or there is none.
     pub fn close(self: &Arc<Self>) {
+        if fork::is_child() {
+            return;
+        }
         lock(&self.queue).closed = true;
         self.closing.store(true, Ordering::Release);
         // Whoever moves in or out after this sees `closing`.

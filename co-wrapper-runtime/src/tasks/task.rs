@@ -17,6 +17,7 @@ use std::{
 
 use super::{coroutine, mailbox::Mailbox};
 use crate::{
+    fork,
     park::{WakeSlot, here},
     sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
 };
@@ -168,6 +169,10 @@ pub fn runs_in(mailbox: &Arc<Mailbox>) -> bool {
 
 /// Queues a woken task where it is at home.
 fn schedule(origin: &Arc<Mailbox>, runnable: Runnable) {
+    if fork::is_child() {
+        // Its parent's, like the queue.
+        return mem::forget(runnable);
+    }
     let task = runnable.metadata();
     match MOVING.with(|moving| moving.take()) {
         Some((moving, target)) if moving == runnable.0.waker().data() => {

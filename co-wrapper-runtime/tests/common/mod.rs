@@ -43,7 +43,9 @@ pub fn on_stack_of<T: Send + 'static>(bytes: usize, test: impl FnOnce() -> T + S
             result
         })
         .unwrap();
-    match finished.recv_timeout(Duration::from_secs(60)) {
+    // Miri is some hundred times slower.
+    let bound = Duration::from_secs(if cfg!(miri) { 1_200 } else { 60 });
+    match finished.recv_timeout(bound) {
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("the test hangs"),
         Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => {}
     }
