@@ -98,6 +98,7 @@ impl WakeSlot {
     }
 
     /// Forgets the wakes meant for an earlier call.
+    #[inline]
     pub fn reset(&self) {
         if self.woken.load(Ordering::Relaxed) {
             self.woken.store(false, Ordering::Relaxed);
