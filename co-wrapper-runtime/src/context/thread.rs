@@ -16,7 +16,7 @@ use super::{AioContext, home};
 use crate::{
     fork,
     hang::{
-        record::{Record, Registered, What, now},
+        record::{Record, Registered, What},
         watchdog,
     },
     park::{Parker, WakeSlot, here},
@@ -233,8 +233,16 @@ impl Thread {
         slot.name.set(name);
         slot.site.set(site);
         self.show(&slot, 1, Some(context));
+        slot.record.stamp();
         guard.poll = Some(slot);
         guard
+    }
+
+    /// The calls that are shown begin to wait in earnest: from now on their time counts.
+    pub fn stamp_shown(&self) {
+        let slots = self.slots.borrow();
+        let shown = slots[..self.depth()].iter().rev().take_while(|slot| slot.record.level() > 0);
+        shown.for_each(|slot| slot.record.stamp());
     }
 
     fn shown_from_here(&self) -> Shown<'_> {
@@ -261,7 +269,7 @@ impl Thread {
         self.shown.set(level);
         let dispatched = self.dispatched.get() > 0;
         let what = What { name: slot.name.get(), site: slot.site.get(), level, dispatched, polls };
-        slot.record.show(what, now(), context);
+        slot.record.show(what, context);
     }
 
     /// The innermost context entered here.

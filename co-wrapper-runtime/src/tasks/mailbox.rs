@@ -261,6 +261,12 @@ impl Mailbox {
         self.len.load(Ordering::Acquire) == 0
     }
 
+    /// Whether a round would find nothing to look at, neither items nor timers nor a close.
+    #[inline]
+    pub fn is_quiet(&self) -> bool {
+        self.is_empty() && self.timers.is_empty() && !self.is_closed()
+    }
+
     /// The oldest item that came no later than `end`, of the kinds allowed.
     pub fn pop(&self, end: u64, allowed: Allowed) -> Option<Work> {
         loop {
