@@ -37,27 +37,27 @@ fn entered() -> EnterGuard {
     guard
 }
 
-#[library_benchmark(config = limit(490), setup = warm)]
+#[library_benchmark(config = limit(337), setup = warm)]
 #[bench::plain()]
 fn ready_call(_warm: ()) {
     times(TIMES, || bdrv_ready(black_box(7)));
 }
 
-#[library_benchmark(config = limit(394), setup = entered)]
+#[library_benchmark(config = limit(231), setup = entered)]
 #[bench::entered()]
 fn ready_call_entered(guard: EnterGuard) -> EnterGuard {
     times(TIMES, || bdrv_ready(black_box(7)));
     guard
 }
 
-#[library_benchmark(config = limit(441), setup = entered)]
+#[library_benchmark(config = limit(184), setup = entered)]
 #[bench::entered()]
 fn self_wake(guard: EnterGuard) -> EnterGuard {
     bdrv_wakes(TIMES);
     guard
 }
 
-#[library_benchmark(config = limit(1308), setup = entered)]
+#[library_benchmark(config = limit(785), setup = entered)]
 #[bench::entered()]
 fn call_with_a_self_wake(guard: EnterGuard) -> EnterGuard {
     times(TIMES, || bdrv_wakes(1));
@@ -80,7 +80,7 @@ fn spawned_and_run(context: &AioContext) {
     context.poll(false);
 }
 
-#[library_benchmark(config = limit(1829), setup = grown)]
+#[library_benchmark(config = limit(1701), setup = grown)]
 #[bench::local()]
 fn spawn((guard, context): (EnterGuard, AioContext)) -> EnterGuard {
     times(TIMES / BATCH, || spawned_and_run(&context));
@@ -99,7 +99,7 @@ fn scheduled_and_run(context: &AioContext, all: &[BottomHalf]) {
     context.poll(false);
 }
 
-#[library_benchmark(config = limit(727), setup = bottom_halves)]
+#[library_benchmark(config = limit(587), setup = bottom_halves)]
 #[bench::reusable()]
 fn bottom_half((guard, context, all): (EnterGuard, AioContext, Vec<BottomHalf>)) -> (EnterGuard, Vec<BottomHalf>) {
     times(TIMES / BATCH, || scheduled_and_run(&context, &all));
