@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 
 use co_wrapper::co_wrapper;
 use imago::format::{Format, PreallocateMode};
-use imago::{FormatAccess, ShallowMapping, Storage, StorageExt};
+use imago::{FormatAccess, ShallowMapping, Storage};
 
 use crate::driver::{Driver, Protocol};
 use crate::error::refused;
@@ -156,7 +156,8 @@ pub async fn blk_co_block_status(blk: &BlockBackend, offset: u64, length: u64) -
     loop {
         if offset >= layer.size() {
             // The rest of a last sector; what an image below ends before was taken care of above it.
-            return Ok(BlockStatus::zero(length, depth, true));
+            let offset = (layer.inner().format() == Format::Raw).then_some(offset);
+            return Ok(BlockStatus { offset, ..BlockStatus::zero(length, depth, true) });
         }
         let (mapping, n) = layer.get_shallow_mapping(offset, length.min(layer.size() - offset)).await?;
         length = n;

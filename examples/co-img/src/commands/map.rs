@@ -54,7 +54,7 @@ pub fn run(options: &Options) -> Result<()> {
                                 return Err(failed()(why));
                             };
                             let file = &blk.layers[status.depth].name.replace(char::is_control, " ");
-                            let columns = [start, status.length, offset].map(|n| format!("{n:#x}"));
+                            let columns = [start, status.length, offset].map(|n| if n == 0 { "0".into() } else { format!("{n:#x}") });
                             let _ = writeln!(text, "{:16}{:16}{:16}{file}", columns[0], columns[1], columns[2]);
                         }
                         false => {}

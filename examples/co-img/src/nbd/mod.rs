@@ -298,6 +298,6 @@ impl Debug for Nbd {
 
 impl Display for Nbd {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.url.fmt(f)
+        f.write_str(&self.url)
     }
 }
