@@ -156,6 +156,7 @@ pub async fn blk_co_block_status(blk: &BlockBackend, offset: u64, length: u64) -
     loop {
         if offset >= layer.size() {
             // The rest of a last sector; what an image below ends before was taken care of above it.
+            let length = length.min(layer.size().next_multiple_of(SECTOR) - offset);
             let offset = (layer.inner().format() == Format::Raw).then_some(offset);
             return Ok(BlockStatus { offset, ..BlockStatus::zero(length, depth, true) });
         }
@@ -170,8 +171,10 @@ pub async fn blk_co_block_status(blk: &BlockBackend, offset: u64, length: u64) -
             ShallowMapping::Raw { storage, offset: at, .. } => {
                 let size = storage.size()?;
                 if at.checked_add(length).is_none_or(|end| end > size) {
-                    let what = format!("bytes {offset} to {} should be at {at} of a file of {size}: truncated or corrupt",
-                        offset + length);
+                    let what = format!(
+                        "bytes {offset} to {} should be at {at} of a file of {size}: truncated or corrupt",
+                        offset + length
+                    );
                     return Err(io::Error::new(ErrorKind::UnexpectedEof, what));
                 }
                 let mut status = BlockStatus { data: true, offset: Some(at), ..BlockStatus::zero(length, depth, true) };

@@ -70,7 +70,9 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         // Who does not want to read on is nobody to complain to.
-        Err(error) if error.doing == Doing::Print && error.cause.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(error) if error.doing == Doing::Print && error.cause.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::FAILURE
+        }
         Err(error) => {
             let _ = writeln!(io::stderr(), "co-img: {error}");
             ExitCode::from(match error.doing {

@@ -137,7 +137,10 @@ impl File {
         .await
     }
 
-    async fn run<T: Send + 'static>(&self, call: impl FnOnce(&fs::File) -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    async fn run<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&fs::File) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let file = self.file.clone();
         self.reactor.spawn_blocking(move || call(&file)).await?
     }

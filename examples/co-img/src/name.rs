@@ -64,9 +64,7 @@ impl Name {
     /// As [`parse`](Self::parse); and for a relative path in an image that is not a file.
     pub fn relative(&self, name: &str) -> io::Result<Self> {
         match (Name::parse(name)?, self) {
-            (Name::Path(path), Name::Path(image)) => {
-                Ok(Name::Path(image.parent().unwrap_or(Path::new("")).join(path)))
-            }
+            (Name::Path(path), Name::Path(image)) => Ok(Name::Path(image.parent().unwrap_or(Path::new("")).join(path))),
             (Name::Path(path), _) if path.is_relative() => Err(refused(format!("'{name}' is relative to no file"))),
             (other, _) => Ok(other),
         }
@@ -86,7 +84,8 @@ impl Display for Name {
 impl NbdUrl {
     fn parse(url: &str) -> io::Result<Self> {
         let bad = || refused("not nbd://host:port/export or nbd+unix:///export?socket=path");
-        let decode = |text| percent_encoding::percent_decode_str(text).decode_utf8().map(String::from).map_err(|_| bad());
+        let decode =
+            |text| percent_encoding::percent_decode_str(text).decode_utf8().map(String::from).map_err(|_| bad());
         let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (host, export) = rest.split_once('/').unwrap_or((rest, ""));
@@ -156,10 +155,7 @@ mod tests {
         };
         let tcp = |host: &str, port| Address::Tcp(host.into(), port);
         assert_eq!(nbd("nbd://h"), Some((tcp("h", 10809), "".into(), 30, 5)));
-        assert_eq!(
-            nbd("nbd://[::1]:7/a%20b/c?timeout=4&reconnect=0"),
-            Some((tcp("::1", 7), "a b/c".into(), 4, 0))
-        );
+        assert_eq!(nbd("nbd://[::1]:7/a%20b/c?timeout=4&reconnect=0"), Some((tcp("::1", 7), "a b/c".into(), 4, 0)));
         assert_eq!(nbd("nbd+unix:///x?socket=/a%3fb"), Some((Address::Unix("/a?b".into()), "x".into(), 30, 5)));
         for bad in ["nbds://h/", "nbd+unix:///x", "nbd://h:x/", "nbd:///x", "nbd://h/?timeout=x", "null-co://x", ""] {
             assert!(Name::parse(bad).is_err(), "{bad}");

@@ -87,7 +87,12 @@ async fn co_reactor() -> Handle {
 /// # Errors
 /// When it, or something that it is based on, cannot be opened, makes no sense, or needs what is not supported.
 #[co_wrapper(mixed)]
-pub async fn blk_co_open(name: &str, format: Option<ImageFormat>, writable: bool, cache: Cache) -> Result<BlockBackend> {
+pub async fn blk_co_open(
+    name: &str,
+    format: Option<ImageFormat>,
+    writable: bool,
+    cache: Cache,
+) -> Result<BlockBackend> {
     let top = Name::parse(name).map_err(Error::at(Doing::Open, name))?;
     open_chain(top, format, writable, cache).await.map_err(|(culprit, cause)| match culprit {
         None => Error::new(Doing::Open, name, cause),
@@ -132,10 +137,12 @@ async fn open_chain(
         let data = match layer.header.as_ref().and_then(|header| header.data_file.as_deref()) {
             None => None,
             Some(data) => {
-                let named = |cause: io::Error| blame(io::Error::new(cause.kind(), format!("data file '{data}': {cause}")));
+                let named =
+                    |cause: io::Error| blame(io::Error::new(cause.kind(), format!("data file '{data}': {cause}")));
                 let data = name.relative(data).map_err(named)?;
                 let at = data.to_string();
-                let named = |cause: io::Error| blame(io::Error::new(cause.kind(), format!("data file '{at}': {cause}")));
+                let named =
+                    |cause: io::Error| blame(io::Error::new(cause.kind(), format!("data file '{at}': {cause}")));
                 Some(Driver::open(&data, writable, cache, &reactor).await.map_err(named)?)
             }
         };

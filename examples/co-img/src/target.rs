@@ -43,7 +43,8 @@ impl Target {
     pub fn new(name: &str) -> Result<Self> {
         let failed = |cause| Error::new(Doing::Create, name, cause);
         let shown = name.to_owned();
-        let in_place = |shown: String| Target { half: HalfMade::InPlace(shown.clone()), shown, place: None, committed: false };
+        let in_place =
+            |shown: String| Target { half: HalfMade::InPlace(shown.clone()), shown, place: None, committed: false };
         let Name::Path(path) = Name::parse(name).map_err(failed)? else { return Ok(in_place(shown)) };
         let path = match fs::metadata(&path) {
             Ok(there) if there.file_type().is_block_device() => return Ok(in_place(shown)),
@@ -102,9 +103,9 @@ impl Target {
             drop(half_made);
             self.committed = true;
             let folder = folder(place);
-            return fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(|cause| {
-                Error::new(Doing::Flush, folder.display(), cause)
-            });
+            return fs::File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(|cause| Error::new(Doing::Flush, folder.display(), cause));
         }
         half_made.retain(|half| *half != self.half);
         drop(half_made);

@@ -7,8 +7,7 @@ use std::fs;
 use serde_json::Value;
 use support::{Folder, content, qemu_is_here};
 
-const CLUSTERS: [&str; 13] =
-    ["512", "1k", "2k", "4k", "8k", "16k", "32k", "64k", "128k", "256k", "512k", "1M", "2M"];
+const CLUSTERS: [&str; 13] = ["512", "1k", "2k", "4k", "8k", "16k", "32k", "64k", "128k", "256k", "512k", "1M", "2M"];
 /// Not a multiple of anything.
 const ODD: usize = 5_000_003;
 
@@ -19,8 +18,11 @@ fn reads_as_qemu_does(folder: &Folder, image: &str, format: &str) {
     folder.ok(&["convert", "-f", format, "-O", "raw", image, "ours"]);
     let bytes = fs::read(folder.path("ours")).unwrap();
     assert!(bytes == fs::read(folder.path("theirs")).unwrap(), "{shown}: read differently");
-    assert_eq!(map(&folder.ok(&["map", "-f", format, "--output", "json", image])),
-        map(&folder.qemu_img(&["map", "-f", format, "--output", "json", image])), "{shown}: mapped differently");
+    assert_eq!(
+        map(&folder.ok(&["map", "-f", format, "--output", "json", image])),
+        map(&folder.qemu_img(&["map", "-f", format, "--output", "json", image])),
+        "{shown}: mapped differently"
+    );
     assert_eq!(folder.run(&["compare", "-f", format, "-F", "raw", image, "theirs"]).status.code(), Some(0), "{shown}");
 }
 
@@ -28,11 +30,13 @@ fn reads_as_qemu_does(folder: &Folder, image: &str, format: &str) {
 fn map(json: &str) -> Vec<(u64, u64, u64, bool, bool)> {
     let entries: Vec<Value> = serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"));
     let mut merged: Vec<(u64, u64, u64, bool, bool)> = Vec::new();
-    for entry in entries {
+    for entry in entries.into_iter().filter(|entry| entry["length"] != 0) {
         let [start, length, depth] = ["start", "length", "depth"].map(|field| entry[field].as_u64().unwrap());
         let [zero, data] = ["zero", "data"].map(|field| entry[field].as_bool().unwrap());
         match merged.last_mut() {
-            Some(last) if last.0 + last.1 == start && (last.2, last.3, last.4) == (depth, zero, data) => last.1 += length,
+            Some(last) if last.0 + last.1 == start && (last.2, last.3, last.4) == (depth, zero, data) => {
+                last.1 += length
+            }
             _ => merged.push((start, length, depth, zero, data)),
         }
     }
@@ -90,7 +94,16 @@ fn preallocated_and_snapshotted_images() {
     }
     let folder = Folder::new();
     for preallocation in ["metadata", "falloc"] {
-        folder.qemu_img(&["create", "-q", "-f", "qcow2", "-o", &format!("preallocation={preallocation}"), "pre", "20M"]);
+        folder.qemu_img(&[
+            "create",
+            "-q",
+            "-f",
+            "qcow2",
+            "-o",
+            &format!("preallocation={preallocation}"),
+            "pre",
+            "20M",
+        ]);
         folder.tool("qemu-io", &["-f", "qcow2", "-c", "write -P 1 1M 3M", "pre"]);
         reads_as_qemu_does(&folder, "pre", "qcow2");
     }
@@ -145,11 +158,11 @@ fn qemu_accepts_what_is_written() {
     for (n, cluster) in CLUSTERS.into_iter().enumerate() {
         let size = ODD + n * 123_457;
         folder.raw("raw", size);
-        folder.ok(&["convert", "-f", "raw", "-O", "qcow2", "-o", &format!("cluster_size={cluster}"), "raw", "ours"]);
-        folder.qemu_img(&["check", "-q", "-f", "qcow2", "ours"]);
-        folder.qemu_img(&["compare", "-q", "-f", "raw", "-F", "qcow2", "raw", "ours"]);
-        reads_as_qemu_does(&folder, "ours", "qcow2");
-        let info: Value = serde_json::from_str(&folder.qemu_img(&["info", "--output", "json", "ours"])).unwrap();
+        folder.ok(&["convert", "-f", "raw", "-O", "qcow2", "-o", &format!("cluster_size={cluster}"), "raw", "mine"]);
+        folder.qemu_img(&["check", "-q", "-f", "qcow2", "mine"]);
+        folder.qemu_img(&["compare", "-q", "-f", "raw", "-F", "qcow2", "raw", "mine"]);
+        reads_as_qemu_does(&folder, "mine", "qcow2");
+        let info: Value = serde_json::from_str(&folder.qemu_img(&["info", "--output", "json", "mine"])).unwrap();
         let bytes = if let Some(k) = cluster.strip_suffix('k') {
             k.parse::<u64>().unwrap() << 10
         } else if let Some(m) = cluster.strip_suffix('M') {
@@ -188,7 +201,19 @@ fn info_has_qemus_fields_and_values() {
     let folder = Folder::new();
     folder.raw("base", 1_000_000);
     for compat in ["0.10", "1.1"] {
-        folder.qemu_img(&["create", "-q", "-f", "qcow2", "-o", &format!("compat={compat}"), "-b", "base", "-F", "raw", "img"]);
+        folder.qemu_img(&[
+            "create",
+            "-q",
+            "-f",
+            "qcow2",
+            "-o",
+            &format!("compat={compat}"),
+            "-b",
+            "base",
+            "-F",
+            "raw",
+            "img",
+        ]);
         for image in ["img", "base"] {
             let theirs: Value = serde_json::from_str(&folder.qemu_img(&["info", "--output", "json", image])).unwrap();
             let ours: Value = serde_json::from_str(&folder.ok(&["info", "--output", "json", image])).unwrap();
@@ -198,7 +223,8 @@ fn info_has_qemus_fields_and_values() {
                 assert_eq!(ours[key], theirs[key], "{key} of {image}");
             }
         }
-        let human = |text: String| text.lines().take_while(|line| !line.starts_with("Child")).map(String::from).collect();
+        let human =
+            |text: String| text.lines().take_while(|line| !line.starts_with("Child")).map(String::from).collect();
         let (ours, theirs): (Vec<String>, Vec<String>) =
             (human(folder.ok(&["info", "img"])), human(folder.qemu_img(&["info", "img"])));
         assert_eq!(ours, theirs);
@@ -256,7 +282,11 @@ fn bench_reads_and_writes() {
     folder.raw("img", 1 << 20);
     for cache in ["none", "writeback", "writethrough", "directsync", "unsafe"] {
         let out = folder.ok(&["bench", "-c", "300", "-d", "7", "-s", "8k", "-t", cache, "img"]);
-        assert!(out.starts_with("Sending 300 read requests, 8192 bytes each, 7 in parallel") && out.contains("\nRun completed in "), "{out}");
+        assert!(
+            out.starts_with("Sending 300 read requests, 8192 bytes each, 7 in parallel")
+                && out.contains("\nRun completed in "),
+            "{out}"
+        );
     }
     assert!(fs::read(folder.path("img")).unwrap() == content(1 << 20));
     folder.ok(&["bench", "-c", "300", "-w", "-t", "none", "img"]);

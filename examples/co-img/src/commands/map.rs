@@ -50,11 +50,13 @@ pub fn run(options: &Options) -> Result<()> {
                         }
                         false if !status.zero && status.data => {
                             let Some(offset) = status.offset else {
-                                let why = std::io::Error::other("it has compressed clusters, which only --output=json tells");
+                                let why =
+                                    std::io::Error::other("it has compressed clusters, which only --output=json tells");
                                 return Err(failed()(why));
                             };
                             let file = &blk.layers[status.depth].name.replace(char::is_control, " ");
-                            let columns = [start, status.length, offset].map(|n| if n == 0 { "0".into() } else { format!("{n:#x}") });
+                            let columns = [start, status.length, offset]
+                                .map(|n| if n == 0 { "0".into() } else { format!("{n:#x}") });
                             let _ = writeln!(text, "{:16}{:16}{:16}{file}", columns[0], columns[1], columns[2]);
                         }
                         false => {}

@@ -151,9 +151,7 @@ async fn negotiate(socket: &mut Socket, name: &[u8]) -> io::Result<Export> {
     let (align, _, most) = blocks;
     let sane = align.is_power_of_two() && align <= 64 << 10 && align <= most && size.is_multiple_of(align.into());
     if size > crate::name::MOST || flags & 1 == 0 || !sane {
-        return Err(invalid(format!(
-            "impossible size {size}, flags {flags:#x} or blocks of {align} to {most} bytes"
-        )));
+        return Err(invalid(format!("impossible size {size}, flags {flags:#x} or blocks of {align} to {most} bytes")));
     }
     let most = most.min(MOST) & !(align - 1);
     Ok(Export { size, flags, align, most, structured, allocation })

@@ -22,7 +22,10 @@ pub fn qemu_is_here() -> bool {
     if runs("qemu-nbd") && runs("qemu-img") && runs("qemu-io") {
         return true;
     }
-    assert!(env::var("CO_WRAPPER_REQUIRE_QEMU").as_deref() != Ok("1"), "qemu-nbd, qemu-img or qemu-io is not installed");
+    assert!(
+        env::var("CO_WRAPPER_REQUIRE_QEMU").as_deref() != Ok("1"),
+        "qemu-nbd, qemu-img or qemu-io is not installed"
+    );
     let _ = writeln!(io::stderr(), "skipped: qemu-nbd, qemu-img or qemu-io is not installed"); // past the capture
     false
 }
@@ -104,10 +107,13 @@ pub fn run(command: &mut Command) -> Output {
     let id = child.id();
     let (sender, ended) = mpsc::channel();
     thread::spawn(move || sender.send(child.wait_with_output()));
-    ended.recv_timeout(DEADLINE).unwrap_or_else(|_| {
-        let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
-        panic!("hangs: {command:?}")
-    }).unwrap()
+    ended
+        .recv_timeout(DEADLINE)
+        .unwrap_or_else(|_| {
+            let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+            panic!("hangs: {command:?}")
+        })
+        .unwrap()
 }
 
 #[track_caller]
