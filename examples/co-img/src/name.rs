@@ -130,7 +130,8 @@ pub fn parse_size(text: &str) -> io::Result<u64> {
         "e" | "E" => 60,
         _ => return Err(bad()),
     };
-    if !digits.starts_with(|c: char| c.is_ascii_digit()) {
+    let plain = digits.chars().all(|c| c.is_ascii_digit() || c == '.');
+    if !plain || !digits.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(bad());
     }
     let size = match digits.parse::<u64>() {

@@ -81,7 +81,7 @@ fn the_commands_over_both_sockets() {
         folder.qemu_img(&["check", "-q", "copy"]);
         folder.qemu_img(&["compare", "-q", "-f", "raw", "-F", "qcow2", "disk", "copy"]);
         folder.ok(&["convert", "-O", "raw", &url, &target]);
-        assert!(fs::read(folder.path("full")).unwrap() == content(odd), "converted into an export");
+        assert!(fs::read(folder.path("full")).unwrap()[..odd] == content(odd), "converted into an export");
         assert_eq!(folder.run(&["compare", &url, &target]).status.code(), Some(0));
         assert_eq!(folder.run(&["compare", &url, "zero"]).status.code(), Some(1));
         folder.ok(&["bench", "-c", "500", &url]);
