@@ -91,10 +91,10 @@ pub async fn blk_co_pread(blk: &BlockBackend, offset: u64, buf: &mut [u8]) -> io
 /// Past the image's end; those of the formats and drivers.
 #[co_wrapper(mixed)]
 pub async fn blk_co_pwrite(blk: &BlockBackend, offset: u64, buf: &[u8], fua: bool) -> io::Result<()> {
-    if let (true, Some(Driver { protocol: Protocol::Nbd(nbd), .. })) = (fua, blk.raw_driver()) {
-        if (offset | buf.len() as u64).is_multiple_of(nbd.req_align() as u64) {
-            return nbd.write(offset, buf, true).await;
-        }
+    if let (true, Some(Driver { protocol: Protocol::Nbd(nbd), .. })) = (fua, blk.raw_driver())
+        && (offset | buf.len() as u64).is_multiple_of(nbd.req_align() as u64)
+    {
+        return nbd.write(offset, buf, true).await;
     }
     blk.access.write(buf, offset).await?;
     if fua || blk.writethrough && !blk.is_raw() { blk_co_flush(blk).await } else { Ok(()) }

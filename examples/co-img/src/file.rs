@@ -74,7 +74,7 @@ impl File {
             let metadata = file.metadata()?;
             let kind = metadata.file_type();
             if kind.is_dir() {
-                return Err(ErrorKind::IsADirectory.into());
+                Err(ErrorKind::IsADirectory.into())
             } else if kind.is_block_device() {
                 // A device's metadata does not tell its size.
                 Ok((file.seek(SeekFrom::End(0))?, false, (u64::MAX, metadata.rdev()), file))

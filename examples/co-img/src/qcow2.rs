@@ -59,7 +59,7 @@ impl Header {
     /// # Errors
     /// Those of reading; when it makes no sense, asks for more than QEMU would give, or needs what imago lacks.
     pub async fn read(file: &Driver) -> io::Result<Self> {
-        let mut head = vec![0; 112];
+        let mut head = [0; 112];
         file.read(&mut head[..], 0).await?;
         let u32_at = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().expect("four bytes"));
         let u64_at = |at: usize| u64::from_be_bytes(head[at..at + 8].try_into().expect("eight bytes"));

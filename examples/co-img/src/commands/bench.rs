@@ -6,6 +6,7 @@ use clap::Args;
 use co_wrapper::co_wrapper;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use indicatif::ProgressBar;
+use tokio::task::unconstrained;
 
 use crate::backend::{BlockBackend, blk_co_pread, blk_co_pwrite, blk_flush};
 use crate::cli::{cache, format, print, size};
@@ -84,5 +85,7 @@ async fn img_co_bench(blk: &BlockBackend, options: &Options, progress: &Progress
         progress.inc(1);
         Ok::<_, Error>(())
     });
-    stream::iter(requests).buffer_unordered(options.depth).try_collect().await
+    // Below a host's runtime its budget would run out in the first poll; a stream of futures is then woken through wakers
+    // of its own, which the host keeps back until we return.
+    unconstrained(stream::iter(requests).buffer_unordered(options.depth).try_collect()).await
 }

@@ -7,6 +7,7 @@ use co_wrapper::co_wrapper;
 use futures::future::try_join;
 use futures::stream::{self, TryStreamExt};
 use indicatif::ProgressBar;
+use tokio::task::unconstrained;
 
 use crate::backend::{BlockBackend, blk_co_block_status, blk_co_pread, blk_getlength};
 use crate::cli::{format, print};
@@ -82,12 +83,17 @@ async fn img_co_compare(both: &Both<'_>) -> Result<Option<u64>> {
         })
         .try_buffered(IN_FLIGHT);
     let mut found = pin!(found);
-    while let Some(differs) = found.try_next().await? {
-        if differs.is_some() {
-            return Ok(differs);
+    let searching = async {
+        while let Some(differs) = found.try_next().await? {
+            if differs.is_some() {
+                return Ok(differs);
+            }
         }
-    }
-    Ok(None)
+        Ok(None)
+    };
+    // Below a host's runtime its budget would run out in the first poll; a stream of futures is then woken through wakers
+    // of its own, which the host keeps back until we return.
+    unconstrained(searching).await
 }
 
 /// For how long there are zeroes at `at`; past its end an image has nothing else.

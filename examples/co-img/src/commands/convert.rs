@@ -6,6 +6,7 @@ use clap::Args;
 use co_wrapper::co_wrapper;
 use futures::stream::{self, TryStreamExt};
 use indicatif::ProgressBar;
+use tokio::task::unconstrained;
 
 use crate::backend::{
     BlockBackend, blk_co_block_status, blk_co_pread, blk_co_pwrite, blk_co_pwrite_zeroes, blk_flush, blk_getlength,
@@ -102,7 +103,7 @@ async fn img_co_convert(copy: &Copy<'_>) -> Result<()> {
             }
         }
     });
-    pieces
+    let copying = pieces
         .map_ok(|piece| async move {
             let length = piece.length;
             copy.piece_over(piece).await?;
@@ -110,8 +111,10 @@ async fn img_co_convert(copy: &Copy<'_>) -> Result<()> {
             Ok(())
         })
         .try_buffer_unordered(IN_FLIGHT)
-        .try_collect()
-        .await
+        .try_collect();
+    // Below a host's runtime its budget would run out in the first poll; a stream of futures is then woken through wakers
+    // of its own, which the host keeps back until we return.
+    unconstrained(copying).await
 }
 
 impl Copy<'_> {

@@ -118,7 +118,7 @@ impl Partial {
         match (kind, &body[..]) {
             (NONE, _) if flags & DONE == 0 => return Err(invalid("an empty chunk that does not end its reply")),
             (NONE, _) => {}
-            (DATA, [place @ ..]) if place.len() > 8 => {
+            (DATA, place) if place.len() > 8 => {
                 let (at, data) = place.split_at(8);
                 let from = self.cover(be(at), data.len() as u64, off, len)?;
                 self.data.resize(len as usize, 0);
