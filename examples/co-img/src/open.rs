@@ -1,7 +1,7 @@
 //! Opening images, with what they are based on, and making new ones.
 //!
 //! imago could open backing files itself, but then one that is based on itself would be opened until descriptors run
-//! out (`qcow2/mod.rs:322`), and images on different drivers could not be told by name. So each image of a chain is
+//! out (`qcow2/mod.rs:312`), and images on different drivers could not be told by name. So each image of a chain is
 //! opened here, from the top down, and put together from the bottom up.
 
 use std::io;

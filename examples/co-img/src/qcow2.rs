@@ -1,8 +1,9 @@
 //! A qcow2 header as this program reads it itself, before imago does: to describe the image, to know what it is based on,
 //! and to refuse what imago would misread or make too much room for.
 //!
-//! imago 0.2.6 ignores the encryption method (`metadata.rs`, `V2Header::crypt_method` has no reader), reads no header
-//! extensions of version 2 images (`metadata.rs:432`), and bounds no table's size by what the image needs.
+//! imago 0.2.6 ignores the encryption method (`V2Header::crypt_method`, `qcow2/metadata.rs:90`, is only ever compared with
+//! itself), reads no header extensions of version 2 images (`qcow2/metadata.rs:441`), and does not ask whether the L1
+//! table covers the image or is in the file.
 
 use std::io::{self, ErrorKind};
 
