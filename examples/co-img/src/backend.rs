@@ -1,0 +1,208 @@
+//! The block backend: an image, opened, and what can be done to it. Every function here is async and has a generated
+//! blocking twin (`blk_co_pread` → `blk_pread`); the commands call nothing else.
+
+use std::io::{self, ErrorKind};
+
+use co_wrapper::co_wrapper;
+use imago::format::{Format, PreallocateMode};
+use imago::{FormatAccess, ShallowMapping, Storage};
+
+use crate::driver::{Driver, Protocol};
+use crate::error::refused;
+use crate::open::Layer;
+
+/// An image, opened with what it is based on.
+#[derive(Debug)]
+pub struct BlockBackend {
+    pub(crate) access: FormatAccess<Driver>,
+    /// The image itself, then what it is based on, from the top down.
+    pub(crate) layers: Vec<Layer>,
+    /// Writes are durable when they return.
+    pub(crate) writethrough: bool,
+}
+
+/// What an image has in a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockStatus {
+    /// Bytes, from where it was asked on.
+    pub length: u64,
+    /// Which image of the chain it comes from; the topmost is 0.
+    pub depth: usize,
+    /// That image has it: does not leave it to the next.
+    pub present: bool,
+    /// It reads as zeroes.
+    pub zero: bool,
+    /// It takes room on the disk.
+    pub data: bool,
+    /// It is compressed.
+    pub compressed: bool,
+    /// Where in that image's file it is.
+    pub offset: Option<u64>,
+}
+
+const SECTOR: u64 = 512;
+
+impl BlockBackend {
+    /// The bytes that are really there; [`blk_getlength`] counts in whole sectors.
+    pub fn end(&self) -> u64 {
+        self.access.size()
+    }
+
+    /// As the user named it.
+    pub fn name(&self) -> &str {
+        &self.layers[0].name
+    }
+
+    /// Whether it is of the format `raw`.
+    pub fn is_raw(&self) -> bool {
+        self.access.inner().format() == Format::Raw
+    }
+
+    fn raw_driver(&self) -> Option<&Driver> {
+        self.is_raw().then(|| self.access.inner().collect_storage_dependencies()[0])
+    }
+}
+
+/// The image's size in bytes, in whole sectors as QEMU counts: behind the end of one that has not, zeroes are read.
+///
+/// # Errors
+/// None of the drivers that there are.
+#[co_wrapper(mixed)]
+pub async fn blk_co_getlength(blk: &BlockBackend) -> io::Result<u64> {
+    Ok(blk.access.size().next_multiple_of(SECTOR))
+}
+
+/// Fills `buf` from the bytes at `offset`.
+///
+/// # Errors
+/// Past the image's end; those of the formats and drivers.
+#[co_wrapper(mixed)]
+pub async fn blk_co_pread(blk: &BlockBackend, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+    let length = blk.access.size().next_multiple_of(SECTOR);
+    if offset.checked_add(buf.len() as u64).is_none_or(|end| end > length) {
+        return Err(refused(format!("{} bytes at {offset} are past the end", buf.len())));
+    }
+    blk.access.read(buf, offset).await
+}
+
+/// Writes all of `buf` at `offset`; with `fua` it is durable on return.
+///
+/// # Errors
+/// Past the image's end; those of the formats and drivers.
+#[co_wrapper(mixed)]
+pub async fn blk_co_pwrite(blk: &BlockBackend, offset: u64, buf: &[u8], fua: bool) -> io::Result<()> {
+    if let (true, Some(Driver { protocol: Protocol::Nbd(nbd), .. })) = (fua, blk.raw_driver())
+        && (offset | buf.len() as u64).is_multiple_of(nbd.req_align() as u64)
+    {
+        return nbd.write(offset, buf, true).await;
+    }
+    blk.access.write(buf, offset).await?;
+    if fua || blk.writethrough && !blk.is_raw() { blk_co_flush(blk).await } else { Ok(()) }
+}
+
+/// Makes the range read as zeroes, without writing any where the format or the driver can.
+///
+/// # Errors
+/// Past the image's end; those of the formats and drivers.
+#[co_wrapper(mixed)]
+pub async fn blk_co_pwrite_zeroes(blk: &BlockBackend, offset: u64, length: u64) -> io::Result<()> {
+    blk.access.write_zeroes(offset, length).await
+}
+
+/// Says that nobody needs the range any more, which may then read as anything but what it had before or what an image
+/// below has. Takes the image alone: it must not be read meanwhile.
+///
+/// # Errors
+/// Past the image's end; those of the formats and drivers.
+#[co_wrapper(mixed)]
+pub async fn blk_co_pdiscard(blk: &mut BlockBackend, offset: u64, length: u64) -> io::Result<()> {
+    match blk.access.discard_to_any(offset, length).await {
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
+        done => done,
+    }
+}
+
+/// Makes all writes that have returned durable.
+///
+/// # Errors
+/// Those of the formats and drivers; what was written may be lost then, and no later flush tells.
+#[co_wrapper(mixed)]
+pub async fn blk_co_flush(blk: &BlockBackend) -> io::Result<()> {
+    blk.access.flush().await?;
+    blk.access.sync().await
+}
+
+/// Makes the image longer, by zeroes, or shorter.
+///
+/// # Errors
+/// Those of the formats and drivers.
+#[co_wrapper(mixed)]
+pub async fn blk_co_truncate(blk: &mut BlockBackend, size: u64) -> io::Result<()> {
+    blk.access.resize(size, PreallocateMode::Zero).await
+}
+
+/// What there is from `offset` on, and for how long: at least a byte, at most `length`.
+///
+/// # Errors
+/// Past the image's end; those of the formats and drivers; data past the end of a file that has lost its tail.
+#[co_wrapper(mixed)]
+pub async fn blk_co_block_status(blk: &BlockBackend, offset: u64, length: u64) -> io::Result<BlockStatus> {
+    let all = blk.access.size().next_multiple_of(SECTOR);
+    let mut length = length.min(all.saturating_sub(offset));
+    if length == 0 {
+        return Err(refused(format!("nothing is at {offset}, past the end")));
+    }
+    let (mut layer, mut depth) = (&blk.access, 0);
+    loop {
+        if offset >= layer.size() {
+            // The rest of a last sector; what an image below ends before was taken care of above it.
+            let length = length.min(layer.size().next_multiple_of(SECTOR) - offset);
+            let offset = (layer.inner().format() == Format::Raw).then_some(offset);
+            return Ok(BlockStatus { offset, ..BlockStatus::zero(length, depth, true) });
+        }
+        let (mapping, n) = layer.get_shallow_mapping(offset, length.min(layer.size() - offset)).await?;
+        length = n;
+        match mapping {
+            ShallowMapping::Raw { storage, offset: at, .. } if layer.inner().format() == Format::Raw => {
+                let found = storage.block_status(at, length).await?;
+                let status = BlockStatus { data: found.data, offset: Some(at), ..BlockStatus::zero(0, depth, true) };
+                return Ok(BlockStatus { length: found.length.min(length), zero: found.zero, ..status });
+            }
+            ShallowMapping::Raw { storage, offset: at, .. } => {
+                let size = storage.size()?;
+                if at.checked_add(length).is_none_or(|end| end > size) {
+                    let what = format!(
+                        "bytes {offset} to {} should be at {at} of a file of {size}: truncated or corrupt",
+                        offset + length
+                    );
+                    return Err(io::Error::new(ErrorKind::UnexpectedEof, what));
+                }
+                let mut status = BlockStatus { data: true, offset: Some(at), ..BlockStatus::zero(length, depth, true) };
+                status.zero = false;
+                if blk.layers[depth].preallocated {
+                    let found = storage.block_status(at, length).await?;
+                    (status.length, status.zero) = (found.length.min(length), found.zero);
+                }
+                return Ok(status);
+            }
+            ShallowMapping::Special { .. } => {
+                let status = BlockStatus { data: true, compressed: true, ..BlockStatus::zero(length, depth, true) };
+                return Ok(BlockStatus { zero: false, ..status });
+            }
+            ShallowMapping::Indirect { layer: below, offset: at, .. } if at == offset => {
+                if offset >= below.size().next_multiple_of(SECTOR) {
+                    return Ok(BlockStatus::zero(length, depth, false));
+                }
+                (layer, depth) = (below, depth + 1);
+            }
+            ShallowMapping::Zero { explicit, .. } => return Ok(BlockStatus::zero(length, depth, explicit)),
+            other => return Err(io::Error::other(format!("imago maps {offset} to {other:?}"))),
+        }
+    }
+}
+
+impl BlockStatus {
+    fn zero(length: u64, depth: usize, present: bool) -> Self {
+        BlockStatus { length, depth, present, zero: true, data: false, compressed: false, offset: None }
+    }
+}

@@ -1,0 +1,91 @@
+//! `bench`: so many requests, so many at a time.
+
+use std::time::Instant;
+
+use clap::Args;
+use co_wrapper::co_wrapper;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use indicatif::ProgressBar;
+use tokio::task::unconstrained;
+
+use crate::backend::{BlockBackend, blk_co_pread, blk_co_pwrite, blk_flush};
+use crate::cli::{cache, format, print, size};
+use crate::driver::Cache;
+use crate::error::{Doing, Error, Result, refused};
+use crate::open::{ImageFormat, blk_open};
+use crate::progress;
+
+#[derive(Args)]
+pub struct Options {
+    /// How many requests
+    #[arg(short, default_value_t = 75000)]
+    count: u64,
+    /// How many of them at a time
+    #[arg(short, default_value_t = 64)]
+    depth: usize,
+    /// Of how many bytes each
+    #[arg(short, value_parser = size, default_value = "4096", value_name = "SIZE")]
+    size: u64,
+    /// Write instead of read, zeroes: what the image had is lost
+    #[arg(short)]
+    write: bool,
+    /// none, writeback, writethrough, directsync or unsafe
+    #[arg(short = 't', value_parser = cache, default_value = "writeback", value_name = "CACHE")]
+    cache: Cache,
+    /// The image's format, else what it looks like
+    #[arg(short, value_parser = format, value_name = "FMT")]
+    format: Option<ImageFormat>,
+    #[arg(value_name = "IMG")]
+    image: String,
+}
+
+/// What requests in flight may take together: 256 MiB would be too much.
+const MOST: u64 = 128 << 20;
+
+pub fn run(options: &Options) -> Result<()> {
+    let failed = |why: String| Error::new(Doing::Parse, &options.image, refused(why));
+    let (size, depth) = (options.size, options.depth);
+    if size == 0 || depth == 0 || options.count == 0 {
+        return Err(failed("-c, -d and -s must not be 0".into()));
+    }
+    if size.saturating_mul(depth as u64) > MOST {
+        return Err(failed(format!("{depth} requests of {size} bytes at a time are more than {MOST} bytes")));
+    }
+    let blk = blk_open(&options.image, options.format, options.write, options.cache)?;
+    if blk.end() < size {
+        return Err(failed(format!("it is smaller than a request of {size} bytes")));
+    }
+    let kind = if options.write { "write" } else { "read" };
+    print(&format!(
+        "Sending {} {kind} requests, {size} bytes each, {depth} in parallel (starting at offset 0, step size {size})\n",
+        options.count
+    ))?;
+    let progress = progress::of_requests("bench", options.count);
+    let begun = Instant::now();
+    let done = img_bench(&blk, options, &progress);
+    let took = begun.elapsed().as_secs_f64();
+    progress.finish_and_clear();
+    done?;
+    if options.write {
+        blk_flush(&blk).map_err(Error::at(Doing::Flush, &options.image))?;
+    }
+    print(&format!("Run completed in {took:.3} seconds.\n"))
+}
+
+#[co_wrapper]
+async fn img_co_bench(blk: &BlockBackend, options: &Options, progress: &ProgressBar) -> Result<()> {
+    let size = options.size;
+    let slots = blk.end() / size; // the requests go round
+    let requests = (0..options.count).map(|n| n % slots * size).map(|at| async move {
+        let mut buf = vec![0; size as usize];
+        match options.write {
+            false => blk_co_pread(blk, at, &mut buf).await.map_err(Error::at(Doing::Read, &options.image))?,
+            true => blk_co_pwrite(blk, at, &buf, false).await.map_err(Error::at(Doing::Write, &options.image))?,
+        }
+        progress.inc(1);
+        Ok::<_, Error>(())
+    });
+    // Below a host's runtime its budget would run out in the first poll; a stream of futures is then woken through wakers
+    // of its own, which the host keeps back until we return.
+    unconstrained(stream::iter(requests).buffer_unordered(options.depth).try_collect()).await
+}

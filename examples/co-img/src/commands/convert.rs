@@ -1,0 +1,204 @@
+//! `convert`: from one format, or place, to another.
+
+use std::io;
+
+use clap::Args;
+use co_wrapper::co_wrapper;
+use futures::stream::{self, TryStreamExt};
+use indicatif::ProgressBar;
+use tokio::task::unconstrained;
+
+use crate::backend::{
+    BlockBackend, blk_co_block_status, blk_co_pread, blk_co_pwrite, blk_co_pwrite_zeroes, blk_flush, blk_getlength,
+};
+use crate::cli::{cluster_size, format};
+use crate::driver::Cache;
+use crate::error::{Doing, Error, Result};
+use crate::open::{ImageFormat, NewImage, blk_create, blk_open};
+use crate::progress;
+use crate::target::Target;
+
+#[derive(Args)]
+pub struct Options {
+    /// The source's format, else what it looks like
+    #[arg(short, value_parser = format, value_name = "FMT")]
+    format: Option<ImageFormat>,
+    /// The target's format
+    #[arg(short = 'O', value_parser = format, value_name = "FMT", default_value = "raw")]
+    output_format: ImageFormat,
+    /// cluster_size=N, of qcow2
+    #[arg(short, value_name = "OPTION")]
+    options: Vec<String>,
+    #[arg(value_name = "SRC")]
+    source: String,
+    /// A file is replaced when all is written; a device or an export is written in place
+    #[arg(value_name = "DST")]
+    target: String,
+}
+
+/// So much is copied at a time: the biggest cluster that there is, so that none is written twice.
+const WINDOW: u64 = 2 << 20;
+/// So many windows are in flight. Times [`WINDOW`], and again for what drivers copy, this is the memory it takes.
+const IN_FLIGHT: usize = 8;
+/// Zeroes of a raw image are looked for in pieces of this size; of a qcow2 image, in clusters.
+const GRAIN: u64 = 4096;
+
+pub fn run(options: &Options) -> Result<()> {
+    let cluster_size = cluster_size(&options.options, options.output_format)?;
+    let from = blk_open(&options.source, options.format, false, Cache::Writeback)?;
+    let size = blk_getlength(&from).map_err(Error::at(Doing::Read, &options.source))?;
+    let target = Target::new(&options.target)?;
+    let fresh = target.is_file();
+    // An export or a device is as long as it is, and that need not be in whole sectors.
+    let size = if fresh { size } else { from.end() };
+    let new = NewImage { format: options.output_format, size, cluster_size, backing: None };
+    target.begin();
+    let copied = blk_create(target.name(), &new, Cache::Writeback).and_then(|to| {
+        let progress = progress::of_bytes("convert", from.end());
+        let copy = Copy {
+            from: &from,
+            to: &to,
+            blank: fresh || options.output_format == ImageFormat::Qcow2,
+            grain: match options.output_format {
+                ImageFormat::Raw => GRAIN,
+                ImageFormat::Qcow2 => new.cluster_size.unwrap_or(65536),
+            },
+            progress: &progress,
+        };
+        let copied = img_convert(&copy);
+        progress.finish_and_clear();
+        copied?;
+        blk_flush(&to).map_err(Error::at(Doing::Flush, target.name()))
+    });
+    copied.map_err(|error| target.blame(error))?;
+    target.commit()
+}
+
+struct Copy<'a> {
+    from: &'a BlockBackend,
+    to: &'a BlockBackend,
+    /// The target reads as zeroes where nothing has been written.
+    blank: bool,
+    grain: u64,
+    progress: &'a ProgressBar,
+}
+
+/// A piece of the source, with data or to be read as zeroes.
+struct Piece {
+    at: u64,
+    length: u64,
+    zero: bool,
+}
+
+/// Copies all of it, several requests in flight.
+#[co_wrapper]
+async fn img_co_convert(copy: &Copy<'_>) -> Result<()> {
+    let pieces = stream::try_unfold(0, |at| async move {
+        match at < copy.from.end() {
+            false => Ok(None),
+            true => {
+                let piece = copy.piece(at).await?;
+                let next = piece.at + piece.length;
+                Ok(Some((piece, next)))
+            }
+        }
+    });
+    let copying = pieces
+        .map_ok(|piece| async move {
+            let length = piece.length;
+            copy.piece_over(piece).await?;
+            copy.progress.inc(length);
+            Ok(())
+        })
+        .try_buffer_unordered(IN_FLIGHT)
+        .try_collect();
+    // Below a host's runtime its budget would run out in the first poll; a stream of futures is then woken through wakers
+    // of its own, which the host keeps back until we return.
+    unconstrained(copying).await
+}
+
+impl Copy<'_> {
+    /// What is at `at`: zeroes as far as they go, or data up to the window's end, with such zeroes in it as it may have.
+    async fn piece(&self, at: u64) -> Result<Piece> {
+        let failed = || Error::at(Doing::Map, self.from.name());
+        let end = self.from.end();
+        let status = blk_co_block_status(self.from, at, end - at).await.map_err(failed())?;
+        let window = (at + 1).next_multiple_of(WINDOW).min(end);
+        if status.zero && at + status.length >= window {
+            return Ok(Piece { at, length: status.length, zero: true });
+        }
+        // All of the window is asked about, for data out of the file's bounds is only found this way.
+        let (mut to, mut zero) = (at + status.length, status.zero);
+        while to < window {
+            let status = blk_co_block_status(self.from, to, window - to).await.map_err(failed())?;
+            (to, zero) = (to + status.length, zero && status.zero);
+        }
+        Ok(Piece { at, length: window - at, zero })
+    }
+
+    async fn piece_over(&self, Piece { at, length, zero }: Piece) -> Result<()> {
+        if zero {
+            return self.zeroes(at, length).await;
+        }
+        let mut buf = vec![0; length as usize];
+        blk_co_pread(self.from, at, &mut buf).await.map_err(Error::at(Doing::Read, self.from.name()))?;
+        let mut done = 0;
+        while done < buf.len() {
+            let (zero, len) = run_of(&buf[done..], at + done as u64, self.grain);
+            let place = at + done as u64;
+            match zero {
+                true => self.zeroes(place, len as u64).await?,
+                false => blk_co_pwrite(self.to, place, &buf[done..done + len], false).await.map_err(self.failed())?,
+            }
+            done += len;
+        }
+        Ok(())
+    }
+
+    async fn zeroes(&self, at: u64, length: u64) -> Result<()> {
+        match self.blank {
+            true => Ok(()),
+            false => blk_co_pwrite_zeroes(self.to, at, length).await.map_err(self.failed()),
+        }
+    }
+
+    fn failed(&self) -> impl FnOnce(io::Error) -> Error {
+        Error::at(Doing::Write, self.to.name())
+    }
+}
+
+/// Whether `buf`, which is for `at`, begins with zeroes or with data, and how much of it, in grains.
+fn run_of(buf: &[u8], at: u64, grain: u64) -> (bool, usize) {
+    let grain_end = |done: usize| {
+        let place = at + done as u64;
+        (done + (grain - place % grain) as usize).min(buf.len())
+    };
+    let mut end = grain_end(0);
+    let zero = is_zero(&buf[..end]);
+    while end < buf.len() && is_zero(&buf[end..grain_end(end)]) == zero {
+        end = grain_end(end);
+    }
+    (zero, end)
+}
+
+fn is_zero(buf: &[u8]) -> bool {
+    // The first bytes decide most of the time; comparing the rest with itself, shifted, is a memcmp.
+    let (head, rest) = buf.split_at(buf.len().min(16));
+    head.iter().all(|byte| *byte == 0) && rest == &buf[..rest.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::run_of;
+
+    #[test]
+    fn runs_end_where_grains_do() {
+        let mut buf = vec![0; 100];
+        assert_eq!(run_of(&buf, 3, 16), (true, 100));
+        buf[40] = 1;
+        assert_eq!(run_of(&buf, 3, 16), (true, 29)); // 3 + 29 = 2 * 16
+        assert_eq!(run_of(&buf[29..], 32, 16), (false, 16));
+        assert_eq!(run_of(&buf[45..], 48, 16), (true, 55));
+        assert_eq!(run_of(&[7], 48, 16), (false, 1));
+    }
+}

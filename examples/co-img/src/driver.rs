@@ -1,0 +1,289 @@
+//! What formats stand on: one of the drivers, under one type, so that an image on one may be based on an image on
+//! another; and what a qcow2 file has to put up with when it is read.
+
+use std::fmt::{self, Display, Formatter};
+use std::io::{self, ErrorKind};
+
+use imago::Storage;
+use imago::io_buffers::{IoVector, IoVectorMut};
+use imago::storage::PreallocateMode;
+use imago::storage::drivers::CommonStorageHelper;
+use tokio::runtime::Handle;
+
+use crate::error::refused;
+use crate::file::File;
+use crate::name::Name;
+use crate::nbd::Nbd;
+use crate::null::Null;
+
+/// QEMU's cache modes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cache {
+    /// The host's page cache; a flush makes writes durable.
+    #[default]
+    Writeback,
+    /// Past the page cache, with O_DIRECT; a flush makes writes durable.
+    None,
+    /// The host's page cache; every write is durable.
+    Writethrough,
+    /// Past the page cache; every write is durable.
+    Directsync,
+    /// The host's page cache; flushes are ignored.
+    Unsafe,
+}
+
+impl Cache {
+    /// Understands a mode's name.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn parse(text: &str) -> io::Result<Self> {
+        Ok(match text {
+            "writeback" => Cache::Writeback,
+            "none" | "off" => Cache::None,
+            "writethrough" => Cache::Writethrough,
+            "directsync" => Cache::Directsync,
+            "unsafe" => Cache::Unsafe,
+            _ => return Err(refused("not none, writeback, writethrough, directsync or unsafe")),
+        })
+    }
+
+    /// Whether the page cache is passed by.
+    pub fn direct(self) -> bool {
+        matches!(self, Cache::None | Cache::Directsync)
+    }
+
+    /// Whether a write that returned is durable.
+    pub fn writethrough(self) -> bool {
+        matches!(self, Cache::Writethrough | Cache::Directsync)
+    }
+
+    /// Whether flushes are ignored.
+    pub fn unsafe_flush(self) -> bool {
+        self == Cache::Unsafe
+    }
+}
+
+/// What a driver says about a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Bytes, from where it was asked on.
+    pub length: u64,
+    /// There is room for it on the disk.
+    pub data: bool,
+    /// It reads as zeroes.
+    pub zero: bool,
+}
+
+impl Extent {
+    /// Something, of so many bytes.
+    pub fn data(length: u64) -> Self {
+        Extent { length, data: true, zero: false }
+    }
+
+    /// A hole.
+    pub fn zero(length: u64) -> Self {
+        Extent { length, data: false, zero: true }
+    }
+}
+
+/// The drivers.
+#[derive(Debug)]
+pub enum Protocol {
+    /// `file`
+    File(File),
+    /// `nbd`
+    Nbd(Nbd),
+    /// `null-co`
+    Null(Null),
+}
+
+macro_rules! each {
+    ($driver:expr, $d:ident => $result:expr) => {
+        match &$driver.protocol {
+            Protocol::File($d) => $result,
+            Protocol::Nbd($d) => $result,
+            Protocol::Null($d) => $result,
+        }
+    };
+}
+
+/// A driver, opened.
+#[derive(Debug)]
+pub struct Driver {
+    /// Which one.
+    pub protocol: Protocol,
+    /// It holds a qcow2 image that is only read: see [`Driver::hold_qcow2`].
+    qcow2: bool,
+}
+
+/// A compressed cluster's length is known in sectors only, so its last one may reach past the file's end.
+const SECTOR: u64 = 512;
+/// Where a qcow2 header has its incompatible features, the lowest byte of which these are, and two that do not matter to
+/// who only reads: refcounts are out of date, and something was found to be corrupt.
+const FEATURES: u64 = 79;
+const HARMLESS: u8 = 0b11;
+
+impl Driver {
+    /// Opens what `name` names.
+    ///
+    /// # Errors
+    /// Those of the driver.
+    pub async fn open(name: &Name, writable: bool, cache: Cache, reactor: &Handle) -> io::Result<Self> {
+        let protocol = match name {
+            Name::Path(path) => Protocol::File(File::open(path, writable, cache, reactor).await?),
+            Name::Null(size) => Protocol::Null(Null::new(*size)),
+            Name::Nbd(url) => {
+                let nbd = Nbd::open(url, cache, reactor).await?;
+                if writable && nbd.read_only() {
+                    return Err(io::Error::new(ErrorKind::ReadOnlyFilesystem, "the export is read-only"));
+                }
+                Protocol::Nbd(nbd)
+            }
+        };
+        Ok(protocol.into())
+    }
+
+    /// From here on it holds a qcow2 image that is only read. A read that begins past the end, or ends a sector past it,
+    /// is then an error, for the file has lost its tail: imago takes zeroes for what is missing. And two header bits that
+    /// do not matter to a reader, which imago refuses (`metadata.rs:530`), read as 0.
+    pub fn hold_qcow2(&mut self) {
+        self.qcow2 = true;
+    }
+
+    /// What there is from `offset` on, and for how long: at least a byte, at most `length`.
+    ///
+    /// # Errors
+    /// Those of the driver.
+    pub async fn block_status(&self, offset: u64, length: u64) -> io::Result<Extent> {
+        match &self.protocol {
+            Protocol::File(file) => file.block_status(offset, length).await,
+            Protocol::Nbd(nbd) => nbd.block_status(offset, length).await,
+            Protocol::Null(_) => Ok(Extent::zero(length)),
+        }
+    }
+
+    /// The bytes that it takes on its disk, where that can be known.
+    ///
+    /// # Errors
+    /// Those of the driver.
+    pub async fn allocated(&self) -> io::Result<Option<u64>> {
+        match &self.protocol {
+            Protocol::File(file) => file.allocated().await.map(Some),
+            Protocol::Null(_) => Ok(Some(0)),
+            Protocol::Nbd(_) => Ok(None),
+        }
+    }
+
+    /// The driver's name, as QEMU has it.
+    pub fn kind(&self) -> &'static str {
+        match self.protocol {
+            Protocol::File(_) => "file",
+            Protocol::Nbd(_) => "nbd",
+            Protocol::Null(_) => "null-co",
+        }
+    }
+}
+
+impl From<Protocol> for Driver {
+    fn from(protocol: Protocol) -> Self {
+        Driver { protocol, qcow2: false }
+    }
+}
+
+impl Storage for Driver {
+    fn mem_align(&self) -> usize {
+        each!(self, d => d.mem_align())
+    }
+
+    fn req_align(&self) -> usize {
+        each!(self, d => d.req_align())
+    }
+
+    fn zero_align(&self) -> usize {
+        each!(self, d => d.zero_align())
+    }
+
+    fn discard_align(&self) -> usize {
+        each!(self, d => d.discard_align())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        each!(self, d => d.size())
+    }
+
+    async unsafe fn pure_readv(&self, mut bufv: IoVectorMut<'_>, offset: u64) -> io::Result<()> {
+        if !self.qcow2 {
+            // SAFETY: what the caller promised of this one holds for the driver's.
+            return each!(self, d => unsafe { d.pure_readv(bufv, offset) }.await);
+        }
+        let (size, length) = (self.size()?, bufv.len());
+        let spare = SECTOR.max(self.req_align() as u64); // what alignment may add
+        if length > 0 && (offset >= size || length - (size - offset).min(length) >= spare) {
+            let end = offset.saturating_add(length);
+            let what = format!("it refers to bytes {offset} to {end} of a file of {size}: truncated or corrupt");
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, what));
+        }
+        if !(offset..offset.saturating_add(length)).contains(&FEATURES) {
+            // SAFETY: as above.
+            return each!(self, d => unsafe { d.pure_readv(bufv, offset) }.await);
+        }
+        let mut bytes = imago::io_buffers::IoBuffer::new(length as usize, self.mem_align())?;
+        // SAFETY: as above, and the buffer is aligned as the driver asks.
+        each!(self, d => unsafe { d.pure_readv((&mut bytes).into(), offset) }.await)?;
+        bytes.as_mut().into_slice()[(FEATURES - offset) as usize] &= !HARMLESS;
+        bufv.copy_from_slice(bytes.as_ref().into_slice());
+        Ok(())
+    }
+
+    async unsafe fn pure_writev(&self, bufv: IoVector<'_>, offset: u64) -> io::Result<()> {
+        // SAFETY: what the caller promised of this one holds for the driver's.
+        each!(self, d => unsafe { d.pure_writev(bufv, offset) }.await)
+    }
+
+    async unsafe fn pure_write_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
+        // SAFETY: what the caller promised of this one holds for the driver's.
+        each!(self, d => unsafe { d.pure_write_zeroes(offset, length) }.await)
+    }
+
+    async unsafe fn pure_write_allocated_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
+        // SAFETY: what the caller promised of this one holds for the driver's.
+        each!(self, d => unsafe { d.pure_write_allocated_zeroes(offset, length) }.await)
+    }
+
+    async unsafe fn pure_discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        // SAFETY: what the caller promised of this one holds for the driver's.
+        each!(self, d => unsafe { d.pure_discard(offset, length) }.await)
+    }
+
+    async fn flush(&self) -> io::Result<()> {
+        each!(self, d => d.flush().await)
+    }
+
+    async fn sync(&self) -> io::Result<()> {
+        each!(self, d => d.sync().await)
+    }
+
+    async fn settle_writes(&self) -> io::Result<()> {
+        each!(self, d => d.settle_writes().await)
+    }
+
+    async unsafe fn invalidate_cache(&self) -> io::Result<()> {
+        // SAFETY: what the caller promised of this one holds for the driver's.
+        each!(self, d => unsafe { d.invalidate_cache() }.await)
+    }
+
+    fn get_storage_helper(&self) -> &CommonStorageHelper {
+        each!(self, d => d.get_storage_helper())
+    }
+
+    async fn resize(&self, new_size: u64, mode: PreallocateMode) -> io::Result<()> {
+        each!(self, d => d.resize(new_size, mode).await)
+    }
+}
+
+impl Display for Driver {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        each!(self, d => d.fmt(f))
+    }
+}

@@ -1,0 +1,11 @@
+//! The program: see the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if let Err(error) = co_img::watch_for_interrupts() {
+        eprintln!("co-img: cannot watch for signals: {error}");
+        return ExitCode::FAILURE;
+    }
+    co_img::run(std::env::args_os())
+}

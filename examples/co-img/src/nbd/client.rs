@@ -1,0 +1,190 @@
+//! The task that owns the connection: sends what is asked, matches what is answered, and connects again.
+
+use std::collections::BTreeMap;
+use std::io::{self, Error, ErrorKind};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{OwnedRwLockReadGuard, mpsc, oneshot};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Command;
+use super::connect::{Export, Socket, connect, hung_up};
+use super::reply::{Answer, Head, Partial};
+use crate::error::invalid;
+use crate::name::NbdUrl;
+
+/// On so many connections a request is tried, for it may be what the server dies of.
+const MOST_TRIES: u32 = 3;
+
+/// One request, until it is answered. All of them may be sent twice: none but a flush depends on what went before, and
+/// what a flush covers stays with the server.
+pub(super) struct Request {
+    command: Command,
+    flags: u16,
+    off: u64,
+    len: u32,
+    data: Arc<[u8]>,
+    reply: oneshot::Sender<io::Result<Answer>>,
+    /// Let go of when it is answered.
+    _modifying: Option<OwnedRwLockReadGuard<()>>,
+    partial: Partial,
+    tries: u32,
+}
+
+impl Request {
+    pub(super) fn new(
+        command: Command,
+        flags: u16,
+        off: u64,
+        len: u32,
+        data: Arc<[u8]>,
+        reply: oneshot::Sender<io::Result<Answer>>,
+        modifying: Option<OwnedRwLockReadGuard<()>>,
+    ) -> Self {
+        let partial = Partial::default();
+        Request { command, flags, off, len, data, reply, _modifying: modifying, partial, tries: 0 }
+    }
+
+    fn head(&self, cookie: u64) -> Vec<u8> {
+        head(self.command, self.flags, cookie, self.off, self.len)
+    }
+
+    fn fail(self, cause: &Error) {
+        let _ = self.reply.send(Err(Error::new(cause.kind(), cause.to_string())));
+    }
+}
+
+fn head(command: Command, flags: u16, cookie: u64, off: u64, len: u32) -> Vec<u8> {
+    let (magic, command) = (0x2560_9513_u32.to_be_bytes(), (command as u16).to_be_bytes());
+    [&magic[..], &flags.to_be_bytes(), &command, &cookie.to_be_bytes(), &off.to_be_bytes(), &len.to_be_bytes()].concat()
+}
+
+/// Serves the queue until its other end is dropped. What ends a connection for good is the answer to all calls, those
+/// outstanding and those to come.
+pub(super) async fn serve(url: NbdUrl, export: Export, socket: Socket, mut requests: mpsc::Receiver<Request>) {
+    let mut owed = BTreeMap::new();
+    let mut next = 0;
+    let mut socket = socket;
+    let cause = loop {
+        let lost = match session(&url, &export, socket, &mut requests, &mut owed, &mut next).await {
+            Ok(()) => return,
+            Err(cause) => hung_up(cause),
+        };
+        // A server that lies would lie again, and one that is silent has had its time.
+        if matches!(lost.kind(), ErrorKind::InvalidData | ErrorKind::TimedOut) {
+            break lost;
+        }
+        let (again, given_up): (BTreeMap<u64, Request>, BTreeMap<_, _>) = std::mem::take(&mut owed)
+            .into_iter()
+            .filter(|(_, request)| !request.reply.is_closed() || request._modifying.is_some())
+            .partition(|(_, request)| request.tries < MOST_TRIES);
+        owed = again;
+        given_up.into_values().for_each(|request| request.fail(&lost));
+        if owed.is_empty() && requests.is_closed() && requests.is_empty() {
+            return;
+        }
+        match reconnect(&url, &export, lost).await {
+            Ok(connected) => socket = connected,
+            Err(cause) => break cause,
+        }
+    };
+    owed.into_values().for_each(|request| request.fail(&cause));
+    while let Some(request) = requests.recv().await {
+        request.fail(&cause);
+    }
+}
+
+/// Tries for as long as the URL says. The export has to be what it was.
+async fn reconnect(url: &NbdUrl, export: &Export, lost: Error) -> io::Result<Socket> {
+    let deadline = Instant::now() + url.reconnect;
+    let mut pause = Duration::from_millis(50);
+    let mut cause = lost;
+    while Instant::now() < deadline {
+        let connected = tokio::select! {
+            connected = connect(url) => connected,
+            () = sleep_until(deadline) => break,
+        };
+        match connected {
+            Ok((socket, now)) if now == *export => return Ok(socket),
+            Ok(_) => return Err(invalid("the server is back with another export")),
+            Err(error) => cause = error,
+        }
+        sleep(pause.min(deadline - Instant::now())).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+    Err(cause)
+}
+
+/// One connection's life. Ends well only when nobody wants anything any more.
+async fn session(
+    url: &NbdUrl,
+    export: &Export,
+    socket: Socket,
+    requests: &mut mpsc::Receiver<Request>,
+    owed: &mut BTreeMap<u64, Request>,
+    next: &mut u64,
+) -> io::Result<()> {
+    let (mut r, mut w) = tokio::io::split(socket);
+    let mut again: Vec<u64> = owed.keys().copied().collect();
+    again.reverse();
+    let owed = Mutex::new(owed); // sent but not answered, oldest first
+    let sending = async {
+        loop {
+            let (cookie, mut request) = if let Some(cookie) = again.pop() {
+                // Unless the server has answered what it was not asked again.
+                let Some(request) = owed.lock().unwrap().remove(&cookie) else { continue };
+                (cookie, request)
+            } else {
+                let Some(request) = requests.recv().await else { break };
+                (*next, request)
+            };
+            request.partial = Partial::default();
+            request.tries += 1;
+            let (head, data) = (request.head(cookie), request.data.clone());
+            *next = (cookie + 1).max(*next);
+            owed.lock().unwrap().insert(cookie, request);
+            w.write_all(&head).await?;
+            w.write_all(&data).await?;
+            w.flush().await?;
+        }
+        w.write_all(&head(Command::Disconnect, 0, 0, 0, 0)).await?;
+        w.shutdown().await.and(Err(Error::from(ErrorKind::NotConnected)))
+    };
+    let receiving = async {
+        loop {
+            let head = Head::read(&mut r).await?;
+            let asked = owed.lock().unwrap().get(&head.cookie).map(|request| (request.command, request.len));
+            let Some((command, len)) = asked else {
+                return Err(invalid(format!("a reply to no request: cookie {:#x}", head.cookie)));
+            };
+            let mut body = vec![0; head.body(command, len, export.structured)? as usize];
+            r.read_exact(&mut body).await?;
+            let mut owed = owed.lock().unwrap();
+            let request = owed.get_mut(&head.cookie).expect("only this future takes requests away");
+            let answer = request.partial.take(command, request.off, len, export.allocation, &head, body)?;
+            // A caller that has gone is owed nothing, but its reply had to be read.
+            if let Some(answer) = answer {
+                owed.remove(&head.cookie).map(|request| request.reply.send(answer));
+            }
+        }
+    };
+    let oldest = || owed.lock().unwrap().keys().next().copied();
+    let silence = async {
+        loop {
+            let before = oldest();
+            sleep(url.patience).await;
+            if before.is_some() && before == oldest() {
+                let what = format!("the server has owed a reply for {} s", url.patience.as_secs());
+                return Err(Error::new(ErrorKind::TimedOut, what));
+            }
+        }
+    };
+    let ended: io::Result<((), (), ())> = tokio::try_join!(biased; receiving, sending, silence);
+    match ended {
+        Err(cause) if cause.kind() == ErrorKind::NotConnected => Ok(()),
+        Err(cause) => Err(cause),
+        Ok(_) => Ok(()),
+    }
+}

@@ -1,0 +1,197 @@
+//! What a server answers, simple or in chunks, held to what it was asked.
+
+use std::collections::BTreeMap;
+use std::io::{self, Error};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::Command;
+use crate::error::invalid;
+
+const SIMPLE: u32 = 0x6744_6698;
+const CHUNK: u32 = 0x668e_33ef;
+/// Kinds of chunks, and the bit that errors have.
+const NONE: u16 = 0;
+const DATA: u16 = 1;
+const HOLE: u16 = 2;
+const STATUS: u16 = 5;
+const ERROR: u16 = 1 << 15;
+/// A chunk's flag: the reply ends here.
+const DONE: u16 = 1;
+/// The longest chunk that is not data.
+const LONGEST: u32 = 64 << 10;
+
+/// A reply, complete.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Done,
+    Data(Vec<u8>),
+    Status { length: u32, state: u32 },
+}
+
+/// The head of a reply or a chunk, read off the wire.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub cookie: u64,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Simple { error: u32 },
+    Chunk { flags: u16, kind: u16, length: u32 },
+}
+
+impl Head {
+    pub(super) async fn read(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<Self> {
+        match socket.read_u32().await? {
+            SIMPLE => {
+                let error = socket.read_u32().await?;
+                Ok(Head { cookie: socket.read_u64().await?, kind: Kind::Simple { error } })
+            }
+            CHUNK => {
+                let (flags, kind) = (socket.read_u16().await?, socket.read_u16().await?);
+                let (cookie, length) = (socket.read_u64().await?, socket.read_u32().await?);
+                Ok(Head { cookie, kind: Kind::Chunk { flags, kind, length } })
+            }
+            magic => Err(invalid(format!("garbage for a reply: magic {magic:#x}"))),
+        }
+    }
+
+    /// How much follows this head, by what it says and by what a reply to such a request may have.
+    pub(super) fn body(&self, command: Command, len: u32, structured: bool) -> io::Result<u32> {
+        match self.kind {
+            Kind::Simple { error: 0 } if command == Command::Read && structured => {
+                Err(invalid("a simple reply to a read, where chunks were agreed upon"))
+            }
+            Kind::Simple { error: 0 } if command == Command::Read => Ok(len),
+            Kind::Simple { .. } => Ok(0),
+            Kind::Chunk { .. } if !structured => Err(invalid("a chunk, where simple replies were agreed upon")),
+            Kind::Chunk { kind, length, .. } => {
+                let most = match (kind, command) {
+                    (NONE, _) => 0,
+                    (DATA, Command::Read) => len + 8,
+                    (HOLE, Command::Read) => 12,
+                    (STATUS, Command::BlockStatus) | (ERROR.., _) => LONGEST,
+                    _ => return Err(invalid(format!("a chunk of kind {kind} in reply to {command:?}"))),
+                };
+                if length > most {
+                    return Err(invalid(format!("a chunk of {length} bytes in reply to {command:?} of {len}")));
+                }
+                Ok(length)
+            }
+        }
+    }
+}
+
+/// A reply in the making.
+#[derive(Debug, Default)]
+pub(super) struct Partial {
+    data: Vec<u8>,
+    /// Where chunks of data have been, and how long they were.
+    covered: BTreeMap<u64, u64>,
+    status: Option<(u32, u32)>,
+    error: Option<Error>,
+}
+
+impl Partial {
+    /// Takes in a reply or a chunk. The result is the answer when that was the last of it; an error here means that the
+    /// connection is no good any more.
+    pub(super) fn take(
+        &mut self,
+        command: Command,
+        off: u64,
+        len: u32,
+        context: Option<u32>,
+        head: &Head,
+        body: Vec<u8>,
+    ) -> io::Result<Option<io::Result<Answer>>> {
+        let (flags, kind) = match head.kind {
+            Kind::Simple { error: 0 } if command == Command::Read => return Ok(Some(Ok(Answer::Data(body)))),
+            Kind::Simple { error: 0 } if command == Command::BlockStatus => {
+                return Err(invalid("a simple reply to a block status request"));
+            }
+            Kind::Simple { error: 0 } => return Ok(Some(Ok(Answer::Done))),
+            Kind::Simple { error } => return Ok(Some(Err(os_error(error)))),
+            Kind::Chunk { flags, kind, .. } => (flags, kind),
+        };
+        match (kind, &body[..]) {
+            (NONE, _) if flags & DONE == 0 => return Err(invalid("an empty chunk that does not end its reply")),
+            (NONE, _) => {}
+            (DATA, place) if place.len() > 8 => {
+                let (at, data) = place.split_at(8);
+                let from = self.cover(be(at), data.len() as u64, off, len)?;
+                self.data.resize(len as usize, 0);
+                self.data[from..from + data.len()].copy_from_slice(data);
+            }
+            (HOLE, place) if place.len() == 12 => {
+                self.cover(be(&place[..8]), be(&place[8..]), off, len)?;
+                self.data.resize(len as usize, 0);
+            }
+            (STATUS, extents) if extents.len() >= 12 && extents.len() % 8 == 4 => {
+                let (context_is, extents) = extents.split_at(4);
+                if context != Some(be(context_is) as u32) || self.status.is_some() {
+                    return Err(invalid("block status of a context that nobody asked for"));
+                }
+                let length = be(&extents[..4]) as u32;
+                if length == 0 {
+                    return Err(invalid("block status of an empty extent"));
+                }
+                self.status = Some((length.min(len), be(&extents[4..8]) as u32));
+            }
+            (ERROR.., [a, b, c, d, m, n, rest @ ..]) if usize::from(u16::from_be_bytes([*m, *n])) <= rest.len() => {
+                let number = u32::from_be_bytes([*a, *b, *c, *d]);
+                let message = &rest[..usize::from(u16::from_be_bytes([*m, *n]))];
+                let cause = os_error(number);
+                let told = match message {
+                    [] => cause,
+                    _ => Error::new(cause.kind(), format!("{cause}: {:?}", String::from_utf8_lossy(message))),
+                };
+                self.error.get_or_insert(told);
+            }
+            _ => return Err(invalid(format!("garbage in a chunk of kind {kind}"))),
+        }
+        if flags & DONE == 0 {
+            return Ok(None);
+        }
+        if let Some(error) = self.error.take() {
+            return Ok(Some(Err(error)));
+        }
+        match command {
+            Command::Read if self.covered.values().sum::<u64>() != u64::from(len) => {
+                Err(invalid(format!("the reply to a read of {len} bytes has not all of them")))
+            }
+            Command::Read => Ok(Some(Ok(Answer::Data(std::mem::take(&mut self.data))))),
+            Command::BlockStatus => match self.status {
+                Some((length, state)) => Ok(Some(Ok(Answer::Status { length, state }))),
+                None => Err(invalid("a reply without the block status that was asked for")),
+            },
+            _ => Ok(Some(Ok(Answer::Done))),
+        }
+    }
+
+    /// Notes that so many bytes at `at` have come, and tells where in the data they belong.
+    fn cover(&mut self, at: u64, count: u64, off: u64, len: u32) -> io::Result<usize> {
+        let inside = at >= off && count > 0 && at.checked_add(count).is_some_and(|end| end <= off + u64::from(len));
+        let before = self.covered.range(..=at).next_back().is_some_and(|(start, count)| start + count > at);
+        let after = self.covered.range(at..).next().is_some_and(|(start, _)| *start < at.saturating_add(count));
+        if !inside || before || after {
+            return Err(invalid(format!("data for {count} bytes at {at} in reply to a read of {len} at {off}")));
+        }
+        self.covered.insert(at, count);
+        Ok((at - off) as usize)
+    }
+}
+
+/// NBD's errors are Linux's numbers, as far as it defines them.
+fn os_error(number: u32) -> Error {
+    match number {
+        1 | 5 | 12 | 22 | 28 | 75 | 95 | 108 => Error::from_raw_os_error(number as i32),
+        0 => invalid("error 0"),
+        _ => Error::other(format!("the server's error {number}")),
+    }
+}
+
+fn be(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |n, &byte| n << 8 | u64::from(byte))
+}

@@ -1,0 +1,292 @@
+//! Opening images, with what they are based on, and making new ones.
+//!
+//! imago could open backing files itself, but then one that is based on itself would be opened until descriptors run
+//! out (`qcow2/mod.rs:312`), and images on different drivers could not be told by name. So each image of a chain is
+//! opened here, from the top down, and put together from the bottom up.
+
+use std::io;
+
+use co_wrapper::co_wrapper;
+use imago::format::gate::DenyImplicitOpenGate;
+use imago::qcow2::Qcow2;
+use imago::raw::Raw;
+use imago::storage::PreallocateMode;
+use imago::{FormatAccess, FormatCreateBuilder, FormatDriverBuilder, Storage, StorageExt};
+use tokio::runtime::Handle;
+
+use crate::backend::BlockBackend;
+use crate::driver::{Cache, Driver, Protocol};
+use crate::error::{Doing, Error, Result, invalid, refused};
+use crate::file::File;
+use crate::name::Name;
+use crate::qcow2::{Header, MAGIC};
+
+/// The formats that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageFormat {
+    /// The bytes as they are.
+    Raw,
+    /// QEMU's copy-on-write format, versions 2 and 3.
+    Qcow2,
+}
+
+impl ImageFormat {
+    /// Understands a format's name.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn parse(text: &str) -> io::Result<Self> {
+        match text {
+            "raw" | "file" | "host_device" => Ok(ImageFormat::Raw),
+            "qcow2" => Ok(ImageFormat::Qcow2),
+            _ => Err(refused(format!("the format '{text}' is not raw or qcow2"))),
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            ImageFormat::Raw => "raw",
+            ImageFormat::Qcow2 => "qcow2",
+        }
+    }
+}
+
+/// One image of a chain.
+#[derive(Debug)]
+pub struct Layer {
+    /// As the user, or the image above, named it.
+    pub name: String,
+    /// Its format.
+    pub format: ImageFormat,
+    /// What it says of itself, if it is a qcow2 image.
+    pub header: Option<Header>,
+    /// The bytes that it takes on its disk, where that can be known.
+    pub allocated: Option<u64>,
+    /// The bytes of the file that it is in.
+    pub file_size: u64,
+    /// The driver's name.
+    pub protocol: &'static str,
+    /// The name of what it is based on, as it is found from here.
+    pub backing: Option<String>,
+    pub(crate) preallocated: bool,
+}
+
+/// An image that nobody would make on purpose.
+const MOST_LAYERS: usize = 256;
+
+/// The reactor that every wrapper enters: one a process, never shut down. Asked for inside a wrapper, so that an image
+/// opened in a host's runtime needs that runtime neither alive nor driven.
+#[co_wrapper(mixed)]
+async fn co_reactor() -> Handle {
+    Handle::current()
+}
+
+/// Opens `name`, of the `format` or of what it looks like.
+///
+/// # Errors
+/// When it, or something that it is based on, cannot be opened, makes no sense, or needs what is not supported.
+#[co_wrapper(mixed)]
+pub async fn blk_co_open(
+    name: &str,
+    format: Option<ImageFormat>,
+    writable: bool,
+    cache: Cache,
+) -> Result<BlockBackend> {
+    let top = Name::parse(name).map_err(Error::at(Doing::Open, name))?;
+    open_chain(top, format, writable, cache).await.map_err(|(culprit, cause)| match culprit {
+        None => Error::new(Doing::Open, name, cause),
+        Some(below) => {
+            Error::new(Doing::Open, name, io::Error::new(cause.kind(), format!("backing file '{below}': {cause}")))
+        }
+    })
+}
+
+/// An error, and whose it is if not the topmost image's.
+type Blame = (Option<String>, io::Error);
+
+async fn open_chain(
+    top: Name,
+    format: Option<ImageFormat>,
+    writable: bool,
+    cache: Cache,
+) -> std::result::Result<BlockBackend, Blame> {
+    let reactor = reactor();
+    let (mut layers, mut drivers, mut identities) = (Vec::<Layer>::new(), Vec::new(), Vec::new());
+    let (mut next, mut format) = (Some(top), format);
+    while let Some(name) = next.take() {
+        let blame = |cause| ((!layers.is_empty()).then(|| name.to_string()), cause);
+        if layers.len() == MOST_LAYERS {
+            return Err(blame(invalid(format!("more than {MOST_LAYERS} images are based on one another"))));
+        }
+        let writable = writable && layers.is_empty();
+        let mut driver = Driver::open(&name, writable, cache, &reactor).await.map_err(blame)?;
+        let identity = match &driver.protocol {
+            Protocol::File(file) => (Some(file.identity()), String::new()),
+            _ => (None, name.to_string()),
+        };
+        if identities.contains(&identity) {
+            return Err(blame(invalid("it is based on itself, a loop")));
+        }
+        identities.push(identity);
+        let found = match format {
+            Some(format) => format,
+            None => probe(&driver).await.map_err(blame)?,
+        };
+        let layer = Layer::read(&mut driver, &name, found, writable).await.map_err(blame)?;
+        let data = match layer.header.as_ref().and_then(|header| header.data_file.as_deref()) {
+            None => None,
+            Some(data) => {
+                let named =
+                    |cause: io::Error| blame(io::Error::new(cause.kind(), format!("data file '{data}': {cause}")));
+                let data = name.relative(data).map_err(named)?;
+                let at = data.to_string();
+                let named =
+                    |cause: io::Error| blame(io::Error::new(cause.kind(), format!("data file '{at}': {cause}")));
+                Some(Driver::open(&data, writable, cache, &reactor).await.map_err(named)?)
+            }
+        };
+        if let Some(Header { backing: Some(backing), backing_format, .. }) = &layer.header {
+            let below = |cause| (Some(backing.clone()), cause);
+            next = Some(name.relative(backing).map_err(below)?);
+            format = backing_format.as_deref().map(ImageFormat::parse).transpose().map_err(below)?;
+        }
+        drivers.push((driver, data));
+        layers.push(layer);
+        if let (Some(next), Some(layer)) = (&next, layers.last_mut()) {
+            layer.backing = Some(next.to_string());
+        }
+    }
+    let mut access = None;
+    for (depth, (driver, data)) in drivers.into_iter().enumerate().rev() {
+        let writable = writable && depth == 0;
+        let blame = |cause| ((depth > 0).then(|| layers[depth].name.clone()), cause);
+        access = Some(match layers[depth].format {
+            ImageFormat::Raw => FormatAccess::new(Raw::open_image(driver, writable).await.map_err(blame)?),
+            ImageFormat::Qcow2 => {
+                let image = Qcow2::<Driver>::builder(driver).write(writable).backing(access.take()).data_file(data);
+                FormatAccess::new(image.open(DenyImplicitOpenGate::default()).await.map_err(blame)?)
+            }
+        });
+    }
+    let access = access.expect("a chain has at least one image");
+    Ok(BlockBackend { access, layers, writethrough: cache.writethrough() })
+}
+
+impl Layer {
+    async fn read(driver: &mut Driver, name: &Name, format: ImageFormat, writable: bool) -> io::Result<Self> {
+        let header = match format {
+            ImageFormat::Raw => None,
+            ImageFormat::Qcow2 => Some(Header::read(driver).await?),
+        };
+        let mut preallocated = false;
+        if let Some(header) = &header {
+            if writable && (header.dirty || header.corrupt) {
+                return Err(refused("it is marked as dirty or corrupt; run qemu-img check -r all"));
+            }
+            if !writable {
+                driver.hold_qcow2();
+                // What is wrong with refcounts does not matter to who only reads.
+                preallocated = header.data_file.is_none() && header.preallocated(driver).await.unwrap_or(false);
+            }
+        }
+        Ok(Layer {
+            name: name.to_string(),
+            format,
+            header,
+            allocated: driver.allocated().await?,
+            file_size: driver.size()?,
+            protocol: driver.kind(),
+            backing: None,
+            preallocated,
+        })
+    }
+}
+
+/// What the file looks like. One of a format that QEMU has and we lack is not taken for raw.
+async fn probe(driver: &Driver) -> io::Result<ImageFormat> {
+    let mut head = [0; 72];
+    driver.read(&mut head[..], 0).await?;
+    let foreign = [
+        (0, &b"KDMV"[..], "vmdk"),
+        (0, b"COWD", "vmdk"),
+        (0, b"QED\0", "qed"),
+        (0, b"LUKS\xba\xbe", "luks"),
+        (0, b"conectix", "vpc"),
+        (0, b"vhdxfile", "vhdx"),
+        (0, b"WithoutFreeSpace", "parallels"),
+        (0, b"WithouFreSpacExt", "parallels"),
+        (64, b"\x7f\x10\xda\xbe", "vdi"),
+    ];
+    if head.starts_with(&MAGIC) && matches!(head[4..8], [0, 0, 0, 2 | 3]) {
+        return Ok(ImageFormat::Qcow2);
+    }
+    match foreign.iter().find(|(at, magic, _)| head[*at..].starts_with(magic)) {
+        Some((_, _, name)) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("it looks like a {name} image, which is not supported; -f raw reads it as it is"),
+        )),
+        None => Ok(ImageFormat::Raw),
+    }
+}
+
+/// How a new image is to be.
+#[derive(Clone, Debug)]
+pub struct NewImage {
+    /// Its format.
+    pub format: ImageFormat,
+    /// In bytes.
+    pub size: u64,
+    /// Of qcow2 images, in bytes: a power of two from 512 to 2 MiB.
+    pub cluster_size: Option<u64>,
+    /// What a qcow2 image is to be based on, and that one's format.
+    pub backing: Option<(String, ImageFormat)>,
+}
+
+/// Makes an image and opens it, without what it is based on. A path must be free; an export or a device must be there
+/// and big enough.
+///
+/// # Errors
+/// Those of the formats and drivers.
+#[co_wrapper(mixed)]
+pub async fn blk_co_create(name: &str, new: &NewImage, cache: Cache) -> Result<BlockBackend> {
+    create(name, new, cache).await.map_err(Error::at(Doing::Create, name))
+}
+
+async fn create(name: &str, new: &NewImage, cache: Cache) -> io::Result<BlockBackend> {
+    let reactor = reactor();
+    let target = Name::parse(name)?;
+    let driver = match &target {
+        Name::Path(path) if !path.exists() => File::create(path, cache, &reactor).await.map(Protocol::File)?.into(),
+        _ => Driver::open(&target, true, cache, &reactor).await?,
+    };
+    let protocol = driver.kind();
+    let access = match new.format {
+        ImageFormat::Raw => {
+            if driver.size()? < new.size {
+                driver.resize(new.size, PreallocateMode::Zero).await?;
+            }
+            FormatAccess::new(Raw::open_image(driver, true).await?)
+        }
+        ImageFormat::Qcow2 => {
+            let cluster_size = usize::try_from(new.cluster_size.unwrap_or(65536)).unwrap_or(usize::MAX);
+            let mut image = Qcow2::<Driver>::create_builder(driver).size(new.size).cluster_size(cluster_size);
+            if let Some((backing, format)) = &new.backing {
+                image = image.backing(backing.clone(), format.name().into());
+            }
+            let open = |file| Ok(Qcow2::<Driver>::builder(file).backing(None));
+            FormatAccess::new(image.create_open(DenyImplicitOpenGate::default(), open).await?)
+        }
+    };
+    let layer = Layer {
+        name: name.into(),
+        format: new.format,
+        header: None,
+        allocated: None,
+        file_size: 0,
+        protocol,
+        backing: None,
+        preallocated: false,
+    };
+    Ok(BlockBackend { access, layers: vec![layer], writethrough: cache.writethrough() })
+}

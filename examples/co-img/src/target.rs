@@ -1,0 +1,206 @@
+//! What is being written: a file under a temporary name, which takes its place when it is whole, or a device or an export,
+//! in place. Whatever ends the program leaves no half-made file, and says when something was written in place.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use co_wrapper::co_wrapper;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::error::{Doing, Error, Result};
+use crate::name::Name;
+
+/// What is half-made right now. Whoever ends the program takes this lock and keeps it.
+static HALF_MADE: Mutex<Vec<HalfMade>> = Mutex::new(Vec::new());
+
+#[derive(Clone, PartialEq)]
+enum HalfMade {
+    File(PathBuf),
+    InPlace(String),
+}
+
+fn half_made() -> MutexGuard<'static, Vec<HalfMade>> {
+    HALF_MADE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A target, until [`commit`](Self::commit). Dropped before that, a file is gone.
+pub struct Target {
+    shown: String,
+    /// Its final place, if it is a file.
+    place: Option<PathBuf>,
+    half: HalfMade,
+    committed: bool,
+}
+
+impl Target {
+    /// Prepares to write to `name`. What is there stays as it is until [`commit`](Self::commit) if it is a file.
+    pub fn new(name: &str) -> Result<Self> {
+        let failed = |cause| Error::new(Doing::Create, name, cause);
+        let shown = name.to_owned();
+        let in_place =
+            |shown: String| Target { half: HalfMade::InPlace(shown.clone()), shown, place: None, committed: false };
+        let Name::Path(path) = Name::parse(name).map_err(failed)? else { return Ok(in_place(shown)) };
+        let path = match fs::metadata(&path) {
+            Ok(there) if there.file_type().is_block_device() => return Ok(in_place(shown)),
+            // A link stays one: what it leads to is replaced.
+            Ok(there) if there.is_file() => fs::canonicalize(&path).map_err(failed)?,
+            Ok(there) if there.is_dir() => return Err(failed(io::ErrorKind::IsADirectory.into())),
+            Ok(_) => return Err(failed(crate::error::refused("it is neither a file nor a block device"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => path,
+            Err(error) => return Err(failed(error)),
+        };
+        let half = HalfMade::File(temporary(&path).map_err(failed)?);
+        Ok(Target { shown, place: Some(path), half, committed: false })
+    }
+
+    /// What to create, or to open when it is there: the name to write to.
+    pub fn name(&self) -> &str {
+        match &self.half {
+            HalfMade::File(path) => path.to_str().unwrap_or(&self.shown),
+            HalfMade::InPlace(name) => name,
+        }
+    }
+
+    /// Whether it is a file, new and empty.
+    pub fn is_file(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// From here on what is written in place is no longer what it was.
+    pub fn begin(&self) {
+        if let HalfMade::InPlace(_) = self.half {
+            half_made().push(self.half.clone());
+        }
+    }
+
+    /// Puts `self.name()` right in an error, and says when a target is incomplete.
+    pub fn blame(&self, mut error: Error) -> Error {
+        if error.name == self.name() {
+            error.name.clone_from(&self.shown);
+        }
+        if half_made().contains(&self.half) && self.place.is_none() {
+            error.incomplete = Some(self.shown.clone());
+        }
+        error
+    }
+
+    /// It is whole: takes its place. Its data must be durable by now.
+    pub fn commit(mut self) -> Result<()> {
+        let failed = |cause| Error::new(Doing::Create, &self.shown, cause);
+        let mut half_made = half_made();
+        if let (HalfMade::File(from), Some(place)) = (&self.half, &self.place) {
+            if let Ok(there) = fs::metadata(place) {
+                fs::set_permissions(from, there.permissions()).map_err(failed)?;
+            }
+            fs::rename(from, place).map_err(failed)?;
+            half_made.retain(|half| *half != self.half);
+            drop(half_made);
+            self.committed = true;
+            let folder = folder(place);
+            return fs::File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(|cause| Error::new(Doing::Flush, folder.display(), cause));
+        }
+        half_made.retain(|half| *half != self.half);
+        drop(half_made);
+        self.committed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if !self.committed {
+            let mut half_made = half_made();
+            half_made.retain(|half| *half != self.half);
+            if let HalfMade::File(path) = &self.half {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A new file in the folder that `path` is to be in, for a rename does not leave a file system. It is made under the lock:
+/// no signal comes between its making and its being known.
+fn temporary(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| crate::error::refused("it is no name for a file"))?;
+    let mut half_made = half_made();
+    for attempt in 0..1000 {
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".co-img-{}-{attempt}", process::id()));
+        let candidate = folder(path).join(hidden);
+        match fs::File::create_new(&candidate) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+            Ok(_) => {
+                half_made.push(HalfMade::File(candidate.clone()));
+                return Ok(candidate);
+            }
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// The signals that ask the program to end. SIGXFSZ is among what is listened to so that a file grown too big is an error
+/// of the write and not the program's end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+    _too_big: Signal,
+}
+
+const SIGXFSZ: i32 = nix::libc::SIGXFSZ;
+
+#[co_wrapper]
+async fn signals_co_listen() -> io::Result<Signals> {
+    Ok(Signals {
+        interrupt: signal(SignalKind::interrupt())?,
+        terminate: signal(SignalKind::terminate())?,
+        hang_up: signal(SignalKind::hangup())?,
+        _too_big: signal(SignalKind::from_raw(SIGXFSZ))?,
+    })
+}
+
+/// Waits for one of them, and tells its number.
+#[co_wrapper]
+async fn signals_co_wait(signals: &mut Signals) -> i32 {
+    tokio::select! {
+        _ = signals.interrupt.recv() => 2,
+        _ = signals.terminate.recv() => 15,
+        _ = signals.hang_up.recv() => 1,
+    }
+}
+
+/// Has SIGINT, SIGTERM and SIGHUP remove what is half-made and end the program, whatever its threads are doing.
+///
+/// # Errors
+/// When signals cannot be watched, or no thread can be had.
+pub fn watch_for_interrupts() -> io::Result<()> {
+    let mut signals = signals_listen()?;
+    let watch = move || {
+        let number = signals_wait(&mut signals);
+        let half_made = half_made(); // and never let go: nothing is begun or renamed any more
+        let mut line = String::from("co-img: interrupted");
+        for half in half_made.iter() {
+            match half {
+                HalfMade::File(path) => drop(fs::remove_file(path)),
+                HalfMade::InPlace(name) => line += &format!("; '{name}' is incomplete"),
+            }
+        }
+        let _ = writeln!(io::stderr(), "\r{}", line.replace(char::is_control, " "));
+        process::exit(128 + number);
+    };
+    thread::Builder::new().name("interrupts".into()).spawn(watch).map(drop)
+}

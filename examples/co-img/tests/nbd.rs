@@ -1,0 +1,547 @@
+//! The NBD driver against `qemu-nbd` over both kinds of sockets, and against servers that misbehave, each a thread here.
+
+mod support;
+
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+use co_img::backend::{
+    blk_block_status, blk_flush, blk_getlength, blk_pdiscard, blk_pread, blk_pwrite, blk_pwrite_zeroes, blk_truncate,
+};
+use co_img::driver::Cache;
+use co_img::open::{ImageFormat, blk_open};
+use support::{Folder, content, qemu_is_here, serve};
+
+const SIZE: usize = 8 << 20;
+
+#[test]
+fn every_operation_over_both_sockets() {
+    if !qemu_is_here() {
+        return;
+    }
+    for tcp in [false, true] {
+        let folder = Folder::new();
+        folder.raw("disk", SIZE);
+        let (_server, url) = serve(&folder, tcp, "disk", &["-f", "raw", "--discard=unmap", "--detect-zeroes=off"]);
+        let mut blk = blk_open(&url, Some(ImageFormat::Raw), true, Cache::Writeback).unwrap();
+        let mut mirror = content(SIZE);
+        let file = || fs::read(folder.path("disk")).unwrap();
+
+        assert_eq!(blk_getlength(&blk).unwrap(), SIZE as u64);
+        let mut buf = vec![0; SIZE];
+        blk_pread(&blk, 0, &mut buf).unwrap();
+        assert!(buf == mirror, "read differently");
+
+        for (off, len, fua) in [(0, 512, false), (12_345, 678_901, true), (SIZE - 1, 1, true)] {
+            blk_pwrite(&blk, off as u64, &vec![0x5a; len], fua).unwrap();
+            mirror[off..off + len].fill(0x5a);
+            assert!(file() == mirror, "{len} bytes at {off} written, fua {fua}");
+        }
+        blk_pwrite_zeroes(&blk, 1_000_000, 3_000_000).unwrap();
+        mirror[1_000_000..4_000_000].fill(0);
+        blk_flush(&blk).unwrap();
+        assert!(file() == mirror, "zeroes written");
+
+        let blocks = || std::os::unix::fs::MetadataExt::blocks(&fs::metadata(folder.path("disk")).unwrap());
+        blk_pwrite(&blk, 4 << 20, &vec![1; 2 << 20], false).unwrap();
+        blk_flush(&blk).unwrap();
+        let before = blocks();
+        blk_pdiscard(&mut blk, 4 << 20, 2 << 20).unwrap();
+        blk_flush(&blk).unwrap();
+        assert!(blocks() <= before - (2 << 20) / 512 / 2, "discard freed nothing: {before}, {}", blocks());
+
+        let status = blk_block_status(&blk, 4 << 20, 1 << 20).unwrap();
+        assert!(status.zero && status.length == 1 << 20, "{status:?}");
+        let status = blk_block_status(&blk, 0, 100).unwrap();
+        assert!(!status.zero && status.data && status.length == 100, "{status:?}");
+
+        assert!(blk_truncate(&mut blk, 2 * SIZE as u64).unwrap_err().to_string().contains("does not grow"));
+        assert!(blk_pwrite(&blk, SIZE as u64 - 1, &[0; 2], false).is_err());
+        assert!(blk_pread(&blk, SIZE as u64, &mut [0]).is_err());
+    }
+}
+
+#[test]
+fn the_commands_over_both_sockets() {
+    if !qemu_is_here() {
+        return;
+    }
+    for tcp in [false, true] {
+        let folder = Folder::new();
+        let odd = SIZE - 1000;
+        folder.raw("disk", odd);
+        folder.raw("zero", 0);
+        fs::File::options().write(true).open(folder.path("zero")).unwrap().set_len(odd as u64).unwrap();
+        fs::write(folder.path("full"), vec![0xff; odd]).unwrap();
+        let (_server, url) = serve(&folder, tcp, "disk", &["-f", "raw", "--read-only"]);
+        let (_target, target) = serve(&folder, tcp, "full", &["-f", "raw"]);
+        folder.ok(&["convert", "-O", "qcow2", &url, "copy"]);
+        folder.qemu_img(&["check", "-q", "copy"]);
+        folder.qemu_img(&["compare", "-q", "-f", "raw", "-F", "qcow2", "disk", "copy"]);
+        folder.ok(&["convert", "-O", "raw", &url, &target]);
+        assert!(fs::read(folder.path("full")).unwrap()[..odd] == content(odd), "converted into an export");
+        assert_eq!(folder.run(&["compare", &url, &target]).status.code(), Some(0));
+        assert_eq!(folder.run(&["compare", &url, "zero"]).status.code(), Some(1));
+        folder.ok(&["bench", "-c", "500", &url]);
+        assert!(folder.ok(&["info", &url]).contains("virtual size: 8 MiB"));
+        folder.fails(&["bench", "-w", "-c", "1", &url], 1, &[&url, "read-only"]);
+        folder.fails(&["convert", "-O", "raw", "full", &url], 1, &[&url, "read-only"]);
+        folder.fails(&["info", &url.replace("/img", "/other")], 1, &["refuses export \"other\""]);
+
+        // As QEMU sees it, but for the tail that is no sector.
+        let extents = |json: String| -> Vec<(u64, bool, bool)> {
+            let entries: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+            let mut merged: Vec<(u64, bool, bool)> = Vec::new();
+            for entry in entries {
+                let (start, zero) = (entry["start"].as_u64().unwrap(), entry["zero"].as_bool().unwrap());
+                let entry = (start, zero, entry["data"].as_bool().unwrap());
+                if merged.last().is_none_or(|last| (last.1, last.2) != (entry.1, entry.2)) {
+                    merged.push(entry);
+                }
+            }
+            merged
+        };
+        let ours = extents(folder.ok(&["map", "--output", "json", &url]));
+        assert_eq!(ours, extents(folder.qemu_img(&["map", "--output", "json", "-f", "raw", &url])));
+        assert!(ours.len() > 3, "{ours:?}");
+    }
+}
+
+#[test]
+fn a_qcow2_image_in_an_export_based_on_another() {
+    if !qemu_is_here() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.raw("base", SIZE);
+    let (_base, base) = serve(&folder, true, "base", &["-f", "raw", "--read-only", "--persistent", "--shared=8"]);
+    folder.qemu_img(&["create", "-q", "-f", "qcow2", "-F", "raw", "-b", &base, "top"]);
+    folder.tool("qemu-io", &["-f", "qcow2", "-c", "write -P 9 1M 100k", "top"]);
+    let (_top, top) = serve(&folder, false, "top", &["-f", "raw", "--read-only"]);
+    folder.ok(&["convert", "-f", "qcow2", "-O", "raw", &top, "ours"]);
+    let mut expected = content(SIZE);
+    expected[1 << 20..(1 << 20) + 102_400].fill(9);
+    assert!(fs::read(folder.path("ours")).unwrap() == expected);
+}
+
+#[test]
+fn a_server_that_restarts_is_connected_to_again() {
+    if !qemu_is_here() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.raw("disk", SIZE);
+    let options = ["-f", "raw"];
+    let (server, url) = serve(&folder, false, "disk", &options);
+    let url = format!("{url}&reconnect=60");
+    let blk = blk_open(&url, None, true, Cache::Writeback).unwrap();
+    let mut buf = vec![0; 4096];
+    blk_pread(&blk, 0, &mut buf).unwrap();
+    drop(server);
+    let path = folder.path("nbd0.sock");
+    thread::scope(|s| {
+        let reading = s.spawn(|| {
+            let mut buf = vec![0; SIZE];
+            blk_pread(&blk, 0, &mut buf).map(|()| buf)
+        });
+        fs::remove_file(&path).unwrap();
+        let _server = serve(&folder, false, "disk", &options); // at the same place
+        assert!(reading.join().unwrap().unwrap() == content(SIZE));
+        blk_pwrite(&blk, 0, &[3; 512], true).unwrap();
+    });
+    assert_eq!(fs::read(folder.path("disk")).unwrap()[..512], [3; 512]);
+}
+
+/// One connection, seen from the server.
+struct Peer(TcpStream);
+
+#[derive(Debug, PartialEq)]
+struct Request {
+    flags: u16,
+    command: u16,
+    cookie: u64,
+    off: u64,
+    len: u32,
+}
+
+const FLAGS: u16 = 0b110_1101; // has flags, flush, FUA, trim, write zeroes
+
+impl Peer {
+    fn send(&mut self, parts: &[&[u8]]) {
+        let _ = self.0.write_all(&parts.concat()); // the client may have left, which is then the point of the test
+    }
+
+    fn receive<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.0.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn option(&mut self) -> io::Result<u32> {
+        let head: [u8; 16] = self.receive()?;
+        let len = u32::from_be_bytes(head[12..].try_into().unwrap());
+        io::copy(&mut Read::by_ref(&mut self.0).take(len.into()), &mut io::sink())?;
+        Ok(u32::from_be_bytes(head[8..12].try_into().unwrap()))
+    }
+
+    fn reply(&mut self, option: u32, kind: u32, body: &[u8]) {
+        let head = [&0x0003_e889_0455_65a9_u64.to_be_bytes()[..], &option.to_be_bytes(), &kind.to_be_bytes()].concat();
+        self.send(&[&head, &(body.len() as u32).to_be_bytes(), body]);
+    }
+
+    /// The whole negotiation, with all that the client asks for, or nothing but what it needs.
+    fn negotiate(&mut self, size: u64, structured: bool) -> io::Result<()> {
+        self.send(&[b"NBDMAGICIHAVEOPT", &[0, 3]]);
+        self.receive::<4>()?;
+        loop {
+            match self.option()? {
+                8 if structured => self.reply(8, 1, &[]),
+                10 if structured => {
+                    self.reply(10, 4, &[&[0, 0, 0, 7], &b"base:allocation"[..]].concat());
+                    self.reply(10, 1, &[]);
+                }
+                7 => {
+                    self.reply(7, 3, &[&[0, 0], &size.to_be_bytes()[..], &FLAGS.to_be_bytes()].concat());
+                    self.reply(7, 1, &[]);
+                    return Ok(());
+                }
+                option => self.reply(option, 1 << 31 | 1, b"no"),
+            }
+        }
+    }
+
+    fn request(&mut self) -> io::Result<Request> {
+        let head: [u8; 28] = self.receive()?;
+        let be = |range: std::ops::Range<usize>| head[range].iter().fold(0, |n, &byte| n << 8 | u64::from(byte));
+        assert_eq!(be(0..4), 0x2560_9513, "a request's magic");
+        let request = Request {
+            flags: be(4..6) as u16,
+            command: be(6..8) as u16,
+            cookie: be(8..16),
+            off: be(16..24),
+            len: be(24..28) as u32,
+        };
+        if request.command == 1 {
+            io::copy(&mut Read::by_ref(&mut self.0).take(request.len.into()), &mut io::sink())?;
+        }
+        Ok(request)
+    }
+
+    fn simple(&mut self, cookie: u64, error: u32, data: &[u8]) {
+        self.send(&[&0x6744_6698_u32.to_be_bytes(), &error.to_be_bytes(), &cookie.to_be_bytes(), data]);
+    }
+
+    fn chunk(&mut self, cookie: u64, done: bool, kind: u16, body: &[&[u8]]) {
+        let body = body.concat();
+        let head = [&0x668e_33ef_u32.to_be_bytes()[..], &u16::from(done).to_be_bytes(), &kind.to_be_bytes()].concat();
+        self.send(&[&head, &cookie.to_be_bytes(), &(body.len() as u32).to_be_bytes(), &body]);
+    }
+}
+
+type Script = fn(&mut Peer) -> io::Result<()>;
+
+/// Serves connections, one after the other, with a script each; the last one's goes for all further ones.
+fn scripted(scripts: &'static [Script]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("nbd://{}/img?timeout=2&reconnect=2", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for n in 0.. {
+            let Ok((socket, _)) = listener.accept() else { break };
+            let _ = scripts[n.min(scripts.len() - 1)](&mut Peer(socket)); // the client leaves when it has had enough
+        }
+    });
+    url
+}
+
+/// Reads 4096 bytes from such a server.
+fn read_from(scripts: &'static [Script]) -> io::Result<Vec<u8>> {
+    let blk =
+        blk_open(&scripted(scripts), Some(ImageFormat::Raw), false, Cache::Writeback).map_err(|error| error.cause)?;
+    let mut buf = vec![0xee; 4096];
+    blk_pread(&blk, 8192, &mut buf).map(|()| buf)
+}
+
+/// Negotiates, and takes the one read.
+fn first(peer: &mut Peer) -> io::Result<u64> {
+    peer.negotiate(1 << 20, true)?;
+    let request = peer.request()?;
+    assert_eq!((request.command, request.off, request.len), (0, 8192, 4096));
+    Ok(request.cookie)
+}
+
+const AT: [u8; 8] = 8192_u64.to_be_bytes();
+const MIDDLE: [u8; 8] = 10240_u64.to_be_bytes();
+
+fn linger(peer: &mut Peer) -> io::Result<()> {
+    io::copy(&mut peer.0, &mut io::sink()).map(drop)
+}
+
+#[test]
+fn structured_replies_in_any_order_with_holes() {
+    let data = read_from(&[|peer| {
+        let cookie = first(peer)?;
+        peer.chunk(cookie, false, 1, &[&MIDDLE, &[5; 1024]]);
+        peer.chunk(cookie, false, 2, &[&11264_u64.to_be_bytes(), &1024_u32.to_be_bytes()]);
+        peer.chunk(cookie, false, 1, &[&AT, &[4; 2048]]);
+        peer.chunk(cookie, true, 0, &[]);
+        linger(peer)
+    }]);
+    assert_eq!(data.unwrap(), [vec![4; 2048], vec![5; 1024], vec![0; 1024]].concat());
+}
+
+#[test]
+fn a_server_without_structured_replies_has_data_everywhere() {
+    let url = scripted(&[|peer| {
+        peer.negotiate(1 << 20, false)?;
+        loop {
+            let request = peer.request()?;
+            peer.simple(request.cookie, 0, &vec![6; request.len as usize]);
+        }
+    }]);
+    let blk = blk_open(&url, Some(ImageFormat::Raw), false, Cache::Writeback).unwrap();
+    let status = blk_block_status(&blk, 0, 1 << 20).unwrap();
+    assert!(status.data && !status.zero && status.length == 1 << 20, "{status:?}");
+    let mut buf = [0; 100];
+    blk_pread(&blk, 3, &mut buf).unwrap();
+    assert_eq!(buf, [6; 100]);
+}
+
+#[test]
+fn lies_are_errors_and_end_the_connection() {
+    let scripts: [(&'static [Script], &str); 11] = [
+        (
+            &[|peer| {
+                let cookie = first(peer)?;
+                peer.simple(cookie, 0, &[0; 4096]);
+                linger(peer)
+            }],
+            "simple reply",
+        ),
+        (
+            &[|peer| {
+                let cookie = first(peer)?;
+                peer.chunk(cookie + 1, true, 0, &[]);
+                linger(peer)
+            }],
+            "no request",
+        ),
+        (
+            &[|peer| {
+                let cookie = first(peer)?;
+                peer.chunk(cookie, true, 0, &[]);
+                linger(peer)
+            }],
+            "not all of them",
+        ),
+        (
+            &[|peer| {
+                let cookie = first(peer)?;
+                peer.chunk(cookie, true, 1, &[&AT, &[1; 4095]]);
+                linger(peer)
+            }],
+            "not all",
+        ),
+        (
+            &[|peer| {
+                let cookie = first(peer)?;
+                peer.chunk(cookie, true, 1, &[&AT, &[1; 4097]]);
+                linger(peer)
+            }],
+            "4105 bytes",
+        ),
+        (
+            &[|peer| {
+                let cookie = first(peer)?;
+                peer.chunk(cookie, true, 1, &[&MIDDLE, &[1; 4096]]);
+                linger(peer)
+            }],
+            "at 10240",
+        ),
+        (
+            &[|peer| {
+                let cookie = first(peer)?;
+                peer.chunk(cookie, false, 1, &[&AT, &[1; 3000]]);
+                peer.chunk(cookie, true, 1, &[&MIDDLE, &[1; 2048]]);
+                linger(peer)
+            }],
+            "2048 bytes at 10240",
+        ),
+        (
+            &[|peer| {
+                let cookie = first(peer)?;
+                peer.chunk(cookie, true, 2, &[&AT, &u32::MAX.to_be_bytes()]);
+                linger(peer)
+            }],
+            "4294967295 bytes",
+        ),
+        (
+            &[|peer| {
+                let cookie = first(peer)?;
+                peer.chunk(cookie, true, 5, &[&[0; 12]]);
+                linger(peer)
+            }],
+            "kind 5",
+        ),
+        (
+            &[|peer| {
+                let cookie = first(peer)?;
+                peer.chunk(cookie, true, 77, &[]);
+                linger(peer)
+            }],
+            "kind 77",
+        ),
+        (
+            &[|peer| {
+                first(peer)?;
+                peer.send(&[b"HTTP/1.1 418 I'm a teapot\r\n\r\n"]);
+                linger(peer)
+            }],
+            "garbage",
+        ),
+    ];
+    for (scripts, words) in scripts {
+        let error = read_from(scripts).unwrap_err();
+        assert!(error.to_string().contains(words), "{error} lacks {words:?}");
+        assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+    }
+}
+
+#[test]
+fn errors_of_the_server_are_the_callers() {
+    for script in [
+        (|peer| {
+            let cookie = first(peer)?;
+            peer.chunk(cookie, true, 0x8001, &[&28_u32.to_be_bytes(), &4_u16.to_be_bytes(), b"full"]);
+            linger(peer)
+        }) as Script,
+        |peer| {
+            let cookie = first(peer)?;
+            peer.chunk(cookie, false, 0x8002, &[&28_u32.to_be_bytes(), &4_u16.to_be_bytes(), b"full", &AT]);
+            peer.chunk(cookie, true, 0, &[]);
+            linger(peer)
+        },
+    ] {
+        let error = read_from(Box::leak(Box::new([script]))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        assert!(error.to_string().contains("full"), "{error}");
+    }
+}
+
+#[test]
+fn a_lost_connection_is_made_again_and_what_was_owed_asked_again() {
+    let data = read_from(&[
+        |peer| {
+            let cookie = first(peer)?;
+            peer.chunk(cookie, false, 1, &[&AT, &[1; 2048]]); // half of it, and gone
+            Ok(())
+        },
+        |_| Ok(()), // hangs up on sight
+        |peer| {
+            let cookie = first(peer)?;
+            peer.chunk(cookie, true, 1, &[&AT, &[2; 4096]]);
+            linger(peer)
+        },
+    ]);
+    assert_eq!(data.unwrap(), [2; 4096]);
+}
+
+#[test]
+fn what_a_server_dies_of_is_not_asked_for_ever() {
+    let error = read_from(&[|peer| first(peer).map(drop)]).unwrap_err();
+    assert!(error.to_string().contains("hung up") || error.kind() == ErrorKind::ConnectionReset, "{error}");
+}
+
+#[test]
+fn a_server_that_stays_away_is_an_error() {
+    let error = read_from(&[|peer| first(peer).map(drop), |_| Ok(())]).unwrap_err();
+    assert!(error.to_string().contains("hung up") || error.kind() == ErrorKind::ConnectionReset, "{error}");
+}
+
+#[test]
+fn a_server_that_comes_back_with_another_export_is_refused() {
+    let error = read_from(&[
+        |peer| first(peer).map(drop),
+        |peer| {
+            peer.negotiate(2 << 20, true)?;
+            linger(peer)
+        },
+    ]);
+    assert!(error.unwrap_err().to_string().contains("another export"));
+}
+
+#[test]
+fn a_silent_server_is_an_error() {
+    let error = read_from(&[|peer| {
+        first(peer)?;
+        linger(peer)
+    }]);
+    assert!(error.unwrap_err().to_string().contains("has owed a reply for 2 s"));
+    let error = read_from(&[linger]);
+    assert!(error.unwrap_err().to_string().contains("no answer in 2 s"));
+}
+
+#[test]
+fn impossible_claims_are_refused() {
+    for size in [u64::MAX, i64::MAX as u64] {
+        static SIZES: [Script; 2] = [
+            |peer| {
+                peer.negotiate(u64::MAX, true)?;
+                linger(peer)
+            },
+            |peer| {
+                peer.negotiate(i64::MAX as u64, true)?;
+                linger(peer)
+            },
+        ];
+        let script = if size == u64::MAX { &SIZES[..1] } else { &SIZES[1..] };
+        assert!(read_from(script).unwrap_err().to_string().contains("impossible size"));
+    }
+    assert!(
+        read_from(&[|peer| {
+            peer.send(&[b"NBDMAGIC\0\0\x42\x02\x81\x86\x12\x53"]);
+            linger(peer)
+        }])
+        .unwrap_err()
+        .to_string()
+        .contains("not a newstyle")
+    );
+}
+
+/// Takes these commands with these flags, and grants them; anything else ends the connection, and with it the test.
+fn expect(peer: &mut Peer, requests: &[(u16, u16)]) -> io::Result<()> {
+    peer.negotiate(1 << 20, true)?;
+    for expected in requests {
+        let request = peer.request()?;
+        if (request.command, request.flags) != *expected {
+            return Err(io::Error::other(format!("{request:?} for {expected:?}")));
+        }
+        match request.command {
+            7 => {
+                let extent = [&[0, 0, 0, 7][..], &request.len.to_be_bytes(), &3_u32.to_be_bytes()].concat();
+                peer.chunk(request.cookie, true, 5, &[&extent]);
+            }
+            _ => peer.chunk(request.cookie, true, 0, &[]),
+        }
+    }
+    linger(peer)
+}
+
+#[test]
+fn requests_carry_the_flags_that_they_should() {
+    let url = scripted(&[|peer| expect(peer, &[(1, 1), (6, 1), (1, 1)])]);
+    let mut blk = blk_open(&url, Some(ImageFormat::Raw), true, Cache::Writethrough).unwrap();
+    blk_pwrite(&blk, 0, &[0; 512], false).unwrap();
+    blk_pwrite_zeroes(&blk, 0, 512).unwrap();
+    blk_pwrite(&blk, 0, &[0; 512], true).unwrap();
+    drop(blk);
+    let url = scripted(&[|peer| expect(peer, &[(1, 0), (6, 0), (4, 0), (3, 0), (7, 8)])]);
+    blk = blk_open(&url, Some(ImageFormat::Raw), true, Cache::Writeback).unwrap();
+    blk_pwrite(&blk, 0, &[0; 512], false).unwrap();
+    blk_pwrite_zeroes(&blk, 0, 512).unwrap();
+    blk_pdiscard(&mut blk, 0, 512).unwrap();
+    blk_flush(&blk).unwrap();
+    let status = blk_block_status(&blk, 512, 1024).unwrap();
+    assert!(status.zero && !status.data && status.length == 1024);
+}

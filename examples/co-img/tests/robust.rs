@@ -1,0 +1,380 @@
+//! Bad input, full disks, dead servers and signals: one line on stderr that names the file and the cause, and nothing
+//! half-made.
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{FileExt, MetadataExt, symlink};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::{io, thread};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use support::{Folder, content, one_line, qemu_is_here, run, text};
+
+/// What an image of ours may cost, in KiB.
+const MOST_MEMORY: i64 = 256 << 10;
+
+/// A small qcow2 image of ours, with data all over it.
+fn image(folder: &Folder, name: &str, cluster: &str) {
+    folder.raw("raw", 700_000);
+    folder.ok(&["convert", "-O", "qcow2", "-o", &format!("cluster_size={cluster}"), "raw", name]);
+    fs::remove_file(folder.path("raw")).unwrap();
+}
+
+#[test]
+fn what_cannot_be_opened_is_one_line() {
+    let folder = Folder::new();
+    image(&folder, "good", "4k");
+    let bytes = fs::read(folder.path("good")).unwrap();
+    let with = |name: &str, at: usize, patch: &[u8]| {
+        let mut bytes = bytes.clone();
+        bytes[at..at + patch.len()].copy_from_slice(patch);
+        fs::write(folder.path(name), bytes).unwrap();
+    };
+    with("v4", 7, &[4]);
+    with("extended", 79, &[0x10]);
+    with("zstd", 79, &[8]);
+    with("strange", 72, &[1]);
+    with("aes", 35, &[1]);
+    with("luks", 35, &[2]);
+    with("clusters", 23, &[30]);
+    with("huge", 24, &u64::MAX.to_be_bytes());
+    with("big", 24, &(1_u64 << 40).to_be_bytes());
+    with("l1", 36, &u32::MAX.to_be_bytes());
+    with("l1away", 40, &(1_u64 << 40).to_be_bytes());
+    with("refs", 56, &u32::MAX.to_be_bytes());
+    with("widths", 99, &[9]);
+    with("header", 100, &u32::MAX.to_be_bytes());
+    fs::write(folder.path("short"), &bytes[..60]).unwrap();
+    fs::write(folder.path("vmdk"), b"KDMV and so on").unwrap();
+    fs::create_dir(folder.path("folder")).unwrap();
+    assert!(Command::new("mkfifo").arg(folder.path("fifo")).status().unwrap().success());
+    let cases: [(&str, &str); 21] = [
+        ("none", "No such file"),
+        ("folder", "directory"),
+        ("fifo", "neither a file nor a block device"),
+        ("/dev/zero", "neither a file nor a block device"),
+        ("vmdk", "vmdk image, which is not supported"),
+        ("extended", "extended L2 entries: not supported"),
+        ("zstd", "zstd: not supported"),
+        ("strange", "unknown incompatible features 0x100000000000000"),
+        ("aes", "AES encryption: not supported"),
+        ("luks", "LUKS encryption: not supported"),
+        ("clusters", "clusters of 2^30 bytes"),
+        ("huge", "a size of 18446744073709551615 bytes"),
+        ("big", "do not cover 1099511627776 bytes"),
+        ("l1", "an L1 table of 4294967295 entries"),
+        ("l1away", "past the end of the file: truncated or corrupt"),
+        ("refs", "a refcount table of"),
+        ("widths", "refcounts"),
+        ("header", "a header of 4294967295 bytes"),
+        ("nbd://127.0.0.1:1/x?reconnect=0", "Connection refused"),
+        ("nbd+unix:///x?socket=none.sock", "No such file"),
+        ("null-co://8E", "more than an image can have"),
+    ];
+    for (name, words) in cases {
+        for command in [&["info"][..], &["map"], &["bench", "-c", "1"], &["convert", "-O", "raw"]] {
+            let out: &[&str] = if command[0] == "convert" { &[name, "out"] } else { &[name] };
+            folder.fails(&[command, out].concat(), 1, &["cannot open", &format!("'{name}'"), words]);
+        }
+        folder.fails(&["compare", "good", name], 2, &[name, words]);
+    }
+    folder.fails(&["info", "-f", "qcow2", "vmdk"], 1, &["'vmdk'", "not a qcow2 image"]);
+    folder.fails(&["info", "-f", "qcow2", "v4"], 1, &["'v4'", "version 4"]);
+    folder.fails(&["info", "-f", "qcow2", "short"], 1, &["'short'"]);
+    assert!(!support::exists(&folder.path("out")));
+}
+
+#[test]
+fn what_an_image_is_based_on_is_named() {
+    let folder = Folder::new();
+    let based = |name: &str, on: &str| {
+        folder.raw("x", 1000);
+        folder.ok(&["create", "-f", "qcow2", "-b", "x", "-F", "raw", name, "1M"]);
+        let mut bytes = fs::read(folder.path(name)).unwrap();
+        let at = u64::from_be_bytes(bytes[8..16].try_into().unwrap()) as usize;
+        bytes[16..20].copy_from_slice(&(on.len() as u32).to_be_bytes());
+        bytes[at..at + on.len()].copy_from_slice(on.as_bytes());
+        // Without the format, which comes first: it is probed.
+        let format = bytes.windows(4).position(|word| word == 0xe279_2aca_u32.to_be_bytes()).unwrap();
+        bytes[format..format + 4].copy_from_slice(&0x1234_5678_u32.to_be_bytes());
+        fs::write(folder.path(name), bytes).unwrap();
+        fs::remove_file(folder.path("x")).unwrap();
+    };
+    based("a", "b");
+    folder.fails(&["info", "a"], 1, &["'a'", "backing file 'b'", "No such file"]);
+    based("b", "c");
+    based("c", "./a");
+    folder.fails(
+        &["info", "a"],
+        1,
+        &["'a'", "a' ", "a loop"].map(|word| if word == "a' " { "backing file" } else { word }),
+    );
+    based("self", "self");
+    folder.fails(&["map", "self"], 1, &["'self'", "a loop"]);
+    based("odd", "nbd:///x");
+    folder.fails(&["map", "odd"], 1, &["'odd'", "nbd://host"]);
+    based("line", "a\nb");
+    folder.fails(&["map", "line"], 1, &["'line'", "'a b'"]);
+}
+
+#[test]
+fn truncated_images_are_errors_and_leave_no_target() {
+    let folder = Folder::new();
+    for cluster in ["512", "64k"] {
+        image(&folder, "good", cluster);
+        let bytes = fs::read(folder.path("good")).unwrap();
+        fs::write(folder.path("target"), "as it was").unwrap();
+        for part in 1..10 {
+            fs::write(folder.path("cut"), &bytes[..bytes.len() * part / 10]).unwrap();
+            let output = folder.run(&["convert", "-f", "qcow2", "-O", "raw", "cut", "target"]);
+            one_line(&output, 1, &["'cut'"]);
+            assert_eq!(fs::read(folder.path("target")).unwrap(), b"as it was");
+        }
+        assert_eq!(folder.names(), ["cut", "good", "target"]);
+    }
+}
+
+#[test]
+fn command_lines_that_make_no_sense() {
+    let folder = Folder::new();
+    folder.raw("raw", 10_000);
+    for (args, code) in [
+        (&["info", "-f", "vdi", "raw"][..], 1),
+        (&["convert", "raw"], 1),
+        (&["convert", "-O", "qcow", "raw", "x"], 1),
+        (&["compare", "raw"], 2),
+        (&["create", "-f", "raw", "x", "1X"], 1),
+        (&["frobnicate"], 1),
+        (&["bench", "-t", "sometimes", "raw"], 1),
+    ] {
+        let output = folder.run(args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+        assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{args:?}");
+    }
+    folder.fails(&["convert", "-O", "qcow2", "-o", "size=7", "raw", "x"], 1, &["'size=7'"]);
+    folder.fails(&["convert", "-O", "raw", "raw", "none/x"], 1, &["'none/x'", "No such file"]);
+    folder.fails(&["create", "-f", "raw", "x", "7E"], 1, &["'x'"]);
+    assert_eq!(folder.names(), ["raw"]);
+    assert!(folder.run(&["--help"]).status.success());
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_leaves_nothing() {
+    let folder = Folder::new();
+    folder.raw("raw", 4 << 20);
+    fs::write(folder.path("out"), "as it was").unwrap();
+    for format in ["raw", "qcow2"] {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -f 1000; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_co-img")]);
+        let output = run(shell.args(["convert", "-O", format, "raw", "out"]).current_dir(folder.0.path()));
+        one_line(&output, 1, &["'out'", "File too large"]);
+        assert_eq!(fs::read(folder.path("out")).unwrap(), b"as it was");
+    }
+    assert_eq!(folder.names(), ["out", "raw"]);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let folder = Folder::new();
+    folder.raw("raw", 4 << 20);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = folder.command(&["map", "raw"]).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    one_line(&output.wait_with_output().unwrap(), 1, &["stdout", "No space left"]);
+}
+
+#[test]
+fn a_target_is_replaced_where_it_is() {
+    let folder = Folder::new();
+    folder.raw("raw", 100_000);
+    fs::write(folder.path("real"), "old").unwrap();
+    fs::set_permissions(folder.path("real"), std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    symlink("real", folder.path("link")).unwrap();
+    folder.ok(&["convert", "-O", "raw", "raw", "link"]);
+    assert!(folder.path("link").symlink_metadata().unwrap().is_symlink());
+    assert!(fs::read(folder.path("real")).unwrap()[..100_000] == content(100_000));
+    assert_eq!(fs::metadata(folder.path("real")).unwrap().mode() & 0o777, 0o640);
+    folder.ok(&["convert", "-O", "qcow2", "raw", "raw"]); // onto itself
+    assert_eq!(folder.run(&["compare", "raw", "real"]).status.code(), Some(0));
+}
+
+/// A server that opens, and then answers nothing; and a sign that a request has come.
+fn stuck() -> (String, std::sync::mpsc::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("nbd://{}/img?timeout=600", listener.local_addr().unwrap());
+    let (sign, asked) = std::sync::mpsc::channel();
+    thread::spawn(move || -> io::Result<()> {
+        let (mut socket, _) = listener.accept()?;
+        socket.write_all(b"NBDMAGICIHAVEOPT\0\x03")?;
+        socket.read_exact(&mut [0; 4])?;
+        loop {
+            let mut head = [0; 16];
+            socket.read_exact(&mut head)?;
+            let len = u32::from_be_bytes(head[12..].try_into().unwrap());
+            io::copy(&mut Read::by_ref(&mut socket).take(len.into()), &mut io::sink())?;
+            let reply = |kind: u32, body: &[u8]| {
+                let magic = 0x0003_e889_0455_65a9_u64.to_be_bytes();
+                [&magic[..], &head[8..12], &kind.to_be_bytes(), &(body.len() as u32).to_be_bytes(), body].concat()
+            };
+            if head[11] != 7 {
+                socket.write_all(&reply(1 << 31 | 1, &[]))?;
+                continue;
+            }
+            socket.write_all(&reply(3, &[&[0, 0][..], &(1_u64 << 20).to_be_bytes(), &[0, 0b10_0101]].concat()))?;
+            socket.write_all(&reply(1, &[]))?;
+            socket.read_exact(&mut [0; 28])?;
+            let _ = sign.send(());
+            io::copy(&mut socket, &mut io::sink())?;
+        }
+    });
+    (url, asked)
+}
+
+#[test]
+fn a_signal_ends_it_and_leaves_nothing_half_made() {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+        let folder = Folder::new();
+        fs::write(folder.path("out"), "as it was").unwrap();
+        let (url, asked) = stuck();
+        let mut command = folder.command(&["convert", "-f", "raw", "-O", "qcow2", &url, "out"]);
+        let child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        asked.recv_timeout(support::DEADLINE).unwrap();
+        assert_eq!(folder.names().len(), 2, "a file under a temporary name");
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        // It would wait for the server for minutes.
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code));
+        assert_eq!(text(&output.stderr).trim(), "co-img: interrupted");
+        assert_eq!(folder.names(), ["out"]);
+        assert_eq!(fs::read(folder.path("out")).unwrap(), b"as it was");
+    }
+}
+
+#[test]
+fn a_target_in_place_is_said_to_be_incomplete() {
+    let folder = Folder::new();
+    folder.raw("raw", 1 << 20);
+    let (url, asked) = stuck();
+    let child = folder.command(&["convert", "-O", "raw", "raw", &url]).stderr(Stdio::piped()).spawn().unwrap();
+    asked.recv_timeout(support::DEADLINE).unwrap();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(text(&output.stderr).trim(), format!("co-img: interrupted; '{url}' is incomplete"));
+
+    let (url, _asked) = stuck();
+    let url = url.replace("timeout=600", "timeout=1");
+    let output = folder.run(&["convert", "-O", "raw", "raw", &url]);
+    one_line(&output, 1, &["cannot write", &format!("'{url}' is incomplete"), "has owed a reply"]);
+}
+
+/// Where an image's metadata is: header, L1 and L2 tables, refcount table and blocks.
+fn metadata(bytes: &[u8]) -> Vec<(usize, usize)> {
+    let u64_at = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+    let u32_at = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    let cluster = 1 << u32_at(20);
+    let (l1, refs) = ((u64_at(40), u32_at(36) * 8), (u64_at(48), u32_at(56) * cluster));
+    let mut regions = vec![(0, 112), (0, 512.min(cluster)), l1, refs];
+    for (at, len) in [l1, refs] {
+        let entries = (at..at + len).step_by(8).map(|at| u64_at(at) & 0x00ff_ffff_ffff_fe00);
+        regions.extend(entries.filter(|at| *at != 0).map(|at| (at, cluster)));
+    }
+    regions
+}
+
+#[test]
+fn a_thousand_mutated_images() {
+    let folder = Folder::fast();
+    for cluster in ["512", "4k", "64k"] {
+        image(&folder, cluster, cluster);
+    }
+    let mut originals = vec!["512", "4k", "64k"];
+    folder.raw("base", 300_000);
+    folder.ok(&["create", "-f", "qcow2", "-b", "4k", "-F", "qcow2", "-o", "cluster_size=1k", "based", "800k"]);
+    originals.push("based");
+    if qemu_is_here() {
+        for (name, options) in [("packed2", "compat=0.10,cluster_size=4k"), ("packed3", "cluster_size=2k")] {
+            folder.qemu_img(&["convert", "-c", "-f", "raw", "-O", "qcow2", "-o", options, "base", name]);
+            originals.push(name);
+        }
+    }
+    let originals: Vec<Vec<u8>> = originals.iter().map(|name| fs::read(folder.path(name)).unwrap()).collect();
+    let next = AtomicUsize::new(0);
+    let refused = AtomicUsize::new(0);
+    thread::scope(|s| {
+        for _ in 0..thread::available_parallelism().map_or(2, usize::from).min(8) {
+            s.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Relaxed);
+                    if seed >= 1000 {
+                        break;
+                    }
+                    let mut bytes = originals[seed % originals.len()].clone();
+                    mutate(&mut bytes, seed as u64);
+                    let (name, out) = (format!("m{seed}"), format!("o{seed}"));
+                    fs::write(folder.path(&name), &bytes).unwrap();
+                    let commands = [
+                        &["info", "-f", "qcow2", &name][..],
+                        &["map", "--output", "json", "-f", "qcow2", &name],
+                        &["convert", "-f", "qcow2", "-O", "raw", &name, &out],
+                    ];
+                    for args in commands {
+                        let output = folder.run(args);
+                        match output.status.code() {
+                            Some(0) => assert!(output.stderr.is_empty(), "{args:?}: {}", text(&output.stderr)),
+                            _ => {
+                                one_line(&output, 1, &["cannot ", &name]);
+                                assert!(!support::exists(&folder.path(&out)), "{args:?} left a target");
+                                refused.fetch_add(1, Relaxed);
+                            }
+                        }
+                    }
+                    let _ = fs::remove_file(folder.path(&out));
+                    fs::remove_file(folder.path(&name)).unwrap();
+                }
+            });
+        }
+    });
+    assert!(folder.names().iter().all(|name| !name.contains(".co-img")), "{:?}", folder.names());
+    let refused = refused.into_inner();
+    assert!((200..2900).contains(&refused), "{refused} of 3000 runs refused: the mutations are too tame or too wild");
+    let peak = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().max_rss();
+    assert!(peak < MOST_MEMORY, "one of them took {peak} KiB");
+}
+
+/// One to eight flipped bits, or a field of one of the extreme values, in the metadata.
+fn mutate(bytes: &mut [u8], seed: u64) {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let regions = metadata(bytes);
+    for _ in 0..=random(8) {
+        let (at, len) = regions[random(regions.len())];
+        match random(4) {
+            0 => {
+                let field = at + random(len / 8) * 8;
+                let value = [0, u64::MAX, 1 << 63, 0x00ff_ffff_ffff_fe00, 512, 1 << 40][random(6)];
+                bytes[field..field + 8].copy_from_slice(&value.to_be_bytes());
+            }
+            _ => bytes[at + random(len)] ^= 1 << random(8),
+        }
+    }
+}
+
+#[test]
+fn convert_takes_bounded_memory() {
+    let folder = Folder::new();
+    let file = fs::File::create(folder.path("raw")).unwrap();
+    let piece: Vec<u8> = content(1 << 20).iter().map(|byte| byte | 1).collect();
+    for at in 0..400 {
+        file.write_all_at(&piece, at << 20).unwrap();
+    }
+    folder.ok(&["convert", "-O", "qcow2", "raw", "q"]);
+    folder.ok(&["compare", "raw", "q"]);
+    let peak = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().max_rss();
+    assert!(peak < MOST_MEMORY, "one of them took {peak} KiB");
+}
