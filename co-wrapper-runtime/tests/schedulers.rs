@@ -117,3 +117,26 @@ fn t08_tokio_spawned_work_goes_on_while_our_tasks_keep_the_context_busy() {
         });
     });
 }
+
+/// Some hundred tokio operations at once, each with a waker of its own.
+///
+/// Catches: a first poll that uses up the task's budget, after which tokio keeps wakes for the scheduler that we block.
+#[test]
+fn more_operations_than_a_tasks_budget_in_a_call_that_polls_them_apart() {
+    use futures::{StreamExt, stream};
+
+    async fn operations() -> usize {
+        // Each takes one unit of the budget, ready or not.
+        let each = stream::iter(0..400).map(|_| tokio::task::coop::cooperative(std::future::ready(())));
+        each.buffer_unordered(64).count().await
+    }
+
+    within_bounds(|| {
+        let one = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert_eq!(one.block_on(async { mixed(operations()) }), 400);
+        let many = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        assert_eq!(many.block_on(many.spawn(async { mixed(operations()) })).unwrap(), 400);
+        // On our own reactor.
+        assert_eq!(plain(async { tokio::spawn(async { mixed(operations()) }).await }).unwrap(), 400);
+    });
+}

@@ -20,6 +20,11 @@ pub fn enter() -> Entered {
 }
 
 impl Entered {
+    #[inline]
+    pub fn may_be_in_a_task(&self) -> bool {
+        false
+    }
+
     pub fn above(&self) -> Above {
         Above
     }

@@ -116,7 +116,9 @@ impl Frame {
     ) -> Result<F::Output, Ended> {
         let mut future = pin!(self.span.in_scope(make));
         let mut cx = Context::from_waker(&self.slot.waker);
-        if let Poll::Ready(output) = self.span.in_scope(|| future.as_mut().poll(&mut cx)) {
+        let mut first = || self.span.in_scope(|| future.as_mut().poll(&mut cx));
+        let polled = if self.entered.may_be_in_a_task() { reactor::unconstrained(first) } else { first() };
+        if let Poll::Ready(output) = polled {
             return Ok(output);
         }
         let mut output = None;
