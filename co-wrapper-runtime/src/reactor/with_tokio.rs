@@ -179,12 +179,13 @@ fn start_or_panic() -> &'static Reactor {
 
 impl Entered {
     /// What stands above a call on this thread that is about to block.
-    /// Whether a tokio task may be above, whose cooperative budget the call's first poll would use up. What then waits
+    /// Whether another runtime's task may be above, whose cooperative budget the call's first poll would use up. What then waits
     /// inside a `FuturesUnordered` is woken by the scheduler alone, which the call blocks: polling the whole again does
     /// not reach it.
     #[inline]
-    pub fn may_be_in_a_task(&self) -> bool {
-        matches!(self.found, Found::Foreign(_)) || OURS.get()
+    pub fn may_be_in_a_foreign_task(&self) -> bool {
+        // A worker of ours passes on what it kept back when it hands its work on.
+        matches!(self.found, Found::Foreign(_))
     }
 
     pub fn above(&self) -> Above {

@@ -21,7 +21,7 @@ pub fn enter() -> Entered {
 
 impl Entered {
     #[inline]
-    pub fn may_be_in_a_task(&self) -> bool {
+    pub fn may_be_in_a_foreign_task(&self) -> bool {
         false
     }
 

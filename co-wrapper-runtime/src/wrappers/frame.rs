@@ -117,7 +117,7 @@ impl Frame {
         let mut future = pin!(self.span.in_scope(make));
         let mut cx = Context::from_waker(&self.slot.waker);
         let mut first = || self.span.in_scope(|| future.as_mut().poll(&mut cx));
-        let polled = if self.entered.may_be_in_a_task() { reactor::unconstrained(first) } else { first() };
+        let polled = if self.entered.may_be_in_a_foreign_task() { reactor::unconstrained(first) } else { first() };
         if let Poll::Ready(output) = polled {
             return Ok(output);
         }
