@@ -14,6 +14,7 @@ mod docs;
 mod errors;
 mod expand;
 mod item;
+mod lock;
 mod mark;
 mod name;
 mod no_co;
@@ -22,6 +23,7 @@ mod pieces;
 mod signature;
 mod spelling;
 mod values;
+mod witness;
 
 use proc_macro::{Span, TokenStream};
 
