@@ -27,6 +27,8 @@
 
 mod context;
 mod fork;
+#[cfg(feature = "graph")]
+pub mod graph;
 pub mod hang;
 mod io_thread;
 mod park;
@@ -51,9 +53,14 @@ pub use wrappers::{Elapsed, in_coroutine};
 pub mod __private {
     pub use core::{clone::Clone, future::Future, ops::FnOnce, result::Result, time::Duration};
 
+    #[cfg(feature = "graph")]
+    pub use crate::graph::{
+        GRAPH,
+        no_co::{ReadLock, no_co_read, no_co_write, read_lock, read_lock_mixed},
+    };
     pub use crate::{
         AioContext, Elapsed,
-        wrappers::{Sent, Wrapper, arg, poll_co, poll_co_in, poll_co_in_timeout, poll_co_timeout},
+        wrappers::{Sent, Wrapper, arg, no_co, poll_co, poll_co_in, poll_co_in_timeout, poll_co_timeout},
     };
 }
 

@@ -21,7 +21,7 @@ use crate::{
     },
     park::{Parker, WakeSlot, here},
     reactor,
-    tasks::mailbox::Home,
+    tasks::{mailbox::Home, unit::Suspended},
 };
 
 /// Blocking calls, or polls within callbacks, on one stack, at most. So that endless recursion ends in a message rather
@@ -44,6 +44,8 @@ pub struct Thread {
     /// Slots between two calls. A list, so that a call gets any one: none belongs to a depth.
     spare: RefCell<Vec<Rc<Slot>>>,
     pub homes: RefCell<home::Homes>,
+    /// The tasks on this stack that wait for what runs now.
+    pub suspended: Suspended,
     /// What hang reports see of this thread.
     pub board: Registered,
     /// How many records it shows.
@@ -124,6 +126,7 @@ impl Thread {
             frames: RefCell::default(),
             spare: RefCell::default(),
             homes: RefCell::default(),
+            suspended: Suspended::default(),
             board: Registered::new(here(), Home::name_of(&std::thread::current())),
             shown: Cell::new(0),
             late,
