@@ -46,9 +46,14 @@ fn witnesses(sig: &Signature) -> impl Iterator<Item = Witness<'_>> {
 /// Takes the witness out of the wrapper's signature and slots, if it has one.
 pub fn take(sig: &mut Signature, slots: &mut Vec<Slot>) -> Option<Place> {
     let (index, lifetime) = witnesses(sig).map(|witness| (witness.index, witness.lifetime.cloned())).next()?;
-    sig.inputs = std::mem::take(&mut sig.inputs).into_pairs().enumerate().filter(|(i, _)| *i != index).map(|(_, p)| p).collect();
+    let inputs = std::mem::take(&mut sig.inputs).into_iter().enumerate();
+    sig.inputs = inputs.filter(|(i, _)| *i != index).map(|(_, input)| input).collect();
     if let Some(lifetime) = lifetime {
         drop_if_unused(sig, &lifetime);
+    }
+    // Those behind it keep their arguments' names, and are counted anew.
+    for i in (index + 1..slots.len()).rev() {
+        slots[i].ty = slots[i - 1].ty.clone();
     }
     Some(Place { index, cfg: slots.remove(index).cfg })
 }
@@ -129,9 +134,7 @@ fn elided(tokens: TokenStream) -> Option<Span> {
 fn find(tokens: TokenStream, is: &dyn Fn(char, Option<String>) -> bool) -> Option<Span> {
     let trees: Vec<TokenTree> = tokens.into_iter().collect();
     trees.iter().enumerate().find_map(|(i, tree)| match tree {
-        TokenTree::Punct(punct) => {
-            is(punct.as_char(), trees.get(i + 1).map(ToString::to_string)).then(|| punct.span())
-        }
+        TokenTree::Punct(punct) => is(punct.as_char(), trees.get(i + 1).map(ToString::to_string)).then(|| punct.span()),
         TokenTree::Group(group) => find(group.stream(), is),
         TokenTree::Ident(_) | TokenTree::Literal(_) => None,
     })

@@ -95,6 +95,8 @@ pub(super) fn borrowed(name: &Ident, function: &TokenStream, expr: &Expr) -> Tok
         quote!(let #name = #function(#borrow #expr);)
     } else {
         // The arms of a `match` and the like would have to be of the very type if it were known what is expected.
-        quote!(let #name = match #borrow (#expr) { #name => #function(#name) };)
+        let mut value = name.clone();
+        value.set_span(expr.span().resolved_at(Span::call_site()));
+        quote!(let #name = match #borrow (#expr) { #value => #function(#value) };)
     }
 }

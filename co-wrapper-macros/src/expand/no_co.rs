@@ -66,7 +66,8 @@ impl<'a> NoCo<'a> {
             ReturnType::Type(_, ty) => ty.to_token_stream(),
             ReturnType::Default => quote!(()),
         };
-        sig.output = parse_quote!(-> impl #krate::__private::Future<Output = #result> + #krate::__private::Send + 'static);
+        sig.output =
+            parse_quote!(-> impl #krate::__private::Future<Output = #result> + #krate::__private::Send + 'static);
         let camel = upper_camel_case(&unraw(&subject.wrapper));
         NoCo {
             subject,

@@ -43,8 +43,11 @@ impl Call<'_> {
         } else {
             attrs::of_wrapper(subject.attrs)
         };
-        let docs =
-            if self.timeout.is_some() { docs::of_timeout(subject) } else { docs::of_wrapper(subject, self.mixed, self.held.is_some()) };
+        let docs = if self.timeout.is_some() {
+            docs::of_timeout(subject)
+        } else {
+            docs::of_wrapper(subject, self.mixed, self.held.is_some())
+        };
         let allows = self.allows();
         // rustc refuses it on `main`, which has no caller to track.
         let is_main = subject.target.free && unraw(&self.sig.ident) == "main";

@@ -6,6 +6,7 @@ pub(crate) mod completion;
 mod elapsed;
 pub(crate) mod frame;
 mod no_co;
+mod owned;
 mod poll_co;
 
 pub use call::{Sent, arg, poll_co_in, poll_co_in_timeout};
@@ -14,4 +15,5 @@ pub use frame::in_coroutine;
 #[cfg(feature = "graph")]
 pub(crate) use no_co::in_main;
 pub use no_co::no_co;
+pub use owned::{Owned, kept, owned};
 pub use poll_co::{Wrapper, poll_co, poll_co_timeout};
