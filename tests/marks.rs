@@ -2,6 +2,8 @@
 
 #![cfg(all(feature = "graph", feature = "tokio"))]
 #![deny(warnings)]
+// What is odd about these marks and signatures is what they are here for.
+#![allow(clippy::needless_lifetimes, clippy::if_same_then_else)]
 
 use co_wrapper::graph::{GRAPH, GraphLock, GraphRead, GraphWrite};
 use co_wrapper::{AioContext, IoThread, co_wrapper, no_co_wrapper};
