@@ -9,6 +9,7 @@ use std::{cell::Cell, sync::Arc, task::Wake, time::Instant};
 use crate::sync::{AtomicBool, Ordering};
 
 /// This thread's number: never 0, never given twice, and to be had in thread-local destructors too.
+#[inline]
 pub fn here() -> u64 {
     use std::sync::atomic::AtomicU64;
 
@@ -74,32 +75,47 @@ impl Unparker {
 /// the slot's next user one spurious poll, which every future allows.
 #[derive(Debug)]
 pub struct WakeSlot {
+    /// Woken by another thread.
     woken: AtomicBool,
+    /// Woken by the slot's own thread, which is awake: no locked instruction, and no token. Its own alone.
+    woken_here: AtomicBool,
+    /// Whose it is.
+    thread: u64,
     unparker: Unparker,
 }
 
 impl WakeSlot {
-    /// A slot whose wakes end the sleep of `unparker`'s thread.
+    /// A slot of the calling thread, whose wakes end the sleep of `unparker`'s, which is the same.
     pub fn new(unparker: Unparker) -> Self {
-        Self { woken: AtomicBool::new(false), unparker }
+        Self { woken: AtomicBool::new(false), woken_here: AtomicBool::new(false), thread: here(), unparker }
     }
 
     /// Whether the future was woken since this was last asked. The acquire half of the swap pairs with `wake`'s release
     /// half: what the waker's thread wrote before is seen by the poll that follows.
+    #[inline]
     pub fn take_woken(&self) -> bool {
+        let here = self.woken_here.load(Ordering::Relaxed);
+        if here {
+            self.woken_here.store(false, Ordering::Relaxed);
+        }
         // The load spares the idle loop a locked instruction. It may not take the flag itself: a wake that finds the
         // flag set gives no token, so only a swap that reads that very wake's write may clear it.
-        self.woken.load(Ordering::Relaxed) && self.woken.swap(false, Ordering::AcqRel)
+        let elsewhere = self.woken.load(Ordering::Relaxed) && self.woken.swap(false, Ordering::AcqRel);
+        here || elsewhere
     }
 
-    /// Whether the future was woken, left as it is.
+    /// Whether the future was woken, left as it is. To be asked last before the thread sleeps: a wake of its own gives no
+    /// token.
+    #[inline]
     pub fn is_woken(&self) -> bool {
-        self.woken.load(Ordering::Relaxed)
+        self.woken_here.load(Ordering::Relaxed) || self.woken.load(Ordering::Relaxed)
     }
 
     /// Forgets the wakes meant for an earlier call.
+    #[inline]
     pub fn reset(&self) {
-        if self.woken.load(Ordering::Relaxed) {
+        if self.is_woken() {
+            self.woken_here.store(false, Ordering::Relaxed);
             self.woken.store(false, Ordering::Relaxed);
         }
     }
@@ -111,7 +127,9 @@ impl Wake for WakeSlot {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.woken.swap(true, Ordering::AcqRel) {
+        if here() == self.thread {
+            self.woken_here.store(true, Ordering::Relaxed);
+        } else if !self.woken.swap(true, Ordering::AcqRel) {
             self.unparker.unpark();
         }
     }

@@ -98,6 +98,43 @@ fn t07_a_late_wake_of_an_earlier_call_hides_none() {
     });
 }
 
+/// A call is woken by its own thread and, by another, when it is done.
+///
+/// Catches: a wake of its own that covers or clears another thread's; a sleep without the last look at it, for a wake of
+/// its own gives no token.
+#[test]
+fn p04_a_wake_of_its_own_hides_none_and_is_not_lost() {
+    model(|| {
+        let parker = Parker::new();
+        let slot = Arc::new(WakeSlot::new(parker.unparker()));
+        let waker = Waker::from(Arc::clone(&slot));
+        let done = Arc::new(AtomicUsize::new(0));
+        let (completes, flag) = (waker.clone(), Arc::clone(&done));
+        let completer = thread::spawn(move || {
+            flag.store(1, Ordering::Relaxed);
+            completes.wake();
+        });
+        waker.wake_by_ref();
+        let mut own = 1;
+        let mut polls = 0;
+        loop {
+            if slot.take_woken() {
+                polls += 1;
+                if own == 1 {
+                    waker.wake_by_ref();
+                    own += 1;
+                } else if done.load(Ordering::Relaxed) == 1 {
+                    break;
+                }
+            } else if !slot.is_woken() {
+                parker.park(None);
+            }
+        }
+        assert!(polls <= 3, "a wake is one poll at most");
+        completer.join().unwrap();
+    });
+}
+
 /// Runs what is in the mailbox until `count` bottom halves ran, as the poll loop does.
 fn serve(mailbox: &Mailbox, parker: &Parker, ran: &AtomicUsize, count: usize) {
     while ran.load(Ordering::Relaxed) < count {

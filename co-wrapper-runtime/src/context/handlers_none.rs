@@ -11,6 +11,10 @@ pub struct Handlers {}
 pub enum Handler {}
 
 impl Handlers {
+    pub fn is_empty(&self) -> bool {
+        true
+    }
+
     pub fn ready(&self) -> Vec<Arc<Handler>> {
         Vec::new()
     }

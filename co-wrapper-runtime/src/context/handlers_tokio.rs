@@ -109,10 +109,14 @@ impl Handlers {
 
     /// Those that could run now: not gone, not running further down the stack.
     fn idle(&self) -> Vec<Arc<Handler>> {
-        if self.len.load(Ordering::Acquire) == 0 {
+        if self.is_empty() {
             return Vec::new();
         }
         lock(&self.list).iter().filter(|handler| handler.is_idle()).cloned().collect()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Acquire) == 0
     }
 
     /// The handlers whose descriptors are ready.

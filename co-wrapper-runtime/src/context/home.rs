@@ -68,6 +68,11 @@ impl Homes {
         self.served.iter().any(|served| served.context == *context && served.stays == 1)
     }
 
+    /// Whether a round of what this thread serves would find nothing to look at.
+    pub fn are_quiet(&self) -> bool {
+        self.served.iter().all(|served| served.context.mailbox().is_quiet() && served.context.handlers().is_empty())
+    }
+
     /// The `index`-th context that this thread serves.
     pub fn served(&self, index: usize) -> Option<AioContext> {
         self.served.get(index).map(|served| served.context.clone())

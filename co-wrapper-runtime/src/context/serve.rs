@@ -273,6 +273,7 @@ impl<'a> Wait<'a> {
                     Round::Idle => break,
                 }
             }
+            self.thread.stamp_shown();
             let above = entered.above();
             self.slot.record.set_below(above.below());
             reactor::gate(above, || self.sleep_between_rounds(above, poll))
@@ -351,8 +352,15 @@ impl<'a> Wait<'a> {
     fn run_ready(&mut self) -> bool {
         let mut moved = false;
         let Self { thread, slot, allowed, panicked, .. } = self;
-        if let Some(current) = thread.entered() {
+        let homes = thread.homes.borrow();
+        if let Some(current) = homes.current() {
             current.counters().polls.count();
+        }
+        // The rule for a call that is woken at once: then no context is entered for a look.
+        let quiet = homes.are_quiet();
+        drop(homes);
+        if quiet {
+            return false;
         }
         served(thread, |context| {
             moved |= round_of(thread, context, *allowed, |work| {

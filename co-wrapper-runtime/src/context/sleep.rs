@@ -67,6 +67,10 @@ impl<'a> Sleeper<'a> {
     }
 
     fn spin_or_park(&self, wake_up: Option<Instant>, woken: impl Fn() -> bool) {
+        // The last look: from here on nothing of this thread's own wakes it, and other threads' wakes give a token.
+        if woken() {
+            return;
+        }
         // The context that is current decides; a thread that entered none does not spin.
         let Some(context) = self.thread.entered() else {
             return self.park(wake_up);

@@ -16,7 +16,7 @@ use super::{AioContext, home};
 use crate::{
     fork,
     hang::{
-        record::{Record, Registered, What, now},
+        record::{Record, Registered, What},
         watchdog,
     },
     park::{Parker, WakeSlot, here},
@@ -39,10 +39,11 @@ pub struct Thread {
     pub callbacks: Cell<usize>,
     /// How many of them a nested wait took though it holds them back, see `serve.rs`.
     pub taken: Cell<u32>,
-    /// The blocking calls on this stack, innermost last.
-    frames: RefCell<Vec<Rc<Slot>>>,
-    /// Slots between two calls. A list, so that a call gets any one: none belongs to a depth.
-    spare: RefCell<Vec<Rc<Slot>>>,
+    /// How many blocking calls are on this stack.
+    depth: Cell<usize>,
+    /// So many slots are the calls' on this stack, innermost last; the rest are between two calls, any one for the next.
+    /// One list, so that entering and leaving a call moves nothing.
+    slots: RefCell<Vec<Rc<Slot>>>,
     pub homes: RefCell<home::Homes>,
     /// The tasks on this stack that wait for what runs now.
     pub suspended: Suspended,
@@ -99,12 +100,14 @@ impl Thread {
     /// # Panics
     ///
     /// In a forked child.
+    #[inline]
     #[track_caller]
     pub fn current() -> Rc<Self> {
         Self::get().unwrap_or_else(Self::first_use)
     }
 
     /// This thread's block, if it has one.
+    #[inline]
     pub fn get() -> Option<Rc<Self>> {
         THREAD.with(|thread| thread.borrow().clone())
     }
@@ -123,8 +126,8 @@ impl Thread {
             callbacks: Cell::new(0),
             in_send_task: Cell::new(false),
             taken: Cell::new(0),
-            frames: RefCell::default(),
-            spare: RefCell::default(),
+            depth: Cell::new(0),
+            slots: RefCell::default(),
             homes: RefCell::default(),
             suspended: Suspended::default(),
             board: Registered::new(here(), Home::name_of(&std::thread::current())),
@@ -143,48 +146,56 @@ impl Thread {
     }
 
     /// How many blocking calls are on this stack.
+    #[inline]
     pub fn depth(&self) -> usize {
-        self.frames.borrow().len()
+        self.depth.get()
     }
 
-    /// Whether a bottom half or handler waits in the innermost frame.
-    pub fn callback_waits(&self) -> bool {
-        self.frames.borrow().last().is_some_and(|slot| slot.callback_waits.get())
+    /// Whether a bottom half or handler waits in a frame below the innermost.
+    pub fn outer_callback_waits(&self) -> bool {
+        let below = self.depth().checked_sub(2);
+        below.is_some_and(|at| self.slots.borrow()[at].callback_waits.get())
     }
 
-    /// A slot for a call of that name and place.
-    fn spare_slot(&self, name: &'static &'static str, site: &'static Location<'static>) -> Rc<Slot> {
-        let slot = self.spare.borrow_mut().pop().unwrap_or_else(|| {
-            let wakes = Arc::new(WakeSlot::new(self.parker.unparker()));
-            let waker = Waker::from(Arc::clone(&wakes));
-            Rc::new(Slot {
-                wakes,
-                waker,
-                callback_waits: Cell::new(false),
-                name: Cell::new(name),
-                site: Cell::new(site),
-                record: self.board.record(),
-            })
-        });
+    #[cold]
+    fn new_slot(&self, name: &'static &'static str, site: &'static Location<'static>) -> Rc<Slot> {
+        let wakes = Arc::new(WakeSlot::new(self.parker.unparker()));
+        let waker = Waker::from(Arc::clone(&wakes));
+        Rc::new(Slot {
+            wakes,
+            waker,
+            callback_waits: Cell::new(false),
+            name: Cell::new(name),
+            site: Cell::new(site),
+            record: self.board.record(),
+        })
+    }
+
+    /// Puts a frame of that name and place on the stack.
+    #[inline]
+    pub fn push_frame(&self, name: &'static &'static str, site: &'static Location<'static>) -> Rc<Slot> {
+        let depth = self.depth.get();
+        let mut slots = self.slots.borrow_mut();
+        if depth == slots.len() {
+            slots.push(self.new_slot(name, site));
+        }
+        let slot = Rc::clone(&slots[depth]);
+        drop(slots);
         slot.name.set(name);
         slot.site.set(site);
-        slot
-    }
-
-    /// Puts a frame on the stack.
-    pub fn push_frame(&self, name: &'static &'static str, site: &'static Location<'static>) -> Rc<Slot> {
-        let slot = self.spare_slot(name, site);
         slot.wakes.reset();
         slot.callback_waits.set(self.callbacks.get() > 0);
-        self.frames.borrow_mut().push(Rc::clone(&slot));
+        self.depth.set(depth + 1);
         slot
     }
 
     /// Takes the innermost frame off the stack. Frames are scopes, so it is the caller's.
+    #[inline]
     pub fn pop_frame(&self) {
-        let slot = self.frames.borrow_mut().pop();
-        self.spare.borrow_mut().extend(slot);
-        self.end_if_late();
+        self.depth.update(|depth| depth - 1);
+        if self.late {
+            self.end_if_late();
+        }
     }
 
     /// Whether this block was made after the thread's end.
@@ -218,10 +229,23 @@ impl Thread {
     ) -> Shown<'_> {
         let mut guard = self.shown_from_here();
         self.show_frames_as(0, None);
-        let slot = self.spare_slot(name, site);
+        let mut slots = self.slots.borrow_mut();
+        let spare = if slots.len() > self.depth() { slots.pop() } else { None };
+        drop(slots);
+        let slot = spare.unwrap_or_else(|| self.new_slot(name, site));
+        slot.name.set(name);
+        slot.site.set(site);
         self.show(&slot, 1, Some(context));
+        slot.record.stamp();
         guard.poll = Some(slot);
         guard
+    }
+
+    /// The calls that are shown begin to wait in earnest: from now on their time counts.
+    pub fn stamp_shown(&self) {
+        let slots = self.slots.borrow();
+        let shown = slots[..self.depth()].iter().rev().take_while(|slot| slot.record.level() > 0);
+        shown.for_each(|slot| slot.record.stamp());
     }
 
     fn shown_from_here(&self) -> Shown<'_> {
@@ -231,7 +255,8 @@ impl Thread {
 
     /// The innermost frame's future was polled so often.
     fn show_frames_as(&self, polls: u64, context: Option<&AioContext>) {
-        let frames = self.frames.borrow();
+        let slots = self.slots.borrow();
+        let frames = &slots[..self.depth()];
         // What is shown is at the bottom.
         let shown = frames.iter().rposition(|slot| slot.record.level() > 0).map_or(0, |at| at + 1);
         let Some((last, lower)) = frames[shown..].split_last() else { return };
@@ -247,7 +272,7 @@ impl Thread {
         self.shown.set(level);
         let dispatched = self.dispatched.get() > 0;
         let what = What { name: slot.name.get(), site: slot.site.get(), level, dispatched, polls };
-        slot.record.show(what, now(), context);
+        slot.record.show(what, context);
     }
 
     /// The innermost context entered here.
@@ -268,10 +293,14 @@ impl Drop for Shown<'_> {
     fn drop(&mut self) {
         if let Some(slot) = self.poll.take() {
             slot.record.hide();
-            self.thread.spare.borrow_mut().push(slot);
+            self.thread.slots.borrow_mut().push(slot);
         }
-        let frames = self.thread.frames.borrow();
-        frames.iter().rev().take_while(|slot| slot.record.level() > self.from).for_each(|slot| slot.record.hide());
+        let slots = self.thread.slots.borrow();
+        slots[..self.thread.depth()]
+            .iter()
+            .rev()
+            .take_while(|slot| slot.record.level() > self.from)
+            .for_each(|slot| slot.record.hide());
         self.thread.shown.set(self.from);
     }
 }

@@ -44,7 +44,8 @@ pub struct Record {
     site: Static<Location<'static>>,
     /// Its place on the stack among the calls shown, from 1; 0 while there is nothing to see.
     level: AtomicUsize,
-    /// When it was first pending, as `now` counts.
+    /// Since when it waits, as `now` counts: since it first had to sleep or was first looked at, so that a call which is
+    /// woken at once needs no clock. 0 until then.
     since: AtomicU64,
     /// Whether a task or callback that the thread runs is further down the stack.
     dispatched: AtomicBool,
@@ -109,11 +110,11 @@ impl Record {
     }
 
     /// Shows a call, from now on.
-    pub fn show(&self, what: What, since: u64, context: Option<&Arc<str>>) {
+    pub fn show(&self, what: What, context: Option<&Arc<str>>) {
         self.write(|| {
             self.name.set(what.name);
             self.site.set(what.site);
-            self.since.store(since, Ordering::Relaxed);
+            self.since.store(0, Ordering::Relaxed);
             self.dispatched.store(what.dispatched, Ordering::Relaxed);
             self.polls.store(what.polls, Ordering::Relaxed);
             self.polling.store(what.polls == 0, Ordering::Relaxed);
@@ -126,6 +127,14 @@ impl Record {
             }
             self.level.store(what.level, Ordering::Relaxed);
         });
+    }
+
+    /// Counts the time from now on, if nobody has begun to. From any thread.
+    pub fn stamp(&self) {
+        if self.since.load(Ordering::Relaxed) == 0 {
+            // Whoever loses finds a time as good.
+            let _ = self.since.compare_exchange(0, now(), Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     pub fn hide(&self) {
@@ -171,6 +180,8 @@ impl Record {
 
     fn fields(&self, version: u64) -> Option<Seen> {
         let level = Some(self.level.load(Ordering::Relaxed)).filter(|level| *level > 0)?;
+        // A call that takes the record over just now begins no sooner than this.
+        self.stamp();
         let since = self.since.load(Ordering::Relaxed);
         Some(Seen {
             what: What {
@@ -181,7 +192,7 @@ impl Record {
                 polls: self.polls.load(Ordering::Relaxed),
             },
             version,
-            waited: Duration::from_nanos(now().saturating_sub(since)),
+            waited: Duration::from_nanos(if since == 0 { 0 } else { now().saturating_sub(since) }),
             polling: self.polling.load(Ordering::Relaxed),
             below: Below::from_u8(self.below.load(Ordering::Relaxed)),
             context: lock(&self.context).clone(),
@@ -259,10 +270,10 @@ pub fn boards() -> Vec<Arc<Board>> {
     lock(&BOARDS).clone()
 }
 
-/// Nanoseconds since something.
+/// Nanoseconds since something, never 0.
 pub fn now() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    START.elapsed().as_nanos().try_into().unwrap_or(u64::MAX)
+    START.elapsed().as_nanos().try_into().unwrap_or(u64::MAX).max(1)
 }
 
 /// Nothing of ours panics while it holds one.
@@ -288,7 +299,7 @@ mod tests {
                 for n in 0..200_000_usize {
                     let what =
                         What { name: &NAMES[n % 2], site, level: n + 1, dispatched: n % 2 == 1, polls: n as u64 + 1 };
-                    record.show(what, 1, None);
+                    record.show(what, None);
                     if n % 64 == 0 {
                         thread::yield_now();
                     }

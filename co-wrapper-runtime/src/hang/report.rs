@@ -157,8 +157,8 @@ impl Call {
         self.context.as_deref()
     }
 
-    /// For how long it has waited: since its future was first pending or, if that has not returned from its first poll,
-    /// since the next call above it waits.
+    /// For how long it has waited: since it first had nothing to do but sleep, or a report first saw it pending. A call
+    /// that has not returned from its first poll counts with the next one above it that waits.
     pub fn waited(&self) -> Duration {
         self.waited
     }

@@ -13,13 +13,19 @@ use std::{
     thread,
 };
 
-use tokio::runtime::{EnterGuard, Handle, Runtime, RuntimeFlavor};
+use tokio::runtime::{self, EnterGuard, Handle, Runtime, RuntimeFlavor, TryCurrentError};
 
 use super::Below;
 use crate::fork;
 
 /// Never dropped: its resources may be in use as long as the process lives.
-static REACTOR: OnceLock<Runtime> = OnceLock::new();
+static REACTOR: OnceLock<Reactor> = OnceLock::new();
+
+struct Reactor {
+    runtime: Runtime,
+    /// Its handle's, which every call compares.
+    id: runtime::Id,
+}
 
 thread_local! {
     /// Set on the reactor's own threads.
@@ -31,7 +37,7 @@ thread_local! {
 /// # Errors
 ///
 /// No descriptors or no thread for it. The next call tries again.
-fn start() -> io::Result<&'static Runtime> {
+fn start() -> io::Result<&'static Reactor> {
     static STARTING: Mutex<()> = Mutex::new(());
 
     if let Some(reactor) = REACTOR.get() {
@@ -45,7 +51,7 @@ fn start() -> io::Result<&'static Runtime> {
     // Tokio panics where no thread can be had for its worker, or no descriptors for its signals, so ask for them first.
     descriptors()?;
     thread::Builder::new().name("co-wrapper-io".into()).spawn(|| ())?.join().expect("an empty thread does not panic");
-    let reactor = tokio::runtime::Builder::new_multi_thread()
+    let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(1)
         // A blocking call in a task of the reactor keeps its thread while another goes on, and at the limit nothing
         // would go on: so high that memory ends first.
@@ -54,7 +60,8 @@ fn start() -> io::Result<&'static Runtime> {
         .on_thread_start(|| OURS.set(true))
         .enable_all()
         .build()?;
-    Ok(REACTOR.get_or_init(|| reactor))
+    let id = runtime.handle().id();
+    Ok(REACTOR.get_or_init(|| Reactor { runtime, id }))
 }
 
 /// Fails unless as many descriptors can be had as a reactor takes.
@@ -91,7 +98,7 @@ pub fn wake_after(duration: std::time::Duration, waker: Waker) {
 /// Has the reactor's worker set `answered`, if it was started.
 pub fn ask(answered: Arc<AtomicBool>) -> bool {
     let Some(reactor) = REACTOR.get() else { return false };
-    reactor.spawn(async move { answered.store(true, Ordering::Relaxed) });
+    reactor.runtime.spawn(async move { answered.store(true, Ordering::Relaxed) });
     true
 }
 
@@ -127,26 +134,36 @@ thread_local! {
 /// # Panics
 ///
 /// If the reactor cannot be started.
+#[inline]
 pub fn enter() -> Entered {
     let reactor = REACTOR.get().unwrap_or_else(|| start_or_panic());
     // What another frame entered says nothing: a foreign `block_on` may be between it and us.
-    let (found, destroyed) = match Handle::try_current() {
-        Ok(current) if current.id() == reactor.handle().id() => (Found::Ours, false),
-        Ok(current) => (Found::Foreign(current.runtime_flavor()), false),
-        Err(error) => (Found::Nothing, error.is_thread_local_destroyed()),
-    };
-    found.count(1);
-    let needed = found != Found::Ours && !destroyed;
-    Entered { found, _guard: needed.then(|| reactor.enter()) }
+    match Handle::try_current() {
+        Ok(current) if current.id() == reactor.id => Entered { found: Found::Ours, _guard: None },
+        other => reactor.enter_beside(other),
+    }
+}
+
+impl Reactor {
+    fn enter_beside(&'static self, other: Result<Handle, TryCurrentError>) -> Entered {
+        let (found, destroyed) = match other {
+            Ok(current) => (Found::Foreign(current.runtime_flavor()), false),
+            Err(error) => (Found::Nothing, error.is_thread_local_destroyed()),
+        };
+        found.count(1);
+        Entered { found, _guard: (!destroyed).then(|| self.runtime.enter()) }
+    }
 }
 
 impl Drop for Entered {
+    #[inline]
     fn drop(&mut self) {
         self.found.count(-1);
     }
 }
 
 impl Found {
+    #[inline]
     fn count(&self, change: i32) {
         if let Self::Foreign(flavor) = self {
             FOREIGN.with(|foreign| {
@@ -162,7 +179,7 @@ impl Found {
 }
 
 #[cold]
-fn start_or_panic() -> &'static Runtime {
+fn start_or_panic() -> &'static Reactor {
     start().unwrap_or_else(|error| {
         panic!(
             "co_wrapper: the tokio reactor that serves blocking calls cannot start: {error}; free file descriptors or \

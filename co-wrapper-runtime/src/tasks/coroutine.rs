@@ -10,11 +10,13 @@ thread_local! {
 }
 
 /// Whether the mark is set.
+#[inline]
 pub fn is_marked() -> bool {
     IN_COROUTINE.get()
 }
 
 /// Sets or clears the mark and returns what it was, to be set again.
+#[inline]
 pub fn mark(in_coroutine: bool) -> bool {
     IN_COROUTINE.replace(in_coroutine)
 }

@@ -138,16 +138,27 @@ impl Queue {
 
     /// Where the oldest allowed item is, and its number. Of the calls only those of the thread `of`, if given.
     fn oldest(&self, allowed: Allowed, of: Option<u64>) -> Option<(Place, u64)> {
-        let call = self.calls.iter().position(|(_, call)| of.is_none() || call.metadata().caller() == of);
-        let places = [
-            (Place::BottomHalf, allowed.bottom_halves, self.bottom_halves.front().map(|item| item.0)),
-            (Place::Begun, allowed.begun, self.begun.front().map(|item| item.0)),
-            (Place::Fresh, allowed.fresh, self.fresh.front().map(|item| item.0)),
-            (Place::Call(call.unwrap_or(0)), allowed.fresh, call.map(|at| self.calls[at].0)),
-        ];
-        let allowed =
-            places.into_iter().filter_map(|(place, allowed, number)| Some((place, number.filter(|_| allowed)?)));
-        allowed.min_by_key(|(_, number)| *number)
+        let mut oldest = None;
+        let mut older = |place, number: Option<u64>| {
+            if let Some(number) = number
+                && oldest.as_ref().is_none_or(|(_, than)| number < *than)
+            {
+                oldest = Some((place, number));
+            }
+        };
+        if allowed.bottom_halves {
+            older(Place::BottomHalf, self.bottom_halves.front().map(|item| item.0));
+        }
+        if allowed.begun {
+            older(Place::Begun, self.begun.front().map(|item| item.0));
+        }
+        if allowed.fresh {
+            older(Place::Fresh, self.fresh.front().map(|item| item.0));
+            if let Some(at) = self.calls.iter().position(|(_, call)| of.is_none() || call.metadata().caller() == of) {
+                older(Place::Call(at), Some(self.calls[at].0));
+            }
+        }
+        oldest
     }
 
     /// The oldest allowed item, if it came no later than `end`.
@@ -259,6 +270,12 @@ impl Mailbox {
     /// Whether nothing waits to be run.
     pub fn is_empty(&self) -> bool {
         self.len.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether a round would find nothing to look at, neither items nor timers nor a close.
+    #[inline]
+    pub fn is_quiet(&self) -> bool {
+        self.is_empty() && self.timers.is_empty() && !self.is_closed()
     }
 
     /// The oldest item that came no later than `end`, of the kinds allowed.

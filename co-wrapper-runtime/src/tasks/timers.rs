@@ -33,9 +33,15 @@ impl Timers {
         Self { len: AtomicUsize::new(0), waiting: Mutex::new(Waiting::default()) }
     }
 
+    /// Whether there is none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Acquire) == 0
+    }
+
     /// When the next one is due.
     pub fn next(&self) -> Option<Instant> {
-        if self.len.load(Ordering::Acquire) == 0 {
+        if self.is_empty() {
             return None;
         }
         lock(&self.waiting).wakers.keys().next().map(|key| key.0)

@@ -67,7 +67,6 @@ pub(crate) struct Frame {
     slot: Rc<Slot>,
     outer_in_coroutine: bool,
     outer_in_send_task: bool,
-    outer_callback_waits: bool,
     /// Dropped after the frame has left the stack, for tokio panics if it is not the innermost that is entered.
     entered: reactor::Entered,
     span: Span,
@@ -86,26 +85,13 @@ impl Frame {
             refuse_in_coroutine(wrapper, site);
         }
         if thread.depth() >= MOST_NESTED {
-            panic!(
-                "{}: called at {site} with {MOST_NESTED} blocking calls below it on this stack; recurse through the \
-                 async function instead",
-                kind.name()
-            );
+            refuse_so_deep(kind, site);
         }
         let entered = reactor::enter();
-        let outer_callback_waits = thread.callback_waits();
         let slot = thread.push_frame(kind.name(), site);
         let outer_in_coroutine = coroutine::mark(true);
         let outer_in_send_task = thread.in_send_task.replace(false);
-        Self {
-            thread,
-            slot,
-            outer_in_coroutine,
-            outer_in_send_task,
-            outer_callback_waits,
-            entered,
-            span: Span::call(kind.name(), site),
-        }
+        Self { thread, slot, outer_in_coroutine, outer_in_send_task, entered, span: Span::call(kind.name(), site) }
     }
 
     /// Polls the future that `make` makes until it is ready.
@@ -167,7 +153,7 @@ impl Frame {
         if self.thread.depth() > 1 {
             trace::nested(self.slot.name(), self.thread.depth());
         }
-        let wait = Wait::new(&self.thread, &self.slot, self.outer_callback_waits, deadline, called_in);
+        let wait = Wait::new(&self.thread, &self.slot, self.thread.outer_callback_waits(), deadline, called_in);
         let (ended, payload) = wait.run(&self.entered, &mut || self.slot.record.poll(&mut *poll));
         drop(shown);
         if let Some(payload) = payload {
@@ -193,11 +179,22 @@ impl Frame {
 }
 
 impl Drop for Frame {
+    #[inline]
     fn drop(&mut self) {
         coroutine::mark(self.outer_in_coroutine);
         self.thread.in_send_task.set(self.outer_in_send_task);
         self.thread.pop_frame();
     }
+}
+
+#[cold]
+#[track_caller]
+fn refuse_so_deep(kind: Kind, site: &'static Location<'static>) -> ! {
+    panic!(
+        "{}: called at {site} with {MOST_NESTED} blocking calls below it on this stack; recurse through the async \
+         function instead",
+        kind.name()
+    );
 }
 
 #[cold]

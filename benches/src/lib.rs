@@ -1,0 +1,4 @@
+//! What the package's programs share: the measuring, and the functions that are measured.
+
+pub mod drivers;
+pub mod measure;
