@@ -88,7 +88,7 @@ pub fn ensure() -> io::Result<()> {
 #[cfg(all(feature = "graph", not(loom)))]
 pub fn wake_after(duration: std::time::Duration, waker: Waker) {
     if let Ok(reactor) = start() {
-        reactor.spawn(async move {
+        reactor.runtime.spawn(async move {
             tokio::time::sleep(duration).await;
             waker.wake();
         });
