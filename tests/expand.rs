@@ -23,10 +23,14 @@ mod errors;
 mod expand;
 #[path = "../co-wrapper-macros/src/item.rs"]
 mod item;
+#[path = "../co-wrapper-macros/src/lock.rs"]
+mod lock;
 #[path = "../co-wrapper-macros/src/mark.rs"]
 mod mark;
 #[path = "../co-wrapper-macros/src/name.rs"]
 mod name;
+#[path = "../co-wrapper-macros/src/no_co.rs"]
+mod no_co;
 #[path = "../co-wrapper-macros/src/outer.rs"]
 mod outer;
 #[path = "../co-wrapper-macros/src/pieces.rs"]
@@ -37,6 +41,8 @@ mod signature;
 mod spelling;
 #[path = "../co-wrapper-macros/src/values.rs"]
 mod values;
+#[path = "../co-wrapper-macros/src/witness.rs"]
+mod witness;
 
 use expect_test::expect_file;
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
@@ -106,7 +112,11 @@ fn expand_all(source: TokenStream) -> TokenStream {
             .map_or(trees.len(), |i| i + 1);
         let rest = trees.split_off(end);
         let item = trees[start..at].iter().chain(&trees[at + 2..]).cloned();
-        let expanded = attribute::co_wrapper(args, item.collect(), None);
+        let expanded = if path_ends_in(&trees[at + 1], "no_co_wrapper") {
+            no_co::no_co_wrapper(args, item.collect())
+        } else {
+            attribute::co_wrapper(args, item.collect(), None)
+        };
         let before: TokenStream = trees[..start].iter().cloned().collect();
         return expand_all(quote!(#before #expanded #(#rest)*));
     }
@@ -127,14 +137,13 @@ fn is_attribute(pair: &[TokenTree]) -> bool {
 }
 
 fn is_mark(pair: &[TokenTree]) -> bool {
-    is_attribute(pair)
-        && matches!(&pair[1], TokenTree::Group(group) if {
-            let path: Vec<String> = group.stream().into_iter().map_while(|tree| match tree {
-                TokenTree::Group(_) => None,
-                tree => Some(tree.to_string()),
-            }).collect();
-            path.last().is_some_and(|last| last == "co_wrapper")
-        })
+    is_attribute(pair) && (path_ends_in(&pair[1], "co_wrapper") || path_ends_in(&pair[1], "no_co_wrapper"))
+}
+
+fn path_ends_in(attribute: &TokenTree, name: &str) -> bool {
+    let TokenTree::Group(group) = attribute else { return false };
+    let path = group.stream().into_iter().take_while(|tree| !matches!(tree, TokenTree::Group(_)));
+    path.last().is_some_and(|last| last.to_string() == name)
 }
 
 fn mark_args(attribute: &TokenTree) -> TokenStream {

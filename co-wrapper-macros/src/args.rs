@@ -3,6 +3,7 @@
 
 use crate::context::{CONTEXT, Context};
 use crate::errors::Errors;
+use crate::lock::Lock;
 use crate::name::Affixes;
 use crate::spelling::unknown;
 use crate::values::{affix, expression, flag, identifier, path, value, visibility};
@@ -38,8 +39,7 @@ pub struct Options {
     pub krate: Option<Path>,
     pub affixes: Affixes,
     pub skip: bool,
-    /// The key of a lock.
-    pub lock: Option<Ident>,
+    pub lock: Option<Lock>,
     pub context: Option<Context>,
 }
 
@@ -116,13 +116,10 @@ impl Options {
                 let name = if is_bare(input) { None } else { Some(identifier(&key, value(&key, form, input)?)?) };
                 self.timeout = Some(Timeout { name });
             }
-            // Which lock it is, is for the macros to say; here it must only be well written.
             "bdrv_rdlock" | "bdrv_wrlock" => {
-                if !is_bare(input) {
-                    let form = "bdrv_rdlock = self.graph";
-                    expression(value(&key, form, input)?, form)?;
-                }
-                self.lock = Some(key);
+                let form = "bdrv_rdlock = self.graph";
+                let expr = if is_bare(input) { None } else { Some(expression(value(&key, form, input)?, form)?) };
+                self.lock = Some(Lock { key, expr });
             }
             "vis" => self.vis = Some(visibility(value(&key, form, input)?)?),
             "crate" => self.krate = Some(path(value(&key, form, input)?)?),

@@ -7,10 +7,11 @@ use crate::docs::Link;
 use crate::errors::Errors;
 use crate::expand::{self, Subject, Target, timeout};
 use crate::item::{Block, ELSEWHERE, Function, Item};
+use crate::lock::{self, Lock};
 use crate::mark::Names;
 use crate::name::{unraw, with_affixes, without_co};
 use crate::signature::{self, Output};
-use crate::{attrs, outer};
+use crate::{attrs, outer, witness};
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::Attribute;
@@ -37,7 +38,7 @@ pub fn co_wrapper(args: TokenStream, input: TokenStream, import: Option<String>)
 }
 
 fn of_block(options: Options, mut block: Block, names: &Names, errors: &mut Errors) -> TokenStream {
-    check_locks(&options, errors);
+    lock::check_co(&options, errors);
     refuse_repeated(&mut block.attrs, names, errors);
     outer::check(&options, errors);
     if errors.is_empty() { outer::rewrite(options, &block, names, errors) } else { outer::without_marks(&block, names) }
@@ -56,6 +57,8 @@ fn of_function(options: Options, mut function: Function, names: &Names, errors: 
             unraw(&function.sig.ident)
         );
         errors.error(function.sig.fn_token, message);
+    } else if !lock::is_faulty(&options) {
+        witness::check(&function.sig, Lock::of(&options, &context), errors);
     }
 
     let mut within = Some(context.within.clone()).filter(|within| !within.is_empty());
@@ -93,7 +96,7 @@ fn of_function(options: Options, mut function: Function, names: &Names, errors: 
 }
 
 /// `within` is `Self` or `<Self as Trait>`, if the fn is of either.
-fn target(function: &Function, within: Option<TokenStream>, options: &Options) -> Target {
+pub fn target(function: &Function, within: Option<TokenStream>, options: &Options) -> Target {
     let ident = &function.sig.ident;
     let name = unraw(ident);
     let free = within.is_none();
@@ -119,7 +122,7 @@ fn refuse_repeated(attrs: &mut Vec<Attribute>, names: &Names, errors: &mut Error
 }
 
 fn check_options(options: &Options, context: &Context, errors: &mut Errors) {
-    check_locks(options, errors);
+    lock::check_co(options, errors);
     for key in ["suffix", "prefix"] {
         if let Some(key) = options.key(key) {
             errors.error(key, format!("`{key}` is for an `impl` or `trait`; write `name = …` here"));
@@ -134,16 +137,6 @@ fn check_options(options: &Options, context: &Context, errors: &mut Errors) {
         errors.error(key, message);
     } else if options.keys.len() > 1 {
         errors.error(key, "`skip` leaves nothing for other options to do; remove it or them");
-    }
-}
-
-/// A coroutine takes the read lock; and taking it for the call is yet to come.
-pub fn check_locks(options: &Options, errors: &mut Errors) {
-    let Some(key) = &options.lock else { return };
-    if key == "bdrv_wrlock" {
-        errors.error(key, "a coroutine cannot take the write lock; write `bdrv_rdlock`, or use `#[no_co_wrapper]`");
-    } else {
-        errors.error(key, "`bdrv_rdlock` is not there yet; take the lock in the async fn");
     }
 }
 

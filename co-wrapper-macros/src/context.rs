@@ -2,6 +2,7 @@
 //! block. It travels as tokens, in an option of its own that nobody writes by hand.
 
 use crate::args::Options;
+use crate::lock::Lock;
 use crate::name::Affixes;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
@@ -20,6 +21,7 @@ pub struct Context {
     pub mixed: bool,
     pub timeout: bool,
     pub ctx: Option<Expr>,
+    pub lock: Option<Lock>,
     pub krate: Option<Path>,
     pub affixes: Affixes,
 }
@@ -33,6 +35,7 @@ impl Context {
             mixed: options.mixed,
             timeout: options.timeout.is_some(),
             ctx: options.ctx,
+            lock: options.lock,
             krate: options.krate,
             affixes: options.affixes,
         }
@@ -64,11 +67,15 @@ impl ToTokens for Context {
         let mixed = self.mixed.then(|| quote!(mixed,));
         let timeout = self.timeout.then(|| quote!(timeout,));
         let ctx = self.ctx.iter().map(|ctx| quote!(ctx = #ctx,));
+        let lock = self.lock.iter().map(|Lock { key, expr }| {
+            let value = expr.iter().map(|expr| quote!(= #expr));
+            quote!(#key #(#value)*,)
+        });
         let krate = self.krate.iter().map(|path| quote!(crate = #path,));
         let prefix = self.affixes.prefix.iter().map(|p| quote!(prefix = #p,));
         let suffix = self.affixes.suffix.iter().map(|s| quote!(suffix = #s,));
         tokens.extend(quote! {
-            #key((#within) #in_trait #mixed #timeout #(#ctx)* #(#krate)* #(#prefix)* #(#suffix)*)
+            #key((#within) #in_trait #mixed #timeout #(#ctx)* #(#lock)* #(#krate)* #(#prefix)* #(#suffix)*)
         });
     }
 }
@@ -88,6 +95,10 @@ mod tests {
             mixed: true,
             timeout: true,
             ctx: Some(syn::parse_quote!(self.context(1, 2) + 3)),
+            lock: Some(Lock {
+                key: Ident::new("bdrv_rdlock", Span::call_site()),
+                expr: Some(syn::parse_quote!(self.graph)),
+            }),
             krate: Some(syn::parse_quote!(::reexport::co_wrapper)),
             affixes: Affixes { prefix: None, suffix: Some(LitStr::new("_blocking", Span::call_site())) },
         };
@@ -98,6 +109,7 @@ mod tests {
         assert!(read.in_trait && read.mixed && !options.mixed);
         assert!(read.timeout && options.timeout.is_none());
         assert_eq!(read.ctx.to_token_stream().to_string(), context.ctx.to_token_stream().to_string());
+        assert_eq!(read.lock.and_then(|lock| lock.expr).to_token_stream().to_string(), "self . graph");
         assert!(read.krate.is_some());
         assert_eq!(read.affixes.suffix.unwrap().value(), "_blocking");
     }

@@ -21,16 +21,17 @@
 //! ```
 
 use crate::args::Options;
-use crate::attribute::check_locks;
 use crate::attrs;
 use crate::context::Context;
 use crate::docs::Link;
 use crate::errors::Errors;
 use crate::expand::{self, Subject, Target, timeout};
+use crate::lock::{self, Lock};
 use crate::mark::Names;
 use crate::name::{unraw, with_co, without_affixes};
 use crate::pieces::{Piece, pieces};
 use crate::signature;
+use crate::witness;
 use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
@@ -65,7 +66,7 @@ fn options(attrs: Vec<Attribute>, errors: &mut Errors) -> (Options, Vec<Attribut
     for mark in marks.drain(..).skip(1) {
         errors.error(mark.path(), "a second `#[co_wrapper]`; write its options into the first");
     }
-    check_locks(&options, errors);
+    lock::check_co(&options, errors);
     for (key, remedy) in [
         ("name", "the wrapper is called as it is declared; remove it"),
         ("vis", "the wrapper is as visible as its declaration says; remove it"),
@@ -89,6 +90,9 @@ fn function(piece: Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
     }
     let (vis, sig) = head;
     check(&attrs, &sig, errors);
+    if !lock::is_faulty(&options) {
+        witness::check(&sig, options.lock.as_ref(), errors);
+    }
     if let Some(receiver) = sig.receiver() {
         errors.error(receiver, "a free fn has no `self`; declare it in `impl Trait for Type { … }`");
     }
@@ -217,6 +221,9 @@ fn method(
         }
     }
     check(&attrs, &sig, errors);
+    if !lock::is_faulty(&options) {
+        witness::check(&sig, Lock::of(&options, context), errors);
+    }
     if !matches!(vis, Visibility::Inherited) {
         errors.error(&vis, "a method is as visible as its trait; remove this");
     }

@@ -2,6 +2,7 @@
 //! code would run as a doc test twice, and shows the async fn.
 
 use crate::expand::Subject;
+use crate::lock::Lock;
 use crate::name::unraw;
 use crate::signature;
 use proc_macro2::{Span, TokenStream};
@@ -16,14 +17,36 @@ pub enum Link {
     None,
 }
 
-pub fn of_wrapper(subject: &Subject, mixed: bool) -> TokenStream {
+pub fn of_wrapper(subject: &Subject, mixed: bool, locked: bool) -> TokenStream {
+    let context = match (mixed, locked) {
+        (false, false) => "Panics in coroutine context.",
+        (true, false) => "May be called in coroutine context.",
+        (false, true) => "Holds the graph's read lock meanwhile. Panics in coroutine context.",
+        (true, true) => {
+            "Holds the graph's read lock meanwhile. May be called in coroutine context that holds it already."
+        }
+    };
+    twin(subject, "Blocking", context)
+}
+
+/// Of the async twin of a blocking fn.
+pub fn of_no_co(subject: &Subject, lock: Option<&Lock>) -> TokenStream {
+    let lock = match lock {
+        Some(lock) if lock.is_write() => ", with the graph's write lock held",
+        Some(_) => ", with the graph's read lock held",
+        None => "",
+    };
+    twin(subject, "Async", &format!("Runs it as a bottom half of the main context{lock}."))
+}
+
+/// What it is the twin of, what there is to say of that, and the other one's own text.
+fn twin(subject: &Subject, what: &str, context: &str) -> TokenStream {
     let target = &subject.target.name;
     let twin = match &subject.target.link {
         Link::To(path) => format!("[`{target}`]({path})"),
         Link::None => format!("`{target}`"),
     };
-    let context = if mixed { "May be called in coroutine context." } else { "Panics in coroutine context." };
-    let mut lines = vec![(format!(" Blocking twin of {twin}. {context}"), Span::call_site())];
+    let mut lines = vec![(format!(" {what} twin of {twin}. {context}"), Span::call_site())];
     // What is declared has its text for itself, whatever is in it.
     let text = if subject.declared { text(subject.attrs) } else { without_fenced_code(text(subject.attrs)) };
     if !text.is_empty() {

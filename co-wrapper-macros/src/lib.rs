@@ -14,6 +14,7 @@ mod docs;
 mod errors;
 mod expand;
 mod item;
+mod lock;
 mod mark;
 mod name;
 mod no_co;
@@ -22,6 +23,7 @@ mod pieces;
 mod signature;
 mod spelling;
 mod values;
+mod witness;
 
 use proc_macro::{Span, TokenStream};
 
@@ -85,6 +87,8 @@ use proc_macro::{Span, TokenStream};
 /// - **`ctx = self.ctx`**: the context that the call runs in. Arguments and result must be `Send`, the future need not.
 /// - **`timeout`**: beside the wrapper there is one of the name and `_timeout`, which gives up; `timeout = read_within`
 ///   gives it another name.
+/// - **`bdrv_rdlock`**, **`bdrv_rdlock = self.graph`**: the graph's read lock is held around the call: the process's one,
+///   or the one given. With the feature `graph`.
 /// - **`vis = pub(crate)`**: its visibility, if it is not that of the async fn. `pub(self)` is none.
 /// - **`crate = $crate::reexport`**: where co-wrapper is found, if it is not `::co_wrapper`: for macros of other
 ///   crates.
@@ -155,12 +159,49 @@ use proc_macro::{Span, TokenStream};
 /// assert!(reply_timeout(false, Duration::from_millis(1)).is_err());
 /// ```
 ///
+/// With `bdrv_rdlock`, the wrapper waits for the lock first, and releases it when the call is done. A parameter of type
+/// `&GraphRead` is a *witness*: the async fn's word that it wants the lock held. The wrapper supplies it, and is without
+/// it in its own list. One that is `mixed` too takes, in coroutine context, a share of the lock that its caller must hold
+/// already; else it panics.
+///
+/// ```
+/// # use co_wrapper::co_wrapper;
+/// use co_wrapper::graph::{GraphLock, GraphRead};
+///
+/// struct Node {
+///     graph: GraphLock,
+///     children: Vec<u64>,
+/// }
+///
+/// impl Node {
+///     #[co_wrapper(mixed, bdrv_rdlock = self.graph)]
+///     async fn co_size(&self, _graph: &GraphRead) -> u64 {
+///         self.children.iter().sum()
+///     }
+/// }
+///
+/// let node = Node { graph: GraphLock::new(), children: vec![1, 2] };
+/// assert_eq!(node.size(), 3);
+/// ```
+///
+/// It expands to the same as without, but for
+///
+/// ```text
+/// let lock = read_lock(&self.graph);
+/// poll_co(&Wrapper { … }, SizeArgs { __self: self, lock }, |args| co_size_entry(args, |a, lock| async move {
+///     let guard = lock.read().await;
+///     Self::co_size(a, &guard).await
+/// }))
+/// ```
+///
+/// A result that borrows the witness is refused.
+///
 /// On an `impl` or `trait` block:
 ///
 /// - **`suffix = "_blocking"`**, **`prefix = "blocking_"`**: *every* `async fn` in the block gets a wrapper, whose name
 ///   is the whole name with that added. `#[co_wrapper(skip)]` leaves one out; `#[co_wrapper(…)]` on one adds to what
 ///   the block says of all, and its `name` is the one that counts.
-/// - **`mixed`**, **`ctx`**, **`timeout`** and **`crate`**: for all wrappers in the block.
+/// - **`mixed`**, **`ctx`**, **`bdrv_rdlock`**, **`timeout`** and **`crate`**: for all wrappers in the block.
 ///
 /// ```
 /// # use co_wrapper::co_wrapper;
@@ -239,7 +280,12 @@ use proc_macro::{Span, TokenStream};
 /// | `co_wrapper_mixed` | `#[co_wrapper(mixed)]` |
 /// | a declaration in a header | [`declare!`](macro@declare) |
 /// | `bdrv_get_aio_context(bs)`, which the generated code runs the call in | `ctx = bs.ctx` |
-/// | `co_wrapper_bdrv_rdlock`, `co_wrapper_mixed_bdrv_rdlock` | the word `bdrv_rdlock` is reserved for it |
+/// | `co_wrapper_bdrv_rdlock` | `#[co_wrapper(bdrv_rdlock)]` |
+/// | `co_wrapper_mixed_bdrv_rdlock` | `#[co_wrapper(mixed, bdrv_rdlock)]` |
+/// | `no_co_wrapper` | [`#[no_co_wrapper]`](macro@no_co_wrapper) on the blocking fn |
+/// | `no_co_wrapper_bdrv_rdlock` | `#[no_co_wrapper(bdrv_rdlock)]` |
+/// | `no_co_wrapper_bdrv_wrlock` | `#[no_co_wrapper(bdrv_wrlock)]` |
+/// | `GRAPH_RDLOCK`, `GRAPH_WRLOCK` on a fn | a parameter `&GraphRead`, `&GraphWrite` |
 ///
 /// # Edge cases
 ///
@@ -283,7 +329,8 @@ pub fn co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
 /// assert_eq!(bdrv_getlength("disk"), length("disk"));
 /// ```
 ///
-/// Before a declaration may stand `#[co_wrapper(…)]`, with the options `mixed`, `ctx`, `timeout` and `crate`. All other
+/// Before a declaration may stand `#[co_wrapper(…)]`, with the options `mixed`, `ctx`, `bdrv_rdlock`, `timeout`
+/// and `crate`; a witness is declared too, in its place. All other
 /// attributes are the wrapper's own.
 ///
 /// # Methods
@@ -329,8 +376,78 @@ pub fn declare(input: TokenStream) -> TokenStream {
     declare::declare(input.into()).into()
 }
 
-/// Reserved for the async twin of a blocking fn, as QEMU's `no_co_wrapper` makes one. It checks the fn, and then says
-/// that it cannot be expanded yet.
+/// Gives a blocking fn an async twin, for coroutines to call: one that runs it as a bottom half of the main context, and
+/// completes with its result. So a coroutine can change the graph, which the main loop alone may do. (QEMU's
+/// `no_co_wrapper`.)
+///
+/// The twin's name is the fn's with `co` after the first segment: `bdrv_open` → `bdrv_co_open`, `read` → `co_read`.
+///
+/// ```
+/// use co_wrapper::{AioContext, no_co_wrapper};
+///
+/// #[no_co_wrapper]
+/// fn bdrv_open(filename: &str, flags: u32) -> Option<u32> {
+///     assert!(!co_wrapper::in_coroutine());
+///     filename.ends_with(".img").then_some(flags)
+/// }
+///
+/// let main = AioContext::main();
+/// let _home = main.enter();
+/// assert_eq!(main.block_on(async { bdrv_co_open("disk.img", 3).await }), Some(3));
+/// ```
+///
+/// It expands to
+///
+/// ```text
+/// fn bdrv_co_open(filename: &str, flags: u32) -> impl Future<Output = Option<u32>> + Send + 'static {
+///     struct BdrvCoOpenArgs<A0, A1> { filename: A0, flags: A1 }
+///     fn bdrv_open_bh<…>(args: BdrvCoOpenArgs<A0, A1>, call: impl FnOnce(A0, A1) -> R) -> R { … }
+///     no_co(&Wrapper { … }, BdrvCoOpenArgs { filename: owned(filename), flags: kept(flags) }, |args| {
+///         bdrv_open_bh(args, |a, b| bdrv_open(a.get(), b))
+///     })
+/// }
+/// ```
+///
+/// # Arguments
+///
+/// The future may be dropped or forgotten at any time, so the call owns all that it needs: what is behind a `&T` or
+/// `&self` is cloned by `ToOwned` and borrowed again in the bottom half, and everything is `Send + 'static`. `&mut`,
+/// other borrows, and results that borrow are refused.
+///
+/// Dropped before the bottom half begins, the call never happens; dropped later, it runs on and its result is dropped.
+/// The drop waits for nothing.
+///
+/// # Options
+///
+/// - **`bdrv_rdlock`**, **`bdrv_wrlock`**: the process's graph lock is held meanwhile, without blocking the main loop
+///   while it has to be waited for. A parameter `&GraphRead`, or `&GraphWrite`, is supplied and missing from the twin's
+///   list. With the feature `graph`.
+/// - **`name = open_async`**, **`vis = pub(crate)`**, **`crate = $crate::reexport`**: as with
+///   [`#[co_wrapper]`](macro@co_wrapper#options).
+///
+/// ```
+/// use co_wrapper::{AioContext, graph::GraphWrite, no_co_wrapper};
+/// use std::sync::{Arc, Mutex};
+///
+/// #[derive(Clone, Default)]
+/// struct Node(Arc<Mutex<Vec<u32>>>);
+///
+/// impl Node {
+///     #[no_co_wrapper(bdrv_wrlock)]
+///     fn attach(&self, child: u32, _graph: &GraphWrite) -> usize {
+///         let mut children = self.0.lock().unwrap();
+///         children.push(child);
+///         children.len()
+///     }
+/// }
+///
+/// let main = AioContext::main();
+/// let _home = main.enter();
+/// assert_eq!(main.block_on(async { Node::default().co_attach(7).await }), 1);
+/// ```
+///
+/// In a trait the twin is a provided method for `Self: Sized`, and with `&self` for `Self: Clone + Send + 'static`; there
+/// the block must be marked `#[co_wrapper]`.
 #[proc_macro_attribute]
 pub fn no_co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
     no_co::no_co_wrapper(args.into(), item.into()).into()

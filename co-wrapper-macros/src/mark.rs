@@ -2,6 +2,7 @@
 
 use crate::attrs::cfg_attr;
 use crate::context::Context;
+use crate::no_co::is_no_co;
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote;
 use syn::{Attribute, Meta, MetaList, parse_quote};
@@ -33,6 +34,14 @@ impl Names {
         self.matches(meta) || cfg_attr(meta).is_some_and(|(_, metas)| metas.iter().any(|meta| self.holds(meta)))
     }
 
+    /// The same of `#[no_co_wrapper]`.
+    pub fn holds_no_co(&self, attr: &Attribute) -> bool {
+        fn holds(meta: &Meta) -> bool {
+            is_no_co(meta) || cfg_attr(meta).is_some_and(|(_, metas)| metas.iter().any(holds))
+        }
+        holds(&attr.meta)
+    }
+
     /// The mark with the context written into it.
     pub fn with_context(&self, attr: &Attribute, context: &Context) -> Attribute {
         Attribute { meta: self.write(&attr.meta, context), ..attr.clone() }
@@ -44,8 +53,8 @@ impl Names {
             return parse_quote!(cfg_attr(#condition, #(#metas),*));
         }
         match meta {
-            Meta::Path(path) if self.matches(meta) => parse_quote!(#path(#context)),
-            Meta::List(list) if self.matches(meta) => {
+            Meta::Path(path) if self.matches(meta) || is_no_co(meta) => parse_quote!(#path(#context)),
+            Meta::List(list) if self.matches(meta) || is_no_co(meta) => {
                 let tokens = &list.tokens;
                 let comma = needs_comma(tokens).then(|| quote!(,));
                 Meta::List(MetaList {

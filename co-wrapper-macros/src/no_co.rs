@@ -1,75 +1,131 @@
-//! `#[no_co_wrapper]`, the other way round: an async twin of a blocking fn. Its grammar and its refusals; what it will
-//! expand to needs the graph lock, which is yet to come.
+//! `#[no_co_wrapper]`, the other way round: an async twin of a blocking fn, from its tokens to its expansion. What must
+//! outlive the call's frame is refused unless it can be owned.
 
 use crate::args::Options;
 use crate::errors::Errors;
-use crate::item::Item;
-use crate::signature::{self, Output};
-use proc_macro2::{Span, TokenStream, TokenTree};
+use crate::expand::{Subject, no_co::NoCo};
+use crate::item::{Function, Item};
+use crate::name::{unraw, with_co};
+use crate::signature::{self, Output, ungroup};
+use crate::{attribute, attrs, lock, witness};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
-use syn::{FnArg, ReceiverKind, ReturnType, Signature, Type, TypeReference};
+use syn::{FnArg, Meta, ReceiverKind, ReturnType, Signature, Type, TypeReference};
 
 pub fn no_co_wrapper(args: TokenStream, input: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
-    let equals = lock_values(args.clone());
     let options = Options::parse(args, &mut errors);
     for key in ["mixed", "ctx", "timeout", "suffix", "prefix", "skip"] {
         if let Some(key) = options.key(key) {
             errors.error(key, format!("`{key}` is for `#[co_wrapper]`; an async fn waits for nobody, remove it"));
         }
     }
-    if let (Some(_), Some(second)) = (options.key("bdrv_rdlock"), options.key("bdrv_wrlock")) {
-        errors.error(second, "`bdrv_rdlock` and `bdrv_wrlock` cannot both be held; remove one");
-    }
-    for span in equals {
-        let message = "a bottom half of the main context takes the graph's own lock; remove the value";
-        errors.push(syn::Error::new(span, message));
-    }
-    match Item::parse(input.clone()) {
-        Ok(Item::Fn(function)) => check(&function.sig, &mut errors),
+    lock::check_no_co(&options, &mut errors);
+    let output = match Item::parse(input.clone()) {
+        Ok(Item::Fn(function)) => of_function(&options, *function, &mut errors),
         Ok(Item::Block(block)) => {
             errors.error(block.keyword, "`#[no_co_wrapper]` is of one fn; write it on the blocking fn inside");
+            input
         }
         Ok(Item::Other(keyword, what)) => {
             errors.error(keyword, format!("{what} has no async twin; `#[no_co_wrapper]` belongs on a blocking fn"));
+            input
         }
-        Err(error) => errors.push(error),
-    }
-    if errors.is_empty() {
-        let message = "`#[no_co_wrapper]` is not there yet; write the async fn by hand";
-        errors.push(syn::Error::new(Span::call_site(), message));
-    }
+        Err(error) => {
+            errors.push(error);
+            input
+        }
+    };
     let errors = errors.into_compile_errors();
-    quote!(#input #errors)
+    quote!(#output #errors)
 }
 
-/// The `=` after a lock.
-fn lock_values(args: TokenStream) -> Vec<Span> {
-    let trees: Vec<TokenTree> = args.into_iter().collect();
-    let equals = trees.windows(2).filter_map(|pair| match pair {
-        [TokenTree::Ident(key), TokenTree::Punct(punct)]
-            if punct.as_char() == '=' && (key == "bdrv_rdlock" || key == "bdrv_wrlock") =>
-        {
-            Some(punct.span())
+fn of_function(options: &Options, mut function: Function, errors: &mut Errors) -> TokenStream {
+    let context = options.context.clone().unwrap_or_default();
+    function.attrs.retain(|attr| {
+        let repeated = is_no_co(&attr.meta);
+        if repeated {
+            errors.error(attr.path(), "a second `#[no_co_wrapper]`; write its options into the first");
         }
-        _ => None,
+        !repeated
     });
-    equals.collect()
+    attrs::check(&function.attrs, errors);
+    if check(&function.sig, errors) && !lock::is_faulty_no_co(options) {
+        witness::check(&function.sig, options.lock.as_ref(), errors);
+    }
+    let within = match context.within.is_empty() {
+        false => Some(context.within.clone()),
+        true => signature::mentions_self(&function.sig).then(|| quote!(Self)),
+    };
+    if within.is_none() {
+        signature::check_hiding(&function.sig, errors);
+    }
+    let (attrs, rest) = (&function.attrs, &function.rest);
+    let twin = twin_name(options, &function.sig.ident, errors).filter(|_| errors.is_empty()).map(|wrapper| {
+        let subject = Subject {
+            attrs,
+            vis: &function.vis,
+            sig: &function.sig,
+            declared: false,
+            body_span: function.body_span,
+            wrapper,
+            target: attribute::target(&function, within, options),
+        };
+        NoCo::new(&subject, options, &context).to_token_stream()
+    });
+    quote! {
+        #(#attrs)*
+        #rest
+        #twin
+    }
 }
 
-/// Everything that outlives the call's frame must be owned.
-fn check(sig: &Signature, errors: &mut Errors) {
+fn twin_name(options: &Options, target: &Ident, errors: &mut Errors) -> Option<Ident> {
+    if let Some(name) = &options.name {
+        if unraw(name) == unraw(target) {
+            errors.error(name, format!("`{name}` is the blocking fn itself; give the async one another name"));
+            return None;
+        }
+        return Some(name.clone());
+    }
+    if options.key("name").is_some() {
+        return None;
+    }
+    let name = unraw(target);
+    if name.split('_').any(|segment| segment == "co") {
+        let message = format!("`{name}` has a `co` already; name the async fn with `#[no_co_wrapper(name = …)]`");
+        errors.error(target, message);
+        return None;
+    }
+    Some(with_co(target))
+}
+
+/// The mark, as it stands on a fn.
+pub fn is_no_co(meta: &Meta) -> bool {
+    meta.path().segments.last().is_some_and(|segment| segment.ident == "no_co_wrapper")
+}
+
+/// Everything that outlives the call's frame must be owned. Whether it is a blocking fn at all.
+fn check(sig: &Signature, errors: &mut Errors) -> bool {
     if let Some(token) = &sig.asyncness {
         errors.error(token, "the fn is async already; mark a blocking one, or write `#[co_wrapper]`");
-        return;
+        return false;
     }
     if !matches!(signature::output(sig), Output::Neither) {
         errors.error(&sig.output, "the fn returns a future; mark a blocking one, or write `#[co_wrapper]`");
-        return;
+        return false;
     }
     signature::check(sig, errors);
     for input in &sig.inputs {
         match input {
+            FnArg::Receiver(receiver) if matches!(receiver.kind, ReceiverKind::Typed(..)) => {
+                if let ReceiverKind::Typed(_, ty) = &receiver.kind {
+                    match ungroup(ty) {
+                        Type::Reference(TypeReference { mutability: None, elem, .. }) => refuse_borrows(elem, errors),
+                        ty => refuse_borrows(ty, errors),
+                    }
+                }
+            }
             FnArg::Receiver(receiver) => {
                 let by_mut = matches!(&receiver.kind, ReceiverKind::Reference(_, _, Some(_)));
                 if by_mut {
@@ -79,7 +135,9 @@ fn check(sig: &Signature, errors: &mut Errors) {
                     );
                 }
             }
-            FnArg::Typed(param) => match &*param.ty {
+            // The wrapper supplies it.
+            FnArg::Typed(param) if witness::is_witness(&param.ty) => {}
+            FnArg::Typed(param) => match ungroup(&param.ty) {
                 Type::Reference(TypeReference { mutability: Some(_), .. }) => {
                     let message = "`&mut` does not outlive a call that is dropped; take it by value and return it";
                     errors.error(&param.ty, message);
@@ -90,12 +148,18 @@ fn check(sig: &Signature, errors: &mut Errors) {
             },
         }
     }
+    if let Some(never) = signature::never(sig, true) {
+        errors.error(never, "a fn that returns `!` leaves nothing to await; call it from a bottom half");
+    }
     if let ReturnType::Type(_, ty) = &sig.output
         && let Some(span) = borrow(ty.to_token_stream())
     {
         let message = "the result must not borrow, for the arguments are gone by then; return it owned";
         errors.push(syn::Error::new(span, message));
+        // Nor a witness: that has been said.
+        return false;
     }
+    true
 }
 
 fn refuse_borrows(ty: &Type, errors: &mut Errors) {

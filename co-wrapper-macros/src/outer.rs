@@ -53,12 +53,13 @@ pub fn rewrite(options: Options, block: &Block, names: &Names, errors: &mut Erro
     let mut body = block.inner_attrs.clone();
     for member in &block.members {
         let is_async = member.function.as_ref().is_some_and(is_async);
-        marked |= member.attrs.iter().any(|attr| names.holds_mark(attr)) || every && is_async;
+        let is_mark = |attr: &_| names.holds_mark(attr) || names.holds_no_co(attr);
+        marked |= member.attrs.iter().any(is_mark) || every && is_async;
         if every && is_async {
             mark_unless_marked(member, &context, names, &mut body);
         }
         for attr in &member.attrs {
-            if names.holds_mark(attr) {
+            if is_mark(attr) {
                 names.with_context(attr, &context).to_tokens(&mut body);
             } else {
                 attr.to_tokens(&mut body);
@@ -85,7 +86,7 @@ pub fn rewrite(options: Options, block: &Block, names: &Names, errors: &mut Erro
 pub fn without_marks(block: &Block, names: &Names) -> TokenStream {
     let mut body = block.inner_attrs.clone();
     for member in &block.members {
-        let attrs = member.attrs.iter().filter(|attr| !names.is_mark(attr));
+        let attrs = member.attrs.iter().filter(|attr| !names.is_mark(attr) && !names.holds_no_co(attr));
         let rest = &member.rest;
         body.extend(quote!(#(#attrs)* #rest));
     }

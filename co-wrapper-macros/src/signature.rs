@@ -220,7 +220,7 @@ fn moves_self(sig: &Signature) -> bool {
         })
 }
 
-fn ungroup(ty: &Type) -> &Type {
+pub fn ungroup(ty: &Type) -> &Type {
     match ty {
         Type::Group(ty) => ungroup(&ty.elem),
         Type::Paren(ty) => ungroup(&ty.elem),

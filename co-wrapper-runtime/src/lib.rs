@@ -27,6 +27,8 @@
 
 mod context;
 mod fork;
+#[cfg(feature = "graph")]
+pub mod graph;
 pub mod hang;
 mod io_thread;
 mod park;
@@ -49,11 +51,18 @@ pub use wrappers::{Elapsed, in_coroutine};
 /// What generated code refers to. Not for use by hand: it changes without notice.
 #[doc(hidden)]
 pub mod __private {
-    pub use core::{clone::Clone, future::Future, ops::FnOnce, result::Result, time::Duration};
+    pub use core::{clone::Clone, future::Future, marker::Send, ops::FnOnce, result::Result, time::Duration};
 
+    #[cfg(feature = "graph")]
+    pub use crate::graph::{
+        GRAPH, GraphLock,
+        no_co::{ReadLock, no_co_read, no_co_write, read_lock, read_lock_mixed},
+    };
     pub use crate::{
         AioContext, Elapsed,
-        wrappers::{Sent, Wrapper, arg, poll_co, poll_co_in, poll_co_in_timeout, poll_co_timeout},
+        wrappers::{
+            Owned, Sent, Wrapper, arg, kept, no_co, owned, poll_co, poll_co_in, poll_co_in_timeout, poll_co_timeout,
+        },
     };
 }
 

@@ -1,10 +1,5 @@
+use co_wrapper::graph::{GraphRead, GraphWrite};
 use co_wrapper::no_co_wrapper;
-
-#[no_co_wrapper]
-fn bdrv_a() {}
-
-#[no_co_wrapper(bdrv_rdlock)]
-fn bdrv_b(_name: &str) {}
 
 #[no_co_wrapper(mixed)]
 fn bdrv_c() {}
@@ -13,7 +8,7 @@ fn bdrv_c() {}
 fn bdrv_d() {}
 
 #[no_co_wrapper(bdrv_rdlock, bdrv_wrlock)]
-fn bdrv_e() {}
+fn bdrv_e(_: &GraphRead) {}
 
 #[no_co_wrapper]
 async fn bdrv_f() {}
@@ -34,11 +29,6 @@ fn bdrv_j(x: &u8) -> &u8 {
     x
 }
 
-#[no_co_wrapper]
-fn bdrv_k() -> std::slice::Iter<'static, u8> {
-    [].iter()
-}
-
 #[no_co_wrapper(wibble)]
 struct Disk;
 
@@ -49,5 +39,52 @@ impl Disk {
     #[no_co_wrapper]
     fn bdrv_l(&mut self) {}
 }
+
+#[no_co_wrapper]
+fn bdrv_co_m() {}
+
+#[no_co_wrapper(name = bdrv_n)]
+fn bdrv_n() {}
+
+#[no_co_wrapper]
+fn bdrv_o(bdrv_o: u8) {
+    let _ = bdrv_o;
+}
+
+#[no_co_wrapper]
+fn bdrv_p() -> ! {
+    loop {}
+}
+
+#[no_co_wrapper]
+#[no_co_wrapper]
+fn bdrv_q() {}
+
+#[no_co_wrapper]
+fn bdrv_r(_: &GraphRead) {}
+
+#[no_co_wrapper]
+fn bdrv_s(_: &GraphWrite) {}
+
+#[no_co_wrapper(bdrv_rdlock)]
+fn bdrv_t(_: &GraphWrite) {}
+
+#[no_co_wrapper(bdrv_wrlock)]
+fn bdrv_u(_: &GraphRead) {}
+
+#[no_co_wrapper(bdrv_wrlock)]
+fn bdrv_v(_: &GraphWrite, _: &GraphWrite) {}
+
+#[no_co_wrapper(bdrv_rdlock)]
+fn bdrv_w(g: &GraphRead) -> Option<&GraphRead> {
+    Some(g)
+}
+
+#[no_co_wrapper]
+#[unsafe(no_mangle)]
+fn bdrv_x() {}
+
+#[no_co_wrapper(bdrv_wrlock =)]
+fn bdrv_y(_: &GraphWrite) {}
 
 fn main() {}

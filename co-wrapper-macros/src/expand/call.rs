@@ -51,24 +51,12 @@ impl Call<'_> {
         }
     }
 
-    /// The context is cloned before anything is packed: `self.ctx` is out of reach when `self` is on its way. What it is
-    /// the clone of may be behind any number of references.
+    /// The context is cloned before anything is packed: `self.ctx` is out of reach when `self` is on its way.
     pub(super) fn context(&self) -> Option<TokenStream> {
         let krate = &self.krate;
         let (expr, ctx) = self.ctx.as_ref()?;
-        let simple = matches!(
-            expr,
-            Expr::Path(_) | Expr::Field(_) | Expr::Call(_) | Expr::MethodCall(_) | Expr::Paren(_) | Expr::Macro(_)
-        );
         let clone = quote!(<#krate::__private::AioContext as #krate::__private::Clone>::clone);
-        // So that an error about its type points at the whole of it.
-        let borrow = quote_spanned!(expr.span()=> &);
-        Some(if simple {
-            quote!(let #ctx = #clone(#borrow #expr);)
-        } else {
-            // The arms of a `match` and the like would have to be of the very type if it were known what is expected.
-            quote!(let #ctx = match #borrow (#expr) { #ctx => #clone(#ctx) };)
-        })
+        Some(borrowed(ctx, &clone, expr))
     }
 
     /// `Self::bdrv_co_read(__cw_0, __cw_1)`
@@ -76,14 +64,39 @@ impl Call<'_> {
         let target = &self.subject.target;
         let path = &target.path;
         let turbofish = signature::turbofish(self.subject.sig).filter(|_| target.turbofish);
-        let arguments = self.slots.iter().map(|slot| {
+        let slots = self.slots.iter().take(self.slots.len() - usize::from(self.held.is_some()));
+        let arguments = slots.map(|slot| {
             let argument = &slot.argument;
             match &slot.cfg {
                 None => quote!(#argument),
                 Some(cfg) => quote!(#[cfg(#cfg)] #argument),
             }
         });
-        let co = quote_spanned!(self.span=> #path #turbofish(#(#arguments),*));
-        if signature::is_unsafe(self.subject.sig) { quote!(unsafe { #co }) } else { co }
+        let mut arguments: Vec<TokenStream> = arguments.collect();
+        let mut awaited = None;
+        if let Some(held) = &self.held {
+            held.add_witness(&mut arguments);
+            awaited = Some(quote!(.await));
+        }
+        let co = quote_spanned!(self.span=> #path #turbofish(#(#arguments),*) #awaited);
+        self.locked(if signature::is_unsafe(self.subject.sig) { quote!(unsafe { #co }) } else { co })
+    }
+}
+
+/// `let name = function(&expr);`, where what the expression is may be behind any number of references.
+pub(super) fn borrowed(name: &Ident, function: &TokenStream, expr: &Expr) -> TokenStream {
+    let simple = matches!(
+        expr,
+        Expr::Path(_) | Expr::Field(_) | Expr::Call(_) | Expr::MethodCall(_) | Expr::Paren(_) | Expr::Macro(_)
+    );
+    // So that an error about its type points at the whole of it.
+    let borrow = quote_spanned!(expr.span()=> &);
+    if simple {
+        quote!(let #name = #function(#borrow #expr);)
+    } else {
+        // The arms of a `match` and the like would have to be of the very type if it were known what is expected.
+        let mut value = name.clone();
+        value.set_span(expr.span().resolved_at(Span::call_site()));
+        quote!(let #name = match #borrow (#expr) { #value => #function(#value) };)
     }
 }

@@ -23,14 +23,20 @@
 mod args_struct;
 mod call;
 mod entry;
+mod lock;
+pub mod no_co;
 pub mod timeout;
 mod wrapper;
 
 use crate::args::Options;
 use crate::context::Context;
 use crate::docs::Link;
+use crate::lock::Lock;
 use crate::name::{Taken, unraw, upper_camel_case};
 use crate::signature::{self, Slot};
+use crate::witness;
+use call::borrowed;
+use lock::Held;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 use syn::{Attribute, Expr, Path, Signature, Visibility};
@@ -76,6 +82,7 @@ pub struct Call<'a> {
     mixed: bool,
     /// The context to run in, and the variable that holds it.
     ctx: Option<(&'a Expr, Ident)>,
+    held: Option<Held<'a>>,
     /// Of the twin that gives up: the parameter that says when.
     timeout: Option<Ident>,
     /// Of the call.
@@ -121,9 +128,15 @@ impl<'a> Call<'a> {
         taken.all_in(krate.clone());
         let ctx = options.ctx.as_ref().or(context.ctx.as_ref());
         taken.all_in(ctx.to_token_stream());
+        let lock = Lock::of(options, context);
+        taken.all_in(lock.and_then(|lock| lock.expr.as_ref()).to_token_stream());
 
         let mut sig = signature::blocking(subject.sig, &wrapper, subject.declared, context.in_trait, &mut taken);
-        let slots = signature::slots(&sig, &mut taken);
+        let mut slots = signature::slots(&sig, &mut taken);
+        let witness = witness::take(&mut sig, &mut slots);
+        let held = lock.map(|lock| Held::new(lock, witness, &mut taken));
+        let handle = held.as_ref().map(|held| held.slot(slots.len()));
+        slots.extend(handle);
         let timeout = timeout.then(|| timeout::add(&mut sig, &krate, &mut taken));
         let camel = upper_camel_case(&unraw(&wrapper));
         Call {
@@ -138,6 +151,7 @@ impl<'a> Call<'a> {
             sig,
             in_trait: context.in_trait,
             slots,
+            held,
             timeout,
             span,
             krate,

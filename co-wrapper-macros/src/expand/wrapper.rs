@@ -43,8 +43,11 @@ impl Call<'_> {
         } else {
             attrs::of_wrapper(subject.attrs)
         };
-        let docs =
-            if self.timeout.is_some() { docs::of_timeout(subject) } else { docs::of_wrapper(subject, self.mixed) };
+        let docs = if self.timeout.is_some() {
+            docs::of_timeout(subject)
+        } else {
+            docs::of_wrapper(subject, self.mixed, self.held.is_some())
+        };
         let allows = self.allows();
         // rustc refuses it on `main`, which has no caller to track.
         let is_main = subject.target.free && unraw(&self.sig.ident) == "main";
@@ -66,13 +69,14 @@ impl Call<'_> {
             #entry
             #call
         };
-        let all = match self.context() {
-            // The user's expression must not meet the items of ours.
-            Some(context) => quote! {
+        let all = match (self.context(), self.lock()) {
+            (None, None) => all,
+            // The user's expressions must not meet the items of ours.
+            (context, lock) => quote! {
                 #context
+                #lock
                 { #all }
             },
-            None => all,
         };
         let mut body = Group::new(Delimiter::Brace, all);
         // Errors about what the body returns point at the user's own body.

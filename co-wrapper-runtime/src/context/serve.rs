@@ -91,6 +91,7 @@ fn dispatch(thread: &Thread, as_: As, what: impl FnOnce()) {
         in_send_task: thread.in_send_task.replace(as_ == As::Task { send: true }),
         callback,
     };
+    let _dispatched = thread.suspended.dispatch(thread.depth());
     thread.dispatched.update(|n| n + 1);
     thread.callbacks.update(|n| n + usize::from(callback));
     what();

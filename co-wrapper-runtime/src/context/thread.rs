@@ -21,7 +21,7 @@ use crate::{
     },
     park::{Parker, WakeSlot, here},
     reactor,
-    tasks::mailbox::Home,
+    tasks::{mailbox::Home, unit::Suspended},
 };
 
 /// Blocking calls, or polls within callbacks, on one stack, at most. So that endless recursion ends in a message rather
@@ -45,6 +45,8 @@ pub struct Thread {
     /// One list, so that entering and leaving a call moves nothing.
     slots: RefCell<Vec<Rc<Slot>>>,
     pub homes: RefCell<home::Homes>,
+    /// The tasks on this stack that wait for what runs now.
+    pub suspended: Suspended,
     /// What hang reports see of this thread.
     pub board: Registered,
     /// How many records it shows.
@@ -127,6 +129,7 @@ impl Thread {
             depth: Cell::new(0),
             slots: RefCell::default(),
             homes: RefCell::default(),
+            suspended: Suspended::default(),
             board: Registered::new(here(), Home::name_of(&std::thread::current())),
             shown: Cell::new(0),
             late,

@@ -84,6 +84,17 @@ pub fn ensure() -> io::Result<()> {
     start().map(drop)
 }
 
+/// Wakes `waker` after `duration`, if the reactor can be had.
+#[cfg(all(feature = "graph", not(loom)))]
+pub fn wake_after(duration: std::time::Duration, waker: Waker) {
+    if let Ok(reactor) = start() {
+        reactor.runtime.spawn(async move {
+            tokio::time::sleep(duration).await;
+            waker.wake();
+        });
+    }
+}
+
 /// Has the reactor's worker set `answered`, if it was started.
 pub fn ask(answered: Arc<AtomicBool>) -> bool {
     let Some(reactor) = REACTOR.get() else { return false };

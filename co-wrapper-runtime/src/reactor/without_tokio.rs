@@ -11,6 +11,10 @@ pub fn ensure() -> io::Result<()> {
     Ok(())
 }
 
+/// There is nothing to wake it.
+#[cfg(all(feature = "graph", not(loom)))]
+pub fn wake_after(_: std::time::Duration, _: std::task::Waker) {}
+
 /// A call in flight; nothing is entered.
 #[derive(Debug)]
 pub struct Entered;

@@ -5,3 +5,6 @@ pub(crate) mod coroutine;
 pub(crate) mod mailbox;
 pub(crate) mod task;
 pub(crate) mod timers;
+#[cfg_attr(feature = "graph", path = "unit.rs")]
+#[cfg_attr(not(feature = "graph"), path = "unit_none.rs")]
+pub(crate) mod unit;

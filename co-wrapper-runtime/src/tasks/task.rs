@@ -15,7 +15,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::{coroutine, mailbox::Mailbox};
+use super::{coroutine, mailbox::Mailbox, unit::Unit};
 use crate::{
     fork,
     park::{WakeSlot, here},
@@ -238,6 +238,7 @@ unsafe fn spawn_for<F: Future>(
             future: ManuallyDrop::new(future),
             entry: Entry { mailbox: Arc::clone(mailbox), key, unadopted: true },
             caller: caller.as_ref().map(|caller| caller.thread),
+            unit: Unit::new(),
         };
         let origin = Arc::clone(mailbox);
         let schedule = move |runnable| schedule(&origin, Runnable::new(runnable));
@@ -259,6 +260,7 @@ struct Listed<F> {
     entry: Entry,
     /// The thread that waits for it, if it is a call.
     caller: Option<u64>,
+    unit: Unit,
 }
 
 impl<F> Drop for Listed<F> {
@@ -290,15 +292,16 @@ impl<F: Future> Future for Listed<F> {
 
         // SAFETY: `future` is pinned whenever `Listed` is: it is never moved out, and dropped in place. The other fields
         // are not pinned.
-        let (future, entry, caller) = unsafe {
+        let (future, entry, caller, unit) = unsafe {
             let listed = self.get_unchecked_mut();
-            (Pin::new_unchecked(&mut *listed.future), &mut listed.entry, listed.caller)
+            (Pin::new_unchecked(&mut *listed.future), &mut listed.entry, listed.caller, listed.unit)
         };
         if mem::take(&mut entry.unadopted)
             && let Some(caller) = caller
         {
             entry.mailbox.adopt(entry.key, caller);
         }
+        let _running = unit.run();
         let _restore = Restore(RUNNING_IN.replace(Arc::as_ptr(&entry.mailbox)), coroutine::mark(true));
         let result = future.poll(cx);
         if result.is_pending()

@@ -5,9 +5,15 @@ mod call;
 pub(crate) mod completion;
 mod elapsed;
 pub(crate) mod frame;
+mod no_co;
+mod owned;
 mod poll_co;
 
 pub use call::{Sent, arg, poll_co_in, poll_co_in_timeout};
 pub use elapsed::Elapsed;
 pub use frame::in_coroutine;
+#[cfg(feature = "graph")]
+pub(crate) use no_co::in_main;
+pub use no_co::no_co;
+pub use owned::{Owned, kept, owned};
 pub use poll_co::{Wrapper, poll_co, poll_co_timeout};

@@ -1,0 +1,113 @@
+//! The guards: who holds the lock.
+
+use std::{fmt, marker::PhantomData, panic::Location, ptr::NonNull, sync::Arc};
+
+use super::{held::Record, lock::GraphLock, stripe::Stripe};
+use crate::fork;
+
+/// The graph cannot change while this lives. Dropping it, on any thread, unlocks.
+///
+/// It holds the lock only; what it protects is the user's. It may outlive the [`GraphLock`].
+#[must_use = "dropping it unlocks"]
+pub struct GraphRead {
+    stripe: NonNull<Stripe>,
+    record: &'static Record,
+}
+
+// SAFETY: a `Stripe` is `Send` and `Sync`, and the guard holds a reference of its count.
+unsafe impl Send for GraphRead {}
+// SAFETY: as above; a shared guard gives access to nothing.
+unsafe impl Sync for GraphRead {}
+
+impl GraphRead {
+    /// Of a reader that was counted on `stripe`.
+    pub(super) fn new(stripe: NonNull<Stripe>, place: &'static Location<'static>) -> Self {
+        // SAFETY: the reader's reference.
+        let lock = Arc::as_ptr(unsafe { stripe.as_ref() }.shared()).addr();
+        Self { stripe, record: Record::new(lock, place) }
+    }
+
+    /// Says that another task or thread holds the guard from now on, for one that is sent to it: the lock cannot see that.
+    /// Else taking the write lock where the guard was taken panics, because it would wait for itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use co_wrapper_runtime::{AioContext, graph};
+    ///
+    /// let main = AioContext::main();
+    /// let _home = main.enter();
+    /// let guard = main.block_on(graph::read()).hand_over();
+    /// let other = std::thread::spawn(move || drop(guard));
+    /// drop(graph::write()); // waits for that thread
+    /// other.join().unwrap();
+    /// ```
+    #[must_use]
+    pub fn hand_over(self) -> Self {
+        self.record.disown();
+        self
+    }
+
+    /// The caller holds the guard from now on.
+    pub(super) fn adopt(self) -> Self {
+        self.record.adopt();
+        self
+    }
+}
+
+impl Drop for GraphRead {
+    fn drop(&mut self) {
+        self.record.end();
+        // SAFETY: the guard's reference.
+        let stripe = unsafe { self.stripe.as_ref() };
+        if stripe.try_leave() {
+            return;
+        }
+        if fork::is_child() {
+            // The mutex may have been another thread's.
+            return;
+        }
+        // Kept for what comes after the stripe may be gone.
+        let shared = Arc::clone(stripe.shared());
+        // SAFETY: the guard's reference, given back once.
+        unsafe { Stripe::release(self.stripe) };
+        shared.left();
+    }
+}
+
+impl fmt::Debug for GraphRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GraphRead")
+    }
+}
+
+/// Nobody reads the graph while this lives, and its holder may change it. Dropping it unlocks; it stays on its thread.
+#[must_use = "dropping it unlocks"]
+pub struct GraphWrite {
+    lock: GraphLock,
+    /// Not `Send`: what reads below it is told by the thread.
+    _here: PhantomData<*const ()>,
+}
+
+impl GraphWrite {
+    /// Of a writer that is in.
+    pub(super) fn new(lock: GraphLock) -> Self {
+        super::refuse::count_write(1);
+        Self { lock, _here: PhantomData }
+    }
+}
+
+impl Drop for GraphWrite {
+    fn drop(&mut self) {
+        super::refuse::count_write(-1);
+        if !fork::is_child() {
+            self.lock.shared().end_write();
+        }
+    }
+}
+
+impl fmt::Debug for GraphWrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GraphWrite")
+    }
+}

@@ -1,0 +1,158 @@
+//! Which read guards there are: of which lock, taken by whom and where. Asked when somebody is about to wait for readers,
+//! of whom he may be one himself.
+//!
+//! A guard fills in a record when it is made and blanks it when it is dropped, wherever that is: a few plain stores.
+//! Records are never freed but used again; each thread keeps some at hand, the rest are in common.
+
+use std::{cell::RefCell, panic::Location, ptr, sync::Mutex};
+
+use crate::{
+    context::thread::Thread,
+    park::here,
+    tasks::{coroutine, unit},
+};
+
+// Not `crate::sync`: records are beside the lock's protocol, and loom need not go through them.
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+/// One guard's record.
+#[repr(align(128))]
+pub struct Record {
+    /// The lock's address, 0 for a record that is not in use.
+    lock: AtomicUsize,
+    /// Who took it, see `Holder`.
+    holder: AtomicU64,
+    place: AtomicPtr<Location<'static>>,
+}
+
+/// Who took a guard, in a number: a task of ours, or a thread outside of one, within a blocking call or without. For an
+/// executor of somebody else's the latter says little.
+struct Holder;
+
+impl Holder {
+    const TASK: u64 = 1;
+    const CALL: u64 = 2;
+    const PLAIN: u64 = 3;
+
+    fn current() -> u64 {
+        match unit::current() {
+            0 if coroutine::is_marked() => here() << 2 | Self::CALL,
+            0 => here() << 2 | Self::PLAIN,
+            task => task << 2 | Self::TASK,
+        }
+    }
+}
+
+static ALL: Mutex<Vec<&'static Record>> = Mutex::new(Vec::new());
+static SPARE: Mutex<Vec<&'static Record>> = Mutex::new(Vec::new());
+
+/// How many records a thread keeps at hand, at most, and how many it takes at once.
+const AT_HAND: usize = 64;
+const BATCH: usize = 16;
+
+/// A thread's spare records; at its end they go to the others.
+struct AtHand(RefCell<Vec<&'static Record>>);
+
+impl Drop for AtHand {
+    fn drop(&mut self) {
+        crate::sync::plain_lock(&SPARE).append(self.0.get_mut());
+    }
+}
+
+thread_local! {
+    static RECORDS: AtHand = const { AtHand(RefCell::new(Vec::new())) };
+}
+
+impl Record {
+    /// A record of a guard of `lock` that the caller takes at `place`.
+    pub fn new(lock: usize, place: &'static Location<'static>) -> &'static Self {
+        let at_hand = RECORDS.try_with(|records| records.0.borrow_mut().pop()).ok().flatten();
+        let record = at_hand.unwrap_or_else(Self::fetch);
+        record.place.store(ptr::from_ref(place).cast_mut(), Ordering::Relaxed);
+        record.holder.store(Holder::current(), Ordering::Relaxed);
+        // Last: what is read of a record in use is of that use.
+        record.lock.store(lock, Ordering::Release);
+        record
+    }
+
+    #[cold]
+    fn fetch() -> &'static Self {
+        let mut spare = crate::sync::plain_lock(&SPARE);
+        let from = spare.len().saturating_sub(BATCH);
+        let mut batch = spare.split_off(from);
+        drop(spare);
+        let record = batch.pop().unwrap_or_else(|| {
+            let new: &'static Self = Box::leak(Box::new(Self {
+                lock: AtomicUsize::new(0),
+                holder: AtomicU64::new(0),
+                place: AtomicPtr::new(ptr::null_mut()),
+            }));
+            crate::sync::plain_lock(&ALL).push(new);
+            new
+        });
+        Self::put_aside(&mut batch);
+        record
+    }
+
+    fn put_aside(batch: &mut Vec<&'static Self>) {
+        if RECORDS.try_with(|records| records.0.borrow_mut().append(batch)).is_err() {
+            crate::sync::plain_lock(&SPARE).append(batch);
+        }
+    }
+
+    /// The guard is dropped.
+    pub fn end(&'static self) {
+        self.lock.store(0, Ordering::Release);
+        let kept = RECORDS.try_with(|records| {
+            let records = &mut *records.0.borrow_mut();
+            records.push(self);
+            if records.len() > AT_HAND {
+                crate::sync::plain_lock(&SPARE).append(&mut records.split_off(AT_HAND / 2));
+            }
+        });
+        if kept.is_err() {
+            crate::sync::plain_lock(&SPARE).push(self);
+        }
+    }
+
+    /// The caller holds the guard from now on.
+    pub fn adopt(&self) {
+        self.holder.store(Holder::current(), Ordering::Relaxed);
+    }
+
+    /// Nobody that could be named holds the guard from now on.
+    pub fn disown(&self) {
+        self.holder.store(0, Ordering::Relaxed);
+    }
+
+    fn place(&self) -> Option<&'static Location<'static>> {
+        // SAFETY: null or from a `&'static Location`.
+        unsafe { self.place.load(Ordering::Relaxed).as_ref() }
+    }
+}
+
+/// Where a guard of `lock` was taken that cannot be dropped as long as the caller waits: by the caller, or, if that is
+/// the thread's stack and not merely one task, by something further down the stack.
+pub fn by_waiter(lock: usize, blocks: bool) -> Option<&'static Location<'static>> {
+    let thread = Thread::get();
+    let task = unit::current();
+    let whole_stack = blocks || waits_on_stack();
+    let holds = |holder: u64| match (holder & 3, holder >> 2) {
+        (Holder::TASK, number) => {
+            number == task || whole_stack && thread.as_ref().is_some_and(|thread| thread.suspended.contains(number))
+        }
+        (Holder::CALL | Holder::PLAIN, number) => whole_stack && number == here(),
+        _ => false,
+    };
+    let all = crate::sync::plain_lock(&ALL);
+    let held = all
+        .iter()
+        .find(|record| record.lock.load(Ordering::Acquire) == lock && holds(record.holder.load(Ordering::Relaxed)));
+    held.and_then(|record| record.place())
+}
+
+/// Whether what runs now keeps the stack: it is, or is within, a blocking call that was made since the last loop dispatched
+/// something. Else it is a task that will return to its loop, or no code of ours.
+pub fn waits_on_stack() -> bool {
+    Thread::get().is_some_and(|thread| thread.depth() > thread.suspended.depth())
+}

@@ -1,0 +1,294 @@
+//! The lock's public face.
+
+use std::{
+    fmt,
+    future::Future,
+    panic::Location,
+    pin::Pin,
+    ptr::{self, NonNull},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use super::{
+    guard::{GraphRead, GraphWrite},
+    queue::{Shared, Writing},
+    refuse,
+    stripe::{STRIPES, Stripe, index},
+};
+use crate::{
+    park::here,
+    sync::{AtomicPtr, Ordering},
+    wrappers::frame::{Frame, Kind},
+};
+
+/// A graph lock, or rather a handle of it: clones are the same lock.
+///
+/// Many readers or one writer. Taking the read lock and giving it back costs a few nanoseconds as long as no writer is
+/// about, and threads that do so share no cache line (up to 256 threads; more share some).
+///
+/// A waiting writer holds new readers back for 10 ms at most: one of them may be what a reader that is in waits for. So
+/// it gets its turn between sections that are shorter than that; where longer ones overlap without end, [drain] the nodes
+/// first, as a change of the graph does anyway.
+///
+/// [drain]: super::Drain
+///
+/// # Examples
+///
+/// ```
+/// use co_wrapper_runtime::{AioContext, graph::GraphLock};
+///
+/// let lock = GraphLock::new();
+/// AioContext::current().block_on(async {
+///     let guard = lock.read().await;
+///     let another = lock.share();
+///     drop((guard, another));
+/// });
+/// ```
+#[derive(Clone)]
+#[doc(alias = "BdrvGraphLock")]
+pub struct GraphLock(Arc<Handle>);
+
+struct Handle {
+    /// By thread, made when the thread first reads.
+    stripes: [AtomicPtr<Stripe>; STRIPES],
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.end();
+    }
+}
+
+impl GraphLock {
+    /// A lock of its own.
+    ///
+    /// # Examples
+    ///
+    /// See [`GraphLock`].
+    pub fn new() -> Self {
+        let stripes = std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut()));
+        Self(Arc::new(Handle { stripes, shared: Arc::new(Shared::new()) }))
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    /// This thread's stripe. It lives as long as the lock.
+    fn stripe(&self) -> NonNull<Stripe> {
+        let place = &self.0.stripes[index()];
+        loop {
+            if let Some(stripe) = NonNull::new(place.load(Ordering::Acquire)) {
+                return stripe;
+            }
+            self.0.shared.add_stripe(|new| {
+                place.compare_exchange(ptr::null_mut(), new.as_ptr(), Ordering::AcqRel, Ordering::Acquire).is_ok()
+            });
+        }
+    }
+
+    /// Takes the read lock if no writer is about.
+    pub(super) fn try_read(&self, place: &'static Location<'static>) -> Option<GraphRead> {
+        let stripe = self.stripe();
+        // SAFETY: it lives as long as the lock, which is borrowed.
+        unsafe { stripe.as_ref() }.try_enter().then(|| GraphRead::new(stripe, place))
+    }
+
+    /// Waits for the read lock, in a task, a blocking call's future or another executor's task. A future that is dropped
+    /// while it waits leaves no trace.
+    ///
+    /// Reading again while one reads is legal, and waits no longer than a writer may hold readers back.
+    ///
+    /// # Panics
+    ///
+    /// In a blocking call within one's own write-locked section, naming both places: it would wait for ever.
+    ///
+    /// # Examples
+    ///
+    /// See [`GraphLock`].
+    #[doc(alias = "bdrv_graph_co_rdlock")]
+    #[track_caller]
+    pub fn read(&self) -> impl Future<Output = GraphRead> + Send {
+        Reading { lock: self, place: Location::caller(), wait: ReadWait::default() }
+    }
+
+    /// One more read guard where there is one: at once, past writers that wait. For what runs on behalf of a holder of the
+    /// lock.
+    ///
+    /// # Panics
+    ///
+    /// If nobody holds the read lock.
+    ///
+    /// # Examples
+    ///
+    /// See [`GraphLock`].
+    #[track_caller]
+    pub fn share(&self) -> GraphRead {
+        let place = Location::caller();
+        let stripe = self.stripe();
+        // SAFETY: it lives as long as the lock, which is borrowed.
+        if unsafe { stripe.as_ref() }.try_share() {
+            return GraphRead::new(stripe, place);
+        }
+        match self.0.shared.share() {
+            Some(stripe) => GraphRead::new(stripe, place),
+            None => refuse::nothing_to_share(place),
+        }
+    }
+
+    /// Takes the write lock, on the main loop: it polls, serving the thread's contexts, until no reader is in.
+    ///
+    /// # Panics
+    ///
+    /// On another thread than the home of [`AioContext::main`](crate::AioContext::main); in coroutine context; within a
+    /// write-locked section, or where the caller, or something further down its stack, holds a read guard, naming both
+    /// places: it would wait for ever. As a blocking call does: once it has the lock, with the first panic of a bottom half
+    /// that ran meanwhile.
+    ///
+    /// # Examples
+    ///
+    /// See [the module](super).
+    #[doc(alias = "bdrv_graph_wrlock")]
+    #[track_caller]
+    pub fn write(&self) -> GraphWrite {
+        let place = Location::caller();
+        refuse::wait_for_self("GraphLock::write", self.shared(), self.shared().writing(), place, true);
+        refuse::write_here(place);
+        let mut writing = TakeWrite::new(self.clone(), place, Some("GraphLock::write"));
+        let frame = Frame::enter(Kind::Own(&"GraphLock::write"), place);
+        frame.block_on(|| std::future::poll_fn(move |cx| Pin::new(&mut writing).poll(cx)))
+    }
+}
+
+impl Default for GraphLock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for GraphLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GraphLock").field("writing", &self.shared().writing().map(|writing| writing.place)).finish()
+    }
+}
+
+/// The wait of one reader.
+#[derive(Default)]
+struct ReadWait {
+    number: Option<u64>,
+    /// Where it is to be counted.
+    stripe: Option<NonNull<Stripe>>,
+}
+
+// SAFETY: the stripe is `Send` and `Sync`, and lives as long as the lock beside it, see `Reading` and `TakeRead`.
+unsafe impl Send for ReadWait {}
+
+impl ReadWait {
+    fn poll(&mut self, lock: &GraphLock, place: &'static Location<'static>, cx: &mut Context<'_>) -> Poll<GraphRead> {
+        if self.number.is_none() {
+            if let Some(guard) = lock.try_read(place) {
+                return Poll::Ready(guard);
+            }
+            self.stripe = Some(lock.stripe());
+        }
+        let stripe = self.stripe.expect("set with the first poll");
+        let refuse = |writing| refuse::read_below(writing, place);
+        lock.shared().poll_read(&mut self.number, stripe, cx, refuse).map(|()| GraphRead::new(stripe, place))
+    }
+
+    fn cancel(&mut self, lock: &GraphLock) {
+        if let Some(number) = self.number.take() {
+            lock.shared().cancel_read(number);
+        }
+    }
+}
+
+/// Waits for the read lock of a lock that it borrows, so that its shared count is left alone.
+struct Reading<'a> {
+    lock: &'a GraphLock,
+    place: &'static Location<'static>,
+    wait: ReadWait,
+}
+
+impl Future for Reading<'_> {
+    type Output = GraphRead;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<GraphRead> {
+        let Self { lock, place, wait } = &mut *self;
+        wait.poll(lock, place, cx)
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.wait.cancel(self.lock);
+    }
+}
+
+/// The same with a lock of its own.
+pub(super) struct TakeRead {
+    lock: GraphLock,
+    place: &'static Location<'static>,
+    wait: ReadWait,
+}
+
+impl TakeRead {
+    pub fn new(lock: GraphLock, place: &'static Location<'static>) -> Self {
+        Self { lock, place, wait: ReadWait::default() }
+    }
+}
+
+impl Future for TakeRead {
+    type Output = GraphRead;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<GraphRead> {
+        let Self { lock, place, wait } = &mut *self;
+        wait.poll(lock, place, cx)
+    }
+}
+
+impl Drop for TakeRead {
+    fn drop(&mut self) {
+        self.wait.cancel(&self.lock);
+    }
+}
+
+/// Waits for the write lock, to be polled on the main loop's thread.
+pub(super) struct TakeWrite {
+    lock: GraphLock,
+    place: &'static Location<'static>,
+    /// Who is named if it would wait for itself; nobody, where it may come again later.
+    blocks: Option<&'static str>,
+    number: Option<u64>,
+}
+
+impl TakeWrite {
+    pub fn new(lock: GraphLock, place: &'static Location<'static>, blocks: Option<&'static str>) -> Self {
+        Self { lock, place, blocks, number: None }
+    }
+}
+
+impl Future for TakeWrite {
+    type Output = GraphWrite;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<GraphWrite> {
+        let Self { lock, place, blocks, number } = &mut *self;
+        let writing = Writing { thread: here(), place };
+        let refuse = |other| {
+            if let Some(name) = blocks {
+                refuse::wait_for_self(name, lock.shared(), other, place, true);
+            }
+        };
+        lock.shared().poll_write(number, writing, cx, refuse).map(|()| GraphWrite::new(lock.clone()))
+    }
+}
+
+impl Drop for TakeWrite {
+    fn drop(&mut self) {
+        if let Some(number) = self.number.take() {
+            self.lock.shared().cancel_write(number);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The block graph's lock, and what a change of the graph needs besides: nodes that are drained of requests.
+//!
+//! Everything that looks at the graph holds the [read lock](GraphLock::read); whoever changes it holds the
+//! [write lock](GraphLock::write). Readers are tasks and blocking calls on any thread. The writer is blocking code of the
+//! main loop: a bottom half there, or what the main thread does between two polls. While it waits its loop polls, so the
+//! readers that it waits for go on.
+//!
+//! What waits for itself panics at once, and names both places: taking the write lock where a read guard is held,
+//! reading below one's own write guard. Who holds a guard is who took it, a task, or a thread outside of one, until it is
+//! dropped, wherever; a guard that is given to somebody else is [handed over](GraphRead::hand_over).
+//!
+//! # Examples
+//!
+//! ```
+//! use co_wrapper_runtime::{AioContext, graph};
+//!
+//! let main = AioContext::main();
+//! let _home = main.enter();
+//! let reader = main.spawn(async {
+//!     let _graph = graph::read().await;
+//!     AioContext::main().sleep(std::time::Duration::from_millis(1)).await;
+//!     // … the graph stays as it is all the while …
+//! });
+//! main.poll(false);
+//! let changing = graph::write(); // polls until the reader is done
+//! drop(changing);
+//! main.block_on(reader);
+//! ```
+
+mod guard;
+mod held;
+mod lock;
+pub(crate) mod no_co;
+mod queue;
+mod refuse;
+mod stripe;
+
+use std::{future::Future, sync::LazyLock};
+
+pub use guard::{GraphRead, GraphWrite};
+pub use lock::GraphLock;
+
+/// The process's graph lock, that which `bdrv_rdlock` means. (QEMU has one a process.)
+#[doc(alias = "graph_lock")]
+pub static GRAPH: LazyLock<GraphLock> = LazyLock::new(GraphLock::new);
+
+/// Waits for the read lock of [`GRAPH`]; see [`GraphLock::read`].
+///
+/// # Panics
+///
+/// As [`GraphLock::read`].
+///
+/// # Examples
+///
+/// See [the module](self).
+#[doc(alias = "bdrv_graph_co_rdlock")]
+#[track_caller]
+pub fn read() -> impl Future<Output = GraphRead> + Send + 'static {
+    LazyLock::force(&GRAPH).read()
+}
+
+/// Takes the write lock of [`GRAPH`]; see [`GraphLock::write`].
+///
+/// # Panics
+///
+/// As [`GraphLock::write`].
+///
+/// # Examples
+///
+/// See [the module](self).
+#[doc(alias = "bdrv_graph_wrlock")]
+#[track_caller]
+pub fn write() -> GraphWrite {
+    GRAPH.write()
+}
+
+/// For the loom models.
+#[cfg(loom)]
+pub mod model {
+    pub use super::stripe::set_index;
+}

@@ -1,0 +1,101 @@
+//! What generated code takes the lock with: a read lock around a coroutine, either lock around a bottom half.
+
+use std::{future::Future, panic::Location};
+
+use super::{
+    guard::{GraphRead, GraphWrite},
+    lock::{GraphLock, TakeRead, TakeWrite},
+    refuse,
+};
+use crate::{
+    tasks::coroutine,
+    wrappers::{Wrapper, in_main},
+};
+
+/// A read lock to be had.
+pub struct ReadLock(Stage);
+
+enum Stage {
+    Had(GraphRead),
+    Wanted(TakeRead),
+}
+
+impl ReadLock {
+    /// Waits for it.
+    pub async fn read(self) -> GraphRead {
+        match self.0 {
+            Stage::Had(guard) => guard.adopt(),
+            Stage::Wanted(wanted) => wanted.await,
+        }
+    }
+}
+
+/// The read lock of `lock`, for a wrapper's coroutine. Taken now if no writer is about: the handle's count, which threads
+/// share, is then left alone.
+#[track_caller]
+pub fn read_lock(lock: &GraphLock) -> ReadLock {
+    let place = Location::caller();
+    ReadLock(match lock.try_read(place) {
+        Some(guard) => Stage::Had(guard),
+        None => Stage::Wanted(TakeRead::new(lock.clone(), place)),
+    })
+}
+
+/// The same for a mixed wrapper: in coroutine context a share of what the caller holds.
+///
+/// # Panics
+///
+/// In coroutine context where nobody holds the read lock.
+#[track_caller]
+pub fn read_lock_mixed(lock: &GraphLock) -> ReadLock {
+    if coroutine::is_marked() { ReadLock(Stage::Had(lock.share())) } else { read_lock(lock) }
+}
+
+/// As `no_co`, with the read lock held. The bottom half does not block while it waits for it.
+///
+/// # Panics
+///
+/// As `no_co`; awaited in a blocking call within one's own write-locked section.
+#[track_caller]
+pub fn no_co_read<S, R>(
+    wrapper: &'static Wrapper,
+    lock: GraphLock,
+    args: S,
+    body: impl FnOnce(S, &GraphRead) -> R + Send + 'static,
+) -> impl Future<Output = R> + Send + 'static
+where
+    S: Send + 'static,
+    R: Send + 'static,
+{
+    let place = Location::caller();
+    let wanted = TakeRead::new(lock.clone(), place);
+    let check = move || {
+        if let Some(writing) = lock.shared().writing() {
+            refuse::read_below(writing, place);
+        }
+    };
+    in_main(wrapper, place, check, wanted, move |guard| body(args, &guard))
+}
+
+/// As `no_co`, with the write lock held. The bottom half does not block while it waits for it.
+///
+/// # Panics
+///
+/// As `no_co`; awaited where the caller holds a read guard, or in a blocking call within one's own write-locked section,
+/// naming both places.
+#[track_caller]
+pub fn no_co_write<S, R>(
+    wrapper: &'static Wrapper,
+    lock: GraphLock,
+    args: S,
+    body: impl FnOnce(S, &GraphWrite) -> R + Send + 'static,
+) -> impl Future<Output = R> + Send + 'static
+where
+    S: Send + 'static,
+    R: Send + 'static,
+{
+    let place = Location::caller();
+    let wanted = TakeWrite::new(lock.clone(), place, None);
+    let check = move || refuse::wait_for_self(wrapper.name, lock.shared(), lock.shared().writing(), place, false);
+    in_main(wrapper, place, check, wanted, move |guard| body(args, &guard))
+}

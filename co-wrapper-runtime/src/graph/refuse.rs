@@ -1,0 +1,91 @@
+//! What would wait for itself, and is refused instead, with both places.
+
+use std::{cell::Cell, panic::Location};
+
+use super::{
+    held,
+    queue::{Shared, Writing},
+};
+use crate::{
+    context::AioContext,
+    park::here,
+    tasks::{coroutine, mailbox::Home, unit},
+};
+
+type Place = &'static Location<'static>;
+
+thread_local! {
+    /// How many write guards this thread holds.
+    static WRITING: Cell<i32> = const { Cell::new(0) };
+}
+
+/// A write guard of this thread comes or goes.
+pub fn count_write(change: i32) {
+    WRITING.with(|writing| writing.set(writing.get() + change));
+}
+
+/// Whether what runs now is within a write-locked section of its own.
+pub fn below_own_write() -> bool {
+    WRITING.get() > 0 && stands_above_writer()
+}
+
+/// Whether what runs now, on a writer's thread, must return before the writer goes on: all but a task that merely is
+/// polled by a loop further up its stack.
+fn stands_above_writer() -> bool {
+    unit::current() == 0 || held::waits_on_stack()
+}
+
+/// Refuses a read at `place` within the section of the writer `writing`.
+pub fn read_below(writing: Writing, place: Place) {
+    if writing.thread == here() && stands_above_writer() {
+        panic!(
+            "GraphLock::read: at {place}, within the section that is write-locked at {}; drop the write guard first",
+            writing.place
+        );
+    }
+}
+
+/// Refuses to wait, at `place`, for readers that wait for the waiting one in turn, or for a writer that does. `blocks`:
+/// the wait keeps this stack.
+pub fn wait_for_self(name: &str, shared: &Shared, other: Option<Writing>, place: Place, blocks: bool) {
+    if let Some(writing) = other
+        && writing.thread == here()
+        && (blocks || held::waits_on_stack())
+    {
+        panic!(
+            "{name}: at {place}, within the section that is write-locked at {}; drop the write guard first",
+            writing.place
+        );
+    }
+    if let Some(reader) = held::by_waiter(std::ptr::from_ref(shared).addr(), blocks) {
+        panic!("{name}: at {place}, while the same caller holds the read guard taken at {reader}; drop that first");
+    }
+}
+
+/// Refuses to take the write lock where it may not be taken.
+pub fn write_here(place: Place) {
+    if coroutine::is_marked() {
+        panic!(
+            "GraphLock::write: blocking call in coroutine context, at {place}; await a function marked \
+             #[no_co_wrapper(bdrv_wrlock)] there"
+        );
+    }
+    const CURE: &str = "await a function marked #[no_co_wrapper(bdrv_wrlock)], or schedule a bottom half there";
+    match AioContext::main().mailbox().home() {
+        Some(home) if home.thread == here() => {}
+        Some(home) => panic!(
+            "GraphLock::write: at {place}, on thread {}; the graph is changed on the main loop's alone, {}: {CURE}",
+            Home::name_of(&std::thread::current()),
+            home.thread_name
+        ),
+        None => panic!(
+            "GraphLock::write: at {place}, and no thread is home to AioContext `main`; enter AioContext::main() on the \
+             thread of the main loop, which alone changes the graph"
+        ),
+    }
+}
+
+/// There is nobody to share with.
+pub fn nothing_to_share(place: Place) -> ! {
+    panic!("GraphLock::share: at {place}, and nobody holds the read lock; take `graph::read().await` first");
+}

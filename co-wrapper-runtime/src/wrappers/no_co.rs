@@ -1,0 +1,266 @@
+//! Calls out of coroutines into blocking functions: a bottom half of the main context runs one, and the coroutine awaits
+//! the result. (QEMU's `no_co_wrapper`.)
+
+use std::{
+    any::Any,
+    future::{Future, ready},
+    mem,
+    panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind},
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Wake, Waker},
+};
+
+use super::poll_co::Wrapper;
+use crate::{
+    context::AioContext,
+    fork,
+    sync::plain_lock as lock,
+    tasks::{bottom_half::Queued, mailbox::Mailbox},
+};
+
+/// Runs `body(args)` as a bottom half of [`AioContext::main`], when the returned future is first polled.
+///
+/// Dropped before the bottom half starts, the future cancels it; dropped later, the body runs on and its result is
+/// dropped. The drop never waits.
+///
+/// # Panics
+///
+/// Awaiting it panics if the main context is closed or has no home, and with the panic of the body.
+#[track_caller]
+pub fn no_co<S, R>(
+    wrapper: &'static Wrapper,
+    args: S,
+    body: impl FnOnce(S) -> R + Send + 'static,
+) -> impl Future<Output = R> + Send + 'static
+where
+    S: Send + 'static,
+    R: Send + 'static,
+{
+    in_main(wrapper, Location::caller(), || (), ready(()), move |()| body(args))
+}
+
+/// The same with something to be had first: the bottom half polls `first` until it is ready and hands the body what came
+/// of it. `check` may refuse, when the call is first polled.
+pub(crate) fn in_main<A, R>(
+    wrapper: &'static Wrapper,
+    site: &'static Location<'static>,
+    check: impl FnOnce() + Send + Unpin + 'static,
+    first: A,
+    body: impl FnOnce(A::Output) -> R + Send + 'static,
+) -> impl Future<Output = R> + Send + 'static
+where
+    A: Future + Send + Unpin + 'static,
+    R: Send + 'static,
+{
+    let call = Call {
+        main: Arc::clone(AioContext::main().mailbox()),
+        stage: Mutex::new(Stage::Packed { first, body, waiter: None }),
+    };
+    NoCo { wrapper, site, check: Some(check), call: Arc::new(call) }
+}
+
+/// What the bottom half and the coroutine share.
+struct Call<A, B, R> {
+    main: Arc<Mailbox>,
+    stage: Mutex<Stage<A, B, R>>,
+}
+
+enum Stage<A, B, R> {
+    /// Not begun.
+    Packed {
+        first: A,
+        body: B,
+        waiter: Option<Waker>,
+    },
+    /// The bottom half has what was packed: it looks whether it may begin, or runs the body.
+    Taken {
+        waiter: Option<Waker>,
+    },
+    Finished(Result<R, Box<dyn Any + Send>>),
+    /// The bottom half was dropped without having run.
+    Closed,
+    /// Nobody awaits it any more.
+    Over,
+}
+
+impl<A, B, R> Call<A, B, R>
+where
+    A: Future + Send + Unpin + 'static,
+    B: FnOnce(A::Output) -> R + Send + 'static,
+    R: Send + 'static,
+{
+    fn schedule(self: Arc<Self>) {
+        let main = Arc::clone(&self.main);
+        let run = Run(Some(self));
+        // A closed context drops it, which tells the waiter.
+        drop(main.push_bottom_half(Queued::Once(Box::new(move || run.run()))));
+    }
+
+    /// Leaves `stage`, unless nobody waits for it any more; then gives it back.
+    fn leave(&self, stage: Stage<A, B, R>) -> Option<Stage<A, B, R>> {
+        let mut place = lock(&self.stage);
+        let (Stage::Taken { waiter } | Stage::Packed { waiter, .. }) = &mut *place else { return Some(stage) };
+        let waiter = waiter.take();
+        let old = mem::replace(&mut *place, stage);
+        drop(place);
+        drop(old);
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+        None
+    }
+
+    /// In the bottom half: begins, if what is to be had first is ready.
+    fn run(self: &Arc<Self>) {
+        let mut place = lock(&self.stage);
+        let (mut first, body) = match mem::replace(&mut *place, Stage::Over) {
+            Stage::Packed { first, body, waiter } => {
+                *place = Stage::Taken { waiter };
+                (first, body)
+            }
+            other => return *place = other,
+        };
+        drop(place);
+        let waker = Waker::from(Arc::clone(self));
+        let had = match Pin::new(&mut first).poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(had) => had,
+            Poll::Pending => {
+                let mut place = lock(&self.stage);
+                if let Stage::Taken { waiter } = &mut *place {
+                    *place = Stage::Packed { first, body, waiter: waiter.take() };
+                }
+                // Else it was cancelled meanwhile, and what was packed goes here.
+                return;
+            }
+        };
+        drop(first);
+        if matches!(*lock(&self.stage), Stage::Over) {
+            return;
+        }
+        let result = catch_unwind(AssertUnwindSafe(|| body(had)));
+        if let Some(unheard) = self.leave(Stage::Finished(result)) {
+            // The hook has printed a panic; its payload may panic in turn.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(unheard))) {
+                mem::forget(payload);
+            }
+        }
+    }
+}
+
+/// A wake of what is to be had first: look again.
+impl<A, B, R> Wake for Call<A, B, R>
+where
+    A: Future + Send + Unpin + 'static,
+    B: FnOnce(A::Output) -> R + Send + 'static,
+    R: Send + 'static,
+{
+    fn wake(self: Arc<Self>) {
+        self.schedule();
+    }
+}
+
+/// The bottom half.
+struct Run<A, B, R>(Option<Arc<Call<A, B, R>>>)
+where
+    A: Future + Send + Unpin + 'static,
+    B: FnOnce(A::Output) -> R + Send + 'static,
+    R: Send + 'static;
+
+impl<A, B, R> Run<A, B, R>
+where
+    A: Future + Send + Unpin + 'static,
+    B: FnOnce(A::Output) -> R + Send + 'static,
+    R: Send + 'static,
+{
+    fn run(mut self) {
+        if let Some(call) = self.0.take() {
+            call.run();
+        }
+    }
+}
+
+impl<A, B, R> Drop for Run<A, B, R>
+where
+    A: Future + Send + Unpin + 'static,
+    B: FnOnce(A::Output) -> R + Send + 'static,
+    R: Send + 'static,
+{
+    fn drop(&mut self) {
+        if let Some(call) = self.0.take() {
+            call.leave(Stage::Closed);
+        }
+    }
+}
+
+/// The coroutine's side.
+struct NoCo<C, A, B, R> {
+    wrapper: &'static Wrapper,
+    site: &'static Location<'static>,
+    /// Gone once the call was sent.
+    check: Option<C>,
+    call: Arc<Call<A, B, R>>,
+}
+
+impl<C, A, B, R> Future for NoCo<C, A, B, R>
+where
+    C: FnOnce() + Unpin,
+    A: Future + Send + Unpin + 'static,
+    B: FnOnce(A::Output) -> R + Send + 'static,
+    R: Send + 'static,
+{
+    type Output = R;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
+        let name = self.wrapper.name;
+        let first_poll = self.check.take();
+        let send = first_poll.is_some();
+        if let Some(check) = first_poll {
+            fork::forbid();
+            check();
+            assert!(
+                self.call.main.home().is_some() || self.call.main.is_closed(),
+                "{name}: called at {}, and no thread is home to AioContext `main`, which is to run `{}`; enter \
+                 AioContext::main() on the thread of the main loop",
+                self.site,
+                self.wrapper.target
+            );
+        }
+        let mut place = lock(&self.call.stage);
+        match &mut *place {
+            Stage::Packed { waiter, .. } | Stage::Taken { waiter } => {
+                let old = waiter.replace(cx.waker().clone());
+                drop(place);
+                drop(old);
+            }
+            _ => match mem::replace(&mut *place, Stage::Over) {
+                Stage::Finished(result) => {
+                    drop(place);
+                    return Poll::Ready(result.unwrap_or_else(|payload| resume_unwind(payload)));
+                }
+                Stage::Closed => {
+                    drop(place);
+                    panic!(
+                        "{name}: AioContext `main` was closed before the call at {} was done; close it when nobody \
+                         calls into it any more",
+                        self.site
+                    );
+                }
+                _ => panic!("{name}: awaited again after it gave its result; await it once"),
+            },
+        }
+        if send {
+            Arc::clone(&self.call).schedule();
+        }
+        Poll::Pending
+    }
+}
+
+impl<C, A, B, R> Drop for NoCo<C, A, B, R> {
+    fn drop(&mut self) {
+        let mut place = lock(&self.call.stage);
+        let old = mem::replace(&mut *place, Stage::Over);
+        drop(place);
+        drop(old);
+    }
+}

@@ -1,0 +1,531 @@
+//! The graph lock: readers, writers, who goes first, what is refused.
+//!
+//! `AioContext::main()` is one a process and has one home, so each test takes its turn there.
+
+#![cfg(feature = "graph")]
+
+mod common;
+
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    task::{Context, Poll, Waker},
+    thread,
+    time::{Duration, Instant},
+};
+
+use co_wrapper_runtime::{
+    __private::{Wrapper, no_co, no_co_read, no_co_write, poll_co, read_lock, read_lock_mixed},
+    AioContext, IoThread,
+    graph::{GraphLock, GraphRead, GraphWrite},
+};
+use common::{mixed, panic_of, plain, within_bounds};
+
+/// Runs `test` with the main context entered, alone, within a minute.
+fn on_main(test: impl FnOnce(AioContext) + Send + 'static) {
+    static MAIN: Mutex<()> = Mutex::new(());
+    let _turn = MAIN.lock().unwrap_or_else(PoisonError::into_inner);
+    within_bounds(move || {
+        let main = AioContext::main();
+        let _home = main.enter();
+        test(main);
+    });
+}
+
+static NO_CO: Wrapper = Wrapper { name: "bdrv_co_change", target: "bdrv_change", mixed: false };
+
+/// As `#[no_co_wrapper(bdrv_wrlock)]` has it.
+#[track_caller]
+fn change<R: Send + 'static>(
+    lock: &GraphLock,
+    body: impl FnOnce(&GraphWrite) -> R + Send + 'static,
+) -> impl Future<Output = R> + Send + 'static {
+    no_co_write(&NO_CO, lock.clone(), (), move |(), guard| body(guard))
+}
+
+/// This file and line, as a message names it.
+fn at(line: u32) -> String {
+    format!("{}:{line}:", file!())
+}
+
+fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn g01_readers_on_many_threads_and_a_writer_exclude_each_other() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let (readers, writes, stop) =
+            (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let ios: Vec<_> = (0..3).map(|n| IoThread::spawn(&format!("io{n}")).unwrap()).collect();
+        let contexts = ios.iter().map(IoThread::context).chain([&main]);
+        let tasks: Vec<_> = contexts
+            .flat_map(|ctx| (0..4).map(move |_| ctx))
+            .map(|ctx| {
+                let (lock, readers, stop, sleeper) =
+                    (lock.clone(), Arc::clone(&readers), Arc::clone(&stop), ctx.clone());
+                ctx.spawn(async move {
+                    let mut sections = 0;
+                    while !stop.load(Ordering::Relaxed) {
+                        let guard = lock.read().await;
+                        let inside = readers.fetch_add(1, Ordering::SeqCst);
+                        assert!(inside < 1000, "a writer is in");
+                        sleeper.sleep(Duration::from_micros(200)).await;
+                        readers.fetch_sub(1, Ordering::SeqCst);
+                        drop(guard);
+                        sections += 1;
+                    }
+                    sections
+                })
+            })
+            .collect();
+        for _ in 0..100 {
+            // Readers never stop overlapping, so without being held back they would keep it out for ever.
+            let guard = lock.write();
+            assert_eq!(readers.fetch_add(1000, Ordering::SeqCst), 0, "a reader is in");
+            thread::yield_now();
+            readers.fetch_sub(1000, Ordering::SeqCst);
+            writes.fetch_add(1, Ordering::Relaxed);
+            drop(guard);
+        }
+        stop.store(true, Ordering::Relaxed);
+        for task in tasks {
+            main.block_on(task);
+        }
+    });
+}
+
+#[test]
+fn g01_a_reader_that_the_writer_waits_for_may_wait_for_another() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let (outer, inner, here) = (lock.clone(), lock.clone(), main.clone());
+        // Each waits for the next while it holds the lock, all of them begun while the writer waits.
+        fn chain(lock: GraphLock, ctx: AioContext, depth: usize) -> Pin<Box<dyn Future<Output = usize> + Send>> {
+            Box::pin(async move {
+                let _guard = lock.read().await;
+                ctx.sleep(Duration::from_millis(1)).await;
+                if depth == 0 { 0 } else { 1 + ctx.spawn(chain(lock.clone(), ctx.clone(), depth - 1)).await }
+            })
+        }
+        let task = main.spawn(chain(outer, here, 20));
+        main.poll(false);
+        drop(inner.write());
+        // Whatever was still held back is let in by the writer's end.
+        assert_eq!(main.block_on(task), 20);
+    });
+}
+
+#[test]
+fn g01_readers_come_through_although_a_writer_waits_and_the_main_loop_is_not_polled() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let guard = main.block_on(lock.read()).hand_over();
+        // A writer that waits in a bottom half, without a loop.
+        let mut writer = pin!(change(&lock, |_| ()));
+        assert!(poll_once(writer.as_mut()).is_pending());
+        main.poll(false);
+        let other = lock.clone();
+        // `join` polls nothing.
+        thread::spawn(move || drop(AioContext::current().block_on(other.read()))).join().unwrap();
+        drop(guard);
+        main.block_on(writer);
+    });
+}
+
+#[test]
+fn g02_a_readers_unlock_on_another_thread_wakes_the_writer() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        for _ in 0..50 {
+            let guard = main.block_on(lock.read()).hand_over();
+            let unlocker = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(2));
+                drop(guard);
+            });
+            drop(lock.write());
+            unlocker.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn g02_a_condition_made_true_on_another_thread_wakes_an_iothread() {
+    within_bounds(|| {
+        let io = IoThread::spawn("io").unwrap();
+        let ctx = io.context().clone();
+        let (done, told) = mpsc::channel();
+        let flag = Arc::new(AtomicBool::new(false));
+        let (seen, here) = (Arc::clone(&flag), ctx.clone());
+        ctx.schedule_bh(move || {
+            here.poll_while(|| !seen.load(Ordering::Acquire));
+            done.send(()).unwrap();
+        });
+        thread::sleep(Duration::from_millis(20));
+        flag.store(true, Ordering::Release);
+        ctx.notify();
+        told.recv().unwrap();
+    });
+}
+
+#[test]
+fn g03_writing_in_a_frame_that_reads_panics_with_both_places() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let reader = line!() + 1;
+        let guard = main.block_on(lock.read());
+        let writer = line!() + 1;
+        let message = panic_of(|| lock.write());
+        assert!(
+            message.starts_with("GraphLock::write: ") && message.contains(&at(reader)) && message.contains(&at(writer)),
+            "{message}"
+        );
+        let within = panic_of(|| {
+            plain(async {
+                let _write = lock.write();
+            })
+        });
+        assert!(within.contains(&at(reader)), "{within}");
+        drop(guard);
+        // It left no trace: neither bit nor place in the queue.
+        drop(lock.write());
+        drop(main.block_on(lock.read()));
+    });
+}
+
+#[test]
+fn g03_writing_above_a_task_on_the_stack_that_reads_panics() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let (in_task, in_bottom_half) = (lock.clone(), lock.clone());
+        let here = main.clone();
+        let refused = main.spawn(async move {
+            let _guard = in_task.read().await;
+            let (tx, rx) = async_channel::bounded(1);
+            here.schedule_bh(move || {
+                tx.try_send(panic_of(|| in_bottom_half.write())).unwrap();
+            });
+            // The bottom half runs in this call's loop, and the task cannot go on before it returns.
+            mixed(async move { rx.recv().await.unwrap() })
+        });
+        let message = main.block_on(refused);
+        assert!(message.contains("read guard taken at"), "{message}");
+    });
+}
+
+#[test]
+fn g03_awaiting_a_change_in_a_task_or_call_that_reads_panics_with_both_places() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let (one, other) = (lock.clone(), lock.clone());
+        let io = IoThread::spawn("io").unwrap();
+        let guarded = async move {
+            let _guard = one.read().await;
+            change(&one, |_| ()).await;
+        };
+        let line = line!() - 3;
+        let message = panic_of(|| main.block_on(io.context().spawn(guarded)));
+        assert!(
+            message.starts_with("bdrv_co_change: ") && message.contains(&at(line)) && message.contains(&at(line + 1)),
+            "{message}"
+        );
+        let message = panic_of(|| {
+            plain(async {
+                let _guard = other.read().await;
+                change(&other, |_| ()).await;
+            })
+        });
+        assert!(message.contains("read guard taken at"), "{message}");
+        // Also where a lower part of the same stack reads.
+        let _guard = main.block_on(lock.read());
+        let message = panic_of(|| plain(change(&lock, |_| ())));
+        assert!(message.contains("read guard taken at"), "{message}");
+    });
+}
+
+#[test]
+fn g03_who_holds_a_guard_is_right_across_tasks_and_threads() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let io = IoThread::spawn("io").unwrap();
+        // Another task's guard is no reason to refuse, on the same thread either.
+        let (reading, in_reader, sleeper) = (async_channel::bounded(1), lock.clone(), main.clone());
+        let reader = main.spawn(async move {
+            let _guard = in_reader.read().await;
+            reading.0.send(()).await.unwrap();
+            sleeper.sleep(Duration::from_millis(20)).await;
+        });
+        main.block_on(reading.1.recv()).unwrap();
+        let changer = main.spawn(change(&lock, |_| 7));
+        assert_eq!(main.block_on(changer), 7);
+        main.block_on(reader);
+        // A guard taken here, dropped elsewhere: gone.
+        let guard = main.block_on(lock.read());
+        thread::spawn(move || drop(guard)).join().unwrap();
+        drop(lock.write());
+        // A task that takes its guard along is still the one that holds it.
+        let (moving, there) = (lock.clone(), main.clone());
+        let moved = io.context().spawn(async move {
+            let _guard = moving.read().await;
+            co_wrapper_runtime::reschedule_self(&there).await;
+            change(&moving, |_| ()).await;
+        });
+        let message = panic_of(|| main.block_on(moved));
+        assert!(message.contains("read guard taken at"), "{message}");
+        drop(lock.write());
+    });
+}
+
+#[test]
+fn g03_reading_below_ones_own_write_guard_panics_with_both_places() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let writer = line!() + 1;
+        let guard = lock.write();
+        let reader = line!() + 1;
+        let message = panic_of(|| plain(lock.read()));
+        assert!(
+            message.starts_with("GraphLock::read: ") && message.contains(&at(reader)) && message.contains(&at(writer)),
+            "{message}"
+        );
+        // As a read-locking wrapper does it.
+        let wrapper = panic_of(|| {
+            let taken = read_lock(&lock);
+            plain(async move { taken.read().await })
+        });
+        assert!(wrapper.contains(&at(writer)), "{wrapper}");
+        let again = panic_of(|| lock.write());
+        assert!(again.contains(&at(writer)), "{again}");
+        let awaited = panic_of(|| plain(change(&lock, |_| ())));
+        assert!(awaited.contains(&at(writer)), "{awaited}");
+        // A task that a loop within the section polls just waits.
+        let in_task = lock.clone();
+        let task = main.spawn(async move { drop(in_task.read().await) });
+        main.poll(false);
+        assert!(!task.is_finished());
+        drop(guard);
+        main.block_on(task);
+    });
+}
+
+#[test]
+fn g03_the_write_lock_is_for_the_main_loop() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let elsewhere = lock.clone();
+        let message = thread::spawn(move || panic_of(|| elsewhere.write())).join().unwrap();
+        assert!(message.contains("main loop") && message.contains("no_co_wrapper(bdrv_wrlock)"), "{message}");
+        let in_task = lock.clone();
+        let message = main.block_on(main.spawn(async move { panic_of(|| in_task.write()) }));
+        assert!(message.contains("coroutine context"), "{message}");
+    });
+}
+
+#[test]
+fn g04_cancelled_readers_and_writers_leave_the_queue_intact() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let guard = main.block_on(lock.read()).hand_over();
+        let mut cancelled = Box::pin(change(&lock, |_| unreachable!("cancelled before it began")));
+        let mut kept = Box::pin(change(&lock, |_| "changed"));
+        assert!(poll_once(cancelled.as_mut()).is_pending() && poll_once(kept.as_mut()).is_pending());
+        main.poll(false);
+        // Both wait now, and so do readers.
+        let (mut gone, mut stays) = (Box::pin(lock.read()), Box::pin(lock.read()));
+        assert!(poll_once(gone.as_mut()).is_pending() && poll_once(stays.as_mut()).is_pending());
+        drop((cancelled, gone));
+        drop(guard);
+        assert_eq!(main.block_on(kept), "changed");
+        drop(main.block_on(stays));
+        // With the last writer cancelled, readers are free again.
+        let guard = main.block_on(lock.read()).hand_over();
+        let mut last = Box::pin(change(&lock, |_| ()));
+        assert!(poll_once(last.as_mut()).is_pending());
+        main.poll(false);
+        let mut reader = Box::pin(lock.read());
+        assert!(poll_once(reader.as_mut()).is_pending());
+        drop(last);
+        let Poll::Ready(second) = poll_once(reader.as_mut()) else { panic!("held back by nobody") };
+        drop((guard, second));
+        drop(lock.write());
+    });
+}
+
+#[test]
+fn g04_a_reader_let_in_and_dropped_unpolled_lets_the_writer_go_on() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let guard = lock.write();
+        let in_task = lock.clone();
+        let (hold, held) = (Arc::new(Mutex::new(None)), lock.clone());
+        let keep = Arc::clone(&hold);
+        // A task, for here it would be refused.
+        let task = main.spawn(async move {
+            let mut reader = Box::pin(async move { held.read().await });
+            assert!(futures::poll!(reader.as_mut()).is_pending());
+            *keep.lock().unwrap() = Some(reader);
+        });
+        main.poll(false);
+        assert!(task.is_finished());
+        drop(guard);
+        // It is counted now, without knowing.
+        let mut writer = Box::pin(change(&in_task, |_| ()));
+        assert!(poll_once(writer.as_mut()).is_pending());
+        main.poll(false);
+        assert!(poll_once(writer.as_mut()).is_pending());
+        drop(hold.lock().unwrap().take());
+        main.block_on(writer);
+    });
+}
+
+#[test]
+fn g05_many_read_locking_calls_joined_in_one_task() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let (joined, sleeper) = (lock.clone(), main.clone());
+        let task = main.spawn(async move {
+            let calls = (0..100).map(|n| {
+                let (lock, ctx) = (&joined, &sleeper);
+                async move {
+                    let _guard = lock.read().await;
+                    ctx.sleep(Duration::from_millis(n % 7)).await;
+                    let _again = lock.read().await;
+                    n
+                }
+            });
+            futures::future::join_all(calls).await.into_iter().sum::<u64>()
+        });
+        main.poll(false);
+        drop(lock.write());
+        assert_eq!(main.block_on(task), 4950);
+    });
+}
+
+#[test]
+fn g06_mixed_takes_a_share_of_what_its_caller_holds() {
+    on_main(|main| {
+        static MIXED: Wrapper = Wrapper { name: "bdrv_read", target: "bdrv_co_read", mixed: true };
+        #[track_caller]
+        fn bdrv_read(lock: &GraphLock) -> u32 {
+            poll_co(&MIXED, read_lock_mixed(lock), |lock| async move {
+                let _guard: GraphRead = lock.read().await;
+                AioContext::current().sleep(Duration::from_millis(1)).await;
+                5
+            })
+        }
+
+        let lock = GraphLock::new();
+        assert_eq!(bdrv_read(&lock), 5, "outside of a coroutine it waits for the lock");
+        let in_task = lock.clone();
+        let line = line!() - 1;
+        let refused = main.spawn(async move { panic_of(|| bdrv_read(&in_task)) });
+        let message = main.block_on(refused);
+        assert!(message.contains("take `graph::read().await` first"), "{message}");
+        let _ = line;
+        // A writer that waits does not keep a share out.
+        let in_task = lock.clone();
+        let (waiting, wait) = async_channel::bounded::<()>(1);
+        let shared = main.spawn(async move {
+            let _guard = in_task.read().await;
+            wait.recv().await.unwrap();
+            bdrv_read(&in_task)
+        });
+        main.poll(false);
+        main.schedule_bh(move || waiting.try_send(()).unwrap());
+        drop(lock.write());
+        assert_eq!(main.block_on(shared), 5);
+    });
+}
+
+#[test]
+fn no_co_runs_in_the_main_loop_outside_coroutine_context() {
+    on_main(|main| {
+        let io = IoThread::spawn("io").unwrap();
+        let home = thread::current().id();
+        let task = io.context().spawn(async move {
+            no_co(&NO_CO, 20, |n| (n + 1, thread::current().id(), co_wrapper_runtime::in_coroutine())).await
+        });
+        assert_eq!(main.block_on(task), (21, home, false));
+        let message = panic_of(|| main.block_on(no_co(&NO_CO, (), |()| panic!("in the body"))));
+        assert_eq!(message, "in the body");
+        let lock = GraphLock::new();
+        let read = main.block_on(no_co_read(&NO_CO, lock.clone(), 3, |n, _: &GraphRead| n));
+        assert_eq!(read, 3);
+        drop(lock.write());
+    });
+}
+
+#[test]
+fn no_co_is_cancelled_before_it_begins_and_runs_on_after() {
+    on_main(|main| {
+        let ran = Arc::new(AtomicUsize::new(0));
+        let call = |ran: &Arc<AtomicUsize>| {
+            let ran = Arc::clone(ran);
+            Box::pin(no_co(&NO_CO, (), move |()| ran.fetch_add(1, Ordering::Relaxed)))
+        };
+        drop(call(&ran));
+        let mut before = call(&ran);
+        assert!(poll_once(before.as_mut()).is_pending());
+        drop(before);
+        main.poll(false);
+        assert_eq!(ran.load(Ordering::Relaxed), 0);
+        // Forgotten it runs, with what it owns.
+        let mut forgotten = call(&ran);
+        assert!(poll_once(forgotten.as_mut()).is_pending());
+        std::mem::forget(forgotten);
+        main.poll(false);
+        assert_eq!(ran.load(Ordering::Relaxed), 1);
+        // Dropped while it runs.
+        let slot: Arc<Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>> = Arc::default();
+        let (dropper, counter) = (Arc::clone(&slot), Arc::clone(&ran));
+        let mut running: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(no_co(&NO_CO, (), move |()| {
+            dropper.lock().unwrap().take();
+            counter.fetch_add(1, Ordering::Relaxed);
+        }));
+        assert!(poll_once(running.as_mut()).is_pending());
+        *slot.lock().unwrap() = Some(running);
+        main.poll(false);
+        assert_eq!(ran.load(Ordering::Relaxed), 2);
+    });
+}
+
+#[test]
+fn no_co_without_a_main_loop_panics_and_names_the_cure() {
+    on_main(|_| {
+        // No home: the one that `on_main` made is this thread's, so another process it is.
+        common::in_child("no_co_child_without_a_home", &[]);
+    });
+}
+
+#[test]
+#[ignore = "run by no_co_without_a_main_loop_panics_and_names_the_cure"]
+fn no_co_child_without_a_home() {
+    let message = panic_of(|| plain(no_co(&NO_CO, (), |()| ())));
+    assert!(message.contains("no thread is home to AioContext `main`") && message.contains("enter"), "{message}");
+    AioContext::main().close();
+    let message = panic_of(|| plain(no_co(&NO_CO, (), |()| ())));
+    assert!(message.contains("`main` was closed"), "{message}");
+}
+
+/// Reported, not judged: a timing is no test.
+#[test]
+#[ignore = "a measurement"]
+fn measure_reading_without_a_writer() {
+    let lock = GraphLock::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    let n = 20_000_000u32;
+    for _ in 0..3 {
+        let start = Instant::now();
+        for _ in 0..n {
+            let Poll::Ready(guard) = pin!(lock.read()).poll(&mut cx) else { unreachable!("nobody writes") };
+            drop(guard);
+        }
+        println!("{:?} a read lock and unlock", start.elapsed() / n);
+    }
+}
