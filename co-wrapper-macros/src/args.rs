@@ -27,8 +27,13 @@ pub const KNOWN: &[(&str, &str)] = &[
     ("bdrv_wrlock", "bdrv_wrlock"),
 ];
 
+/// Those of them that `#[no_co_wrapper]` has too.
+const OF_NO_CO: &[&str] = &["name", "vis", "crate", "bdrv_rdlock", "bdrv_wrlock"];
+
 #[derive(Default)]
 pub struct Options {
+    /// They are those of `#[no_co_wrapper]`.
+    no_co: bool,
     /// Each option's key as it was written, for errors about it.
     pub keys: Vec<Ident>,
     pub mixed: bool,
@@ -51,10 +56,18 @@ pub struct Timeout {
 
 impl Options {
     pub fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
-        let mut options = Options::default();
+        Options::default().read(tokens, errors)
+    }
+
+    /// Of `#[no_co_wrapper(…)]`: a misspelt option is told what there is for it.
+    pub fn parse_no_co(tokens: TokenStream, errors: &mut Errors) -> Self {
+        Options { no_co: true, ..Options::default() }.read(tokens, errors)
+    }
+
+    fn read(mut self, tokens: TokenStream, errors: &mut Errors) -> Self {
         let result = Parser::parse2(
             |input: ParseStream| {
-                options.all(input, errors);
+                self.all(input, errors);
                 Ok(())
             },
             tokens,
@@ -62,7 +75,7 @@ impl Options {
         if let Err(error) = result {
             errors.push(error);
         }
-        options
+        self
     }
 
     pub fn key(&self, name: &str) -> Option<&Ident> {
@@ -98,7 +111,8 @@ impl Options {
             return Ok(());
         }
         let Some(&(_, form)) = KNOWN.iter().find(|(name, _)| key == name) else {
-            return Err(Error::new(key.span(), unknown(&key)));
+            let known = KNOWN.iter().map(|(name, _)| *name).filter(|name| !self.no_co || OF_NO_CO.contains(name));
+            return Err(Error::new(key.span(), unknown(&key, &known.collect::<Vec<_>>())));
         };
         if self.keys.contains(&key) {
             let message = format!("`{key}` is given twice; remove this one");

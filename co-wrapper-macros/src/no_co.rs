@@ -14,7 +14,7 @@ use syn::{FnArg, Meta, ReceiverKind, ReturnType, Signature, Type, TypeReference}
 
 pub fn no_co_wrapper(args: TokenStream, input: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
-    let options = Options::parse(args, &mut errors);
+    let options = Options::parse_no_co(args, &mut errors);
     for key in ["mixed", "ctx", "timeout", "suffix", "prefix", "skip"] {
         if let Some(key) = options.key(key) {
             errors.error(key, format!("`{key}` is for `#[co_wrapper]`; an async fn waits for nobody, remove it"));

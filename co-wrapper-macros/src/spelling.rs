@@ -1,19 +1,19 @@
 //! "Did you mean": the option that a misspelt one is nearest to.
 
-use crate::args::KNOWN;
 use proc_macro2::Ident;
 
-pub fn unknown(key: &Ident) -> String {
+/// `known` are the keys that there are.
+pub fn unknown(key: &Ident, known: &[&str]) -> String {
     let written = key.to_string();
-    let nearest = KNOWN
+    let nearest = known
         .iter()
-        .map(|(name, _)| (distance(&written, name), *name))
+        .map(|name| (distance(&written, name), *name))
         .min()
         .filter(|(distance, name)| *distance <= name.len().min(written.len()).div_ceil(3));
     match nearest {
         Some((_, name)) => format!("unknown option `{written}`; did you mean `{name}`"),
         None => {
-            let names = KNOWN.iter().map(|(name, _)| format!("`{name}`"));
+            let names = known.iter().map(|name| format!("`{name}`"));
             let names = names.collect::<Vec<_>>().join(", ");
             format!("unknown option `{written}`; there are {names}")
         }
@@ -44,6 +44,7 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::KNOWN;
     use proc_macro2::Span;
 
     #[test]
@@ -58,7 +59,8 @@ mod tests {
             ("ctxt", Some("ctx")),
             ("rdlock", None),
         ] {
-            let message = unknown(&Ident::new(written, Span::call_site()));
+            let known: Vec<&str> = KNOWN.iter().map(|(name, _)| *name).collect();
+            let message = unknown(&Ident::new(written, Span::call_site()), &known);
             let expected = meant.map_or("there are".to_owned(), |m| format!("did you mean `{m}`"));
             assert!(message.contains(&expected), "{message}");
         }

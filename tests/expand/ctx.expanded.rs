@@ -27,7 +27,11 @@ impl Disk {
                 __cw_args: ReadArgs<A0, A1, A2>,
                 __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1, A2) -> Fut,
             ) -> Fut {
-                __cw_co(__cw_args.__self.0, __cw_args.__cw_arg.0, __cw_args.buf.0)
+                __cw_co(
+                    __cw_args.__self.into_inner(),
+                    __cw_args.__cw_arg.into_inner(),
+                    __cw_args.buf.into_inner(),
+                )
             }
             ::co_wrapper::__private::poll_co_in(
                 &::co_wrapper::__private::Wrapper {

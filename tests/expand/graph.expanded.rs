@@ -72,7 +72,7 @@ impl Disk {
                 __cw_args: FlushArgs<A0, A1>,
                 __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1) -> Fut,
             ) -> Fut {
-                __cw_co(__cw_args.__self.0, __cw_args.__cw_lock.0)
+                __cw_co(__cw_args.__self.into_inner(), __cw_args.__cw_lock.into_inner())
             }
             ::co_wrapper::__private::poll_co_in(
                 &::co_wrapper::__private::Wrapper {

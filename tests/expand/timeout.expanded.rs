@@ -108,7 +108,7 @@ unsafe fn drained(pool: &Pool) {
             __cw_args: DrainedArgs<A0>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,
         ) -> Fut {
-            __cw_co(__cw_args.pool.0)
+            __cw_co(__cw_args.pool.into_inner())
         }
         ::co_wrapper::__private::poll_co_in(
             &::co_wrapper::__private::Wrapper {
@@ -151,7 +151,7 @@ unsafe fn drained_within(
             __cw_args: DrainedWithinArgs<A0>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,
         ) -> Fut {
-            __cw_co(__cw_args.pool.0)
+            __cw_co(__cw_args.pool.into_inner())
         }
         ::co_wrapper::__private::poll_co_in_timeout(
             &::co_wrapper::__private::Wrapper {

@@ -87,4 +87,11 @@ fn bdrv_x() {}
 #[no_co_wrapper(bdrv_wrlock =)]
 fn bdrv_y(_: &GraphWrite) {}
 
+// What is not for it is not named.
+#[no_co_wrapper(bdrv_rdlok)]
+fn bdrv_z() {}
+
+#[no_co_wrapper(mixd)]
+fn bdrv_za() {}
+
 fn main() {}

@@ -1,8 +1,9 @@
 //! The struct of packed arguments: what travels.
 
 use super::Call;
+use super::call::located;
 use crate::name::unraw;
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 
 impl Call<'_> {
@@ -47,14 +48,8 @@ impl Call<'_> {
     }
 
     /// An argument that crosses to another context. That it is not `Send` is told at the type of its parameter.
-    fn sent(&self, value: &TokenStream, span: proc_macro2::Span) -> TokenStream {
-        let krate = &self.krate;
-        let at_type = value.clone().into_iter().map(|mut tree| {
-            tree.set_span(tree.span().located_at(span));
-            tree
-        });
-        let value: TokenStream = at_type.collect();
-        let arg = quote_spanned!(span.resolved_at(proc_macro2::Span::call_site())=> arg);
-        quote!(#krate::__private::#arg(#value))
+    fn sent(&self, value: &TokenStream, span: Span) -> TokenStream {
+        let (krate, value) = (located(self.krate.clone(), span), located(value.clone(), span));
+        quote_spanned!(span.resolved_at(Span::call_site())=> #krate::__private::arg(#value))
     }
 }

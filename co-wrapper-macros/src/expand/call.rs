@@ -22,15 +22,16 @@ impl Call<'_> {
         let ctx = self.ctx.iter().map(|(_, ctx)| quote!(&#ctx,));
         let timeout = self.timeout.iter();
         let run = quote_spanned!(self.result_span()=> |#args| #entry(#args, |#(#parameters),*| #co));
-        quote_spanned! {self.span=>
-            #krate::__private::#poll_co(
-                &#krate::__private::Wrapper { name: #name, target: #target, mixed: #mixed },
-                #(#ctx)*
-                #(#timeout,)*
-                #packed,
-                #run,
-            )
-        }
+        let arguments = quote_spanned! {self.span=>
+            &#krate::__private::Wrapper { name: #name, target: #target, mixed: #mixed },
+            #(#ctx)*
+            #(#timeout,)*
+            #packed,
+            #run,
+        };
+        // What is asked of the result is told of at the whole of this.
+        let path = located(quote!(#krate::__private::#poll_co), self.result_span());
+        quote_spanned!(self.result_span()=> #path(#arguments))
     }
 
     fn poll_co(&self) -> Ident {
@@ -99,4 +100,13 @@ pub(super) fn borrowed(name: &Ident, function: &TokenStream, expr: &Expr) -> Tok
         value.set_span(expr.span().resolved_at(Span::call_site()));
         quote!(let #name = match #borrow (#expr) { #value => #function(#value) };)
     }
+}
+
+/// Elsewhere, with the hygiene that they have.
+pub(super) fn located(tokens: TokenStream, span: Span) -> TokenStream {
+    let trees = tokens.into_iter().map(|mut tree| {
+        tree.set_span(tree.span().located_at(span));
+        tree
+    });
+    trees.collect()
 }

@@ -9,7 +9,7 @@ impl Call<'_> {
         let name = &self.entry;
         let args_struct = &self.args_struct;
         let (args, co, krate) = (&self.args, &self.co, &self.krate);
-        let unwrapped = self.ctx.is_some().then(|| quote!(.0));
+        let unwrapped = self.ctx.is_some().then(|| quote!(.into_inner()));
         let fields = self.slots.iter().map(|slot| {
             let field = &slot.field;
             quote!(#field #unwrapped)

@@ -25,7 +25,18 @@ use crate::{
 
 /// An argument that is sent to another context.
 #[derive(Debug)]
-pub struct Sent<T>(pub T);
+pub struct Sent<T>(T);
+
+// SAFETY: the field is private, and [`arg`] alone fills it, with a `T: Send`; what a `Sent` is coerced to holds the same
+// value. That every `Sent` is `Send` keeps a `T` which is not from being told of a second time, at the call.
+unsafe impl<T> Send for Sent<T> {}
+
+impl<T> Sent<T> {
+    /// The argument, where it has arrived.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
 
 /// Marks an argument as sent, so that one which is not `Send` is an error at that argument.
 pub fn arg<T: Send>(value: T) -> Sent<T> {
