@@ -2,6 +2,7 @@
 #![allow(warnings)]
 #![recursion_limit = "512"]
 
+pub use async_trait::async_trait;
 pub use co_wrapper::{co_wrapper, declare, AioContext, IoThread};
 pub use std::borrow::Cow;
 pub use std::cell::Cell;

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use std::{fs, io};
+use std::{env, fs, io};
 
 /// What a batch came to: how each function that failed did, by its seed.
 pub struct Outcome {
@@ -22,12 +22,12 @@ pub struct Workshop {
 impl Workshop {
     pub fn open() -> io::Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
-        let folder = root.join("target/generator");
+        let folder = root.join(env::var_os("CO_WRAPPER_GENERATOR_DIR").unwrap_or("target/generator".into()));
         for edition in EDITIONS {
             fs::create_dir_all(folder.join(edition).join("src"))?;
             let manifest = format!(
                 "[package]\nname = \"e{edition}\"\nversion = \"0.0.0\"\nedition = \"{edition}\"\n\n\
-                 [dependencies]\nco-wrapper = {{ path = {root:?} }}\n"
+                 [dependencies]\nasync-trait = \"0.1\"\nco-wrapper = {{ path = {root:?} }}\n"
             );
             fs::write(folder.join(edition).join("Cargo.toml"), manifest)?;
         }

@@ -20,6 +20,10 @@ pub enum Place {
     Trait,
     /// In a trait, with a body.
     Default,
+    /// In a trait that `#[async_trait]` expands before us.
+    AsyncTrait,
+    /// And after us.
+    InAsyncTrait,
     /// `declare! { impl Trait for Node { … } }`
     Extension,
 }
@@ -35,6 +39,8 @@ const PLACES: &[Place] = &[
     Place::Generic,
     Place::Trait,
     Place::Default,
+    Place::AsyncTrait,
+    Place::InAsyncTrait,
     Place::Extension,
 ];
 
@@ -140,6 +146,24 @@ impl Function {
             && self.parameters.iter().all(|(shape, _)| shape.is.contains(&Is::Owned))
     }
 
+    /// Whatever is borrowed is of the lifetime `'a`, and no type parameter might borrow.
+    fn borrows_named(&self) -> bool {
+        let is_either = |is: &[Is]| is.contains(&Is::Owned) || is.contains(&Is::Named);
+        !self.is_owned()
+            && !self.has_types()
+            && self.receiver.is_none_or(|receiver| is_either(receiver.is))
+            && self.parameters.iter().all(|(shape, _)| is_either(shape.is))
+    }
+
+    /// What an opaque or boxed type that holds the arguments says of its lifetime.
+    pub fn bound(&self) -> &'static str {
+        if self.borrows_named() { " + 'a" } else { "" }
+    }
+
+    fn captures_all(&self) -> bool {
+        self.edition() == "2024" || self.place.is_trait()
+    }
+
     /// The name of a parameter `&'a str`.
     pub fn named(&self) -> Option<&str> {
         let named = self.parameters.iter().find(|(shape, _)| shape.ty == "&'a str");
@@ -153,13 +177,13 @@ impl Function {
 
     pub fn is_valid(&self) -> bool {
         let place = self.place;
-        let in_trait = matches!(place, Place::Trait | Place::Default);
+        let in_trait = place.is_trait();
         let declared = matches!(place, Place::Declared | Place::Extension);
         let of_self = self.is_any(Is::OfSelf);
         let output = match self.output.needs {
             Needs::Nothing => true,
             // Before edition 2024 a fn's opaque result captures no lifetime that it does not name.
-            Needs::Opaque => !in_trait && !declared && (self.edition() == "2024" || self.is_owned()),
+            Needs::Opaque => !in_trait && !declared && (self.captures_all() || self.is_owned() || self.borrows_named()),
             Needs::Lender => self.receiver.is_some_and(|receiver| receiver.lends),
             Needs::Named => self.named().is_some(),
             Needs::Node => {
@@ -170,20 +194,41 @@ impl Function {
             Form::Async => true,
             // `suffix` and `prefix` are for every `async fn`.
             _ if matches!(place, Place::Suffix | Place::Prefix) => false,
-            _ if in_trait || !self.is_owned() || self.output.needs == Needs::Opaque => false,
+            _ if self.output.needs == Needs::Opaque || place.is_async_trait() => false,
             _ if self.parameters.iter().any(|(shape, _)| shape.pattern.starts_with("ref")) => false,
-            Form::ImplFuture => true,
-            Form::Boxed => !self.has_types() && place != Place::Generic && !self.ctx,
+            Form::ImplFuture => self.captures_all() || self.is_owned() || self.borrows_named(),
+            Form::Boxed => {
+                !in_trait && !self.has_types() && place != Place::Generic && (self.is_owned() || self.borrows_named())
+            }
         };
-        let ctx = !self.ctx || !in_trait && place != Place::Generic && !self.is_any(Is::NotSend) && !self.has_types();
+        let ctx = !self.ctx || !self.is_any(Is::NotSend);
+        // Two shapes that `#[async_trait]` itself does not accept.
+        let refused = |shape: &Shape| shape.pattern.starts_with("#[cfg") || shape.ty.contains("+ '_");
+        // And a name that it uses itself.
+        let refuses = self.parameters.iter().any(|(shape, name)| refused(shape) || name == "__self");
+        let form = form && !(place.is_async_trait() && refuses);
         // A method that shows nowhere that it is one needs something around it.
         let method = place != Place::Method || self.receiver.is_some() || of_self || self.output.ty.contains("Self");
         let selfless = place.has_self() || !of_self && self.receiver.is_none();
         output && form && ctx && method && selfless && !(of_self && place == Place::Generic)
     }
 
+    /// The smallest form of it that still fails.
+    pub fn smallest<E>(self, mut fails: impl FnMut(&Function) -> Result<bool, E>) -> Result<Function, E> {
+        let mut smallest = self;
+        'smaller: loop {
+            for candidate in smallest.smaller() {
+                if fails(&candidate)? {
+                    smallest = candidate;
+                    continue 'smaller;
+                }
+            }
+            return Ok(smallest);
+        }
+    }
+
     /// Smaller ones, of which one may fail as this did.
-    pub fn smaller(&self) -> Vec<Function> {
+    fn smaller(&self) -> Vec<Function> {
         let mut smaller = Vec::new();
         let mut with = |change: &dyn Fn(&mut Function)| {
             let mut function = self.clone();
@@ -203,6 +248,10 @@ impl Function {
         }
         if self.place != Place::Free {
             with(&|function| (function.place, function.receiver) = (Place::Free, None));
+            // `Self` in the result may be all that keeps it in its place.
+            with(&|function| {
+                (function.place, function.receiver, function.output) = (Place::Free, None, &OUTPUTS[0]);
+            });
         }
         if self.form != Form::Async {
             with(&|function| function.form = Form::Async);
@@ -222,7 +271,50 @@ impl Function {
 }
 
 impl Place {
+    pub fn is_trait(self) -> bool {
+        matches!(self, Place::Trait | Place::Default) || self.is_async_trait()
+    }
+
+    pub fn is_async_trait(self) -> bool {
+        matches!(self, Place::AsyncTrait | Place::InAsyncTrait)
+    }
+
     pub fn has_self(self) -> bool {
         !matches!(self, Place::Free | Place::Macro | Place::Declared)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render;
+    use std::convert::Infallible;
+
+    #[test]
+    fn a_seed_is_one_function() {
+        for seed in 0..500 {
+            let function = Function::random(seed);
+            assert_eq!((function.seed, function.is_valid()), (seed, true));
+            assert_eq!(render::module(&function), render::module(&Function::random(seed)));
+        }
+    }
+
+    /// Whatever is not to blame goes: here a parameter of one type is, and a timeout.
+    #[test]
+    fn what_fails_is_made_small() {
+        let to_blame = |function: &Function| {
+            function.timeout && function.parameters.iter().any(|(shape, _)| shape.ty == "View<'_>")
+        };
+        let failing: Vec<Function> = (0..5000).map(Function::random).filter(to_blame).collect();
+        assert!(failing.len() > 20);
+        for function in failing {
+            let seed = function.seed;
+            let smallest = function.smallest(|function| Ok::<_, Infallible>(to_blame(function)));
+            let Ok(smallest) = smallest;
+            assert!(to_blame(&smallest) && smallest.is_valid());
+            assert_eq!((smallest.seed, smallest.parameters.len()), (seed, 1));
+            assert!(smallest.place == Place::Free && smallest.form == Form::Async && smallest.receiver.is_none());
+            assert!(!smallest.ctx && !smallest.mixed && !smallest.is_unsafe && smallest.name == 0);
+        }
     }
 }

@@ -96,17 +96,10 @@ fn run(functions: u64, seed: u64) -> io::Result<bool> {
 fn report(workshop: &Workshop, function: &Function, how: &str) -> io::Result<()> {
     println!("seed {} {how}", function.seed);
     let kind = |how: &str| how.split(':').next().unwrap_or_default().to_owned();
-    let mut smallest = function.clone();
-    'smaller: loop {
-        for candidate in smallest.smaller() {
-            let outcome = workshop.run(std::slice::from_ref(&candidate))?;
-            if outcome.failures.get(&function.seed).is_some_and(|now| kind(now) == kind(how)) {
-                smallest = candidate;
-                continue 'smaller;
-            }
-        }
-        break;
-    }
+    let smallest = function.clone().smallest(|candidate| {
+        let outcome = workshop.run(std::slice::from_ref(candidate))?;
+        Ok::<_, io::Error>(outcome.failures.get(&function.seed).is_some_and(|now| kind(now) == kind(how)))
+    })?;
     println!("  in edition {}: {}", smallest.edition(), render::module(&smallest));
     println!("  again: --functions 1 --seed {}", function.seed);
     Ok(())

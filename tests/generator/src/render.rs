@@ -1,7 +1,7 @@
 //! A function as Rust: the items, and the check that calls them.
 
 use crate::function::{Form, Function, Place};
-use crate::shapes::Is;
+use crate::shapes::{Is, Needs};
 
 /// A module `f<seed>` with a `run`.
 pub fn module(function: &Function) -> String {
@@ -128,6 +128,9 @@ fn signature(function: &Function, name: &str, of: Of) -> String {
     for (i, (shape, name)) in function.parameters.iter().enumerate() {
         if let Some((param, bounds, _)) = shape.generic {
             let param = number(param, i);
+            // What travels to another context.
+            let sent = if function.ctx && !bounds.is_empty() { " + Send + Sync" } else { "" };
+            let bounds = &format!("{bounds}{sent}");
             if bounds.is_empty() {
                 generics.push(param);
             } else if function.where_clause && !bounds.contains("?Sized") {
@@ -143,15 +146,18 @@ fn signature(function: &Function, name: &str, of: Of) -> String {
         } else {
             number(shape.pattern, i).replace('$', name)
         };
-        inputs.push(format!("{pattern}: {}", number(shape.ty, i)));
+        let sent = if function.ctx && shape.ty.starts_with("impl ") { " + Send" } else { "" };
+        inputs.push(format!("{pattern}: {}{sent}", number(shape.ty, i)));
     }
     let generics = if generics.is_empty() { String::new() } else { format!("<{}>", generics.join(", ")) };
     let unit = if function.output.ty.is_empty() { "()" } else { function.output.ty };
+    let bound = function.bound();
+    let opaque = if function.output.needs == Needs::Opaque { bound } else { "" };
     let output = match (of, function.form) {
         (Of::Wrapper, _) | (_, Form::Async) if function.output.ty.is_empty() => String::new(),
-        (Of::Wrapper, _) | (_, Form::Async) => format!(" -> {unit}"),
-        (_, Form::ImplFuture) => format!(" -> impl Future<Output = {unit}>"),
-        (_, Form::Boxed) => format!(" -> Pin<Box<dyn Future<Output = {unit}>>>"),
+        (Of::Wrapper, _) | (_, Form::Async) => format!(" -> {unit}{opaque}"),
+        (_, Form::ImplFuture) => format!(" -> impl Future<Output = {unit}>{bound}"),
+        (_, Form::Boxed) => format!(" -> Pin<Box<dyn Future<Output = {unit}>{bound}>>"),
     };
     let asyncness = if of != Of::Wrapper && function.form == Form::Async { "async " } else { "" };
     let unsafety = if function.is_unsafe { "unsafe " } else { "" };
@@ -196,6 +202,8 @@ fn items(function: &Function) -> String {
     let seed = function.seed;
     let async_fn = format!("{} {{ {} }}", signature(function, &original, Of::Original), body(function));
     let declared = signature(function, &wrapper, Of::Wrapper);
+    let bodiless = signature(function, &original, Of::Bodiless);
+    let sent = if function.ctx { " + Send + Sync" } else { "" };
     let optional_mark = if options.is_empty() { "" } else { &*mark };
     let block = |affix: &str| if options.is_empty() { affix.to_owned() } else { format!("{affix}, {options}") };
     match function.place {
@@ -214,15 +222,20 @@ fn items(function: &Function) -> String {
         Place::Suffix => format!("#[co_wrapper({})] impl Node {{ {vis}{async_fn} }}", block("suffix = \"_blocking\"")),
         Place::Prefix => format!("#[co_wrapper(prefix = \"sync_\")] impl Node {{ {optional_mark}{vis}{async_fn} }}"),
         Place::Generic => {
-            format!("#[co_wrapper] impl<T: Copy + Into<u64> + From<u8>> Generic<T> {{ {mark}{vis}{async_fn} }}")
+            format!("#[co_wrapper] impl<T: Copy + Into<u64> + From<u8>{sent}> Generic<T> {{ {mark}{vis}{async_fn} }}")
         }
         Place::Trait => format!(
-            "#[co_wrapper] pub trait Trait{seed}: Get {{ {mark}{}; }} impl Trait{seed} for Node {{ {async_fn} }}",
-            signature(function, &original, Of::Bodiless)
+            "#[co_wrapper] pub trait Trait{seed}: Get{sent} {{ {mark}{bodiless}; }} impl Trait{seed} for Node {{ {async_fn} }}"
         ),
-        Place::Default => {
-            format!("#[co_wrapper] pub trait Trait{seed}: Get {{ {mark}{async_fn} }} impl Trait{seed} for Node {{}}")
-        }
+        Place::Default => format!(
+            "#[co_wrapper] pub trait Trait{seed}: Get{sent} {{ {mark}{async_fn} }} impl Trait{seed} for Node {{}}"
+        ),
+        Place::AsyncTrait => format!(
+            "#[async_trait(?Send)] #[co_wrapper] pub trait Trait{seed}: Get{sent} {{ {mark}{bodiless}; }} #[async_trait(?Send)] impl Trait{seed} for Node {{ {async_fn} }}"
+        ),
+        Place::InAsyncTrait => format!(
+            "#[co_wrapper] #[async_trait(?Send)] pub trait Trait{seed}: Get{sent} {{ {mark}{bodiless}; }} #[async_trait(?Send)] impl Trait{seed} for Node {{ {async_fn} }}"
+        ),
         Place::Extension => format!(
             "impl Node {{ pub {async_fn} }} declare! {{ pub impl Trait{seed} for Node {{ {optional_mark}{declared} = {original}; }} }}"
         ),

@@ -50,7 +50,7 @@ const fn generic(
     Shape { pattern, ty, argument, body, generic: Some((name, bounds, turbofish)), is }
 }
 
-pub const PARAMETERS: &[Shape] = &[
+pub static PARAMETERS: &[Shape] = &[
     shape("$", "u8", "7", "u64::from($)", &[Owned]),
     shape("mut $", "u32", "9", "{ $ += 1; u64::from($) }", &[Owned]),
     shape("_", "u16", "3", "1", &[Owned]),
@@ -144,7 +144,7 @@ const fn receiver(text: &'static str, value: &'static str, body: &'static str, i
     Receiver { text, value, body, is, lends: false, by_value: false }
 }
 
-pub const RECEIVERS: &[Receiver] = &[
+pub static RECEIVERS: &[Receiver] = &[
     Receiver { by_value: true, ..receiver("self", "NODE", "self.get()", &[Owned]) },
     Receiver { by_value: true, ..receiver("mut self", "NODE", "{ self.bump(); self.get() }", &[Owned]) },
     Receiver { lends: true, ..receiver("&self", "NODE", "self.get()", &[]) },
@@ -185,7 +185,7 @@ const fn output(ty: &'static str, body: &'static str, needs: Needs) -> Output {
     Output { ty, body, show: "$", needs }
 }
 
-pub const OUTPUTS: &[Output] = &[
+pub static OUTPUTS: &[Output] = &[
     output("u64", "h", Needs::Nothing),
     output("", "note(h)", Needs::Nothing),
     output("()", "note(h)", Needs::Nothing),
