@@ -2,8 +2,8 @@ use co_wrapper::co_wrapper;
 
 struct Packed<T: Copy>(T);
 
-// In a signature, what breaks its own bound is told of once. In bodies rustc asks again wherever a value of such a type
-// is, at that place: in the user's, and as in any fn written by hand, at the wrapper's parameter and at its call.
+// In a signature, what breaks its own bound is told of once. Of a parameter it is told again for the wrapper's body, at
+// three places; a twin written by hand is told of it at its call alone.
 
 #[co_wrapper]
 async fn co_result() -> u8
