@@ -232,8 +232,8 @@ fn warned(awaits: Awaits) -> Word {
     if awaits.is_hosts() {
         return Word::Hang;
     }
-    // A self-wake is over before the thread would sleep.
-    if matches!(awaits, Awaits::Nothing | Awaits::SelfWake) { Word::Ok } else { Word::Warned }
+    // A self-wake is over before the thread would sleep, and what is ready needs none, however often it is asked.
+    if matches!(awaits, Awaits::Nothing | Awaits::SelfWake | Awaits::Operation130) { Word::Ok } else { Word::Warned }
 }
 
 fn coroutine(awaits: Awaits) -> Word {
