@@ -91,15 +91,15 @@ pub struct GraphWrite {
 
 impl GraphWrite {
     /// Of a writer that is in.
-    pub(super) fn new(lock: GraphLock) -> Self {
-        super::refuse::count_write(1);
+    pub(super) fn new(lock: GraphLock, place: &'static Location<'static>) -> Self {
+        super::refuse::count_write(1, Some(place));
         Self { lock, _here: PhantomData }
     }
 }
 
 impl Drop for GraphWrite {
     fn drop(&mut self) {
-        super::refuse::count_write(-1);
+        super::refuse::count_write(-1, None);
         if !fork::is_child() {
             self.lock.shared().end_write();
         }

@@ -281,7 +281,7 @@ impl Future for TakeWrite {
                 refuse::wait_for_self(name, lock.shared(), other, place, true);
             }
         };
-        lock.shared().poll_write(number, writing, cx, refuse).map(|()| GraphWrite::new(lock.clone()))
+        lock.shared().poll_write(number, writing, cx, refuse).map(|()| GraphWrite::new(lock.clone(), place))
     }
 }
 

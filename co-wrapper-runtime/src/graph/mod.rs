@@ -27,6 +27,7 @@
 //! main.block_on(reader);
 //! ```
 
+mod drain;
 mod guard;
 mod held;
 mod lock;
@@ -37,6 +38,7 @@ mod stripe;
 
 use std::{future::Future, sync::LazyLock};
 
+pub use drain::{Drain, Drained, Request};
 pub use guard::{GraphRead, GraphWrite};
 pub use lock::GraphLock;
 

@@ -17,16 +17,26 @@ type Place = &'static Location<'static>;
 thread_local! {
     /// How many write guards this thread holds.
     static WRITING: Cell<i32> = const { Cell::new(0) };
+    /// Where the last of them was taken.
+    static LAST_WRITE: Cell<Option<Place>> = const { Cell::new(None) };
 }
 
-/// A write guard of this thread comes or goes.
-pub fn count_write(change: i32) {
-    WRITING.with(|writing| writing.set(writing.get() + change));
+/// A write guard of this thread comes, with its place, or goes.
+pub fn count_write(change: i32, place: Option<Place>) {
+    WRITING.set(WRITING.get() + change);
+    if let Some(place) = place {
+        LAST_WRITE.set(Some(place));
+    }
 }
 
-/// Whether what runs now is within a write-locked section of its own.
-pub fn below_own_write() -> bool {
-    WRITING.get() > 0 && stands_above_writer()
+/// Refuses a drained section within a write-locked one: the requests that it waits for may need the lock.
+pub fn drain_below_write(name: &str, place: Place) {
+    if WRITING.get() > 0
+        && stands_above_writer()
+        && let Some(writer) = LAST_WRITE.get()
+    {
+        panic!("{name}: at {place}, within the section that is write-locked at {writer}; drain first, then lock");
+    }
 }
 
 /// Whether what runs now, on a writer's thread, must return before the writer goes on: all but a task that merely is
