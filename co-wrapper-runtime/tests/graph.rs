@@ -480,9 +480,10 @@ fn no_co_is_cancelled_before_it_begins_and_runs_on_after() {
         main.poll(false);
         assert_eq!(ran.load(Ordering::Relaxed), 1);
         // Dropped while it runs.
-        let slot: Arc<Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>> = Arc::default();
+        type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
+        let slot = Arc::new(Mutex::new(None::<Call>));
         let (dropper, counter) = (Arc::clone(&slot), Arc::clone(&ran));
-        let mut running: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(no_co(&NO_CO, (), move |()| {
+        let mut running: Call = Box::pin(no_co(&NO_CO, (), move |()| {
             dropper.lock().unwrap().take();
             counter.fetch_add(1, Ordering::Relaxed);
         }));

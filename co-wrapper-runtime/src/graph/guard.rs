@@ -42,7 +42,6 @@ impl GraphRead {
     /// drop(graph::write()); // waits for that thread
     /// other.join().unwrap();
     /// ```
-    #[must_use]
     pub fn hand_over(self) -> Self {
         self.record.disown();
         self

@@ -16,7 +16,7 @@ impl Unit {
 pub struct Running;
 
 #[derive(Default)]
-pub struct Suspended;
+pub struct Suspended {}
 
 impl Suspended {
     pub fn dispatch(&self, _: usize) -> Dispatched {
