@@ -3,8 +3,8 @@
 //! A queue to one task on the reactor, which owns the connection and makes it again when it is lost. So any thread,
 //! executor and runtime may use it, all at once, and a call dropped half-way tears no request and no reply.
 //!
-//! [`connect`] makes a connection and agrees with the server on what it can do; [`reply`] understands what it answers;
-//! [`client`] is the task.
+//! `connect` makes a connection and agrees with the server on what it can do; `reply` understands what it answers;
+//! `client` is the task.
 
 mod client;
 mod connect;
