@@ -4,7 +4,7 @@
 //! [`run`] is the whole program. It may be called from anywhere, a tokio runtime's task included.
 //!
 //! From the top down: [`cli`] and `commands`; [`backend`], an image and what can be done to it; [`open`], opening and
-//! making one; imago's formats; [`driver`] and the drivers [`mod@file`], [`nbd`] and [`null`], which are imago's `Storage`.
+//! making one; imago's formats; [`driver`] and the drivers [`mod@file`], [`nbd`] and [`null`], imago's `Storage`.
 
 pub mod backend;
 pub mod cli;
