@@ -155,6 +155,11 @@ impl Function {
             && self.parameters.iter().all(|(shape, _)| is_either(shape.is))
     }
 
+    fn owns_unknown_self(&self) -> bool {
+        (self.place.is_trait() || self.place == Place::Generic)
+            && self.receiver.is_some_and(|receiver| receiver.is.contains(&Is::Owned))
+    }
+
     /// What an opaque or boxed type that holds the arguments says of its lifetime.
     pub fn bound(&self) -> &'static str {
         if self.borrows_named() { " + 'a" } else { "" }
@@ -196,6 +201,10 @@ impl Function {
             _ if matches!(place, Place::Suffix | Place::Prefix) => false,
             _ if self.output.needs == Needs::Opaque || place.is_async_trait() => false,
             _ if self.parameters.iter().any(|(shape, _)| shape.pattern.starts_with("ref")) => false,
+            // A `Self` that the future owns need not live as long as `'a`, unless one knows the type.
+            Form::ImplFuture if self.owns_unknown_self() => {
+                !self.borrows_named() && (self.captures_all() || self.is_owned())
+            }
             Form::ImplFuture => self.captures_all() || self.is_owned() || self.borrows_named(),
             Form::Boxed => {
                 !in_trait && !self.has_types() && place != Place::Generic && (self.is_owned() || self.borrows_named())
