@@ -11,9 +11,15 @@ pub fn ensure() -> io::Result<()> {
     Ok(())
 }
 
-/// There is nothing to wake it.
+/// Wakes `waker` after `duration`, if a thread can be had.
 #[cfg(all(feature = "graph", not(loom)))]
-pub fn wake_after(_: std::time::Duration, _: std::task::Waker) {}
+pub fn wake_after(duration: std::time::Duration, waker: std::task::Waker) {
+    let timer = std::thread::Builder::new().name("co-wrapper-timer".to_owned()).spawn(move || {
+        std::thread::sleep(duration);
+        waker.wake();
+    });
+    drop(timer);
+}
 
 /// A call in flight; nothing is entered.
 #[derive(Debug)]
