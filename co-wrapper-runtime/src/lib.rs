@@ -70,6 +70,8 @@ pub mod __private {
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod __model {
+    use std::sync::Arc;
+
     pub use crate::{
         park::{Parker, Unparker, WakeSlot, here},
         tasks::{
@@ -80,4 +82,9 @@ pub mod __model {
         trace::Span,
         wrappers::completion::{Shared, Stage, send},
     };
+
+    /// A bottom half of that mailbox.
+    pub fn bottom_half(mailbox: &Arc<Mailbox>, callback: impl FnMut() + Send + 'static) -> crate::BottomHalf {
+        crate::BottomHalf::new(mailbox, callback)
+    }
 }

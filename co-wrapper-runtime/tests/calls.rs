@@ -12,6 +12,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
+    task::Poll,
     thread,
     time::{Duration, Instant},
 };
@@ -544,5 +545,153 @@ fn w06_a_context_closed_under_a_call_that_serves_itself() {
             let message = panic_of(|| remote(&ctx, (), |()| async { unreachable!("the context is closed") }));
             assert!(message.contains("was closed"), "{message}");
         }
+    });
+}
+
+/// A passing home, until the returned function is called: that returns when it has left.
+fn somebody_at_home(ctx: &AioContext) -> impl FnOnce() + Send + 'static {
+    let (leave, leaves) = async_channel::bounded::<()>(1);
+    let (at_home, is_at_home) = mpsc::channel();
+    let ctx = ctx.clone();
+    let other = thread::spawn(move || {
+        ctx.block_on(async {
+            at_home.send(()).unwrap();
+            leaves.recv().await.unwrap();
+        });
+    });
+    is_at_home.recv().unwrap();
+    move || {
+        leave.send_blocking(()).unwrap();
+        other.join().unwrap();
+    }
+}
+
+/// The caller who has waited longest is at a wait further up its stack when the home leaves, and its slot is not asked.
+///
+/// Catches: a home that wakes the first caller only, and then everybody waits for ever.
+#[test]
+fn x05_a_home_that_leaves_wakes_whoever_can_be_the_next() {
+    within_bounds(|| {
+        for same_thread in [true, false] {
+            let ctx = AioContext::new().unwrap();
+            let leave = somebody_at_home(&ctx);
+            let (inner, mut leave) = (ctx.clone(), Some(leave));
+            // Made within the wait of the call below.
+            AioContext::current().schedule_bh(move || {
+                let leave = leave.take().unwrap();
+                // When everybody waits.
+                let leaver = thread::spawn(move || {
+                    thread::sleep(ms(20));
+                    leave();
+                });
+                let call = || assert_eq!(remote(&inner, (), |()| async { 3 }), 3);
+                if same_thread {
+                    call();
+                } else {
+                    let (done, is_done) = async_channel::bounded(1);
+                    thread::scope(|scope| {
+                        scope.spawn(|| {
+                            call();
+                            done.send_blocking(()).unwrap();
+                        });
+                        // Serves its own context, not that one.
+                        mixed(is_done.recv()).unwrap();
+                    });
+                }
+                leaver.join().unwrap();
+            });
+            assert_eq!(remote(&ctx, (), |()| async { 1 }), 1);
+        }
+    });
+}
+
+/// As above in a nested call, but the outer call, begun there, blocks on its context itself before its frame has noticed.
+///
+/// Catches: a guard made in it that is taken for the last which keeps the thread at home.
+#[test]
+fn x05_an_outer_call_begun_in_a_nested_one_may_block() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let leave = somebody_at_home(&ctx);
+        let (begun, has_begun) = async_channel::bounded(1);
+        let nested = ctx.clone();
+        AioContext::current().schedule_bh(move || {
+            leave();
+            nested.block_on(has_begun.recv()).unwrap();
+        });
+        let inner = ctx.clone();
+        let answer = remote(&ctx, inner, |inner| async move {
+            begun.send(()).await.unwrap();
+            // Some of them in the nested wait, the next before the frame is asked, the rest after.
+            for _ in 0..5 {
+                let mut yielded = false;
+                std::future::poll_fn(|cx| {
+                    cx.waker().wake_by_ref();
+                    if std::mem::replace(&mut yielded, true) { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+                inner.block_on(async {});
+            }
+            7
+        });
+        assert_eq!(answer, 7);
+        // And it has left after it.
+        thread::scope(|scope| scope.spawn(|| ctx.block_on(async {})).join().unwrap());
+    });
+}
+
+/// The nested stay leaves, and only a destructor's wait begins the outer call.
+///
+/// Catches: a leaving that drops what was begun within it; one that leaves all the same, to a thread that may not touch it;
+/// one that waits a second for it.
+#[test]
+fn x05_an_outer_call_begun_by_a_destructor_while_its_thread_leaves() {
+    struct BlocksOn(AioContext, async_channel::Receiver<()>);
+    impl Drop for BlocksOn {
+        fn drop(&mut self) {
+            // Held back in a nested wait, and taken after a while.
+            self.0.block_on(self.1.recv()).unwrap();
+        }
+    }
+    within_bounds(|| {
+        let mut soon = false;
+        for resident in [false, true, false, true, false] {
+            let ctx = AioContext::new().unwrap();
+            let leave = somebody_at_home(&ctx);
+            let (begun, has_begun) = async_channel::bounded(1);
+            let (next, nested) = (ctx.clone(), ctx.clone());
+            let (left, has_left) = mpsc::channel();
+            let (waiting, is_waiting) = mpsc::channel();
+            AioContext::current().schedule_bh(move || {
+                leave();
+                let start = Instant::now();
+                {
+                    let _guard = resident.then(|| nested.enter());
+                    let blocks = BlocksOn(nested.clone(), has_begun);
+                    nested.block_on(async {
+                        drop(nested.spawn_local(async move {
+                            let _blocks = blocks;
+                            std::future::pending::<()>().await;
+                        }));
+                    });
+                }
+                left.send(start.elapsed()).unwrap();
+                // Whoever finds nobody at home now would serve the begun call.
+                let waits =
+                    thread::spawn(move || remote(&next, (), |()| async { AioContext::current().sleep(ms(60)).await }));
+                thread::sleep(ms(40));
+                waiting.send(waits).unwrap();
+            });
+            let answer = remote(&ctx, (), |()| async move {
+                begun.send(()).await.unwrap();
+                AioContext::current().sleep(ms(20)).await;
+                9
+            });
+            assert_eq!(answer, 9);
+            is_waiting.recv().unwrap().join().unwrap();
+            // A busy machine may take a second, but not each time.
+            soon |= has_left.recv().unwrap() < ms(1_000);
+        }
+        assert!(soon);
     });
 }

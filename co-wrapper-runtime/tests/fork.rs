@@ -5,14 +5,14 @@
 mod common;
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     thread,
     time::Duration,
 };
@@ -21,7 +21,7 @@ use co_wrapper_runtime::{
     __private::{Wrapper, poll_co_in},
     AioContext, IoThread, hang,
 };
-use common::{in_child, message_of, panic_of, plain};
+use common::{in_child, message_of, mixed, panic_of, plain};
 
 /// Forks. 0 in the child, which is ended by a signal if it hangs.
 fn fork() -> i32 {
@@ -235,6 +235,70 @@ fn forks_while_locks_are_held() {
 #[test]
 fn fork_a_child_that_notifies_wakes_cancels_and_closes_waits_for_no_lock() {
     in_child("forks_while_locks_are_held", &[]);
+}
+
+#[test]
+#[ignore = "a child's part"]
+fn forks_in_tasks_while_locks_are_held() {
+    let ctx = AioContext::new().unwrap();
+    let _guard = ctx.enter();
+    let stop = Arc::new(AtomicBool::new(false));
+    let busy = [true, true, false].map(|stats| {
+        let (ctx, stop) = (ctx.clone(), Arc::clone(&stop));
+        thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                if stats {
+                    ctx.stats();
+                } else {
+                    // The timers' lock.
+                    let mut timer = Box::pin(ctx.sleep(Duration::from_secs(60)));
+                    assert!(timer.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+                }
+            }
+        })
+    });
+    for round in 0..100 {
+        let here = ctx.clone();
+        let task = ctx.spawn(async move {
+            let timer = Box::pin(here.sleep(Duration::from_secs(60)));
+            let mut timer = Some(timer);
+            poll_fn(|cx| Poll::Ready(timer.as_mut().unwrap().as_mut().poll(cx).is_pending())).await;
+            let id = fork();
+            drop(timer.take());
+            if id == 0 && round % 2 == 0 {
+                // Its loop looks for more.
+                std::future::pending::<()>().await;
+            }
+            id
+        });
+        let mut id = 0;
+        // For the child's loop to find.
+        drop(ctx.spawn(async {}));
+        let waited = catch_unwind(AssertUnwindSafe(|| {
+            // A nested call holds them back, and asks whether there are any.
+            id = if round % 4 < 2 { plain(task) } else { plain(async { mixed(task) }) };
+        }));
+        // In the child the task's end is not told, or is, and then the next call says it.
+        let waited = waited.and_then(|()| {
+            catch_unwind(AssertUnwindSafe(|| {
+                if id == 0 {
+                    plain(async {})
+                }
+            }))
+        });
+        if waited.is_err() {
+            id = 0;
+        }
+        told_in_the_child(id, waited);
+    }
+    stop.store(true, Ordering::Relaxed);
+    busy.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// Catches: a child that ends its task, or looks for more, under a lock that a thread held which it does not have.
+#[test]
+fn fork_a_child_within_a_task_waits_for_no_lock() {
+    in_child("forks_in_tasks_while_locks_are_held", &[]);
 }
 
 #[cfg(feature = "tokio")]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use co_wrapper_runtime::__model::{
-    Allowed, Home, Mailbox, Parker, Queued, Shared, Span, Stage, WakeSlot, Work, here, run, send,
+    Allowed, Home, Mailbox, Parker, Queued, Shared, Span, Stage, WakeSlot, Work, bottom_half, here, run, send,
 };
 use loom::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -213,6 +213,40 @@ fn p04_a_bare_notify_ends_the_poll() {
             }
         }
         notifier.join().unwrap();
+    });
+}
+
+/// A bottom half that is scheduled already is scheduled again: a run follows that sees what was done before.
+///
+/// Catches: `schedule` that only looks, and finds it scheduled; a run that takes the mark up without the acquire half.
+#[test]
+fn b01_scheduled_again_a_run_sees_what_was_done_before() {
+    model(|| {
+        let mailbox = Arc::new(Mailbox::new());
+        let parker = Parker::new();
+        assert!(mailbox.move_in(home(&parker)).is_ok());
+        let (done, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (doing, sees) = (Arc::clone(&done), Arc::clone(&seen));
+        let bottom_half = bottom_half(&mailbox, move || sees.store(doing.load(Ordering::Relaxed), Ordering::Relaxed));
+        bottom_half.schedule();
+        let bottom_half = Arc::new(bottom_half);
+        let again = Arc::clone(&bottom_half);
+        let scheduler = thread::spawn(move || {
+            done.store(1, Ordering::Relaxed);
+            again.schedule();
+        });
+        while seen.load(Ordering::Relaxed) == 0 {
+            let end = mailbox.batch_end();
+            let mut moved = false;
+            while let Some(Work::BottomHalf(scheduled)) = mailbox.pop(end, Allowed::ALL) {
+                scheduled.run();
+                moved = true;
+            }
+            if !moved && !mailbox.take_notified() {
+                parker.park(None);
+            }
+        }
+        scheduler.join().unwrap();
     });
 }
 

@@ -44,6 +44,18 @@ struct Served {
     leaving: bool,
 }
 
+impl Served {
+    /// Whether the thread stays home after a stay of that kind has ended. A call of its own that it began here, in a stay
+    /// above the call's frame, keeps it too: that frame takes the stay over and leaves.
+    fn stays_on(&self, ended: Stay) -> bool {
+        let stays = self.stays > 0 || self.context.mailbox().has_own_call();
+        if stays && self.residences == 0 && ended == Stay::Resident {
+            self.context.mailbox().set_passing(true);
+        }
+        stays
+    }
+}
+
 /// Why a thread is home to a context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stay {
@@ -122,13 +134,7 @@ fn move_out(thread: &Thread, context: &AioContext, stay: Stay) {
     let Some(served) = homes.served.iter_mut().find(|served| served.context == *context) else { return };
     served.stays -= 1;
     served.residences -= usize::from(stay == Stay::Resident);
-    // A call of its own that this thread began here, in a stay above the call's frame, keeps it at home: that frame
-    // takes the stay over and leaves.
-    let stays = served.stays > 0 || context.mailbox().has_own_call();
-    if stays && served.residences == 0 && stay == Stay::Resident {
-        context.mailbox().set_passing(true);
-    }
-    if stays || std::mem::replace(&mut served.leaving, true) {
+    if served.stays_on(stay) || std::mem::replace(&mut served.leaving, true) {
         return;
     }
     drop(homes);
@@ -137,8 +143,8 @@ fn move_out(thread: &Thread, context: &AioContext, stay: Stay) {
     let mut homes = thread.homes.borrow_mut();
     let at = homes.served.iter().position(|served| served.context == *context).expect("only this removes it");
     homes.served[at].leaving = false;
-    // A destructor may have entered again, for longer.
-    let left = (homes.served[at].stays == 0).then(|| homes.served.remove(at));
+    // A destructor may have entered again, for longer, or begun a call.
+    let left = (!homes.served[at].stays_on(stay)).then(|| homes.served.remove(at));
     drop(homes);
     if left.is_some() {
         context.mailbox().move_out();
@@ -293,7 +299,8 @@ impl Drop for EnterGuard {
         // A local task, whose own guard is the last to keep its thread at home: left there it could not even be dropped.
         let saws = task::runs_in(self.context.mailbox())
             && !self.thread.in_send_task.get()
-            && self.thread.homes.borrow().is_last_stay(&self.context);
+            && self.thread.homes.borrow().is_last_stay(&self.context)
+            && !self.context.mailbox().has_own_call();
         let live = self.thread.depth() > self.depth || self.thread.dispatched.get() > self.dispatched;
         if live || saws {
             let message = format!(

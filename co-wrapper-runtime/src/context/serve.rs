@@ -29,6 +29,7 @@ use super::{
     thread::{MOST_NESTED, Slot, Thread},
 };
 use crate::{
+    fork,
     reactor::{self, Above, Entered},
     tasks::{
         coroutine,
@@ -117,6 +118,10 @@ fn round_of(
     allowed: Allowed,
     mut each: impl FnMut(&mut dyn FnMut()) -> ControlFlow<()>,
 ) -> bool {
+    // Forked in what ran before: the next sleep says so.
+    if fork::is_child() {
+        return false;
+    }
     let mailbox = context.mailbox();
     let _current = AsCurrent::new(thread, context);
     mailbox.obey_close();

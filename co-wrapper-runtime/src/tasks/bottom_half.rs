@@ -55,12 +55,10 @@ enum Callback {
 }
 
 impl Reusable {
-    /// Schedules it, unless it is.
+    /// Schedules it. A write also where it is scheduled already: it orders what its caller did before the run that takes
+    /// the mark up, which a mere look would not.
     fn schedule(self: &Arc<Self>) {
-        // Whoever finds it scheduled has a run that begins after its own call did, which is what it asked for.
-        if self.state.load(Ordering::Acquire) != SCHEDULED | QUEUED {
-            self.set_and_queue(SCHEDULED);
-        }
+        self.set_and_queue(SCHEDULED);
     }
 
     fn set_and_queue(self: &Arc<Self>, set: u8) {

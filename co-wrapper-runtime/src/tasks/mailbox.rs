@@ -255,6 +255,9 @@ impl Mailbox {
 
     /// Strikes a task that ended from the list.
     pub fn unregister(&self, key: usize) {
+        if fork::is_child() {
+            return;
+        }
         let mut queue = lock(&self.queue);
         let entry = queue.tasks.remove(key);
         queue.owned -= usize::from(entry.owner.is_some());
@@ -264,7 +267,7 @@ impl Mailbox {
 
     /// The mark behind which nothing of the present batch lies.
     pub fn batch_end(&self) -> u64 {
-        if self.is_empty() { 0 } else { lock(&self.queue).next }
+        if self.is_empty() || fork::is_child() { 0 } else { lock(&self.queue).next }
     }
 
     /// Whether nothing waits to be run.
@@ -281,8 +284,13 @@ impl Mailbox {
     /// The oldest item that came no later than `end`, of the kinds allowed.
     pub fn pop(&self, end: u64, allowed: Allowed) -> Option<Work> {
         loop {
-            // What runs may have left home within its own batch, or closed the context: then the next round clears it out.
-            if self.is_empty() || self.is_closed() || self.home_thread.load(Ordering::Relaxed) != here() {
+            // What runs may have left home within its own batch, or forked, or closed the context: then the next round
+            // clears it out.
+            if self.is_empty()
+                || fork::is_child()
+                || self.is_closed()
+                || self.home_thread.load(Ordering::Relaxed) != here()
+            {
                 return None;
             }
             let mut queue = lock(&self.queue);
@@ -302,7 +310,7 @@ impl Mailbox {
 
     /// Whether there is anything that the home thread may run, held back or not.
     pub fn has_work(&self) -> bool {
-        !self.is_empty() && lock(&self.queue).oldest(Allowed::ALL, self.only_calls_of()).is_some()
+        !self.is_empty() && !fork::is_child() && lock(&self.queue).oldest(Allowed::ALL, self.only_calls_of()).is_some()
     }
 
     fn only_calls_of(&self) -> Option<u64> {
@@ -319,6 +327,9 @@ impl Mailbox {
 
     /// Whether this thread, the home, has begun a call of its own here that is not done.
     pub fn has_own_call(&self) -> bool {
+        if fork::is_child() {
+            return false;
+        }
         let queue = lock(&self.queue);
         queue.owned > 0 && queue.tasks.iter().any(|(_, task)| task.own_call && task.owner == Some(here()))
     }
@@ -389,16 +400,16 @@ impl Mailbox {
         }
     }
 
-    /// Leaves home: what waits, waits for the next one. A caller whose call waits here is woken, to be that.
+    /// Leaves home: what waits, waits for the next one. The callers whose calls wait here are woken, one of them to be
+    /// that: all, for the first may be at a wait further up its stack, which serves this context no more.
     pub fn move_out(self: &Arc<Self>) {
         self.home_thread.store(0, Ordering::Relaxed);
         *lock(&self.home) = None;
         // After the lock: a caller that queued its call before saw a home, and is found here; one that queues it now
         // sees none.
-        let next = lock(&self.queue).calls.front().and_then(|(_, call)| call.metadata().caller_waker());
-        if let Some(next) = next {
-            Wake::wake(next);
-        }
+        let callers: Vec<_> =
+            lock(&self.queue).calls.iter().filter_map(|(_, call)| call.metadata().caller_waker()).collect();
+        callers.into_iter().for_each(Wake::wake);
         if self.closing.load(Ordering::Acquire) {
             self.clear_out();
         }
@@ -411,7 +422,7 @@ impl Mailbox {
 
     /// The number of the thread that is at home.
     pub fn home_number(&self) -> Option<u64> {
-        lock(&self.home).as_ref().map(|home| home.thread)
+        if fork::is_child() { None } else { lock(&self.home).as_ref().map(|home| home.thread) }
     }
 
     /// Wakes every task, woken or not: for a loop below which a scheduler keeps wakes back.
@@ -421,7 +432,8 @@ impl Mailbox {
     }
 
     /// Takes out the `!Send` tasks and the begun calls of the thread `owner`, which calls this, and with `calls` those
-    /// not begun too; wakes them first, so that they are queued. To be dropped by the caller.
+    /// not begun too; wakes them first, so that they are queued. To be dropped by the caller. The thread's own calls stay:
+    /// their frames wait further down its stack.
     pub fn take_local(&self, owner: u64, calls: bool) -> Vec<Runnable> {
         let wakers = self.local_wakers(owner);
         wakers.iter().for_each(Waker::wake_by_ref);
@@ -431,7 +443,7 @@ impl Mailbox {
         }
         let runnables = queue.take_tasks(|runnable| {
             let task = runnable.metadata();
-            task.owner() == Some(owner) || (calls && task.caller().is_some())
+            task.caller() != Some(owner) && (task.owner() == Some(owner) || (calls && task.caller().is_some()))
         });
         self.len.store(queue.len(), Ordering::Release);
         runnables
@@ -448,7 +460,7 @@ impl Mailbox {
         if queue.owned == 0 {
             return Vec::new();
         }
-        let local = queue.tasks.iter().filter(|(_, task)| task.owner == Some(owner));
+        let local = queue.tasks.iter().filter(|(_, task)| task.owner == Some(owner) && !task.own_call);
         local.map(|(_, task)| task.waker.clone()).collect()
     }
 

@@ -11,7 +11,10 @@ use std::{
 };
 
 use super::mailbox::Mailbox;
-use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
+use crate::{
+    fork,
+    sync::{AtomicUsize, Mutex, Ordering, lock},
+};
 
 /// A timer's place: when it is due, and its number among those due at the same time.
 type Key = (Instant, u64);
@@ -119,6 +122,10 @@ impl Future for Sleep {
         if Instant::now() >= self.deadline {
             return Poll::Ready(());
         }
+        if fork::is_child() {
+            // Nobody fires the parent's timers here, and a thread that is not here may hold their lock.
+            return Poll::Pending;
+        }
         let waits = self.key.is_some_and(|key| self.mailbox.timers().update(key, cx.waker()));
         if !waits {
             let (key, first) = self.mailbox.timers().insert(self.deadline, cx.waker().clone());
@@ -133,7 +140,9 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
+        if let Some(key) = self.key
+            && !fork::is_child()
+        {
             self.mailbox.timers().remove(key);
         }
     }
