@@ -6,7 +6,7 @@
 #![cfg(feature = "tokio")]
 
 #[path = "../examples/imago_sync.rs"]
-#[allow(dead_code)] // its `main`
+#[allow(dead_code, reason = "its `main`")]
 mod imago_sync;
 
 use std::io::{self, Write};

@@ -5,7 +5,7 @@
 #![cfg(feature = "tokio")]
 
 #[path = "../examples/blockdev.rs"]
-#[allow(dead_code)] // its `main`
+#[allow(dead_code, reason = "its `main`")]
 mod blockdev;
 mod support;
 

@@ -10,7 +10,7 @@
 #[path = "qemu_wrappers/block.rs"]
 mod block;
 #[path = "../examples/blockdev.rs"]
-#[allow(dead_code)] // its `main`
+#[allow(dead_code, reason = "its `main`")]
 mod blockdev;
 #[path = "qemu_wrappers/server.rs"]
 mod server;

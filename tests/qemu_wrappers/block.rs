@@ -326,7 +326,7 @@ pub async fn bdrv_co_is_allocated_above(
     Ok(bs.status(offset, bytes, pnum, &mut 0, &mut None))
 }
 
-#[allow(clippy::too_many_arguments)] // as QEMU has it
+#[allow(clippy::too_many_arguments, reason = "as QEMU has it")]
 pub async fn bdrv_co_common_block_status_above(
     bs: &Bds,
     _base: &Bds,

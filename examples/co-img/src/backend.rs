@@ -22,7 +22,7 @@ pub struct BlockBackend {
 }
 
 /// What an image has in a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct BlockStatus {
     /// Bytes, from where it was asked on.
     pub length: u64,

@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::fs;
+use std::{fs, iter, process::Command};
 
 use serde_json::Value;
-use support::{Folder, content, qemu_is_here};
+use support::{Folder, content, one_line, qemu_is_here, text};
 
 const CLUSTERS: [&str; 13] = ["512", "1k", "2k", "4k", "8k", "16k", "32k", "64k", "128k", "256k", "512k", "1M", "2M"];
 /// Not a multiple of anything.
@@ -293,4 +293,32 @@ fn bench_reads_and_writes() {
     assert!(fs::read(folder.path("img")).unwrap().iter().all(|byte| *byte == 0));
     folder.fails(&["bench", "-s", "2M", "img"], 1, &["'img'"]);
     folder.fails(&["bench", "-d", "0", "img"], 1, &["'img'"]);
+    // Little data, but each request takes room beside it.
+    folder.fails(&["bench", "-s", "1", "-c", "100000000", "-d", "100000000", "img"], 1, &["'img'", "beside"]);
+}
+
+#[test]
+fn an_empty_image_and_compressed_clusters_are_mapped_as_qemu_does() {
+    if !qemu_is_here() {
+        return;
+    }
+    let folder = Folder::new();
+    for format in ["raw", "qcow2"] {
+        folder.qemu_img(&["create", "-f", format, "empty", "0"]);
+        let map = ["map", "-f", format, "--output", "json", "empty"];
+        let [ours, theirs]: [Value; 2] =
+            [folder.ok(&map), folder.qemu_img(&map)].map(|json| serde_json::from_str(&json).unwrap());
+        assert_eq!(ours, theirs, "{format}");
+    }
+    // The first half does not compress: its rows come before the error.
+    let noise = iter::successors(Some(1_u64), |n| Some(n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1)));
+    let mut bytes: Vec<u8> = noise.take(1 << 18).map(|n| (n >> 56) as u8).collect();
+    bytes.resize(1 << 19, b'x');
+    fs::write(folder.path("half"), bytes).unwrap();
+    folder.qemu_img(&["convert", "-c", "-f", "raw", "-O", "qcow2", "half", "packed"]);
+    let ours = folder.run(&["map", "packed"]);
+    one_line(&ours, 1, &["'packed'", "compressed"]);
+    let theirs = support::run(Command::new("qemu-img").args(["map", "packed"]).current_dir(folder.path(".")));
+    assert_eq!(text(&ours.stdout), text(&theirs.stdout));
+    assert!(text(&ours.stdout).lines().count() > 1);
 }

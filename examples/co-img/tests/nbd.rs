@@ -429,6 +429,38 @@ fn errors_of_the_server_are_the_callers() {
     }
 }
 
+/// A server that takes everything but a flush, for which it has no room.
+fn refuses_flushes(peer: &mut Peer) -> io::Result<()> {
+    peer.negotiate(1 << 20, true)?;
+    loop {
+        let request = peer.request()?;
+        match request.command {
+            0 => peer.chunk(request.cookie, true, 1, &[&request.off.to_be_bytes(), &vec![0; request.len as usize]]),
+            2 => return Ok(()),
+            3 => peer.chunk(request.cookie, true, 0x8001, &[&28_u32.to_be_bytes(), &4_u16.to_be_bytes(), b"full"]),
+            7 => {
+                let extent = [&[0, 0, 0, 7][..], &request.len.to_be_bytes(), &0_u32.to_be_bytes()].concat();
+                peer.chunk(request.cookie, true, 5, &[&extent]);
+            }
+            _ => peer.chunk(request.cookie, true, 0, &[]),
+        }
+    }
+}
+
+/// Catches: a flush whose error is lost, and with it what was written.
+#[test]
+fn a_flush_that_fails_is_an_error_of_the_command() {
+    let folder = Folder::new();
+    folder.raw("img", 1 << 20);
+    let url = scripted(&[refuses_flushes]);
+    folder.fails(&["convert", "-O", "raw", "img", &url], 1, &[&url, "full"]);
+    let url = scripted(&[refuses_flushes]);
+    folder.fails(&["bench", "-w", "-c", "4", &url], 1, &[&url, "full"]);
+    // Who asks for no flush gets no error.
+    let url = scripted(&[refuses_flushes]);
+    folder.ok(&["bench", "-w", "-c", "4", "-t", "unsafe", &url]);
+}
+
 #[test]
 fn a_lost_connection_is_made_again_and_what_was_owed_asked_again() {
     let data = read_from(&[

@@ -39,8 +39,10 @@ pub struct Options {
     image: String,
 }
 
-/// What requests in flight may take together: 256 MiB would be too much.
+/// What requests in flight may take together, in bytes: 256 MiB would be too much.
 const MOST: u64 = 128 << 20;
+/// What one takes beside its data, at most.
+const BESIDE: u64 = 4096;
 
 pub fn run(options: &Options) -> Result<()> {
     let failed = |why: String| Error::new(Doing::Parse, &options.image, refused(why));
@@ -48,8 +50,10 @@ pub fn run(options: &Options) -> Result<()> {
     if size == 0 || depth == 0 || options.count == 0 {
         return Err(failed("-c, -d and -s must not be 0".into()));
     }
-    if size.saturating_mul(depth as u64) > MOST {
-        return Err(failed(format!("{depth} requests of {size} bytes at a time are more than {MOST} bytes")));
+    if size.saturating_add(BESIDE).saturating_mul(depth as u64) > MOST {
+        return Err(failed(format!(
+            "{depth} requests of {size} bytes at a time, and {BESIDE} beside each, are more than {MOST} bytes"
+        )));
     }
     let blk = blk_open(&options.image, options.format, options.write, options.cache)?;
     if blk.end() < size {

@@ -32,6 +32,10 @@ pub fn run(options: &Options) -> Result<()> {
     let size = blk_getlength(&blk).map_err(failed())?;
     let json = options.output == Output::Json;
     let mut text = String::from(if json { "[" } else { "Offset          Length          Mapped to       File\n" });
+    if json && size == 0 {
+        // As qemu-img has it: one extent, of nothing.
+        text += &entry(0, &BlockStatus::default()).to_string();
+    }
     let (mut at, mut first, mut pending) = (0, true, None::<(u64, BlockStatus)>);
     loop {
         let next = match at < size {
@@ -50,6 +54,7 @@ pub fn run(options: &Options) -> Result<()> {
                         }
                         false if !status.zero && status.data => {
                             let Some(offset) = status.offset else {
+                                print(&text)?;
                                 let why =
                                     std::io::Error::other("it has compressed clusters, which only --output=json tells");
                                 return Err(failed()(why));
