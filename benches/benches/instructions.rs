@@ -1,8 +1,9 @@
 //! How many instructions the fast paths take: repeatable on a busy machine, where times are not.
 //!
-//!     cargo bench -p co-wrapper-bench --bench instructions      # needs valgrind and gungraun-runner
+//!     cargo bench -p co-wrapper-bench --no-default-features --features peers --bench instructions
 //!
-//! Fails where one takes over 5 % more than is written here. Write the new number where it takes less.
+//! Needs valgrind and gungraun-runner. Fails where one takes over 5 % more than is written here. Write the new number where it
+//! takes less.
 
 #![allow(missing_docs)] // gungraun's macros make items without
 

@@ -16,7 +16,7 @@ use std::{
     },
     task::{Context, Poll, Waker},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use co_wrapper_runtime::{
@@ -617,21 +617,4 @@ fn drain_within_a_write_locked_section_is_refused_with_both_places() {
         let section = node.drained();
         drop((lock.write(), section));
     });
-}
-
-/// Reported, not judged: a timing is no test.
-#[test]
-#[ignore = "a measurement"]
-fn measure_reading_without_a_writer() {
-    let lock = GraphLock::new();
-    let mut cx = Context::from_waker(Waker::noop());
-    let n = 20_000_000u32;
-    for _ in 0..3 {
-        let start = Instant::now();
-        for _ in 0..n {
-            let Poll::Ready(guard) = pin!(lock.read()).poll(&mut cx) else { unreachable!("nobody writes") };
-            drop(guard);
-        }
-        println!("{:?} a read lock and unlock", start.elapsed() / n);
-    }
 }

@@ -4,6 +4,8 @@ mod allocations;
 mod bottom_halves;
 mod elsewhere;
 mod first_use;
+#[cfg(feature = "graph")]
+mod graph;
 mod imago;
 mod neighbours;
 mod ready;
@@ -106,6 +108,8 @@ pub fn all() -> Vec<Row> {
         socket::rows(),
         tasks::rows(),
         bottom_halves::rows(),
+        #[cfg(feature = "graph")]
+        graph::rows(),
         timers::rows(),
         allocations::rows(),
         imago::rows(),
