@@ -130,7 +130,11 @@ impl Options {
                 let name = if is_bare(input) { None } else { Some(identifier(&key, value(&key, form, input)?)?) };
                 self.timeout = Some(Timeout { name });
             }
-            "bdrv_rdlock" | "bdrv_wrlock" => {
+            "bdrv_wrlock" => {
+                flag(&key, input)?;
+                self.lock = Some(Lock { key, expr: None });
+            }
+            "bdrv_rdlock" => {
                 let form = "bdrv_rdlock = self.graph";
                 let expr = if is_bare(input) { None } else { Some(expression(value(&key, form, input)?, form)?) };
                 self.lock = Some(Lock { key, expr });

@@ -87,6 +87,9 @@ fn bdrv_x() {}
 #[no_co_wrapper(bdrv_wrlock =)]
 fn bdrv_y(_: &GraphWrite) {}
 
+#[no_co_wrapper(bdrv_rdlock = graph())]
+fn bdrv_w() {}
+
 // What is not for it is not named.
 #[no_co_wrapper(bdrv_rdlok)]
 fn bdrv_z() {}
