@@ -88,7 +88,7 @@ fn bdrv_x() {}
 fn bdrv_y(_: &GraphWrite) {}
 
 #[no_co_wrapper(bdrv_rdlock = graph())]
-fn bdrv_w() {}
+fn bdrv_yy() {}
 
 // What is not for it is not named.
 #[no_co_wrapper(bdrv_rdlok)]
