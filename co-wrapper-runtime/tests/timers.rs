@@ -165,10 +165,13 @@ fn p06_spinning_learns_and_is_off_unless_asked() {
             // A timer within the budget: the thread sleeps until it is due.
             let before = eager.stats();
             assert!(before.spin_budget > 100_000, "learned from waits of 300 µs: {before:?}");
-            eager.block_on(eager.sleep(Duration::from_micros(50)));
-            let after = eager.stats();
-            assert_eq!(after.spins, before.spins);
-            assert!(after.parks > before.parks);
+            // On a busy machine it may be due before the thread would sleep, but not each time.
+            let parked = (0..1_000).any(|_| {
+                eager.block_on(eager.sleep(Duration::from_micros(50)));
+                eager.stats().parks > before.parks
+            });
+            assert!(parked);
+            assert_eq!(eager.stats().spins, before.spins);
         }
         assert_eq!(IoThread::spawn("p06").unwrap().context().stats().tasks_live, 0);
     });
