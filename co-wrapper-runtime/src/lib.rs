@@ -66,12 +66,14 @@ pub mod __private {
     };
 }
 
-/// The parts that `tests/loom.rs` models, for that test alone.
+/// The parts that `tests/loom.rs` and `tests/loom_graph.rs` model, for those tests alone.
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod __model {
     use std::sync::Arc;
 
+    #[cfg(feature = "graph")]
+    pub use crate::graph::model::{let_through, set_index, take_read, take_write, try_share};
     pub use crate::{
         park::{Parker, Unparker, WakeSlot, here},
         tasks::{

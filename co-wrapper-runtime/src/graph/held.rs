@@ -4,7 +4,12 @@
 //! A guard fills in a record when it is made and blanks it when it is dropped, wherever that is: a few plain stores.
 //! Records are never freed but used again; each thread keeps some at hand, the rest are in common.
 
-use std::{cell::RefCell, panic::Location, ptr, sync::Mutex};
+use std::{
+    cell::{Cell, RefCell},
+    panic::Location,
+    ptr,
+    sync::Mutex,
+};
 
 use crate::{
     context::thread::Thread,
@@ -34,6 +39,7 @@ impl Holder {
     const CALL: u64 = 2;
     const PLAIN: u64 = 3;
 
+    #[inline]
     fn current() -> u64 {
         match unit::current() {
             0 if coroutine::is_marked() => here() << 2 | Self::CALL,
@@ -55,19 +61,25 @@ struct AtHand(RefCell<Vec<&'static Record>>);
 
 impl Drop for AtHand {
     fn drop(&mut self) {
+        LOOKED_AFTER.set(false);
+        self.0.get_mut().extend(FIRST.take());
         crate::sync::plain_lock(&SPARE).append(self.0.get_mut());
     }
 }
 
 thread_local! {
+    /// The first one at hand, apart, for this has no destructor to look after.
+    static FIRST: Cell<Option<&'static Record>> = const { Cell::new(None) };
+    /// Whether `RECORDS` is there, whose destructor gives back the first one too.
+    static LOOKED_AFTER: Cell<bool> = const { Cell::new(false) };
     static RECORDS: AtHand = const { AtHand(RefCell::new(Vec::new())) };
 }
 
 impl Record {
     /// A record of a guard of `lock` that the caller takes at `place`.
+    #[inline]
     pub fn new(lock: usize, place: &'static Location<'static>) -> &'static Self {
-        let at_hand = RECORDS.try_with(|records| records.0.borrow_mut().pop()).ok().flatten();
-        let record = at_hand.unwrap_or_else(Self::fetch);
+        let record = FIRST.take().unwrap_or_else(Self::fetch);
         record.place.store(ptr::from_ref(place).cast_mut(), Ordering::Relaxed);
         record.holder.store(Holder::current(), Ordering::Relaxed);
         // Last: what is read of a record in use is of that use.
@@ -77,6 +89,9 @@ impl Record {
 
     #[cold]
     fn fetch() -> &'static Self {
+        if let Ok(Some(record)) = RECORDS.try_with(|records| records.0.borrow_mut().pop()) {
+            return record;
+        }
         let mut spare = crate::sync::plain_lock(&SPARE);
         let from = spare.len().saturating_sub(BATCH);
         let mut batch = spare.split_off(from);
@@ -101,9 +116,21 @@ impl Record {
     }
 
     /// The guard is dropped.
+    #[inline]
     pub fn end(&'static self) {
         self.lock.store(0, Ordering::Release);
+        if !LOOKED_AFTER.get() {
+            return self.put_back();
+        }
+        if let Some(another) = FIRST.replace(Some(self)) {
+            another.put_back();
+        }
+    }
+
+    #[cold]
+    fn put_back(&'static self) {
         let kept = RECORDS.try_with(|records| {
+            LOOKED_AFTER.set(true);
             let records = &mut *records.0.borrow_mut();
             records.push(self);
             if records.len() > AT_HAND {

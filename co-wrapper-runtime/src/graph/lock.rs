@@ -127,15 +127,15 @@ impl GraphLock {
     #[track_caller]
     pub fn share(&self) -> GraphRead {
         let place = Location::caller();
-        let stripe = self.stripe();
+        self.try_share(place).unwrap_or_else(|| refuse::nothing_to_share(place))
+    }
+
+    /// One more read guard, if there is one.
+    pub(super) fn try_share(&self, place: &'static Location<'static>) -> Option<GraphRead> {
+        let mine = self.stripe();
         // SAFETY: it lives as long as the lock, which is borrowed.
-        if unsafe { stripe.as_ref() }.try_share() {
-            return GraphRead::new(stripe, place);
-        }
-        match self.0.shared.share() {
-            Some(stripe) => GraphRead::new(stripe, place),
-            None => refuse::nothing_to_share(place),
-        }
+        let stripe = if unsafe { mine.as_ref() }.try_share() { mine } else { self.shared().share()? };
+        Some(GraphRead::new(stripe, place))
     }
 
     /// Takes the write lock, on the main loop: it polls, serving the thread's contexts, until no reader is in.

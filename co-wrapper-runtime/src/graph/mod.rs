@@ -79,5 +79,31 @@ pub fn write() -> GraphWrite {
 /// For the loom models.
 #[cfg(loom)]
 pub mod model {
+    use std::{future::Future, panic::Location};
+
     pub use super::stripe::set_index;
+    use super::{
+        GraphLock, GraphRead, GraphWrite,
+        lock::{TakeRead, TakeWrite},
+    };
+
+    /// As a bottom half with the read lock waits for it.
+    pub fn take_read(lock: &GraphLock) -> impl Future<Output = GraphRead> + use<> {
+        TakeRead::new(lock.clone(), Location::caller())
+    }
+
+    /// A share, if a reader is in.
+    pub fn try_share(lock: &GraphLock) -> Option<GraphRead> {
+        lock.try_share(Location::caller())
+    }
+
+    /// The end of holding readers back, which a timer brings otherwise.
+    pub fn let_through(lock: &GraphLock) {
+        lock.shared().let_through();
+    }
+
+    /// The write lock, on any thread.
+    pub fn take_write(lock: &GraphLock) -> impl Future<Output = GraphWrite> + use<> {
+        TakeWrite::new(lock.clone(), Location::caller(), None)
+    }
 }

@@ -36,6 +36,7 @@ impl Stripe {
     }
 
     /// Enters, unless a writer is about.
+    #[inline]
     pub fn try_enter(&self) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
         while word & GATED == 0 {
@@ -65,6 +66,7 @@ impl Stripe {
     }
 
     /// Leaves, unless a writer is about.
+    #[inline]
     pub fn try_leave(&self) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
         // The lock's own reference is there, or this would be the last one: then it is the slow path's.
