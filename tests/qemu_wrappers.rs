@@ -180,7 +180,8 @@ fn call_all() -> io::Result<()> {
     assert_eq!(std::fs::metadata(&made)?.len(), 4096);
     std::fs::remove_file(&made)?;
 
-    // The graph: backend → filter → NBD, with the file as its backing node. Coroutines build it.
+    // The graph: a backend over a node of the NBD export, which has the export and the file as its children. Coroutines
+    // build it.
     let (base, top, child, backing, blk, other) = context.block_on(async {
         let base = bdrv_co_open(path, "base", Opts(Vec::new()), 0).await?;
         let top = bdrv_co_open(&nbd, "top", Opts(Vec::new()), 0).await?;

@@ -30,6 +30,10 @@ const ONE: usize = 2;
 /// A drained section begins by waiting until nothing is in flight, and lasts until it is ended; requests that arrive
 /// meanwhile wait for its end. Sections nest, and are counted: the last end lets the requests go on.
 ///
+/// In a coroutine a request is best awaited. Blocking calls of one thread's coroutines lie on one stack: one that waits for
+/// the end of a section may stand above another that is in flight, which the section waits for. The
+/// [hang report](crate::hang::report) names it then ("only something lower on its stack").
+///
 /// # Examples
 ///
 /// ```

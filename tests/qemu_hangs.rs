@@ -1,0 +1,123 @@
+//! What hangs in QEMU 10.2, with the same marks: here each finishes, or is a panic that names both places.
+
+#![cfg(all(feature = "graph", feature = "tokio"))]
+
+#[allow(dead_code, reason = "what the driver's tests alone use")]
+mod support;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use co_wrapper::graph::{self, GraphRead};
+use co_wrapper::{AioContext, IoThread, co_wrapper};
+use support::within_deadline;
+
+/// The main context has one home, so each test takes its turn there.
+fn on_main(test: impl FnOnce(AioContext) + Send + 'static) {
+    static MAIN: Mutex<()> = Mutex::new(());
+    let _turn: MutexGuard<'_, ()> = MAIN.lock().unwrap_or_else(PoisonError::into_inner);
+    within_deadline(|| {
+        let main = AioContext::main();
+        let _home = main.enter();
+        test(main);
+    });
+}
+
+/// `bdrv_graph_co_rdunlock` does not kick the writer if it looks a moment before that sleeps. Nothing else wakes it here:
+/// the reader sits in another thread's context, and the main loop has no timer and no descriptor.
+///
+/// Catches: an unlock that wakes nobody (`Shared::left` without its wakers).
+#[test]
+fn a_readers_unlock_wakes_the_writer() {
+    #[co_wrapper(bdrv_rdlock)]
+    async fn bdrv_co_read(_graph: &GraphRead, inside: mpsc::Sender<()>, go_on: async_channel::Receiver<()>) {
+        inside.send(()).unwrap();
+        go_on.recv().await.unwrap();
+    }
+
+    on_main(|_| {
+        for round in 0..200 {
+            let (inside, is_inside) = mpsc::channel();
+            let (go_on, goes_on) = async_channel::bounded(1);
+            let reader = thread::spawn(|| bdrv_read(inside, goes_on));
+            is_inside.recv().unwrap();
+            // At about the time at which the writer goes to sleep, before and after it.
+            let waker = thread::spawn(move || {
+                thread::sleep(Duration::from_micros(round));
+                go_on.try_send(()).unwrap();
+            });
+            drop(graph::write());
+            reader.join().unwrap();
+            waker.join().unwrap();
+        }
+    });
+}
+
+/// A wrapper that takes the read lock polls until the writer is gone, who is the caller.
+///
+/// Catches: a wait where `refuse::read_below` should be asked.
+#[test]
+fn a_read_locking_wrapper_below_the_callers_write_lock_panics() {
+    #[co_wrapper(bdrv_rdlock)]
+    async fn bdrv_co_getlength(_graph: &GraphRead) -> u64 {
+        512
+    }
+
+    #[co_wrapper(mixed, bdrv_rdlock)]
+    async fn bdrv_co_flush(_graph: &GraphRead) {}
+
+    on_main(|_| {
+        let (locked_at, guard) = (line!(), graph::write());
+        let plain = (line!(), catch_unwind(|| assert_eq!(bdrv_getlength(), 512)));
+        let mixed = (line!(), catch_unwind(|| bdrv_flush()));
+        for (line, result) in [plain, mixed] {
+            let panic = result.unwrap_err();
+            let text = panic.downcast_ref::<String>().unwrap();
+            assert!(text.contains(&format!("{}:{line}:", file!())), "the call's place: {text}");
+            assert!(text.contains(&format!("write-locked at {}:{locked_at}:", file!())), "the lock's place: {text}");
+        }
+        drop(guard);
+        assert_eq!(bdrv_getlength(), 512);
+    });
+}
+
+/// `AIO_WAIT_WHILE` in an IOThread is kicked by way of the main context alone, so it sleeps on. Here the wait is a
+/// `poll_while` whose condition another thread makes true, and a call that another thread completes.
+///
+/// Catches: a notify that reaches the main loop only; a waker bound to it.
+#[test]
+fn an_iothread_that_waits_for_another_threads_doing_wakes() {
+    #[co_wrapper]
+    async fn bdrv_co_wait(done: async_channel::Receiver<()>) {
+        done.recv().await.unwrap();
+    }
+
+    on_main(|_| {
+        let iothread = IoThread::spawn("waits").unwrap();
+        for round in 0..200 {
+            let context = iothread.context().clone();
+            let (is_true, finished) = (Arc::new(AtomicBool::new(false)), mpsc::channel());
+            let (done, is_done) = async_channel::bounded(1);
+            let (seen, there) = (Arc::clone(&is_true), context.clone());
+            context.schedule_bh(move || {
+                there.poll_while(|| !seen.load(Ordering::SeqCst));
+                bdrv_wait(is_done);
+                finished.0.send(()).unwrap();
+            });
+            let other = thread::spawn(move || {
+                thread::sleep(Duration::from_micros(round));
+                is_true.store(true, Ordering::SeqCst);
+                context.notify();
+                thread::sleep(Duration::from_micros(round));
+                done.try_send(()).unwrap();
+            });
+            // The main loop is not polled meanwhile.
+            finished.1.recv().unwrap();
+            other.join().unwrap();
+        }
+        assert!(catch_unwind(AssertUnwindSafe(|| iothread.join())).is_ok());
+    });
+}
