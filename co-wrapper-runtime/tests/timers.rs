@@ -185,7 +185,7 @@ fn statistics_count() {
         let pending = ctx.spawn(std::future::pending::<()>());
         assert_eq!(ctx.stats().tasks_live, 1);
         let nested = ctx.clone();
-        ctx.block_on(async move { mixed(nested.sleep(ms(1))) });
+        ctx.block_on(async move { mixed(nested.sleep(ms(50))) });
         let stats = ctx.stats();
         assert!(stats.polls > 0 && stats.parks > 0, "{stats:?}");
         assert_eq!(stats.deepest_nesting, 2);
