@@ -55,6 +55,7 @@ static BEGUN: AtomicU64 = AtomicU64::new(0);
 static ENDED: AtomicU64 = AtomicU64::new(0);
 static BYTES_READ: AtomicU64 = AtomicU64::new(0);
 static BYTES_WRITTEN: AtomicU64 = AtomicU64::new(0);
+static LOOKED: AtomicU64 = AtomicU64::new(0);
 static WRONG: AtomicU64 = AtomicU64::new(0);
 /// Requests within a node, which hold the read lock.
 static INSIDE: AtomicU64 = AtomicU64::new(0);
@@ -283,6 +284,8 @@ fn bdrv_drop_filter(link: &Link, graph: &GraphWrite) {
     check(INSIDE.load(SeqCst) == 0, "a request is inside while a node is taken out");
     let node = link.replace(graph, None).expect("the filter");
     let below = node.child.replace(graph, None);
+    // Whoever could look now would see half a graph.
+    thread::yield_now();
     link.replace(graph, below);
 }
 
@@ -313,12 +316,13 @@ impl BlockBackend {
         self.root.get(&graph).bdrv_co_pwrite(&graph, offset, buf).await
     }
 
-    /// The nodes from the top down to the file.
+    /// The nodes from the top down to the file. It takes its time, in which the graph stays as it is.
     #[co_wrapper(mixed, bdrv_rdlock)]
     async fn blk_co_nodes(&self, graph: &GraphRead) -> Vec<Arc<Node>> {
         let mut nodes = vec![self.root.get(graph)];
         while let Some(top) = nodes.last().filter(|node| !matches!(node.driver, Driver::Raw(_))) {
             nodes.push(top.child.get(graph));
+            tokio::task::yield_now().await;
         }
         nodes
     }
@@ -476,8 +480,15 @@ impl Worker {
         }
     }
 
+    /// Looks at the graph with nothing in flight: only the lock keeps it as it is.
+    fn looked(&self, nodes: &[Arc<Node>]) {
+        LOOKED.fetch_add(1, SeqCst);
+        check(nodes.len() <= DEPTH + 1, "the nodes of the graph");
+    }
+
     fn run(mut self) -> Self {
         while !STOP.load(SeqCst) {
+            self.looked(&self.blk.blk_nodes());
             self.request();
         }
         self
@@ -485,6 +496,9 @@ impl Worker {
 
     async fn co_run(mut self) -> Self {
         while !STOP.load(SeqCst) {
+            let graph = graph::read().await;
+            self.looked(&self.blk.blk_co_nodes(&graph).await);
+            drop(graph);
             self.co_request().await;
         }
         self
@@ -613,10 +627,23 @@ fn main() -> ExitCode {
         eprintln!("blockgraph: {error}");
         return ExitCode::FAILURE;
     }
-    let [made, answered, cancelled, begun, ended, read, written, copied, committed, wrong] =
-        [&MADE, &ANSWERED, &CANCELLED, &BEGUN, &ENDED, &BYTES_READ, &BYTES_WRITTEN, &COPIED, &COMMITTED, &WRONG]
-            .map(|count| count.load(SeqCst));
-    println!("requests made {made} = answered {answered} + cancelled {cancelled}; the backend began {begun}");
+    let [made, answered, cancelled, begun, ended, looked, read, written, copied, committed, wrong] = [
+        &MADE,
+        &ANSWERED,
+        &CANCELLED,
+        &BEGUN,
+        &ENDED,
+        &LOOKED,
+        &BYTES_READ,
+        &BYTES_WRITTEN,
+        &COPIED,
+        &COMMITTED,
+        &WRONG,
+    ]
+    .map(|count| count.load(SeqCst));
+    println!(
+        "requests made {made} = answered {answered} + cancelled {cancelled}; the backend began {begun}; graph walked {looked}"
+    );
     println!("bytes read {read} written {written}; clusters copied up {copied}, committed {committed}");
     println!("fds {fds_before} before, {} after\nwrong {wrong}", fds());
     let adds_up = made == answered + cancelled && begun == ended && (answered..=made).contains(&begun);
