@@ -46,7 +46,24 @@
 #![allow(unused_crate_dependencies)]
 
 use co_wrapper::co_wrapper;
-use std::future::ready;
+use std::future::poll_fn;
+use std::task::Poll;
+
+/// Pending once, so that each wrapper really waits.
+async fn later<T>(value: T) -> T {
+    let mut polled = false;
+    poll_fn(|cx| {
+        if polled {
+            return Poll::Ready(());
+        }
+        polled = true;
+        let waker = cx.waker().clone();
+        drop(std::thread::spawn(move || waker.wake()));
+        Poll::Pending
+    })
+    .await;
+    value
+}
 
 /// A disk.
 #[derive(Debug)]
@@ -60,14 +77,14 @@ impl Drop for Disk {
 impl Disk {
     /// Opens one.
     pub async fn open(_name: &str) -> Self {
-        ready(Self(1)).await
+        later(Self(1)).await
     }
 
     /// Reads.
     #[must_use]
     pub async fn read(&self, mut off: u64, _: u8, (a, b): (u8, u8)) -> u64 {
         off += u64::from(a + b + self.0);
-        ready(off).await
+        later(off).await
     }
 
     /// Writes.
@@ -77,12 +94,12 @@ impl Disk {
     /// Never.
     pub async fn write<'a>(&mut self, buf: &'a [u8], by: impl FnOnce(&'a [u8]) -> u8) -> Result<(), std::io::Error> {
         self.0 = by(buf);
-        ready(Ok(())).await
+        later(Ok(())).await
     }
 
     /// Nothing at all.
     pub async fn nothing() {
-        ready(()).await;
+        later(()).await;
     }
 
     #[expect(unused_variables, clippy::unused_async)]
@@ -92,18 +109,18 @@ impl Disk {
     /// Old.
     #[deprecated]
     pub async fn old(&self) {
-        ready(()).await;
+        later(()).await;
     }
 
     /// Returns itself, and one lint more than that.
     pub async fn itself(self, _with: u8) -> Self {
-        ready(self).await
+        later(self).await
     }
 
     /// Many.
     #[allow(clippy::too_many_arguments, clippy::many_single_char_names)]
     pub async fn many(&self, a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8) -> u8 {
-        ready(a + b + c + d + e + f + g).await
+        later(a + b + c + d + e + f + g).await
     }
 }
 
@@ -118,19 +135,19 @@ impl Disk {
     pub async fn sent(&mut self, mut by: u8, _: u8, (a, b): (u8, u8)) -> Result<&mut u8, std::io::Error> {
         by += a + b;
         self.0 += by;
-        ready(Ok(&mut self.0)).await
+        later(Ok(&mut self.0)).await
     }
 
     /// Old.
     #[deprecated]
     #[must_use]
     pub async fn older(&self) -> u8 {
-        ready(self.0).await
+        later(self.0).await
     }
 
     /// Itself.
     pub async fn this(self, _by: u8) -> Self {
-        ready(self).await
+        later(self).await
     }
 }
 
@@ -154,7 +171,7 @@ co_wrapper::declare! {
 }
 
 async fn declared_elsewhere<T: Clone + Send + Sync>(x: &[T; 3], _more: u8, _: (u8, u8)) -> [T; 3] {
-    ready(x.clone()).await
+    later(x.clone()).await
 }
 
 /// A trait.
@@ -163,7 +180,7 @@ async fn declared_elsewhere<T: Clone + Send + Sync>(x: &[T; 3], _more: u8, _: (u
 pub trait Driver {
     /// Reads.
     async fn read(&self, _offset: u64) -> u64 {
-        ready(1).await
+        later(1).await
     }
 
     /// Returns itself.
@@ -175,7 +192,7 @@ pub trait Driver {
 /// A free one.
 #[co_wrapper]
 pub async fn co_free<T: Clone + Send + Sync, const N: usize>(x: &[T; N]) -> [T; N] {
-    ready(x.clone()).await
+    later(x.clone()).await
 }
 
 #[test]

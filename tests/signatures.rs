@@ -1,4 +1,5 @@
 //! Wrappers of every shape of signature are made *and called*; each awaits [`pending_once`], so that each really waits.
+//! Which shape is where: `shapes.rs`, which finds out whether it is so.
 
 #![deny(warnings)]
 #![allow(async_fn_in_trait)]
@@ -269,8 +270,8 @@ mod types {
     type Callback = fn(u8) -> u8;
 
     #[co_wrapper]
-    async fn co_call(f: impl Fn(u8) -> u8, g: &dyn Fn(u8) -> u8, h: Callback, x: u8) -> u8 {
-        let x = f(g(h(x)));
+    async fn co_call(f: impl Fn(u8) -> u8, g: &dyn Fn(u8) -> u8, h: Callback, i: unsafe fn(&u8) -> u8, x: u8) -> u8 {
+        let x = f(g(h(unsafe { i(&x) })));
         later(x).await
     }
 
@@ -346,10 +347,56 @@ mod types {
         }
     }
 
+    trait Unit {
+        type Of;
+        const SIZE: usize;
+    }
+
+    impl Unit for Me {
+        type Of = u16;
+        const SIZE: usize = 2;
+    }
+
+    // In patterns, under references, in tuples, in the arguments of types and traits, as the start of a path, in bounds.
+    impl Me {
+        #[co_wrapper]
+        async fn co_everywhere(
+            &self,
+            Self(x): Self,
+            (by_ref, _): (&Self, Option<&mut Self>),
+            of: <Self as Unit>::Of,
+            array: [u8; <Self as Unit>::SIZE],
+            from: impl Into<Self>,
+            map: &dyn Fn(Self, &Self) -> Self,
+            boxed: Box<dyn FnOnce(Box<Self>) -> Self + '_>,
+        ) -> Result<(Self, <Self as Unit>::Of, &Self), PhantomData<fn(Self) -> Self>>
+        where
+            Self: Unit<Of = u16>,
+            for<'a> &'a Self: Sized,
+        {
+            let made = map(boxed(Box::new(from.into())), by_ref);
+            later(Ok((Self(made.0 + x + array[1]), of, self))).await
+        }
+    }
+
+    impl From<u8> for Me {
+        fn from(x: u8) -> Self {
+            Me(x)
+        }
+    }
+
+    #[test]
+    fn self_in_every_position() {
+        let map = |a: Me, b: &Me| Me(a.0 + b.0);
+        let (a, b) = (Me(1), Me(2));
+        let all = a.everywhere(Me(4), (&b, None), 512, [0, 8], 16, &map, Box::new(|me| Me(me.0 + 32)));
+        assert_eq!(all, Ok((Me(62), 512, &Me(1))));
+    }
+
     #[test]
     fn all() {
         let one = 1;
-        assert_eq!(call(|x| x + one, &|x| x * 2, |x| x + 3, 4), 15);
+        assert_eq!(call(|x| x + one, &|x| x * 2, |x| x + 3, |x| *x, 4), 15);
         let prefix = String::from("z");
         assert_eq!(higher_ranked(|s| &s[1..], Box::new(|s| if prefix.is_empty() { "" } else { &s[1..] })), "c");
         assert_eq!(sum(&mut vec![1, 2, 3].into_iter()), 6);

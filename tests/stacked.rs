@@ -85,6 +85,51 @@ impl Inside for Mem {
     }
 }
 
+struct Regions<'a>(&'a [&'a str]);
+
+// A shape of real storage code, in both orders.
+#[async_trait(?Send)]
+#[co_wrapper(suffix = "_blocking")]
+trait ToMem {
+    async fn read_to_mem<'a>(
+        &'a self,
+        off: u64,
+        mem: Arc<dyn Debug + Send + Sync>,
+        r: Regions<'a>,
+    ) -> (&'a u8, &'a str, String);
+}
+
+#[async_trait(?Send)]
+impl ToMem for Mem {
+    async fn read_to_mem<'a>(
+        &'a self,
+        off: u64,
+        mem: Arc<dyn Debug + Send + Sync>,
+        r: Regions<'a>,
+    ) -> (&'a u8, &'a str, String) {
+        later((&self.0, r.0[off as usize], format!("{mem:?}"))).await
+    }
+}
+
+#[co_wrapper(suffix = "_blocking")]
+#[async_trait(?Send)]
+trait FromMem {
+    async fn write_from_mem<'a>(&'a mut self, mem: Arc<dyn Debug + Send + Sync>, r: Regions<'a>)
+    -> (&'a mut u8, usize);
+}
+
+#[async_trait(?Send)]
+impl FromMem for Mem {
+    async fn write_from_mem<'a>(
+        &'a mut self,
+        mem: Arc<dyn Debug + Send + Sync>,
+        r: Regions<'a>,
+    ) -> (&'a mut u8, usize) {
+        let len = format!("{mem:?}").len() + r.0.len();
+        later((&mut self.0, len)).await
+    }
+}
+
 // Marked one by one, with nothing of ours around.
 #[async_trait]
 trait Marked {
@@ -146,6 +191,8 @@ fn async_trait_both_orders() {
     drop(mem.skipped());
     assert_eq!(mem.write_blocking(std::rc::Rc::new(2)), 9);
     assert_eq!(mem.named(), 3);
+    assert_eq!(mem.read_to_mem_blocking(1, Arc::new(5), Regions(&["a", "b"])), (&9, "b", "5".to_owned()));
+    assert_eq!(mem.write_from_mem_blocking(Arc::new(5), Regions(&["a"])), (&mut 9, 2));
     assert_eq!(Marked::read(&mem), 9);
 
     let object: &mut (dyn Outside + Send) = &mut mem;

@@ -198,14 +198,14 @@ fn keyword(rest: &TokenStream) -> Option<Ident> {
         let mut first = None;
         loop {
             let word = input.call(Ident::parse_any)?;
-            if word == "fn" || word == "impl" || word == "trait" {
+            // In editions that do not know the keyword too, as long as it stands where the keyword would.
+            let generator = word == "gen" && input.peek(syn::Ident::peek_any);
+            if generator || word == "fn" || word == "impl" || word == "trait" {
                 input.parse::<TokenStream>()?;
                 return Ok(word);
             }
-            let modifier = matches!(
-                &*word.to_string(),
-                "async" | "unsafe" | "const" | "extern" | "safe" | "default" | "auto" | "gen"
-            );
+            let modifier =
+                matches!(&*word.to_string(), "async" | "unsafe" | "const" | "extern" | "safe" | "default" | "auto");
             // `unsafe extern { … }` is an `extern` block.
             if first.is_none() || word == "extern" {
                 first = Some(word.clone());
@@ -235,6 +235,7 @@ fn describe(keyword: &Ident) -> &'static str {
         "type" => "a type",
         "use" => "an import",
         "extern" => "an `extern` block",
+        "gen" => "a generator",
         _ => "this item",
     }
 }

@@ -92,12 +92,12 @@ impl<S: Storage + Default + 'static, F: Wrapped<S>> Qcow2<S, F> {
 
 // 6
 pub trait Gate<S> {
-    fn pass(&self, storage: S) -> S;
+    fn storage(self) -> S;
 }
 
-impl<S> Gate<S> for () {
-    fn pass(&self, storage: S) -> S {
-        storage
+impl Gate<u8> for u8 {
+    fn storage(self) -> u8 {
+        self
     }
 }
 
@@ -119,14 +119,13 @@ pub trait Builder<S: Storage>: Sized {
     #[co_wrapper(name = create_open_blocking)]
     async fn create_open<G: Gate<S>, F: FnOnce(S) -> io::Result<Self::B>>(
         self,
-        s: S,
         g: G,
         f: F,
     ) -> io::Result<<Self::B as Make<S>>::Format>
     where
         S: Clone,
     {
-        let s = later(g.pass(s)).await;
+        let s = later(g.storage()).await;
         Ok(f(s.clone())?.make(s))
     }
 }
@@ -162,7 +161,7 @@ impl Flusher {
         later(format!("{rt:?} {} {} {}", c.0.len(), k(self.0), A::SIZE + B::SIZE)).await
     }
 
-    // 9, without `#[async_trait]`
+    // 9, without `#[async_trait]`; with it in `../stacked.rs`
     #[co_wrapper(name = read_to_mem_blocking)]
     async fn read_to_mem<'a>(
         &'a self,
@@ -192,7 +191,7 @@ fn all() {
     assert_eq!((mapping.0, mapping.1, next), (&0, 7, 8));
     assert_eq!(unsafe { image.discard_blocking(1, 2) }.unwrap(), 3);
 
-    let made = MyBuilder.create_open_blocking(3, (), |s| Ok(u16::from(s) + 1)).unwrap();
+    let made = MyBuilder.create_open_blocking(3, |s| Ok(u16::from(s) + 1)).unwrap();
     assert_eq!(made, (4, 3));
 
     let cache = Cache(BTreeMap::from([(1, RwLock::new(L2))]));
