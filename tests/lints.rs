@@ -1,4 +1,4 @@
-//! The expansion is clean under every lint group that a user may deny.
+//! The expansion is clean under every lint group that a user may deny. What more he may deny: `nothing_new.rs`.
 
 #![deny(
     warnings,
@@ -43,157 +43,18 @@
     variant_size_differences
 )]
 #![forbid(unsafe_code)]
+// This test has all that the others depend on.
 #![allow(unused_crate_dependencies)]
+#![cfg(feature = "graph")]
 
-use co_wrapper::co_wrapper;
-use std::future::poll_fn;
-use std::task::Poll;
+use co_wrapper::AioContext;
+use co_wrapper::graph::GraphLock;
+use std::time::Duration;
 
-/// Pending once, so that each wrapper really waits.
-async fn later<T>(value: T) -> T {
-    let mut polled = false;
-    poll_fn(|cx| {
-        if polled {
-            return Poll::Ready(());
-        }
-        polled = true;
-        let waker = cx.waker().clone();
-        drop(std::thread::spawn(move || waker.wake()));
-        Poll::Pending
-    })
-    .await;
-    value
-}
+#[path = "lints/shapes.rs"]
+pub mod shapes;
 
-/// A disk.
-#[derive(Debug)]
-pub struct Disk(u8);
-
-impl Drop for Disk {
-    fn drop(&mut self) {}
-}
-
-#[co_wrapper(suffix = "_blocking")]
-impl Disk {
-    /// Opens one.
-    pub async fn open(_name: &str) -> Self {
-        later(Self(1)).await
-    }
-
-    /// Reads.
-    #[must_use]
-    pub async fn read(&self, mut off: u64, _: u8, (a, b): (u8, u8)) -> u64 {
-        off += u64::from(a + b + self.0);
-        later(off).await
-    }
-
-    /// Writes.
-    ///
-    /// # Errors
-    ///
-    /// Never.
-    pub async fn write<'a>(&mut self, buf: &'a [u8], by: impl FnOnce(&'a [u8]) -> u8) -> Result<(), std::io::Error> {
-        self.0 = by(buf);
-        later(Ok(())).await
-    }
-
-    /// Nothing at all.
-    pub async fn nothing() {
-        later(()).await;
-    }
-
-    #[expect(unused_variables, clippy::unused_async)]
-    /// Expects of the async fn what is not so in its wrapper.
-    pub async fn unused(&self, x: u8) {}
-
-    /// Old.
-    #[deprecated]
-    pub async fn old(&self) {
-        later(()).await;
-    }
-
-    /// Returns itself, and one lint more than that.
-    pub async fn itself(self, _with: u8) -> Self {
-        later(self).await
-    }
-
-    /// Many.
-    #[allow(clippy::too_many_arguments, clippy::many_single_char_names)]
-    pub async fn many(&self, a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8) -> u8 {
-        later(a + b + c + d + e + f + g).await
-    }
-}
-
-/// In another context, and in time.
-#[co_wrapper(suffix = "_there", ctx = co_wrapper::AioContext::current(), timeout)]
-impl Disk {
-    /// Sent there.
-    ///
-    /// # Errors
-    ///
-    /// Never.
-    pub async fn sent(&mut self, mut by: u8, _: u8, (a, b): (u8, u8)) -> Result<&mut u8, std::io::Error> {
-        by += a + b;
-        self.0 += by;
-        later(Ok(&mut self.0)).await
-    }
-
-    /// Old.
-    #[deprecated]
-    #[must_use]
-    pub async fn older(&self) -> u8 {
-        later(self.0).await
-    }
-
-    /// Itself.
-    pub async fn this(self, _by: u8) -> Self {
-        later(self).await
-    }
-}
-
-co_wrapper::declare! {
-    /// Declared.
-    #[co_wrapper(timeout)]
-    pub fn declared<T: Clone + Send + Sync>(x: &[T; 3], mut _more: u8, (_, _): (u8, u8)) -> [T; 3] = declared_elsewhere;
-
-    /// Methods.
-    #[co_wrapper(timeout)]
-    pub impl DiskNow for Disk {
-        /// Reads.
-        #[must_use]
-        fn read_now(&self, off: u64, _: u8, ab: (u8, u8)) -> u64 = read;
-        /// Returns itself.
-        fn itself_now(self, with: u8) -> Self = itself;
-        /// All.
-        #[allow(clippy::too_many_arguments, clippy::many_single_char_names)]
-        fn many_now(&self, a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8) -> u8 = many;
-    }
-}
-
-async fn declared_elsewhere<T: Clone + Send + Sync>(x: &[T; 3], _more: u8, _: (u8, u8)) -> [T; 3] {
-    later(x.clone()).await
-}
-
-/// A trait.
-#[allow(async_fn_in_trait)]
-#[co_wrapper(suffix = "_blocking")]
-pub trait Driver {
-    /// Reads.
-    async fn read(&self, _offset: u64) -> u64 {
-        later(1).await
-    }
-
-    /// Returns itself.
-    async fn itself(self, x: Self) -> Self
-    where
-        Self: Sized;
-}
-
-/// A free one.
-#[co_wrapper]
-pub async fn co_free<T: Clone + Send + Sync, const N: usize>(x: &[T; N]) -> [T; N] {
-    later(x.clone()).await
-}
+use shapes::*;
 
 #[test]
 fn all() {
@@ -209,5 +70,14 @@ fn all() {
     assert_eq!(disk.read_now(1, 2, (3, 4)), 15);
     assert_eq!(declared(&[1, 2, 3], 1, (1, 1)), [1, 2, 3]);
     assert_eq!(disk.itself_blocking(1).0, 7);
+    let mut node = Node { graph: GraphLock::new() };
+    assert_eq!(node.size(3), 3);
+    assert_eq!(node.len((4, 0)), 4);
+    assert_eq!(node.len_timeout((4, 0), Duration::from_secs(60)), Ok(4));
+    assert_eq!(node.boxed(&5), &5);
+    let main = AioContext::main();
+    let _home = main.enter();
+    let answers = main.block_on(async move { (node.co_attach("ab", 1).await, co_asked("", (6, 0)).await) });
+    assert_eq!(answers, (3, Some(6)));
     assert_eq!(free(&[1, 2]), [1, 2]);
 }

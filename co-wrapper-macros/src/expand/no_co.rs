@@ -16,6 +16,7 @@
 //! }
 //! ```
 
+use super::wrapper::CLIPPY_TOO_MANY;
 use super::{Subject, krate};
 use crate::args::Options;
 use crate::context::Context;
@@ -170,6 +171,19 @@ impl<'a> NoCo<'a> {
         }
     }
 
+    /// As of a wrapper.
+    fn allows(&self) -> Option<TokenStream> {
+        let attrs = self.subject.attrs;
+        let lints = [
+            (attrs::has(attrs, "deprecated"), quote!(deprecated)),
+            (attrs::has(attrs, "must_use"), quote!(clippy::double_must_use)),
+            (self.sig.inputs.len() > CLIPPY_TOO_MANY, quote!(clippy::too_many_arguments)),
+            (signature::has_underscored(&self.sig), quote!(clippy::used_underscore_binding)),
+        ];
+        let lints: Vec<_> = lints.into_iter().filter_map(|(applies, lint)| applies.then_some(lint)).collect();
+        (!lints.is_empty()).then(|| quote!(#[allow(#(#lints),*)]))
+    }
+
     /// `Self::bdrv_detach(__cw_0.get(), __cw_1.get(), __cw_guard)`
     fn fn_call(&self) -> TokenStream {
         let path = &self.subject.target.path;
@@ -195,6 +209,7 @@ impl ToTokens for NoCo<'_> {
     fn to_tokens(&self, tokens: &mut TokenStream) {
         let docs = docs::of_no_co(self.subject, self.lock);
         let attrs = attrs::of_wrapper(self.subject.attrs);
+        let allows = self.allows();
         let (vis, sig) = (self.vis, &self.sig);
         let (args_struct, bottom_half, call) = (self.args_struct(), self.bottom_half(), self.call());
         let mut body = Group::new(
@@ -209,6 +224,7 @@ impl ToTokens for NoCo<'_> {
         tokens.extend(quote! {
             #docs
             #(#attrs)*
+            #allows
             #[track_caller]
             #vis #sig #body
         });

@@ -8,7 +8,7 @@ use quote::{ToTokens, quote};
 use syn::{ReturnType, Visibility};
 
 /// More arguments than clippy's default lets pass.
-const CLIPPY_TOO_MANY: usize = 7;
+pub const CLIPPY_TOO_MANY: usize = 7;
 
 /// Where it stands by itself.
 impl ToTokens for Call<'_> {

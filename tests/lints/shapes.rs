@@ -1,0 +1,354 @@
+//! The shapes whose expansions are linted: once as they are, and once without the lines that begin with one of our marks.
+//! So a mark stands on lines of its own, and `declare!` in column 1.
+
+use co_wrapper::graph::{GraphLock, GraphRead, GraphWrite};
+use co_wrapper::{co_wrapper, no_co_wrapper};
+#[allow(redundant_imports, reason = "before edition 2024 it is not in the prelude")]
+use std::future::Future;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+/// Pending once, so that each wrapper really waits.
+async fn later<T>(value: T) -> T {
+    let mut polled = false;
+    poll_fn(|cx| {
+        if polled {
+            return Poll::Ready(());
+        }
+        polled = true;
+        let waker = cx.waker().clone();
+        drop(std::thread::spawn(move || waker.wake()));
+        Poll::Pending
+    })
+    .await;
+    value
+}
+
+/// A disk.
+#[derive(Debug)]
+pub struct Disk(pub u8);
+
+impl Drop for Disk {
+    fn drop(&mut self) {}
+}
+
+#[co_wrapper(suffix = "_blocking")]
+impl Disk {
+    /// Opens one.
+    pub async fn open(_name: &str) -> Self {
+        later(Self(1)).await
+    }
+
+    /// Reads.
+    #[must_use]
+    pub async fn read(&self, mut off: u64, _: u8, (a, b): (u8, u8)) -> u64 {
+        off += u64::from(a + b + self.0);
+        later(off).await
+    }
+
+    /// Writes.
+    ///
+    /// # Errors
+    ///
+    /// Never.
+    pub async fn write<'a>(&mut self, buf: &'a [u8], by: impl FnOnce(&'a [u8]) -> u8) -> Result<(), std::io::Error> {
+        self.0 = by(buf);
+        later(Ok(())).await
+    }
+
+    /// Nothing at all.
+    pub async fn nothing() {
+        later(()).await;
+    }
+
+    #[expect(unused_variables, clippy::unused_async)]
+    /// Expects of the async fn what is not so in its wrapper.
+    pub async fn unused(&self, x: u8) {}
+
+    /// Old.
+    #[deprecated]
+    pub async fn old(&self) {
+        later(()).await;
+    }
+
+    /// Returns itself, and one lint more than that.
+    pub async fn itself(self, _with: u8) -> Self {
+        later(self).await
+    }
+
+    /// Many.
+    #[allow(clippy::too_many_arguments, clippy::many_single_char_names)]
+    pub async fn many(&self, a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8) -> u8 {
+        later(a + b + c + d + e + f + g).await
+    }
+}
+
+/// In another context, and in time.
+#[co_wrapper(suffix = "_there", ctx = co_wrapper::AioContext::current(), timeout)]
+impl Disk {
+    /// Sent there.
+    ///
+    /// # Errors
+    ///
+    /// Never.
+    pub async fn sent(&mut self, mut by: u8, _: u8, (a, b): (u8, u8)) -> Result<&mut u8, std::io::Error> {
+        by += a + b;
+        self.0 += by;
+        later(Ok(&mut self.0)).await
+    }
+
+    /// Old.
+    #[deprecated]
+    #[must_use]
+    pub async fn older(&self) -> u8 {
+        later(self.0).await
+    }
+
+    /// Itself.
+    pub async fn this(self, _by: u8) -> Self {
+        later(self).await
+    }
+}
+
+co_wrapper::declare! {
+    /// Declared.
+    #[co_wrapper(timeout)]
+    pub fn declared<T: Clone + Send + Sync>(x: &[T; 3], mut _more: u8, (_, _): (u8, u8)) -> [T; 3] = declared_elsewhere;
+
+    /// Methods.
+    #[co_wrapper(timeout)]
+    pub impl DiskNow for Disk {
+        /// Reads.
+        #[must_use]
+        fn read_now(&self, off: u64, _: u8, ab: (u8, u8)) -> u64 = read;
+        /// Returns itself.
+        fn itself_now(self, with: u8) -> Self = itself;
+        /// All.
+        fn many_now(&self, one: u8, two: u8, three: u8, four: u8, five: u8, six: u8, seven: u8) -> u8 = many;
+    }
+}
+
+async fn declared_elsewhere<T: Clone + Send + Sync>(x: &[T; 3], _more: u8, _: (u8, u8)) -> [T; 3] {
+    later(x.clone()).await
+}
+
+/// A trait.
+#[allow(async_fn_in_trait)]
+#[co_wrapper(suffix = "_blocking")]
+pub trait Driver {
+    /// Reads.
+    async fn read(&self, _offset: u64) -> u64 {
+        later(1).await
+    }
+
+    /// Returns itself.
+    async fn itself(self, x: Self) -> Self
+    where
+        Self: Sized;
+}
+
+/// A free one.
+#[co_wrapper]
+pub async fn co_free<T: Clone + Send + Sync, const N: usize>(x: &[T; N]) -> [T; N] {
+    later(x.clone()).await
+}
+
+/// A node of a graph.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its graph.
+    pub graph: GraphLock,
+}
+
+#[co_wrapper]
+impl Node {
+    /// Under the lock.
+    #[co_wrapper(mixed, bdrv_rdlock = self.graph)]
+    pub async fn co_size(&self, _graph: &GraphRead, by: u64) -> u64 {
+        later(by).await
+    }
+
+    /// In time, and under the lock.
+    #[co_wrapper(bdrv_rdlock = self.graph, timeout)]
+    pub async fn co_len(&mut self, (a, _): (u64, u64)) -> u64 {
+        later(a).await
+    }
+
+    /// A future.
+    #[must_use = "it is a future"]
+    #[co_wrapper]
+    pub fn co_boxed<'a>(&'a self, by: &'a u8) -> Pin<Box<dyn Future<Output = &'a u8> + 'a>> {
+        Box::pin(later(by))
+    }
+
+    /// Changes the graph.
+    #[must_use]
+    #[no_co_wrapper(bdrv_wrlock)]
+    pub fn attach(&self, _graph: &GraphWrite, name: &str, mut at: usize) -> usize {
+        at += name.len();
+        at
+    }
+}
+
+/// Asks the main loop.
+#[no_co_wrapper]
+pub fn asked(of: &str, (a, _): (u8, u8)) -> Option<u8> {
+    of.is_empty().then_some(a)
+}
+
+/// Old, with more arguments than one cares to count, of which one is not looked at.
+#[allow(clippy::too_many_arguments, clippy::many_single_char_names)]
+#[deprecated]
+#[must_use = "for a test"]
+#[no_co_wrapper]
+pub fn old(_ignored: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8) -> u8 {
+    b + c + d + e + f + g + h
+}
+
+/// What its user has made clean, so that nothing of its own covers what an expansion adds.
+pub mod clean {
+    #[allow(redundant_imports, reason = "before edition 2024 it is not in the prelude")]
+    use super::Future;
+    use super::{GraphRead, co_wrapper, no_co_wrapper};
+    use std::future::ready;
+
+    /// A disk.
+    #[derive(Clone, Copy, Debug, Default)]
+    #[non_exhaustive]
+    pub struct Clean;
+
+    #[co_wrapper(suffix = "_blocking")]
+    impl Clean {
+        /// Reads.
+        #[inline]
+        #[must_use]
+        pub async fn read(&self, offset: u64) -> u64 {
+            return ready(offset).await;
+        }
+
+        /// Writes.
+        ///
+        /// # Errors
+        ///
+        /// Never.
+        #[inline]
+        pub async fn write(&mut self, offset: usize, (from, _): (&[u8], bool)) -> Result<usize, String> {
+            *self = Self;
+            let offset = ready(offset).await;
+            return Ok(offset + from.len());
+        }
+
+        /// Nothing.
+        #[inline]
+        pub async fn flush(self) {
+            ready(()).await;
+        }
+    }
+
+    /// A driver.
+    #[co_wrapper]
+    pub trait Driver {
+        /// Its size.
+        #[co_wrapper]
+        fn co_size(&self, from: u64) -> impl Future<Output = u64>;
+
+        /// None.
+        #[inline]
+        #[co_wrapper(mixed, timeout)]
+        fn co_none(&self) -> impl Future<Output = ()> {
+            return ready(());
+        }
+    }
+
+    /// In its context and in time.
+    #[co_wrapper(ctx = co_wrapper::AioContext::current(), timeout)]
+    #[inline]
+    #[must_use]
+    pub async fn co_len(text: String) -> usize {
+        let len = text.len();
+        return ready(len).await;
+    }
+
+    /// Under the lock.
+    #[co_wrapper(bdrv_rdlock)]
+    #[inline]
+    #[must_use]
+    pub async fn co_count(_graph: &GraphRead, text: &str) -> usize {
+        let len = text.len();
+        return ready(len).await;
+    }
+
+    /// Asked.
+    #[no_co_wrapper]
+    #[inline]
+    #[must_use]
+    pub fn asked_of(text: &str) -> usize {
+        return text.len();
+    }
+}
+
+/// Names and results of which a lint has a word to say where the fn is not async.
+pub mod named {
+    use super::{co_wrapper, later};
+
+    /// A disk.
+    #[derive(Clone, Debug, Default)]
+    #[non_exhaustive]
+    pub struct Named;
+
+    #[co_wrapper]
+    impl Named {
+        /// Is no constructor.
+        #[co_wrapper]
+        pub async fn co_new() -> u8 {
+            later(1).await
+        }
+
+        /// Is no `Default`.
+        #[co_wrapper]
+        pub async fn co_default() -> Self {
+            later(Self).await
+        }
+
+        /// Is no iterator's.
+        #[co_wrapper]
+        pub async fn co_next(&mut self) -> Option<u8> {
+            later(Some(1)).await
+        }
+
+        /// Is no iterator.
+        #[co_wrapper]
+        pub async fn co_iter(&self) -> u8 {
+            later(1).await
+        }
+
+        /// Has no `is_empty` beside it.
+        #[co_wrapper]
+        pub async fn co_len(&self) -> usize {
+            later(1).await
+        }
+
+        /// Is no `Display`.
+        #[co_wrapper]
+        pub async fn co_to_string(&self) -> String {
+            later(String::new()).await
+        }
+
+        /// Takes a reference.
+        #[co_wrapper]
+        pub async fn co_into_bytes(&self) -> u8 {
+            later(1).await
+        }
+
+        /// Fails and does not say why.
+        ///
+        /// # Errors
+        ///
+        /// Never.
+        #[co_wrapper]
+        pub async fn co_fail(&self) -> Result<u8, ()> {
+            later(Ok(1)).await
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Expansions add nothing to what the lints named in `lints/lints.txt` find in the same code without them: clippy goes over
+//! `lints/shapes.rs` with the marks and without.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Lints that an expansion may add, and why a twin written by hand has them too.
+const EXCEPTED: &[(&str, &str)] = &[
+    (
+        "clippy::implicit_return",
+        "a body of one expression; with a `return` it is `needless_return`, which is on by default",
+    ),
+    (
+        "clippy::missing_inline_in_public_items",
+        "`#[inline]` is for the async fn: what the twin calls is inlined into it as it is",
+    ),
+    (
+        "clippy::arbitrary_source_item_ordering",
+        "the twin stands beside its async fn, and a declaration where it is written",
+    ),
+    ("clippy::inherent_to_string", "of the twin's name"),
+    ("clippy::iter_not_returning_iterator", "of the twin's name"),
+    ("clippy::len_without_is_empty", "of the twin's name"),
+    ("clippy::new_ret_no_self", "of the twin's name"),
+    ("clippy::same_name_method", "of the twin's name"),
+    ("clippy::should_implement_trait", "of the twin's name"),
+    ("clippy::result_unit_err", "of the result, which the lint does not see in an async fn"),
+];
+
+/// How often each lint is found at each line of a package.
+fn lint(folder: &Path, package: &str) -> BTreeMap<(String, usize), usize> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["clippy", "--quiet", "--offline", "--message-format=json", "-p", package, "--"]);
+    let lints = include_str!("lints/lints.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    cargo.args(lints.flat_map(|lint| ["--warn", lint]));
+    let output = cargo.current_dir(folder).env_remove("CARGO_TARGET_DIR").output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let errors: Vec<_> = stdout.lines().filter(|line| line.contains(r#""level":"error""#)).collect();
+    assert!(output.status.success(), "{errors:?}{}", String::from_utf8_lossy(&output.stderr));
+    let mut found = BTreeMap::new();
+    for message in stdout.lines().filter(|line| line.contains(r#""reason":"compiler-message""#)) {
+        // `"code":{"code":"clippy::…"`, and in the text ` --> lints-2024/src/lib.rs:6:3`; what is said of all is of line 0.
+        let Some((_, lint)) = message.rsplit_once(r#""code":{"code":""#) else { continue };
+        let lint = lint.split('"').next().unwrap().to_owned();
+        let line = message.split_once("--> ").and_then(|(_, place)| place.split(':').nth(1)).unwrap_or("0");
+        let line = line.parse().unwrap();
+        *found.entry((lint, line)).or_default() += 1;
+    }
+    found
+}
+
+/// The same lines, but for those of our marks.
+fn without_marks(source: &str) -> String {
+    let mut declared = false;
+    let lines = source.lines().map(|line| {
+        declared |= line.starts_with("co_wrapper::declare!");
+        let ours = ["#[co_wrapper", "#[no_co_wrapper"].iter().any(|mark| line.trim_start().starts_with(mark));
+        let kept = if declared || ours { "//" } else { line };
+        declared &= line != "}";
+        format!("{kept}\n")
+    });
+    lines.collect()
+}
+
+#[test]
+fn nothing_new() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lints");
+    let source = include_str!("lints/shapes.rs");
+    for (name, edition) in [("lints-2018", "2018"), ("lints-2024", "2024")] {
+        for (package, source) in [(format!("{name}-bare"), without_marks(source)), (name.to_owned(), source.to_owned())]
+        {
+            fs::create_dir_all(folder.join(&package).join("src")).unwrap();
+            fs::write(folder.join(&package).join("src/lib.rs"), source).unwrap();
+            let manifest = format!(
+                "[package]\nname = \"{package}\"\nversion = \"0.0.0\"\nedition = \"{edition}\"\n\n\
+                 [dependencies]\nco-wrapper = {{ path = {root:?}, default-features = false, features = [\"graph\"] }}\n"
+            );
+            fs::write(folder.join(&package).join("Cargo.toml"), manifest).unwrap();
+        }
+    }
+    fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+    fs::write(folder.join("Cargo.toml"), "[workspace]\nmembers = [\"lints-*\"]\nresolver = \"3\"\n").unwrap();
+
+    let mut new = String::new();
+    let mut excepted: Vec<&str> = EXCEPTED.iter().map(|(lint, _)| *lint).collect();
+    for package in ["lints-2018", "lints-2024"] {
+        let bare = lint(&folder, &format!("{package}-bare"));
+        // What is common in the shapes themselves is found: the lints are on.
+        assert!(bare.keys().any(|(lint, _)| lint == "clippy::implicit_return"), "{bare:?}");
+        for ((lint, line), times) in lint(&folder, package) {
+            let before = bare.get(&(lint.clone(), line)).copied().unwrap_or(0);
+            if times <= before {
+                continue;
+            }
+            excepted.retain(|excepted| *excepted != lint);
+            if !EXCEPTED.iter().any(|(excepted, _)| *excepted == lint) {
+                let text = source.lines().nth(line.wrapping_sub(1)).unwrap_or_default();
+                new += &format!("{package}: {lint} at {line}: {text}\n");
+            }
+        }
+    }
+    assert!(new.is_empty(), "{new}");
+    assert!(excepted.is_empty(), "nothing to except any more: {excepted:?}");
+}
