@@ -1,4 +1,5 @@
-//! Snapshots of expansions, to be read: `tests/expand/method.rs` expands to `tests/expand/method.expanded.rs`, and so on.
+//! Snapshots of expansions, to be read: `tests/expand/method.rs` expands to `tests/expand/method.expanded.rs`, and so on; the
+//! pages of the reference hold their own.
 //! `UPDATE_EXPECT=1 cargo test --test expand` writes them anew.
 //!
 //! The macros' own modules are compiled into this test, as a proc-macro crate can be linked by the compiler only.
@@ -78,6 +79,136 @@ fn half_typed() {
         let source = TokenStream::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         check(&path, &mask_bodies(expand_all(source)));
     }
+}
+
+/// What stands half typed in a body is nothing to the wrapper, which is all there.
+#[test]
+fn half_typed_bodies() {
+    let bodies = [
+        "self.",
+        "self.0.await.",
+        "let",
+        "let x =",
+        "let x: = 1;",
+        "if x.",
+        "if let Some(x) =",
+        "match",
+        "for x in",
+        "while",
+        "return self.read(off,, )",
+        "let f = |x|",
+        "Disk { .. }",
+        "x + ;",
+        "a b c",
+        "#",
+        "use std::;",
+        "fn inner()",
+        "vec![1, ] ;;",
+    ];
+    let signature = "pub async fn co_read(&self, off: u64) -> io::Result<u8>";
+    for body in bodies {
+        let whole = TokenStream::from_str(&format!("{signature} {{ {body} }}")).unwrap();
+        let expanded = attribute::co_wrapper(TokenStream::new(), whole.clone(), None).to_string();
+        assert!(expanded.starts_with(&whole.to_string()), "`{body}`: the fn is not first and whole in {expanded}");
+        assert!(!expanded.contains("compile_error"), "`{body}`: {expanded}");
+        assert!(expanded.contains("pub fn read (& self , off : u64) -> io :: Result < u8 >"), "`{body}`: {expanded}");
+    }
+}
+
+/// A signature that cannot be read yet is given back whole, for completion and hover, with one error; in a block the others
+/// have their wrappers.
+#[test]
+fn half_typed_signatures() {
+    let signatures = [
+        "async fn co_read(&self, off: ) -> u8 {}",      // no type
+        "async fn co_read(&self, off) -> u8 {}",        // nor its colon
+        "async fn co_read(&self off: u64) -> u8 {}",    // no comma
+        "async fn co_read(&self, off: &mut) -> u8 {}",  // half a type
+        "async fn co_read(&self, off: Vec<) -> u8 {}",  // an open bracket
+        "async fn co_read(&self) -> {}",                // no result
+        "async fn co_read(&self) - {}",                 // half an arrow
+        "async fn (&self) {}",                          // no name
+        "async fn co_read {}",                          // no parameters
+        "async fn co_read<T: Into<>(&self) {}",         // half a bound
+        "async fn co_read<T>(&self) where T: Into< {}", // the same, at the end
+        "async co_read(&self) {}",                      // no `fn`
+        "pub() async fn co_read(&self) {}",             // half a visibility
+        "async fn",                                     // all that comes after
+        "async fn co_read(&self)",                      // no body yet
+    ];
+    for signature in signatures {
+        let whole = TokenStream::from_str(signature).unwrap();
+        let expanded = attribute::co_wrapper(TokenStream::new(), whole.clone(), None).to_string();
+        assert!(expanded.starts_with(&whole.to_string()), "`{signature}` is not first and whole in {expanded}");
+        assert_eq!(expanded.matches("compile_error").count(), 1, "`{signature}`: {expanded}");
+
+        let block = TokenStream::from_str(&format!("impl Disk {{ async fn size(&self) -> u8 {{ 1 }} {signature} }}"));
+        let args = TokenStream::from_str(r#"suffix = "_blocking""#).unwrap();
+        let expanded = expand_all(attribute::co_wrapper(args, block.unwrap(), None)).to_string();
+        assert!(expanded.contains("fn size_blocking (& self) -> u8"), "`{signature}`: {expanded}");
+        assert!(expanded.contains(&whole.to_string()), "`{signature}` is not whole in {expanded}");
+    }
+}
+
+/// Half an attribute is told of, and the fn stays.
+#[test]
+fn half_typed_options() {
+    let options = [
+        "mix",
+        "mixed, name",
+        "name =",
+        "name = ,",
+        "ctx = self.",
+        "ctx",
+        "timeout =",
+        "vis =",
+        "crate = ::",
+        "=",
+        ",",
+    ];
+    let whole = TokenStream::from_str("async fn co_read(&self) -> u8 { self. }").unwrap();
+    for option in options {
+        let args = TokenStream::from_str(option).unwrap();
+        let expanded = attribute::co_wrapper(args, whole.clone(), None).to_string();
+        assert!(expanded.starts_with(&whole.to_string()), "`{option}`: the fn is not first and whole in {expanded}");
+        assert_eq!(expanded.matches("compile_error").count(), 1, "`{option}`: {expanded}");
+    }
+}
+
+/// Each page of the reference shows what the marked items of its example, its first code, expand to.
+#[test]
+fn reference() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/reference");
+    let mut pages = 0;
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let page = fs::read_to_string(&path).unwrap();
+        let Some((before, rest)) = page.split_once("\n# Expansion\n\n```text\n") else {
+            assert!(path.ends_with("index.md"), "{} shows no expansion", path.display());
+            continue;
+        };
+        let after = rest.split_once("```\n").expect("its end").1;
+        let example = before.split("```\n").nth(1).expect("an example");
+        let expanded = syn::parse2(expand_all(marked_items(example))).unwrap();
+        let expected = format!("{before}\n# Expansion\n\n```text\n{}```\n{after}", prettyplease::unparse(&expanded));
+        expect_file![&path].assert_eq(&expected);
+        pages += 1;
+    }
+    assert_eq!(pages, 14);
+}
+
+fn marked_items(example: &str) -> TokenStream {
+    let lines: String = example.lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line))).collect();
+    let statements = TokenStream::from_str(&format!("{{ {lines} }}")).unwrap();
+    let block: syn::Block = syn::parse2(statements).unwrap();
+    let items = block.stmts.iter().filter(|statement| matches!(statement, syn::Stmt::Item(_) | syn::Stmt::Macro(_)));
+    let marked = items.map(|item| quote!(#item)).filter(|item| {
+        let text = item.to_string();
+        (text.contains("co_wrapper") || text.starts_with("declare"))
+            && !text.starts_with("use ")
+            && !text.contains("pub use")
+    });
+    marked.collect()
 }
 
 fn check(path: &Path, expansion: &TokenStream) {

@@ -1,5 +1,5 @@
 //! Expansions add nothing to what the lints named in `lints/lints.txt` find in the same code without them: clippy goes over
-//! `lints/shapes.rs` with the marks and without.
+//! `lints/shapes.rs` and `lints/odd.rs` with the marks and without.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -68,7 +68,7 @@ fn without_marks(source: &str) -> String {
 fn nothing_new() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lints");
-    let source = include_str!("lints/shapes.rs");
+    let source = concat!(include_str!("lints/shapes.rs"), "\n", include_str!("lints/odd.rs"));
     for (name, edition) in [("lints-2018", "2018"), ("lints-2024", "2024")] {
         for (package, source) in [(format!("{name}-bare"), without_marks(source)), (name.to_owned(), source.to_owned())]
         {

@@ -80,6 +80,9 @@ use proc_macro::{Span, TokenStream};
 ///
 /// # Options
 ///
+/// Each has its page in the [reference](https://docs.rs/co-wrapper/latest/co_wrapper/reference/index.html), with what it expands to, what is
+/// refused of it, when it panics and what it costs.
+///
 /// On a function:
 ///
 /// - **`mixed`**: the wrapper may be called in coroutine context too.
@@ -132,13 +135,6 @@ use proc_macro::{Span, TokenStream};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// It expands to the same as without, but for
-///
-/// ```text
-/// let ctx = AioContext::clone(&self.ctx);
-/// poll_co_in(&Wrapper { … }, &ctx, WhoseArgs { __self: arg(self) }, |args| …)
-/// ```
-///
 /// With `timeout`, the second wrapper takes a `Duration` after the others' arguments, and returns `Result<R, Elapsed>`.
 /// When the time is up the future is dropped before the call returns. A call that is ready at once is never too late.
 ///
@@ -182,16 +178,6 @@ use proc_macro::{Span, TokenStream};
 ///
 /// let node = Node { graph: GraphLock::new(), children: vec![1, 2] };
 /// assert_eq!(node.size(), 3);
-/// ```
-///
-/// It expands to the same as without, but for
-///
-/// ```text
-/// let lock = read_lock(&self.graph);
-/// poll_co(&Wrapper { … }, SizeArgs { __self: self, lock }, |args| co_size_entry(args, |a, lock| async move {
-///     let guard = lock.read().await;
-///     Self::co_size(a, &guard).await
-/// }))
 /// ```
 ///
 /// A result that borrows the witness is refused.
@@ -303,7 +289,7 @@ pub fn co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// Declares blocking functions whose async twins live elsewhere: in another module or crate, or as the methods of a
-/// type that is not yours.
+/// type that is not yours. What it expands to is in the [reference](https://docs.rs/co-wrapper/latest/co_wrapper/reference/index.html).
 ///
 /// # Functions
 ///
@@ -359,16 +345,6 @@ pub fn co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
 /// assert_eq!(Disk(5).read_blocking(0), 5);
 /// ```
 ///
-/// It expands to
-///
-/// ```text
-/// pub trait DiskBlocking<S: Clone> {
-///     fn read_blocking(&self, off: u64) -> S;
-///     unsafe fn discard(&mut self);
-/// }
-/// impl<S: Clone> DiskBlocking<S> for Disk<S> { … }
-/// ```
-///
 /// `suffix` and `prefix` on the `impl` say what to leave out for the async fn's name; else it is QEMU's rule, as above,
 /// or what stands after the `=`: a method's name alone. A method that mentions `Self` is for `Self: Sized`.
 #[proc_macro]
@@ -380,7 +356,8 @@ pub fn declare(input: TokenStream) -> TokenStream {
 /// completes with its result. So a coroutine can change the graph, which the main loop alone may do. (QEMU's
 /// `no_co_wrapper`.)
 ///
-/// The twin's name is the fn's with `co` after the first segment: `bdrv_open` → `bdrv_co_open`, `read` → `co_read`.
+/// The twin's name is the fn's with `co` after the first segment: `bdrv_open` → `bdrv_co_open`, `read` → `co_read`. What it
+/// expands to is in the [reference](https://docs.rs/co-wrapper/latest/co_wrapper/reference/index.html).
 ///
 /// ```
 /// use co_wrapper::{AioContext, no_co_wrapper};
@@ -394,18 +371,6 @@ pub fn declare(input: TokenStream) -> TokenStream {
 /// let main = AioContext::main();
 /// let _home = main.enter();
 /// assert_eq!(main.block_on(async { bdrv_co_open("disk.img", 3).await }), Some(3));
-/// ```
-///
-/// It expands to
-///
-/// ```text
-/// fn bdrv_co_open(filename: &str, flags: u32) -> impl Future<Output = Option<u32>> + Send + 'static {
-///     struct BdrvCoOpenArgs<A0, A1> { filename: A0, flags: A1 }
-///     fn bdrv_open_bh<…>(args: BdrvCoOpenArgs<A0, A1>, call: impl FnOnce(A0, A1) -> R) -> R { … }
-///     no_co(&Wrapper { … }, BdrvCoOpenArgs { filename: owned(filename), flags: kept(flags) }, |args| {
-///         bdrv_open_bh(args, |a, b| bdrv_open(a.get(), b))
-///     })
-/// }
 /// ```
 ///
 /// # Arguments

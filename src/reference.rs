@@ -1,0 +1,40 @@
+#![doc = include_str!("reference/index.md")]
+
+macro_rules! pages {
+    ($($page:ident = $text:literal;)*) => {
+        $(
+            #[doc = include_str!($text)]
+            pub mod $page {}
+        )*
+    };
+}
+
+pages! {
+    plain = "reference/plain.md";
+    mixed = "reference/mixed.md";
+    name = "reference/name.md";
+    vis = "reference/vis.md";
+    ctx = "reference/ctx.md";
+    timeout = "reference/timeout.md";
+    suffix = "reference/suffix.md";
+    marked = "reference/marked.md";
+    krate = "reference/krate.md";
+    declare = "reference/declare.md";
+    declare_impl = "reference/declare_impl.md";
+    no_co_wrapper = "reference/no_co_wrapper.md";
+}
+
+// Their examples are of the feature.
+#[cfg(feature = "graph")]
+pages! {
+    bdrv_rdlock = "reference/bdrv_rdlock.md";
+    witness = "reference/witness.md";
+}
+
+#[cfg(not(feature = "graph"))]
+/// With the feature `graph`: the graph's read lock is held around the call.
+pub mod bdrv_rdlock {}
+
+#[cfg(not(feature = "graph"))]
+/// With the feature `graph`: a parameter `&GraphRead` or `&GraphWrite`, the word that the lock is held.
+pub mod witness {}
