@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
-/// A shape, the file below `tests/`, its async fns and their wrappers.
+/// A shape, its files below `tests/`, its async fns and their wrappers.
 type Accepted = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 const STORAGE: &[Accepted] = &[
@@ -134,7 +134,7 @@ const SPACE: &[Accepted] = &[
     ("stacked: #[async_recursion] outside, inside", "stacked.rs", &[("co_sum", "sum"), ("co_longest", "longest")]),
     (
         "lints: forbid(unsafe_code), deny(missing_docs, clippy::pedantic)",
-        "lints.rs",
+        "lints.rs + lints/shapes.rs",
         &[("read", "read_blocking"), ("co_free", "free"), ("sent", "sent_there")],
     ),
     ("shadowed: Result, FnOnce, core", "signatures/hygiene.rs", &[("co_read", "read"), ("co_sent", "sent")]),
@@ -230,11 +230,13 @@ struct Names {
 }
 
 impl Names {
-    fn of(file: &str) -> Names {
+    fn of(files: &str) -> Names {
         let mut names = Names::default();
-        let tokens = TokenStream::from_str(&read(file)).unwrap();
-        names.visit(&tokens);
-        words(tokens, &mut names.words);
+        for file in files.split(" + ") {
+            let tokens = TokenStream::from_str(&read(file)).unwrap();
+            names.visit(&tokens);
+            words(tokens, &mut names.words);
+        }
         names
     }
 
