@@ -2,6 +2,8 @@
 //! blocking twin (`blk_co_pread` → `blk_pread`); the commands call nothing else.
 
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use co_wrapper::co_wrapper;
 use imago::format::{Format, PreallocateMode};
@@ -19,6 +21,8 @@ pub struct BlockBackend {
     pub(crate) layers: Vec<Layer>,
     /// Writes are durable when they return.
     pub(crate) writethrough: bool,
+    /// The bytes of tables that imago may keep, if it is not written to.
+    pub(crate) tables: Option<Arc<AtomicU64>>,
 }
 
 /// What an image has in a range.
@@ -40,7 +44,10 @@ pub struct BlockStatus {
     pub offset: Option<u64>,
 }
 
-const SECTOR: u64 = 512;
+pub(crate) const SECTOR: u64 = 512;
+/// imago keeps 128 L2 tables of each image of a chain (`qcow2/mod.rs:123`), whatever their size, which is up to 2 MiB. So
+/// many bytes of them are kept here.
+const MOST_TABLES: u64 = 32 << 20;
 
 impl BlockBackend {
     /// The bytes that are really there; [`blk_getlength`] counts in whole sectors.
@@ -56,6 +63,15 @@ impl BlockBackend {
     /// Whether it is of the format `raw`.
     pub fn is_raw(&self) -> bool {
         self.access.inner().format() == Format::Raw
+    }
+
+    /// To be called now and then while the image is read: keeps the tables bounded.
+    async fn trim_tables(&self) {
+        let Some(tables) = self.tables.as_ref().filter(|tables| tables.load(Relaxed) > MOST_TABLES) else { return };
+        tables.store(0, Relaxed);
+        // SAFETY: nothing is dirty in an image that is only read. Tables in use at this moment stay, and are an error, for
+        // which another round will come.
+        let _ = unsafe { self.access.invalidate_cache() }.await;
     }
 
     fn raw_driver(&self) -> Option<&Driver> {
@@ -82,6 +98,7 @@ pub async fn blk_co_pread(blk: &BlockBackend, offset: u64, buf: &mut [u8]) -> io
     if offset.checked_add(buf.len() as u64).is_none_or(|end| end > length) {
         return Err(refused(format!("{} bytes at {offset} are past the end", buf.len())));
     }
+    blk.trim_tables().await;
     blk.access.read(buf, offset).await
 }
 
@@ -152,6 +169,7 @@ pub async fn blk_co_block_status(blk: &BlockBackend, offset: u64, length: u64) -
     if length == 0 {
         return Err(refused(format!("nothing is at {offset}, past the end")));
     }
+    blk.trim_tables().await;
     let (mut layer, mut depth) = (&blk.access, 0);
     loop {
         if offset >= layer.size() {

@@ -52,11 +52,20 @@ const FAILED: u8 = 1;
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
     let comparing = args.get(1).is_some_and(|command| command == "compare");
+    let failed = ExitCode::from(if comparing { 2 } else { FAILED });
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if !error.use_stderr() { 0 } else { FAILED + u8::from(comparing) });
+        Err(error) if error.use_stderr() => {
+            // What is wrong, without the lines that explain how it would be right.
+            let text = error.render().to_string();
+            let text = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+            let words: Vec<_> = text.split_whitespace().collect();
+            let _ = writeln!(io::stderr(), "co-img: {}; see --help", words.join(" ").replace(char::is_control, " "));
+            return failed;
+        }
+        Err(help) => {
+            let _ = help.print();
+            return ExitCode::SUCCESS;
         }
     };
     let done = match cli.command {
@@ -70,17 +79,14 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         // Who does not want to read on is nobody to complain to.
-        Err(error) if error.doing == Doing::Print && error.cause.kind() == io::ErrorKind::BrokenPipe => {
-            ExitCode::FAILURE
-        }
+        Err(error) if error.doing == Doing::Print && error.cause.kind() == io::ErrorKind::BrokenPipe => failed,
         Err(error) => {
             let _ = writeln!(io::stderr(), "co-img: {error}");
-            ExitCode::from(match error.doing {
-                _ if !comparing => FAILED,
-                Doing::Map => 3,
-                Doing::Read => 4,
-                _ => 2,
-            })
+            match error.doing {
+                Doing::Map if comparing => ExitCode::from(3),
+                Doing::Read if comparing => ExitCode::from(4),
+                _ => failed,
+            }
         }
     }
 }
@@ -99,11 +105,6 @@ pub(crate) fn format(text: &str) -> std::result::Result<ImageFormat, String> {
 /// A cache mode's name, for clap.
 pub(crate) fn cache(text: &str) -> std::result::Result<Cache, String> {
     Cache::parse(text).map_err(|error| error.to_string())
-}
-
-/// A size, for clap.
-pub(crate) fn size(text: &str) -> std::result::Result<u64, String> {
-    parse_size(text).map_err(|error| error.to_string())
 }
 
 /// How a result is printed.

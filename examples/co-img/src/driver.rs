@@ -3,6 +3,8 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use imago::Storage;
 use imago::io_buffers::{IoVector, IoVectorMut};
@@ -114,7 +116,13 @@ pub struct Driver {
     /// Which one.
     pub protocol: Protocol,
     /// It holds a qcow2 image that is only read: see [`Driver::hold_qcow2`].
-    qcow2: bool,
+    qcow2: Option<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    cluster_size: u64,
+    tables: Arc<AtomicU64>,
 }
 
 /// A compressed cluster's length is known in sectors only, so its last one may reach past the file's end.
@@ -146,9 +154,10 @@ impl Driver {
 
     /// From here on it holds a qcow2 image that is only read. A read that begins past the end, or ends a sector past it,
     /// is then an error, for the file has lost its tail: imago takes zeroes for what is missing. And two header bits that
-    /// do not matter to a reader, which imago refuses (`metadata.rs:530`), read as 0.
-    pub fn hold_qcow2(&mut self) {
-        self.qcow2 = true;
+    /// do not matter to a reader, which imago refuses (`metadata.rs:530`), read as 0. Reads of a whole cluster, among which
+    /// all tables are that imago keeps, are counted into `tables`, in bytes.
+    pub fn hold_qcow2(&mut self, cluster_size: u64, tables: Arc<AtomicU64>) {
+        self.qcow2 = Some(Held { cluster_size, tables });
     }
 
     /// What there is from `offset` on, and for how long: at least a byte, at most `length`.
@@ -175,9 +184,19 @@ impl Driver {
         }
     }
 
+    /// Whether it is as long as it is.
+    pub fn is_fixed(&self) -> bool {
+        match &self.protocol {
+            Protocol::File(file) => file.is_device(),
+            Protocol::Nbd(_) => true,
+            Protocol::Null(_) => false,
+        }
+    }
+
     /// The driver's name, as QEMU has it.
     pub fn kind(&self) -> &'static str {
-        match self.protocol {
+        match &self.protocol {
+            Protocol::File(file) if file.is_device() => "host_device",
             Protocol::File(_) => "file",
             Protocol::Nbd(_) => "nbd",
             Protocol::Null(_) => "null-co",
@@ -187,7 +206,7 @@ impl Driver {
 
 impl From<Protocol> for Driver {
     fn from(protocol: Protocol) -> Self {
-        Driver { protocol, qcow2: false }
+        Driver { protocol, qcow2: None }
     }
 }
 
@@ -213,9 +232,12 @@ impl Storage for Driver {
     }
 
     async unsafe fn pure_readv(&self, mut bufv: IoVectorMut<'_>, offset: u64) -> io::Result<()> {
-        if !self.qcow2 {
+        let Some(held) = &self.qcow2 else {
             // SAFETY: what the caller promised of this one holds for the driver's.
             return each!(self, d => unsafe { d.pure_readv(bufv, offset) }.await);
+        };
+        if bufv.len() == held.cluster_size {
+            held.tables.fetch_add(held.cluster_size, Relaxed);
         }
         let (size, length) = (self.size()?, bufv.len());
         let spare = SECTOR.max(self.req_align() as u64); // what alignment may add

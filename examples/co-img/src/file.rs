@@ -50,20 +50,6 @@ impl File {
     pub async fn open(path: &Path, writable: bool, cache: Cache, reactor: &Handle) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).write(writable);
-        Self::with(path, options, cache, reactor).await
-    }
-
-    /// Makes a file that must not exist yet.
-    ///
-    /// # Errors
-    /// Those of creating.
-    pub async fn create(path: &Path, cache: Cache, reactor: &Handle) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true);
-        Self::with(path, options, cache, reactor).await
-    }
-
-    async fn with(path: &Path, mut options: OpenOptions, cache: Cache, reactor: &Handle) -> io::Result<Self> {
         // Without O_NONBLOCK the open itself would wait for a FIFO's other end.
         let direct = if cache.direct() { O_DIRECT } else { 0 };
         let durable = if cache.writethrough() { O_DSYNC } else { 0 };
@@ -96,6 +82,11 @@ impl File {
             modifying: Arc::default(),
             helper: CommonStorageHelper::default(),
         })
+    }
+
+    /// Whether it is a device, which is as long as it is.
+    pub fn is_device(&self) -> bool {
+        !self.resizable
     }
 
     /// Equal for two names of one file.
@@ -167,7 +158,11 @@ impl File {
                 Errno::ENODEV | Errno::EINVAL | Errno::ENOSYS => ErrorKind::Unsupported.into(),
                 error => io::Error::from(error),
             })?;
-            if grow && file.metadata()?.len() < end { file.set_len(end) } else { Ok(()) }
+            // Not by `set_len`, which would cut off what another call has written behind the end meanwhile.
+            match grow && file.metadata()?.len() < end {
+                true => Ok(fallocate(file, FallocateFlags::empty(), end as i64 - 1, 1)?),
+                false => Ok(()),
+            }
         })
         .await?;
         self.size.fetch_max(if grow { end } else { 0 }, Relaxed);

@@ -138,7 +138,7 @@ pub fn parse_size(text: &str) -> io::Result<u64> {
         Ok(number) => number.checked_mul(1 << shift).filter(|size| *size <= MOST),
         Err(_) => {
             let size = digits.parse::<f64>().map_err(|_| bad())? * (1_u64 << shift) as f64;
-            (size <= MOST as f64 / 2.0).then_some(size as u64)
+            (size < MOST as f64).then_some(size as u64) // as a float, MOST is the next power of two
         }
     };
     size.ok_or_else(|| refused(format!("'{text}' is more than an image can have")))
@@ -176,11 +176,19 @@ mod tests {
 
     #[test]
     fn sizes() {
-        let good = [("0", 0), ("512", 512), ("64k", 65536), ("1.5M", 3 << 19), ("2G", 2 << 30), ("7E", 7 << 60)];
+        let good = [
+            ("0", 0),
+            ("512", 512),
+            ("64k", 65536),
+            ("1.5M", 3 << 19),
+            ("2G", 2 << 30),
+            ("7E", 7 << 60),
+            ("7.5E", 15 << 59),
+        ];
         for (text, size) in good {
             assert_eq!(parse_size(text).unwrap(), size, "{text}");
         }
-        for bad in ["", "k", "-1", "1x", "8E", "99999999999999999999", "1e3", "inf", "0x10", "1 k", "+1"] {
+        for bad in ["", "k", "-1", "1x", "8E", "8.0E", "99999999999999999999", "1e3", "inf", "0x10", "1 k", "+1"] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
     }

@@ -5,6 +5,8 @@
 //! opened here, from the top down, and put together from the bottom up.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use co_wrapper::co_wrapper;
 use imago::format::gate::DenyImplicitOpenGate;
@@ -17,7 +19,6 @@ use tokio::runtime::Handle;
 use crate::backend::BlockBackend;
 use crate::driver::{Cache, Driver, Protocol};
 use crate::error::{Doing, Error, Result, invalid, refused};
-use crate::file::File;
 use crate::name::Name;
 use crate::qcow2::{Header, MAGIC};
 
@@ -111,7 +112,7 @@ async fn open_chain(
     writable: bool,
     cache: Cache,
 ) -> std::result::Result<BlockBackend, Blame> {
-    let reactor = reactor();
+    let (reactor, tables) = (reactor(), Arc::<AtomicU64>::default());
     let (mut layers, mut drivers, mut identities) = (Vec::<Layer>::new(), Vec::new(), Vec::new());
     let (mut next, mut format) = (Some(top), format);
     while let Some(name) = next.take() {
@@ -133,7 +134,7 @@ async fn open_chain(
             Some(format) => format,
             None => probe(&driver).await.map_err(blame)?,
         };
-        let layer = Layer::read(&mut driver, &name, found, writable).await.map_err(blame)?;
+        let layer = Layer::read(&mut driver, &name, found, writable, &tables).await.map_err(blame)?;
         let data = match layer.header.as_ref().and_then(|header| header.data_file.as_deref()) {
             None => None,
             Some(data) => {
@@ -170,11 +171,18 @@ async fn open_chain(
         });
     }
     let access = access.expect("a chain has at least one image");
-    Ok(BlockBackend { access, layers, writethrough: cache.writethrough() })
+    let tables = (!writable).then_some(tables);
+    Ok(BlockBackend { access, layers, writethrough: cache.writethrough(), tables })
 }
 
 impl Layer {
-    async fn read(driver: &mut Driver, name: &Name, format: ImageFormat, writable: bool) -> io::Result<Self> {
+    async fn read(
+        driver: &mut Driver,
+        name: &Name,
+        format: ImageFormat,
+        writable: bool,
+        tables: &Arc<AtomicU64>,
+    ) -> io::Result<Self> {
         let header = match format {
             ImageFormat::Raw => None,
             ImageFormat::Qcow2 => Some(Header::read(driver).await?),
@@ -184,8 +192,10 @@ impl Layer {
             if writable && (header.dirty || header.corrupt) {
                 return Err(refused("it is marked as dirty or corrupt; run qemu-img check -r all"));
             }
-            if !writable {
-                driver.hold_qcow2();
+            if writable {
+                header.check_refcounts(driver).await?;
+            } else {
+                driver.hold_qcow2(header.cluster_size, tables.clone());
                 // What is wrong with refcounts does not matter to who only reads.
                 preallocated = header.data_file.is_none() && header.preallocated(driver).await.unwrap_or(false);
             }
@@ -211,6 +221,8 @@ async fn probe(driver: &Driver) -> io::Result<ImageFormat> {
         (0, &b"KDMV"[..], "vmdk"),
         (0, b"COWD", "vmdk"),
         (0, b"QED\0", "qed"),
+        (0, b"QFI\xfb\0\0\0\x01", "qcow"),
+        (0, b"Bochs Virtual HD Image", "bochs"),
         (0, b"LUKS\xba\xbe", "luks"),
         (0, b"conectix", "vpc"),
         (0, b"vhdxfile", "vhdx"),
@@ -218,8 +230,8 @@ async fn probe(driver: &Driver) -> io::Result<ImageFormat> {
         (0, b"WithouFreSpacExt", "parallels"),
         (64, b"\x7f\x10\xda\xbe", "vdi"),
     ];
-    if head.starts_with(&MAGIC) && matches!(head[4..8], [0, 0, 0, 2 | 3]) {
-        return Ok(ImageFormat::Qcow2);
+    if head.starts_with(&MAGIC) && head[4..8] > [0, 0, 0, 1][..] {
+        return Ok(ImageFormat::Qcow2); // of later versions, too: those are refused
     }
     match foreign.iter().find(|(at, magic, _)| head[*at..].starts_with(magic)) {
         Some((_, _, name)) => Err(io::Error::new(
@@ -243,23 +255,34 @@ pub struct NewImage {
     pub backing: Option<(String, ImageFormat)>,
 }
 
-/// Makes an image and opens it, without what it is based on. A path must be free; an export or a device must be there
-/// and big enough.
+/// Opens what an image is to be made in, an empty file or a device or an export that is big enough, and leaves it as it is.
+///
+/// # Errors
+/// Those of the drivers; when it is too small.
+#[co_wrapper(mixed)]
+pub async fn blk_co_open_target(name: &Name, new: &NewImage, cache: Cache) -> Result<Driver> {
+    let open = async {
+        let driver = Driver::open(name, true, cache, &reactor()).await?;
+        match driver.size()? {
+            size if driver.is_fixed() && new.format == ImageFormat::Raw && size < new.size => {
+                Err(refused(format!("its {size} bytes are too few for {}", new.size)))
+            }
+            _ => Ok(driver),
+        }
+    };
+    open.await.map_err(Error::at(Doing::Open, name))
+}
+
+/// Makes an image in `driver`, of this `name`, and opens it, without what it is based on.
 ///
 /// # Errors
 /// Those of the formats and drivers.
 #[co_wrapper(mixed)]
-pub async fn blk_co_create(name: &str, new: &NewImage, cache: Cache) -> Result<BlockBackend> {
-    create(name, new, cache).await.map_err(Error::at(Doing::Create, name))
+pub async fn blk_co_create(driver: Driver, name: &Name, new: &NewImage, cache: Cache) -> Result<BlockBackend> {
+    create(driver, name, new, cache).await.map_err(Error::at(Doing::Create, name))
 }
 
-async fn create(name: &str, new: &NewImage, cache: Cache) -> io::Result<BlockBackend> {
-    let reactor = reactor();
-    let target = Name::parse(name)?;
-    let driver = match &target {
-        Name::Path(path) if !path.exists() => File::create(path, cache, &reactor).await.map(Protocol::File)?.into(),
-        _ => Driver::open(&target, true, cache, &reactor).await?,
-    };
+async fn create(driver: Driver, name: &Name, new: &NewImage, cache: Cache) -> io::Result<BlockBackend> {
     let protocol = driver.kind();
     let access = match new.format {
         ImageFormat::Raw => {
@@ -279,7 +302,7 @@ async fn create(name: &str, new: &NewImage, cache: Cache) -> io::Result<BlockBac
         }
     };
     let layer = Layer {
-        name: name.into(),
+        name: name.to_string(),
         format: new.format,
         header: None,
         allocated: None,
@@ -288,5 +311,5 @@ async fn create(name: &str, new: &NewImage, cache: Cache) -> io::Result<BlockBac
         backing: None,
         preallocated: false,
     };
-    Ok(BlockBackend { access, layers: vec![layer], writethrough: cache.writethrough() })
+    Ok(BlockBackend { access, layers: vec![layer], writethrough: cache.writethrough(), tables: None })
 }

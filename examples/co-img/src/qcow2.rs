@@ -6,6 +6,7 @@
 //! table covers the image or is in the file.
 
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 
 use imago::{Storage, StorageExt};
 
@@ -18,6 +19,9 @@ pub const MAGIC: [u8; 4] = *b"QFI\xfb";
 /// QEMU's limits, in bytes.
 const MOST_L1: u64 = 32 << 20;
 const MOST_REFCOUNT_TABLE: u64 = 8 << 20;
+/// So many bytes of refcounts are looked at to find out about preallocation: those of a file of 4 TiB, of clusters as
+/// usual. A lying image has more than could ever be read.
+const MOST_REFCOUNTS: u64 = 128 << 20;
 
 /// Incompatible features, by their bits.
 const DIRTY: u64 = 1 << 0;
@@ -25,8 +29,9 @@ const CORRUPT: u64 = 1 << 1;
 const DATA_FILE: u64 = 1 << 2;
 const COMPRESSION: u64 = 1 << 3;
 const EXTENDED_L2: u64 = 1 << 4;
-/// A compatible one.
+/// A compatible one, and one that a program that does not know it has to clear.
 const LAZY_REFCOUNTS: u64 = 1 << 0;
+const DATA_FILE_RAW: u64 = 1 << 1;
 
 /// What a qcow2 image says of itself.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +48,8 @@ pub struct Header {
     pub backing_format: Option<String>,
     /// Where its data is, if elsewhere.
     pub data_file: Option<String>,
+    /// That file is what a raw image of it would be.
+    pub data_file_raw: bool,
     /// In bits.
     pub refcount_bits: u32,
     /// Refcounts are out of date.
@@ -51,6 +58,8 @@ pub struct Header {
     pub corrupt: bool,
     /// Refcounts may be out of date.
     pub lazy_refcounts: bool,
+    /// Where they are, and their bytes.
+    l1_table: (u64, u64),
     refcount_table: (u64, u64),
 }
 
@@ -81,7 +90,7 @@ impl Header {
             2 => return Err(unsupported("LUKS encryption")),
             other => return Err(invalid(format!("encryption method {other}"))),
         }
-        let (incompatible, compatible) = if version == 3 { (u64_at(72), u64_at(80)) } else { (0, 0) };
+        let [incompatible, compatible, autoclear] = [72, 80, 88].map(|at| if version == 3 { u64_at(at) } else { 0 });
         let (order, length) = if version == 3 { (u32_at(96), u64::from(u32_at(100))) } else { (4, 72) };
         if incompatible & EXTENDED_L2 != 0 {
             return Err(unsupported("extended L2 entries"));
@@ -101,10 +110,12 @@ impl Header {
             dirty: incompatible & DIRTY != 0,
             corrupt: incompatible & CORRUPT != 0,
             lazy_refcounts: compatible & LAZY_REFCOUNTS != 0,
+            data_file_raw: autoclear & DATA_FILE_RAW != 0,
+            l1_table: (u64_at(40), u64::from(u32_at(36)) * 8),
             refcount_table: (u64_at(48), u64::from(u32_at(56)) << bits),
             ..Header::default()
         };
-        header.check_tables(u64::from(u32_at(36)), u64_at(40), file.size()?)?;
+        header.check_tables(file.size()?)?;
         if length < 72 || length > header.cluster_size {
             return Err(invalid(format!("a header of {length} bytes")));
         }
@@ -112,7 +123,9 @@ impl Header {
         Ok(header)
     }
 
-    fn check_tables(&self, l1_entries: u64, l1_at: u64, file_size: u64) -> io::Result<()> {
+    fn check_tables(&self, file_size: u64) -> io::Result<()> {
+        let (l1_at, l1_bytes) = self.l1_table;
+        let l1_entries = l1_bytes / 8;
         if self.refcount_bits == 0 {
             return Err(invalid("impossibly wide refcounts"));
         }
@@ -120,14 +133,14 @@ impl Header {
             return Err(invalid(format!("a size of {} bytes", self.size)));
         }
         let per_entry = self.cluster_size * (self.cluster_size / 8);
-        if l1_entries * 8 > MOST_L1 {
+        if l1_bytes > MOST_L1 {
             return Err(invalid(format!("an L1 table of {l1_entries} entries")));
         }
         if self.size.div_ceil(per_entry) > l1_entries {
             let what = format!("the L1 table's {l1_entries} entries do not cover {} bytes", self.size);
             return Err(invalid(what));
         }
-        if l1_entries > 0 && l1_at.checked_add(l1_entries * 8).is_none_or(|end| end > file_size) {
+        if l1_bytes > 0 && l1_at.checked_add(l1_bytes).is_none_or(|end| end > file_size) {
             return Err(invalid("the L1 table is past the end of the file: truncated or corrupt"));
         }
         if self.refcount_table.1 > MOST_REFCOUNT_TABLE {
@@ -175,11 +188,46 @@ impl Header {
         match (data_file, &self.data_file) {
             (true, None) => Err(invalid("it does not name the file that has its data")),
             (false, _) => {
-                self.data_file = None;
+                (self.data_file, self.data_file_raw) = (None, false);
                 Ok(())
             }
             (true, Some(_)) => Ok(()),
         }
+    }
+
+    /// Whether the clusters of the header, the L1 table and the refcount table are counted as in use. imago asks for none
+    /// of this (`qcow2/allocation.rs:335`): it would take such a cluster for data, the header's first of all.
+    ///
+    /// # Errors
+    /// Those of reading; when they are not.
+    pub async fn check_refcounts(&self, file: &Driver) -> io::Result<()> {
+        let per_block = self.cluster_size * 8 / u64::from(self.refcount_bits);
+        let (size, mut block, mut block_at) = (file.size()?, vec![0; self.cluster_size as usize], None);
+        let parts = [("refcount table", self.refcount_table), ("header", (0, 1)), ("L1 table", self.l1_table)];
+        for (what, (at, bytes)) in parts {
+            let end = at.checked_add(bytes).filter(|end| *end <= size);
+            let end =
+                end.ok_or_else(|| invalid(format!("the {what} is past the end of the file: truncated or corrupt")))?;
+            for cluster in at / self.cluster_size..end.div_ceil(self.cluster_size) {
+                let place = cluster / per_block * 8;
+                let mut entry = [0; 8];
+                if place < self.refcount_table.1 && self.refcount_table.0.saturating_add(place) < size {
+                    file.read(&mut entry[..], self.refcount_table.0 + place).await?;
+                }
+                let there = be(&entry) & !511;
+                if there != 0 && block_at != Some(there) {
+                    file.read(&mut block[..], there).await?;
+                    block_at = Some(there);
+                }
+                if there == 0
+                    || there >= size
+                    || in_use(&block, self.refcount_bits, cluster % per_block..cluster % per_block + 1) == 0
+                {
+                    return Err(invalid(format!("the {what} is not counted as in use; run qemu-img check -r all")));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether clusters were allocated ahead of their data, so that holes in the file are holes in the image. Counts
@@ -196,11 +244,12 @@ impl Header {
         let mut table = vec![0; self.refcount_table.1.min(left.div_ceil(per_block) * 8) as usize];
         file.read(&mut table[..], self.refcount_table.0).await?;
         let mut block = vec![0; self.cluster_size as usize];
-        for entry in table.chunks_exact(8) {
+        let most = (MOST_REFCOUNTS / self.cluster_size) as usize;
+        for entry in table.chunks_exact(8).take(most) {
             let at = be(entry) & !511;
             if at != 0 {
                 file.read(&mut block[..], at).await?;
-                used += in_use(&block, self.refcount_bits, left.min(per_block));
+                used += in_use(&block, self.refcount_bits, 0..left.min(per_block));
             }
             left = left.saturating_sub(per_block);
             if left == 0 || used >= threshold {
@@ -211,8 +260,8 @@ impl Header {
     }
 }
 
-/// How many of the first refcounts in `block` are not 0.
-fn in_use(block: &[u8], bits: u32, first: u64) -> u64 {
+/// How many of these refcounts in `block` are not 0.
+fn in_use(block: &[u8], bits: u32, these: Range<u64>) -> u64 {
     let used = |index: u64| match bits {
         ..8 => {
             let bit = index * u64::from(bits);
@@ -223,7 +272,7 @@ fn in_use(block: &[u8], bits: u32, first: u64) -> u64 {
             block[index as usize * bytes..][..bytes].iter().any(|byte| *byte != 0)
         }
     };
-    (0..first).filter(|index| used(*index)).count() as u64
+    these.filter(|index| used(*index)).count() as u64
 }
 
 fn unsupported(what: impl std::fmt::Display) -> io::Error {
@@ -240,10 +289,10 @@ mod tests {
 
     #[test]
     fn refcounts_of_all_widths() {
-        assert_eq!(in_use(&[0b1010_0001], 1, 8), 3);
-        assert_eq!(in_use(&[0b1010_0001], 1, 5), 1);
-        assert_eq!(in_use(&[0x01, 0x10], 4, 4), 2);
-        assert_eq!(in_use(&[0, 1, 0, 0, 1, 0], 16, 3), 2);
-        assert_eq!(in_use(&[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], 64, 2), 1);
+        assert_eq!(in_use(&[0b1010_0001], 1, 0..8), 3);
+        assert_eq!(in_use(&[0b1010_0001], 1, 0..5), 1);
+        assert_eq!(in_use(&[0x01, 0x10], 4, 0..4), 2);
+        assert_eq!(in_use(&[0, 1, 0, 0, 1, 0], 16, 0..3), 2);
+        assert_eq!(in_use(&[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], 64, 0..2), 1);
     }
 }

@@ -3,17 +3,18 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::FileTypeExt;
+use std::io::{self, IsTerminal, Write};
+use std::mem::MaybeUninit;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::{future, process, ptr, thread};
 
-use co_wrapper::co_wrapper;
+use co_wrapper::{AioContext, co_wrapper};
+use nix::libc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Result, refused};
 use crate::name::Name;
 
 /// What is half-made right now. Whoever ends the program takes this lock and keeps it.
@@ -32,6 +33,8 @@ fn half_made() -> MutexGuard<'static, Vec<HalfMade>> {
 /// A target, until [`commit`](Self::commit). Dropped before that, a file is gone.
 pub struct Target {
     shown: String,
+    /// What to write to.
+    name: Name,
     /// Its final place, if it is a file.
     place: Option<PathBuf>,
     half: HalfMade,
@@ -43,28 +46,30 @@ impl Target {
     pub fn new(name: &str) -> Result<Self> {
         let failed = |cause| Error::new(Doing::Create, name, cause);
         let shown = name.to_owned();
-        let in_place =
-            |shown: String| Target { half: HalfMade::InPlace(shown.clone()), shown, place: None, committed: false };
-        let Name::Path(path) = Name::parse(name).map_err(failed)? else { return Ok(in_place(shown)) };
-        let path = match fs::metadata(&path) {
-            Ok(there) if there.file_type().is_block_device() => return Ok(in_place(shown)),
-            // A link stays one: what it leads to is replaced.
-            Ok(there) if there.is_file() => fs::canonicalize(&path).map_err(failed)?,
+        let parsed = Name::parse(name).map_err(failed)?;
+        let Name::Path(path) = &parsed else { return Ok(Target::in_place(shown, parsed)) };
+        let (path, mode) = match fs::metadata(path) {
+            Ok(there) if there.file_type().is_block_device() => return Ok(Target::in_place(shown, parsed)),
+            // A link stays one: what it leads to is replaced. Until then nobody reads more of it than before.
+            Ok(there) if there.is_file() => (fs::canonicalize(path).map_err(failed)?, 0o600),
             Ok(there) if there.is_dir() => return Err(failed(io::ErrorKind::IsADirectory.into())),
-            Ok(_) => return Err(failed(crate::error::refused("it is neither a file nor a block device"))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => path,
-            Err(error) => return Err(failed(error)),
+            Ok(_) => return Err(failed(refused("it is neither a file nor a block device"))),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Err(_) if path.is_symlink() => return Err(failed(refused("it is a link that leads nowhere"))),
+            Err(_) => (path.clone(), 0o666),
         };
-        let half = HalfMade::File(temporary(&path).map_err(failed)?);
-        Ok(Target { shown, place: Some(path), half, committed: false })
+        let file = temporary(&path, mode).map_err(failed)?;
+        let name = Name::Path(file.clone());
+        Ok(Target { shown, name, place: Some(path), half: HalfMade::File(file), committed: false })
     }
 
-    /// What to create, or to open when it is there: the name to write to.
-    pub fn name(&self) -> &str {
-        match &self.half {
-            HalfMade::File(path) => path.to_str().unwrap_or(&self.shown),
-            HalfMade::InPlace(name) => name,
-        }
+    fn in_place(shown: String, name: Name) -> Self {
+        Target { half: HalfMade::InPlace(shown.clone()), shown, name, place: None, committed: false }
+    }
+
+    /// What to write to.
+    pub fn name(&self) -> &Name {
+        &self.name
     }
 
     /// Whether it is a file, new and empty.
@@ -81,7 +86,7 @@ impl Target {
 
     /// Puts `self.name()` right in an error, and says when a target is incomplete.
     pub fn blame(&self, mut error: Error) -> Error {
-        if error.name == self.name() {
+        if error.name == self.name.to_string() {
             error.name.clone_from(&self.shown);
         }
         if half_made().contains(&self.half) && self.place.is_none() {
@@ -96,6 +101,8 @@ impl Target {
         let mut half_made = half_made();
         if let (HalfMade::File(from), Some(place)) = (&self.half, &self.place) {
             if let Ok(there) = fs::metadata(place) {
+                // Who may not give files away keeps it.
+                let _ = chown(from, Some(there.uid()), Some(there.gid()));
                 fs::set_permissions(from, there.permissions()).map_err(failed)?;
             }
             fs::rename(from, place).map_err(failed)?;
@@ -132,15 +139,15 @@ fn folder(path: &Path) -> &Path {
 
 /// A new file in the folder that `path` is to be in, for a rename does not leave a file system. It is made under the lock:
 /// no signal comes between its making and its being known.
-fn temporary(path: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or_else(|| crate::error::refused("it is no name for a file"))?;
+fn temporary(path: &Path, mode: u32) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| refused("it is no name for a file"))?;
     let mut half_made = half_made();
     for attempt in 0..1000 {
         let mut hidden = OsString::from(".");
         hidden.push(name);
         hidden.push(format!(".co-img-{}-{attempt}", process::id()));
         let candidate = folder(path).join(hidden);
-        match fs::File::create_new(&candidate) {
+        match fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&candidate) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
             Ok(_) => {
@@ -152,42 +159,60 @@ fn temporary(path: &Path) -> io::Result<PathBuf> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// The signals that ask the program to end. SIGXFSZ is among what is listened to so that a file grown too big is an error
-/// of the write and not the program's end.
+/// The signals that ask the program to end, but those that whoever started it has it ignore, as `nohup` does. SIGXFSZ is
+/// among what is listened to so that a file grown too big is an error of the write and not the program's end.
 struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+    hang_up: Option<Signal>,
     _too_big: Signal,
 }
 
-const SIGXFSZ: i32 = nix::libc::SIGXFSZ;
-
 #[co_wrapper]
 async fn signals_co_listen() -> io::Result<Signals> {
+    let unless_ignored = |kind: SignalKind| match is_ignored(kind) {
+        true => Ok(None),
+        false => signal(kind).map(Some),
+    };
     Ok(Signals {
-        interrupt: signal(SignalKind::interrupt())?,
-        terminate: signal(SignalKind::terminate())?,
-        hang_up: signal(SignalKind::hangup())?,
-        _too_big: signal(SignalKind::from_raw(SIGXFSZ))?,
+        interrupt: unless_ignored(SignalKind::interrupt())?,
+        terminate: unless_ignored(SignalKind::terminate())?,
+        hang_up: unless_ignored(SignalKind::hangup())?,
+        _too_big: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
     })
+}
+
+fn is_ignored(kind: SignalKind) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without an action to set it only writes the present one, for which there is room; a `sigaction` of zeroes,
+    // should it write none, is a valid one.
+    let action = unsafe {
+        libc::sigaction(kind.as_raw_value(), ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Waits for one of them, and tells its number.
 #[co_wrapper]
 async fn signals_co_wait(signals: &mut Signals) -> i32 {
+    let wait = async |signal: &mut Option<Signal>| match signal {
+        Some(signal) => _ = signal.recv().await,
+        None => future::pending().await,
+    };
     tokio::select! {
-        _ = signals.interrupt.recv() => 2,
-        _ = signals.terminate.recv() => 15,
-        _ = signals.hang_up.recv() => 1,
+        () = wait(&mut signals.interrupt) => libc::SIGINT,
+        () = wait(&mut signals.terminate) => libc::SIGTERM,
+        () = wait(&mut signals.hang_up) => libc::SIGHUP,
     }
 }
 
 /// Has SIGINT, SIGTERM and SIGHUP remove what is half-made and end the program, whatever its threads are doing.
 ///
 /// # Errors
-/// When signals cannot be watched, or no thread can be had.
+/// When the reactor cannot be started, signals cannot be watched, or no thread can be had.
 pub fn watch_for_interrupts() -> io::Result<()> {
+    AioContext::new()?; // starts the reactor, or says why not
     let mut signals = signals_listen()?;
     let watch = move || {
         let number = signals_wait(&mut signals);
@@ -199,7 +224,9 @@ pub fn watch_for_interrupts() -> io::Result<()> {
                 HalfMade::InPlace(name) => line += &format!("; '{name}' is incomplete"),
             }
         }
-        let _ = writeln!(io::stderr(), "\r{}", line.replace(char::is_control, " "));
+        // In a progress bar's place, if there may be one.
+        let clear = if io::stderr().is_terminal() { "\r\x1b[2K" } else { "" };
+        let _ = writeln!(io::stderr(), "{clear}{}", line.replace(char::is_control, " "));
         process::exit(128 + number);
     };
     thread::Builder::new().name("interrupts".into()).spawn(watch).map(drop)

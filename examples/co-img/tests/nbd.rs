@@ -5,7 +5,10 @@ mod support;
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
+use std::time::Duration;
 
 use co_img::backend::{
     blk_block_status, blk_flush, blk_getlength, blk_pdiscard, blk_pread, blk_pwrite, blk_pwrite_zeroes, blk_truncate,
@@ -106,6 +109,10 @@ fn the_commands_over_both_sockets() {
         let ours = extents(folder.ok(&["map", "--output", "json", &url]));
         assert_eq!(ours, extents(folder.qemu_img(&["map", "--output", "json", "-f", "raw", &url])));
         assert!(ours.len() > 3, "{ours:?}");
+
+        // In place, too, a qcow2 image has the last sector whole: what is behind the last whole one is not lost.
+        folder.ok(&["convert", "-O", "qcow2", &url, &target]);
+        folder.qemu_img(&["compare", "-q", "-U", "-f", "raw", "-F", "qcow2", "disk", "full"]);
     }
 }
 
@@ -477,6 +484,66 @@ fn a_lost_connection_is_made_again_and_what_was_owed_asked_again() {
         },
     ]);
     assert_eq!(data.unwrap(), [2; 4096]);
+}
+
+/// Catches: a connection made again and again for nobody.
+#[test]
+fn an_idle_connection_that_is_lost_is_made_again_when_it_is_needed() {
+    static CONNECTIONS: AtomicUsize = AtomicUsize::new(0);
+    let url = scripted(&[|peer| {
+        let answer = CONNECTIONS.fetch_add(1, Relaxed) > 0 && !IDLE.load(Relaxed);
+        peer.negotiate(1 << 20, true)?;
+        if answer {
+            let request = peer.request()?;
+            peer.chunk(request.cookie, true, 1, &[&AT, &[3; 4096]]);
+        }
+        Ok(())
+    }]);
+    static IDLE: AtomicBool = AtomicBool::new(true);
+    let url = url.replace("timeout=2&reconnect=2", "timeout=60&reconnect=60");
+    let blk = blk_open(&url, Some(ImageFormat::Raw), false, Cache::Writeback).unwrap();
+    thread::sleep(Duration::from_millis(500)); // for connections that should not be
+    assert_eq!(CONNECTIONS.load(Relaxed), 1);
+    IDLE.store(false, Relaxed);
+    let mut buf = [0; 4096];
+    blk_pread(&blk, 8192, &mut buf).unwrap();
+    assert_eq!((buf, CONNECTIONS.load(Relaxed)), ([3; 4096], 2));
+}
+
+/// Reads 64 KiB of which each byte comes by itself, in this order.
+fn in_bytes(order: fn(u64) -> u64) -> io::Result<Vec<u8>> {
+    static ORDER: Mutex<fn(u64) -> u64> = Mutex::new(|n| n);
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock();
+    *ORDER.lock().unwrap() = order;
+    let url = scripted(&[|peer| {
+        peer.negotiate(1 << 20, true)?;
+        let request = peer.request()?;
+        let order = *ORDER.lock().unwrap();
+        let head = |done: bool| [&0x668e_33ef_u32.to_be_bytes()[..], &[0, u8::from(done), 0, 1]].concat();
+        let chunk = |n: u64| {
+            let (cookie, at) = (request.cookie.to_be_bytes(), order(n).to_be_bytes());
+            [&head(n == 65535)[..], &cookie, &[0, 0, 0, 9], &at, &[order(n) as u8]].concat()
+        };
+        peer.send(&[&(0..65536).flat_map(chunk).collect::<Vec<u8>>()]);
+        linger(peer)
+    }]);
+    let url = url.replace("timeout=2", "timeout=60");
+    let blk = blk_open(&url, Some(ImageFormat::Raw), false, Cache::Writeback).map_err(|error| error.cause)?;
+    let mut buf = vec![0; 65536];
+    blk_pread(&blk, 0, &mut buf).map(|()| buf)
+}
+
+/// Catches: a list of pieces that takes more memory than the data, many times over.
+#[test]
+fn data_in_tiny_pieces_is_put_together_and_in_too_many_refused() {
+    let whole: Vec<u8> = (0..65536).map(|n| n as u8).collect();
+    assert!(in_bytes(|n| n).unwrap() == whole);
+    assert!(in_bytes(|n| 65535 - n).unwrap() == whole);
+    // Every fourth byte, and then the gaps: 16384 pieces, and no more.
+    assert!(in_bytes(|n| n % 16384 * 4 + n / 16384).unwrap() == whole);
+    let error = in_bytes(|n| n % 32768 * 2 + n / 32768).unwrap_err(); // every other: 32768
+    assert!(error.to_string().contains("data in more than 16384 pieces"), "{error}");
 }
 
 #[test]

@@ -9,9 +9,10 @@ use indicatif::ProgressBar;
 use tokio::task::unconstrained;
 
 use crate::backend::{BlockBackend, blk_co_pread, blk_co_pwrite, blk_flush};
-use crate::cli::{cache, format, print, size};
+use crate::cli::{cache, format, print};
 use crate::driver::Cache;
 use crate::error::{Doing, Error, Result, refused};
+use crate::name::parse_size;
 use crate::open::{ImageFormat, blk_open};
 use crate::progress;
 
@@ -24,8 +25,8 @@ pub struct Options {
     #[arg(short, default_value_t = 64)]
     depth: usize,
     /// Of how many bytes each
-    #[arg(short, value_parser = size, default_value = "4096", value_name = "SIZE")]
-    size: u64,
+    #[arg(short, default_value = "4096", value_name = "SIZE")]
+    size: String,
     /// Write instead of read, zeroes: what the image had is lost
     #[arg(short)]
     write: bool,
@@ -46,7 +47,8 @@ const BESIDE: u64 = 4096;
 
 pub fn run(options: &Options) -> Result<()> {
     let failed = |why: String| Error::new(Doing::Parse, &options.image, refused(why));
-    let (size, depth) = (options.size, options.depth);
+    let size = parse_size(&options.size).map_err(Error::at(Doing::Parse, &options.image))?;
+    let depth = options.depth;
     if size == 0 || depth == 0 || options.count == 0 {
         return Err(failed("-c, -d and -s must not be 0".into()));
     }
@@ -66,7 +68,7 @@ pub fn run(options: &Options) -> Result<()> {
     ))?;
     let progress = progress::of_requests("bench", options.count);
     let begun = Instant::now();
-    let done = img_bench(&blk, options, &progress);
+    let done = img_bench(&blk, options, size, &progress);
     let took = begun.elapsed().as_secs_f64();
     progress.finish_and_clear();
     done?;
@@ -77,8 +79,7 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 #[co_wrapper]
-async fn img_co_bench(blk: &BlockBackend, options: &Options, progress: &ProgressBar) -> Result<()> {
-    let size = options.size;
+async fn img_co_bench(blk: &BlockBackend, options: &Options, size: u64, progress: &ProgressBar) -> Result<()> {
     let slots = blk.end() / size; // the requests go round
     let requests = (0..options.count).map(|n| n % slots * size).map(|at| async move {
         let mut buf = vec![0; size as usize];

@@ -14,7 +14,7 @@ use crate::backend::{
 use crate::cli::{cluster_size, format};
 use crate::driver::Cache;
 use crate::error::{Doing, Error, Result};
-use crate::open::{ImageFormat, NewImage, blk_create, blk_open};
+use crate::open::{ImageFormat, NewImage, blk_create, blk_open, blk_open_target};
 use crate::progress;
 use crate::target::Target;
 
@@ -49,11 +49,12 @@ pub fn run(options: &Options) -> Result<()> {
     let size = blk_getlength(&from).map_err(Error::at(Doing::Read, &options.source))?;
     let target = Target::new(&options.target)?;
     let fresh = target.is_file();
-    // An export or a device is as long as it is, and that need not be in whole sectors.
-    let size = if fresh { size } else { from.end() };
+    // An export or a device is as long as it is, and that need not be in whole sectors, of which qcow2 images are.
+    let size = if fresh || options.output_format == ImageFormat::Qcow2 { size } else { from.end() };
     let new = NewImage { format: options.output_format, size, cluster_size, backing: None };
+    let driver = blk_open_target(target.name(), &new, Cache::Writeback).map_err(|error| target.blame(error))?;
     target.begin();
-    let copied = blk_create(target.name(), &new, Cache::Writeback).and_then(|to| {
+    let copied = blk_create(driver, target.name(), &new, Cache::Writeback).and_then(|to| {
         let progress = progress::of_bytes("convert", from.end());
         let copy = Copy {
             from: &from,

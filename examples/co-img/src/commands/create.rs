@@ -3,11 +3,11 @@
 use clap::Args;
 
 use crate::backend::{blk_flush, blk_getlength};
-use crate::cli::{cluster_size, format, print, size};
+use crate::cli::{cluster_size, format, print};
 use crate::driver::Cache;
 use crate::error::{Doing, Error, Result, refused};
-use crate::name::{MOST, Name};
-use crate::open::{ImageFormat, NewImage, blk_create, blk_open};
+use crate::name::{MOST, Name, parse_size};
+use crate::open::{ImageFormat, NewImage, blk_create, blk_open, blk_open_target};
 use crate::target::Target;
 
 #[derive(Args)]
@@ -27,14 +27,15 @@ pub struct Options {
     #[arg(value_name = "IMG")]
     image: String,
     /// Else that of what it is based on
-    #[arg(value_parser = size, value_name = "SIZE")]
-    size: Option<u64>,
+    #[arg(value_name = "SIZE")]
+    size: Option<String>,
 }
 
 pub fn run(options: &Options) -> Result<()> {
     let failed = |why: &str| Error::new(Doing::Create, &options.image, refused(why));
     let cluster_size = cluster_size(&options.options, options.format)?;
-    let mut size = options.size;
+    let size = options.size.as_deref().map(parse_size).transpose();
+    let mut size = size.map_err(Error::at(Doing::Create, &options.image))?;
     let backing = match (&options.backing, options.backing_format) {
         (None, None) => None,
         (None, Some(_)) => return Err(failed("-F says the format of nothing, without -b")),
@@ -55,8 +56,9 @@ pub fn run(options: &Options) -> Result<()> {
     };
     let target = Target::new(&options.image)?;
     let new = NewImage { format: options.format, size, cluster_size, backing };
+    let driver = blk_open_target(target.name(), &new, Cache::Writeback).map_err(|error| target.blame(error))?;
     target.begin();
-    let created = blk_create(target.name(), &new, Cache::Writeback)
+    let created = blk_create(driver, target.name(), &new, Cache::Writeback)
         .and_then(|blk| blk_flush(&blk).map_err(Error::at(Doing::Flush, target.name())));
     created.map_err(|error| target.blame(error))?;
     target.commit()?;

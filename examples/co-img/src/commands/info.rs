@@ -1,15 +1,16 @@
 //! `info`: what an image is.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::backend::{BlockBackend, blk_getlength};
+use crate::backend::{BlockBackend, SECTOR, blk_getlength};
 use crate::cli::{Output, format, human, output, print};
 use crate::driver::Cache;
 use crate::error::{Doing, Error, Result};
-use crate::open::{ImageFormat, blk_open};
+use crate::open::{ImageFormat, Layer, blk_open};
+use crate::qcow2::Header;
 
 #[derive(Args)]
 pub struct Options {
@@ -32,81 +33,116 @@ pub fn run(options: &Options) -> Result<()> {
     })
 }
 
+/// In the order in which QEMU has them, which is that of its hash table.
 fn fields(blk: &BlockBackend, size: u64) -> Value {
     let layer = &blk.layers[0];
-    let mut child = json!({
-        "format": layer.protocol,
-        "filename": layer.name,
-        "virtual-size": layer.file_size,
-        "dirty-flag": false,
-        "children": [],
-        "format-specific": { "type": layer.protocol, "data": {} },
-    });
-    let mut fields = Map::from_iter([
-        ("format".into(), json!(layer.format.name())),
-        ("filename".into(), json!(layer.name)),
-        ("virtual-size".into(), json!(size)),
-        ("dirty-flag".into(), json!(layer.header.as_ref().is_some_and(|header| header.dirty))),
-    ]);
-    if let Some(allocated) = layer.allocated {
-        fields.insert("actual-size".into(), json!(allocated));
-        child["actual-size"] = json!(allocated);
+    let mut fields = Map::new();
+    let mut add = |name: &str, value: Value| _ = fields.insert(name.into(), value);
+    add("children", json!([{ "name": "file", "info": child(layer) }]));
+    let header = layer.header.as_ref();
+    let backing = header.and_then(|header| header.backing.as_ref());
+    if let Some(format) = header.and_then(|header| header.backing_format.as_ref()).filter(|_| backing.is_some()) {
+        add("backing-filename-format", json!(format));
     }
-    fields.insert("children".into(), json!([{ "name": "file", "info": child }]));
-    if let Some(header) = &layer.header {
-        fields.insert("cluster-size".into(), json!(header.cluster_size));
-        let mut data = json!({ "compat": if header.version == 2 { "0.10" } else { "1.1" }, "compression-type": "zlib",
-            "refcount-bits": header.refcount_bits });
-        if header.version > 2 {
-            data["lazy-refcounts"] = json!(header.lazy_refcounts);
-            data["corrupt"] = json!(header.corrupt);
-            data["extended-l2"] = json!(false);
-        }
-        if let Some(file) = &header.data_file {
-            data["data-file"] = json!(file);
-        }
-        fields.insert("format-specific".into(), json!({ "type": "qcow2", "data": data }));
-        if let Some(backing) = &header.backing {
-            fields.insert("backing-filename".into(), json!(backing));
-            fields.insert("full-backing-filename".into(), json!(layer.backing));
-        }
-        if let Some(format) = &header.backing_format {
-            fields.insert("backing-filename-format".into(), json!(format));
-        }
+    add("virtual-size", json!(size));
+    add("filename", json!(layer.name));
+    if let Some(header) = header {
+        add("cluster-size", json!(header.cluster_size));
+    }
+    add("format", json!(layer.format.name()));
+    if let Some(allocated) = layer.allocated {
+        add("actual-size", json!(allocated));
+    }
+    if let Some(header) = header {
+        add("format-specific", json!({ "type": "qcow2", "data": qcow2(header) }));
+    }
+    if let Some(backing) = backing {
+        add("full-backing-filename", json!(layer.backing));
+        add("backing-filename", json!(backing));
+    }
+    if header.is_some() || is_file(layer) {
+        add("dirty-flag", json!(header.is_some_and(|header| header.dirty)));
     }
     Value::Object(fields)
 }
 
+/// QEMU asks of files alone whether they are dirty, which they never are.
+fn is_file(layer: &Layer) -> bool {
+    matches!(layer.protocol, "file" | "host_device")
+}
+
+fn child(layer: &Layer) -> Map<String, Value> {
+    let mut fields = Map::new();
+    let mut add = |name: &str, value: Value| _ = fields.insert(name.into(), value);
+    add("children", json!([]));
+    add("virtual-size", json!(layer.file_size.next_multiple_of(SECTOR)));
+    add("filename", json!(layer.name));
+    add("format", json!(layer.protocol));
+    if let Some(allocated) = layer.allocated {
+        add("actual-size", json!(allocated));
+    }
+    if is_file(layer) {
+        add("format-specific", json!({ "type": "file", "data": {} }));
+        add("dirty-flag", json!(false));
+    }
+    fields
+}
+
+fn qcow2(header: &Header) -> Map<String, Value> {
+    let mut data = Map::new();
+    let mut add = |name: &str, value: Value| _ = data.insert(name.into(), value);
+    add("compat", json!(if header.version == 2 { "0.10" } else { "1.1" }));
+    add("compression-type", json!("zlib"));
+    if header.version > 2 {
+        add("lazy-refcounts", json!(header.lazy_refcounts));
+    }
+    add("refcount-bits", json!(header.refcount_bits));
+    if let Some(file) = &header.data_file {
+        add("data-file", json!(file));
+        add("data-file-raw", json!(header.data_file_raw));
+    }
+    if header.version > 2 {
+        add("corrupt", json!(header.corrupt));
+        add("extended-l2", json!(false));
+    }
+    data
+}
+
 fn describe(blk: &BlockBackend, size: u64) -> String {
     let layer = &blk.layers[0];
-    let line = |text: &str| text.replace(char::is_control, " ");
-    let mut text = format!("image: {}\nfile format: {}\n", line(&layer.name), layer.format.name());
-    let mut add = |what: &str, value: String| _ = writeln!(text, "{what}: {value}");
-    add("virtual size", format!("{} ({size} bytes)", human(size)));
-    add("disk size", layer.allocated.map_or("unavailable".into(), human));
-    let Some(header) = &layer.header else { return text };
-    add("cluster_size", header.cluster_size.to_string());
-    if let Some(backing) = &header.backing {
-        let found = layer.backing.as_deref().filter(|found| found != backing);
-        let found = found.map_or(String::new(), |found| format!(" (actual path: {})", line(found)));
-        add("backing file", line(backing) + &found);
+    let mut text = String::new();
+    let mut add = |what: &str, value: &dyn Display| {
+        let value = value.to_string().replace(char::is_control, " ");
+        _ = writeln!(text, "{what}:{}{value}", if value.is_empty() { "" } else { " " });
+    };
+    let bytes = |bytes: u64| format!("{} ({bytes} bytes)", human(bytes));
+    let disk_size = layer.allocated.map_or("unavailable".into(), human);
+    add("image", &layer.name);
+    add("file format", &layer.format.name());
+    add("virtual size", &bytes(size));
+    add("disk size", &disk_size);
+    if let Some(header) = &layer.header {
+        add("cluster_size", &header.cluster_size);
+        if header.dirty {
+            add("cleanly shut down", &"no");
+        }
+        if let Some(backing) = &header.backing {
+            let found = layer.backing.as_deref().filter(|found| found != backing);
+            add("backing file", &found.map_or(backing.clone(), |found| format!("{backing} (actual path: {found})")));
+            if let Some(format) = &header.backing_format {
+                add("backing file format", format);
+            }
+        }
+        add("Format specific information", &"");
+        for (name, value) in qcow2(header) {
+            let value = value.as_str().map_or_else(|| value.to_string(), String::from);
+            add(&format!("    {}", name.replace('-', " ")), &value);
+        }
     }
-    if let Some(format) = &header.backing_format {
-        add("backing file format", line(format));
-    }
-    add("Format specific information", String::new());
-    add("    compat", if header.version == 2 { "0.10" } else { "1.1" }.into());
-    add("    compression type", "zlib".into());
-    if header.version > 2 {
-        add("    lazy refcounts", header.lazy_refcounts.to_string());
-    }
-    add("    refcount bits", header.refcount_bits.to_string());
-    if let Some(file) = &header.data_file {
-        add("    data file", line(file));
-    }
-    if header.version > 2 {
-        add("    corrupt", header.corrupt.to_string());
-        add("    extended l2", "false".into());
-    }
-    text.replace("information: \n", "information:\n")
+    add("Child node '/file'", &"");
+    add("    filename", &layer.name);
+    add("    protocol type", &layer.protocol);
+    add("    file length", &bytes(layer.file_size.next_multiple_of(SECTOR)));
+    add("    disk size", &disk_size);
+    text
 }

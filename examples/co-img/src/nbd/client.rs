@@ -82,8 +82,11 @@ pub(super) async fn serve(url: NbdUrl, export: Export, socket: Socket, mut reque
             .partition(|(_, request)| request.tries < MOST_TRIES);
         owed = again;
         given_up.into_values().for_each(|request| request.fail(&lost));
-        if owed.is_empty() && requests.is_closed() && requests.is_empty() {
-            return;
+        // While nobody asks for anything, a server that hangs up on sight would be connected to for ever.
+        if owed.is_empty() {
+            let Some(request) = requests.recv().await else { return };
+            owed.insert(next, request);
+            next += 1;
         }
         match reconnect(&url, &export, lost).await {
             Ok(connected) => socket = connected,

@@ -18,6 +18,8 @@ const STATUS: u16 = 5;
 const ERROR: u16 = 1 << 15;
 /// A chunk's flag: the reply ends here.
 const DONE: u16 = 1;
+/// In so many pieces, with others between them, data may come: nobody knows which are missing without a list of them.
+const MOST_PIECES: usize = 16 << 10;
 /// The longest chunk that is not data.
 const LONGEST: u32 = 64 << 10;
 
@@ -88,7 +90,7 @@ impl Head {
 #[derive(Debug, Default)]
 pub(super) struct Partial {
     data: Vec<u8>,
-    /// Where chunks of data have been, and how long they were.
+    /// Where data has come, and how long it is; what adjoins is one.
     covered: BTreeMap<u64, u64>,
     status: Option<(u32, u32)>,
     error: Option<Error>,
@@ -172,13 +174,23 @@ impl Partial {
 
     /// Notes that so many bytes at `at` have come, and tells where in the data they belong.
     fn cover(&mut self, at: u64, count: u64, off: u64, len: u32) -> io::Result<usize> {
-        let inside = at >= off && count > 0 && at.checked_add(count).is_some_and(|end| end <= off + u64::from(len));
-        let before = self.covered.range(..=at).next_back().is_some_and(|(start, count)| start + count > at);
-        let after = self.covered.range(at..).next().is_some_and(|(start, _)| *start < at.saturating_add(count));
-        if !inside || before || after {
-            return Err(invalid(format!("data for {count} bytes at {at} in reply to a read of {len} at {off}")));
+        let wrong = || invalid(format!("data for {count} bytes at {at} in reply to a read of {len} at {off}"));
+        let end = at.checked_add(count).filter(|end| at >= off && count > 0 && *end <= off + u64::from(len));
+        let end = end.ok_or_else(wrong)?;
+        let before = self.covered.range(..=at).next_back().map(|(start, count)| (*start, start + count));
+        let after = self.covered.range(at..).next().map(|(start, count)| (*start, start + count));
+        if before.is_some_and(|(_, before)| before > at) || after.is_some_and(|(after, _)| after < end) {
+            return Err(wrong());
         }
-        self.covered.insert(at, count);
+        let start = before.filter(|(_, end)| *end == at).map_or(at, |(start, _)| start);
+        self.covered.remove(&end);
+        let end = after.filter(|(after, _)| *after == end).map_or(end, |(_, end)| end);
+        self.covered.insert(start, end - start);
+        if self.covered.len() > MOST_PIECES {
+            return Err(invalid(format!(
+                "data in more than {MOST_PIECES} pieces in reply to a read of {len} at {off}"
+            )));
+        }
         Ok((at - off) as usize)
     }
 }
