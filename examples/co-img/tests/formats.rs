@@ -305,6 +305,36 @@ fn compare_tells_where() {
     folder.fails(&["compare", "a", "none"], 2, &["'none'", "No such file"]);
 }
 
+/// Holes are not read: what lies behind one is.
+#[test]
+fn compare_sees_behind_holes() {
+    let folder = Folder::new();
+    let sparse = |name: &str, pieces: &[(u64, &[u8])]| {
+        let file = fs::File::create(folder.path(name)).unwrap();
+        file.set_len(9_000_000).unwrap();
+        for (at, bytes) in pieces {
+            std::os::unix::fs::FileExt::write_all_at(&file, bytes, *at).unwrap();
+        }
+    };
+    sparse("a", &[(3 << 20, &[1; 65536]), (7 << 20, &[2; 65536])]);
+    sparse("same", &[(1 << 20, &[0; 65536]), (3 << 20, &[1; 65536]), (7 << 20, &[2; 65536])]);
+    sparse("other", &[(3 << 20, &[1; 65536]), (7 << 20, &[3; 65536])]);
+    sparse("more", &[(1 << 20, &[4; 65536]), (3 << 20, &[1; 65536]), (7 << 20, &[2; 65536])]);
+    sparse("none", &[]);
+    for (image, at) in [("same", None), ("other", Some(7 << 20)), ("more", Some(1 << 20)), ("none", Some(3 << 20))] {
+        for images in [["a", image], [image, "a"]] {
+            let output = folder.run(&[&["compare", "-f", "raw", "-F", "raw"][..], &images].concat());
+            let verdict =
+                at.map_or("Images are identical.\n".into(), |at: u64| format!("Content mismatch at offset {at}!\n"));
+            assert_eq!(
+                (text(&output.stdout), output.status.code()),
+                (verdict, Some(at.map_or(0, |_| 1))),
+                "{images:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn bench_reads_and_writes() {
     let folder = Folder::new();

@@ -559,6 +559,36 @@ fn a_server_that_stays_away_is_an_error() {
 }
 
 #[test]
+fn a_server_that_dies_or_lies_leaves_no_target() {
+    let folder = Folder::new();
+    for (script, words) in [
+        ((|peer| peer.negotiate(1 << 20, true)) as Script, ""),
+        (
+            |peer| {
+                peer.negotiate(1 << 20, true)?;
+                let request = peer.request()?;
+                peer.chunk(request.cookie, true, 5, &[&[0, 0, 0, 7], &[0; 8]]);
+                linger(peer)
+            },
+            "empty extent",
+        ),
+        (
+            |peer| {
+                peer.negotiate(1 << 20, false)?;
+                peer.request()?;
+                peer.send(&[&[0x67, 0x44]]); // and nothing more
+                linger(peer)
+            },
+            "has owed a reply for 2 s",
+        ),
+    ] {
+        let url = scripted(Box::leak(Box::new([script])));
+        folder.fails(&["convert", "-f", "raw", "-O", "qcow2", &url, "out"], 1, &["cannot ", &url, words]);
+        assert_eq!(folder.names(), [""; 0]);
+    }
+}
+
+#[test]
 fn a_server_that_comes_back_with_another_export_is_refused() {
     let error = read_from(&[
         |peer| first(peer).map(drop),

@@ -316,6 +316,29 @@ fn a_signal_ends_it_and_leaves_nothing_half_made() {
     }
 }
 
+/// Whenever it comes, before anything and after everything included.
+#[test]
+fn a_signal_at_any_moment_leaves_the_old_or_the_new() {
+    let folder = Folder::new();
+    let new: Vec<u8> = content(24 << 20).iter().map(|byte| byte | 1).collect();
+    fs::write(folder.path("raw"), &new).unwrap();
+    let mut ended = [0; 2];
+    for round in 0..40 {
+        fs::write(folder.path("out"), "as it was").unwrap();
+        let mut command = folder.command(&["convert", "-f", "raw", "-O", "raw", "raw", "out"]);
+        let child = command.stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(round * 2));
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let status = child.wait_with_output().unwrap().status;
+        let out = fs::read(folder.path("out")).unwrap();
+        assert!(out == b"as it was" || out == new, "{round}: {} bytes", out.len());
+        assert!(out == new || !status.success(), "{round}");
+        assert_eq!(folder.names(), ["out", "raw"], "{round}");
+        ended[usize::from(out == new)] += 1;
+    }
+    assert!(ended[0] > 0, "none was interrupted");
+}
+
 /// Catches: `nohup` in vain.
 #[test]
 fn a_signal_that_is_ignored_stays_so() {
