@@ -4,7 +4,7 @@ mod support;
 
 use std::fs::File;
 use std::io::Read;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use nix::pty::{Winsize, openpty};
 use support::{Folder, content, text};
@@ -26,6 +26,27 @@ fn on_a_terminal(folder: &Folder, args: &[&str]) -> String {
     let status = child.wait().unwrap();
     assert!(status.success(), "{args:?}: {}", text(&shown));
     text(&shown)
+}
+
+/// Catches: the last words written into the bar.
+#[test]
+fn a_signal_clears_the_line() {
+    let folder = Folder::new();
+    let terminal = openpty(&Winsize { ws_row: 24, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 }, None).unwrap();
+    let mut command = folder.command(&["bench", "-c", "1000000000", "null-co://1M"]);
+    command.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::null()).stderr(terminal.slave);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let (mut shown, mut piece, mut killed) = (String::new(), [0; 4096], false);
+    let mut terminal = File::from(terminal.master);
+    while let Ok(n @ 1..) = terminal.read(&mut piece) {
+        shown += &text(&piece[..n]);
+        if !killed && shown.contains(" left") {
+            killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success();
+        }
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(shown.contains("\r\u{1b}[2Kco-img: interrupted\r\n"), "{shown:?}");
 }
 
 #[test]
