@@ -110,6 +110,15 @@ macro_rules! each {
     };
 }
 
+/// What tells whether two images are in the same place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// See [`File::identity`].
+    File((u64, u64)),
+    /// As it was named.
+    Name(String),
+}
+
 /// A driver, opened.
 #[derive(Debug)]
 pub struct Driver {
@@ -181,6 +190,15 @@ impl Driver {
             Protocol::File(file) => file.allocated().await.map(Some),
             Protocol::Null(_) => Ok(Some(0)),
             Protocol::Nbd(_) => Ok(None),
+        }
+    }
+
+    /// Equal for two names of one file or device, and for one name of an export. Nothing is in no place.
+    pub fn identity(&self) -> Option<Identity> {
+        match &self.protocol {
+            Protocol::File(file) => Some(Identity::File(file.identity())),
+            Protocol::Nbd(_) => Some(Identity::Name(self.to_string())),
+            Protocol::Null(_) => None,
         }
     }
 

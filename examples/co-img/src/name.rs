@@ -89,6 +89,11 @@ impl NbdUrl {
         let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (host, export) = rest.split_once('/').unwrap_or((rest, ""));
+        let known = ["socket=", "timeout=", "reconnect="];
+        let unknown = |word: &&str| !word.is_empty() && !known.iter().any(|name| word.starts_with(name));
+        if let Some(other) = query.split('&').find(unknown) {
+            return Err(refused(format!("'{other}' is not socket=, timeout= or reconnect=")));
+        }
         let option = |name| query.split('&').find_map(|option| option.strip_prefix(name));
         let seconds = |name, default| option(name).map_or(Ok(default), str::parse).map_err(|_| bad());
         let address = match (scheme, option("socket=")) {
@@ -158,7 +163,16 @@ mod tests {
         assert_eq!(nbd("nbd://h"), Some((tcp("h", 10809), "".into(), 30, 5)));
         assert_eq!(nbd("nbd://[::1]:7/a%20b/c?timeout=4&reconnect=0"), Some((tcp("::1", 7), "a b/c".into(), 4, 0)));
         assert_eq!(nbd("nbd+unix:///x?socket=/a%3fb"), Some((Address::Unix("/a?b".into()), "x".into(), 30, 5)));
-        for bad in ["nbds://h/", "nbd+unix:///x", "nbd://h:x/", "nbd:///x", "nbd://h/?timeout=x", "null-co://x", ""] {
+        for bad in [
+            "nbds://h/",
+            "nbd+unix:///x",
+            "nbd://h:x/",
+            "nbd:///x",
+            "nbd://h/?timeout=x",
+            "nbd://h/?reconect=5",
+            "null-co://x",
+            "",
+        ] {
             assert!(Name::parse(bad).is_err(), "{bad}");
         }
         assert_eq!(Name::parse("null-co://1k").unwrap(), Name::Null(1024));

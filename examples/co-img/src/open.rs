@@ -17,7 +17,7 @@ use imago::{FormatAccess, FormatCreateBuilder, FormatDriverBuilder, Storage, Sto
 use tokio::runtime::Handle;
 
 use crate::backend::BlockBackend;
-use crate::driver::{Cache, Driver, Protocol};
+use crate::driver::{Cache, Driver, Identity};
 use crate::error::{Doing, Error, Result, invalid, refused};
 use crate::name::Name;
 use crate::qcow2::{Header, MAGIC};
@@ -71,6 +71,7 @@ pub struct Layer {
     /// The name of what it is based on, as it is found from here.
     pub backing: Option<String>,
     pub(crate) preallocated: bool,
+    pub(crate) identity: Option<Identity>,
 }
 
 /// An image that nobody would make on purpose.
@@ -113,7 +114,7 @@ async fn open_chain(
     cache: Cache,
 ) -> std::result::Result<BlockBackend, Blame> {
     let (reactor, tables) = (reactor(), Arc::<AtomicU64>::default());
-    let (mut layers, mut drivers, mut identities) = (Vec::<Layer>::new(), Vec::new(), Vec::new());
+    let (mut layers, mut drivers) = (Vec::<Layer>::new(), Vec::new());
     let (mut next, mut format) = (Some(top), format);
     while let Some(name) = next.take() {
         let blame = |cause| ((!layers.is_empty()).then(|| name.to_string()), cause);
@@ -122,14 +123,9 @@ async fn open_chain(
         }
         let writable = writable && layers.is_empty();
         let mut driver = Driver::open(&name, writable, cache, &reactor).await.map_err(blame)?;
-        let identity = match &driver.protocol {
-            Protocol::File(file) => (Some(file.identity()), String::new()),
-            _ => (None, name.to_string()),
-        };
-        if identities.contains(&identity) {
+        if layers.iter().any(|layer| layer.is_in(&driver)) {
             return Err(blame(invalid("it is based on itself, a loop")));
         }
-        identities.push(identity);
         let found = match format {
             Some(format) => format,
             None => probe(&driver).await.map_err(blame)?,
@@ -176,6 +172,11 @@ async fn open_chain(
 }
 
 impl Layer {
+    /// Whether that is where it is.
+    pub fn is_in(&self, driver: &Driver) -> bool {
+        self.identity.is_some() && self.identity == driver.identity()
+    }
+
     async fn read(
         driver: &mut Driver,
         name: &Name,
@@ -209,6 +210,7 @@ impl Layer {
             protocol: driver.kind(),
             backing: None,
             preallocated,
+            identity: driver.identity(),
         })
     }
 }
@@ -283,7 +285,7 @@ pub async fn blk_co_create(driver: Driver, name: &Name, new: &NewImage, cache: C
 }
 
 async fn create(driver: Driver, name: &Name, new: &NewImage, cache: Cache) -> io::Result<BlockBackend> {
-    let protocol = driver.kind();
+    let (protocol, identity) = (driver.kind(), driver.identity());
     let access = match new.format {
         ImageFormat::Raw => {
             if driver.size()? < new.size {
@@ -310,6 +312,7 @@ async fn create(driver: Driver, name: &Name, new: &NewImage, cache: Cache) -> io
         protocol,
         backing: None,
         preallocated: false,
+        identity,
     };
     Ok(BlockBackend { access, layers: vec![layer], writethrough: cache.writethrough(), tables: None })
 }

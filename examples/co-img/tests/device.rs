@@ -67,6 +67,14 @@ fn a_device_is_read_written_in_place_and_never_longer() {
         assert_eq!(folder.ok(&["info", device]), folder.qemu_img(&["info", device]));
     }
 
+    // Over what is read, by whichever name.
+    std::os::unix::fs::symlink(device, folder.path("link")).unwrap();
+    folder.fails(
+        &["convert", "-O", "raw", device, "link"],
+        1,
+        &["cannot open 'link'", "written over while it is read"],
+    );
+
     // One too small: left alone as a raw image, said to be incomplete as one that ran out of room.
     let before = folder.ok(&["map", "--output", "json", device]);
     folder.raw("more", SIZE + 512);

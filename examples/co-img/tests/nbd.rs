@@ -110,6 +110,7 @@ fn the_commands_over_both_sockets() {
         assert_eq!(ours, extents(folder.qemu_img(&["map", "--output", "json", "-f", "raw", &url])));
         assert!(ours.len() > 3, "{ours:?}");
 
+        folder.fails(&["convert", "-O", "raw", &target, &target], 1, &[&target, "written over while it is read"]);
         // In place, too, a qcow2 image has the last sector whole: what is behind the last whole one is not lost.
         folder.ok(&["convert", "-O", "qcow2", &url, &target]);
         folder.qemu_img(&["compare", "-q", "-U", "-f", "raw", "-F", "qcow2", "disk", "full"]);

@@ -13,7 +13,7 @@ use crate::backend::{
 };
 use crate::cli::{cluster_size, format};
 use crate::driver::Cache;
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Result, refused};
 use crate::open::{ImageFormat, NewImage, blk_create, blk_open, blk_open_target};
 use crate::progress;
 use crate::target::Target;
@@ -53,6 +53,10 @@ pub fn run(options: &Options) -> Result<()> {
     let size = if fresh || options.output_format == ImageFormat::Qcow2 { size } else { from.end() };
     let new = NewImage { format: options.output_format, size, cluster_size, backing: None };
     let driver = blk_open_target(target.name(), &new, Cache::Writeback).map_err(|error| target.blame(error))?;
+    if from.layers.iter().any(|layer| layer.is_in(&driver)) {
+        let why = refused("it would be written over while it is read");
+        return Err(Error::new(Doing::Open, &options.target, why));
+    }
     target.begin();
     let copied = blk_create(driver, target.name(), &new, Cache::Writeback).and_then(|to| {
         let progress = progress::of_bytes("convert", from.end());
