@@ -559,6 +559,23 @@ fn a_server_that_stays_away_is_an_error() {
     assert!(error.to_string().contains("hung up") || error.kind() == ErrorKind::ConnectionReset, "{error}");
 }
 
+/// Catches: a try that counts only once the request is sent, which it never is where the end comes first.
+#[test]
+fn a_server_that_hangs_up_on_sight_is_not_connected_to_for_ever() {
+    static CONNECTIONS: AtomicUsize = AtomicUsize::new(0);
+    let url = scripted(&[|peer| {
+        CONNECTIONS.fetch_add(1, Relaxed);
+        peer.negotiate(1 << 20, true)
+    }]);
+    let url = url.replace("timeout=2&reconnect=2", "timeout=60&reconnect=60");
+    let blk = blk_open(&url, Some(ImageFormat::Raw), false, Cache::Writeback).unwrap();
+    for n in 1..=20 {
+        assert!(blk_pread(&blk, 0, &mut [0; 512]).is_err());
+        let connections = CONNECTIONS.load(Relaxed);
+        assert!(connections <= 1 + 3 * n, "{connections} connections for {n} requests");
+    }
+}
+
 #[test]
 fn a_server_that_dies_or_lies_leaves_no_target() {
     let folder = Folder::new();

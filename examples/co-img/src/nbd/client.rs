@@ -15,7 +15,7 @@ use super::reply::{Answer, Head, Partial};
 use crate::error::invalid;
 use crate::name::NbdUrl;
 
-/// On so many connections a request is tried, for it may be what the server dies of.
+/// So many connections may be lost while a request waits, for it may be what the server dies of.
 const MOST_TRIES: u32 = 3;
 
 /// One request, until it is answered. All of them may be sent twice: none but a flush depends on what went before, and
@@ -76,6 +76,8 @@ pub(super) async fn serve(url: NbdUrl, export: Export, socket: Socket, mut reque
         if matches!(lost.kind(), ErrorKind::InvalidData | ErrorKind::TimedOut) {
             break lost;
         }
+        // Sent or not: a server may hang up on sight.
+        owed.values_mut().for_each(|request| request.tries += 1);
         let (again, given_up): (BTreeMap<u64, Request>, BTreeMap<_, _>) = std::mem::take(&mut owed)
             .into_iter()
             .filter(|(_, request)| !request.reply.is_closed() || request._modifying.is_some())
@@ -144,7 +146,6 @@ async fn session(
                 (*next, request)
             };
             request.partial = Partial::default();
-            request.tries += 1;
             let (head, data) = (request.head(cookie), request.data.clone());
             *next = (cookie + 1).max(*next);
             owed.lock().unwrap().insert(cookie, request);
