@@ -576,6 +576,44 @@ fn a_server_that_hangs_up_on_sight_is_not_connected_to_for_ever() {
     }
 }
 
+/// A server of 16 MiB that answers four reads at a time, the last first, or none.
+fn answers_by_fours(peer: &mut Peer) -> io::Result<()> {
+    const SIZE: u64 = 16 << 20;
+    peer.negotiate(SIZE, true)?;
+    let (mut held, mut asked) = (Vec::new(), 0);
+    loop {
+        let request = peer.request()?;
+        match request.command {
+            0 => {
+                asked += u64::from(request.len);
+                held.push(request);
+                if held.len() == 4 || asked == SIZE {
+                    for Request { cookie, off, len, .. } in held.drain(..).rev() {
+                        peer.chunk(cookie, true, 1, &[&off.to_be_bytes(), &vec![(off >> 20) as u8 + 1; len as usize]]);
+                    }
+                }
+            }
+            2 => return Ok(()),
+            7 => {
+                let extent = [&[0, 0, 0, 7][..], &request.len.to_be_bytes(), &0_u32.to_be_bytes()].concat();
+                peer.chunk(request.cookie, true, 5, &[&extent]);
+            }
+            _ => peer.chunk(request.cookie, true, 0, &[]),
+        }
+    }
+}
+
+/// Catches: one request after the other, of which the first is never answered.
+#[test]
+fn convert_keeps_several_requests_in_flight() {
+    let folder = Folder::new();
+    folder.ok(&["convert", "-f", "raw", "-O", "raw", &scripted(&[answers_by_fours]), "out"]);
+    let out = fs::read(folder.path("out")).unwrap();
+    assert_eq!(out.len(), 16 << 20);
+    // Each answer is where it belongs, whatever the order.
+    assert!(out.chunks(2 << 20).enumerate().all(|(at, part)| part.iter().all(|byte| *byte == 2 * at as u8 + 1)));
+}
+
 #[test]
 fn a_server_that_dies_or_lies_leaves_no_target() {
     let folder = Folder::new();
