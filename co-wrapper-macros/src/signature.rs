@@ -25,6 +25,8 @@ pub struct Slot {
     pub cfg: Option<TokenStream>,
     /// Of the parameter's type.
     pub span: Span,
+    /// That type may break a bound of its own.
+    pub bounded: bool,
 }
 
 pub fn check(sig: &Signature, errors: &mut Errors) {
@@ -81,6 +83,39 @@ fn simple(pat: &Pat) -> Option<&PatIdent> {
         Pat::Paren(pat) => simple(&pat.pat),
         _ => None,
     }
+}
+
+/// The types that may break a bound of their own.
+pub fn bounded(sig: &Signature) -> impl Iterator<Item = &Type> {
+    let output = match &sig.output {
+        ReturnType::Type(_, ty) => Some(&**ty),
+        ReturnType::Default => None,
+    };
+    sig.inputs.iter().filter_map(written_type).chain(output).filter(|ty| may_break_a_bound(ty))
+}
+
+/// As `Packed<T>` does where it asks more of its `T`, `[u8]` in that it has no size, and `[u8; N]` if `N` is no `usize`.
+fn may_break_a_bound(ty: &Type) -> bool {
+    matches!(ungroup(ty), Type::Slice(_) | Type::Array(_)) || has_arguments(ty.to_token_stream())
+}
+
+/// Of a parameter, or of a receiver that says what it is.
+fn written_type(input: &FnArg) -> Option<&Type> {
+    match input {
+        FnArg::Receiver(receiver) => match &receiver.kind {
+            ReceiverKind::Typed(_, ty) => Some(ty),
+            _ => None,
+        },
+        FnArg::Typed(param) => Some(&param.ty),
+    }
+}
+
+fn has_arguments(ty: TokenStream) -> bool {
+    ty.into_iter().any(|tree| match tree {
+        TokenTree::Punct(punct) => punct.as_char() == '<',
+        TokenTree::Group(group) => has_arguments(group.stream()),
+        _ => false,
+    })
 }
 
 /// What the wrapper returns, if the fn is `async` or returns a future in one of the two known forms.
@@ -233,12 +268,10 @@ pub fn slots(blocking: &Signature, taken: &mut Taken) -> Vec<Slot> {
     let mut fields = Taken::default();
     let mut slots = Vec::new();
     for (n, input) in blocking.inputs.iter().enumerate() {
+        let ty = written_type(input);
         let (attrs, field, value, span) = match input {
             FnArg::Receiver(receiver) => {
-                let span = match &receiver.kind {
-                    ReceiverKind::Typed(_, ty) => ty.span(),
-                    _ => receiver.self_token.span,
-                };
+                let span = ty.map_or(receiver.self_token.span, Spanned::span);
                 (&receiver.attrs, fields.fresh("__self"), receiver.self_token.to_token_stream(), span)
             }
             FnArg::Typed(PatType { attrs, pat, ty, .. }) => match simple(pat) {
@@ -258,6 +291,7 @@ pub fn slots(blocking: &Signature, taken: &mut Taken) -> Vec<Slot> {
             ty: format_ident!("A{n}", span = Span::call_site()),
             cfg: attrs::cfg_of(attrs),
             span,
+            bounded: ty.is_some_and(may_break_a_bound),
         });
     }
     slots

@@ -54,7 +54,7 @@ impl Pool {
                 target: "co_two",
                 mixed: false,
             },
-            TwoArgs { __self: self },
+            TwoArgs { __self: { self } },
             |__cw_args| co_two_entry(__cw_args, |__cw_0| Self::co_two(__cw_0)),
         )
     }

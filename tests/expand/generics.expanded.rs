@@ -36,7 +36,7 @@ where
             target: "fill_async",
             mixed: false,
         },
-        FillArgs { with, more },
+        FillArgs { with, more: { more } },
         |__cw_args| fill_async_entry(
             __cw_args,
             |__cw_0, __cw_1| unsafe { fill_async::<T, U, N>(__cw_0, __cw_1) },

@@ -4,7 +4,7 @@ use super::Call;
 use super::call::located;
 use crate::name::unraw;
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 
 impl Call<'_> {
     pub(super) fn args_struct(&self) -> TokenStream {
@@ -27,7 +27,7 @@ impl Call<'_> {
 
     /// `BdrvReadArgs { __self: self, off: off }`
     pub(super) fn packed(&self) -> TokenStream {
-        let name = &self.args_struct;
+        let name = located(self.args_struct.to_token_stream(), self.span);
         let fields = self.slots.iter().map(|slot| {
             let (field, value) = (&slot.field, &slot.value);
             let packed = if self.ctx.is_some() {
@@ -44,7 +44,7 @@ impl Call<'_> {
                 Some(cfg) => quote!(#[cfg(#cfg)] #packed, #[cfg(not(#cfg))] #field: #absent),
             }
         });
-        quote!(#name { #(#fields),* })
+        quote_spanned!(self.span=> #name { #(#fields),* })
     }
 
     /// An argument that crosses to another context. That it is not `Send` is told at the type of its parameter.

@@ -4,7 +4,7 @@ use super::Call;
 use crate::name::unraw;
 use crate::signature;
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, ReturnType};
 
@@ -15,7 +15,7 @@ impl Call<'_> {
         let target = &self.subject.target.name;
         let mixed = self.mixed;
         let packed = self.packed();
-        let (entry, args) = (&self.entry, &self.args);
+        let [entry, args] = [&self.entry, &self.args].map(|name| located(name.to_token_stream(), self.span));
         let parameters = self.slots.iter().map(|slot| &slot.argument);
         let co = self.co();
         let poll_co = self.poll_co();

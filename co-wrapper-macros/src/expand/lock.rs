@@ -48,6 +48,7 @@ impl<'a> Held<'a> {
             ty: format_ident!("A{index}", span = Span::call_site()),
             cfg: None,
             span: self.lock.key.span(),
+            bounded: false,
         }
     }
 

@@ -35,10 +35,12 @@ use crate::lock::Lock;
 use crate::name::{Taken, unraw, upper_camel_case};
 use crate::signature::{self, Slot};
 use crate::witness;
-use call::borrowed;
+use call::{borrowed, located};
 use lock::Held;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
+use std::mem;
+use syn::spanned::Spanned;
 use syn::{Attribute, Expr, Path, Signature, Visibility};
 
 /// What is to be wrapped, as an attribute or `declare!` read it.
@@ -122,8 +124,7 @@ impl<'a> Call<'a> {
         taken.all_in(subject.sig.to_token_stream());
         taken.one(&wrapper);
         taken.all_in(subject.target.path.clone());
-        // What does not fit is told at the attribute, or at the one declaration of many.
-        let span = if subject.declared { wrapper.span().resolved_at(Span::call_site()) } else { Span::call_site() };
+        let span = blamed(subject, &wrapper);
         let krate = krate(options.krate.as_ref().or(context.krate.as_ref()), span);
         taken.all_in(krate.clone());
         let ctx = options.ctx.as_ref().or(context.ctx.as_ref());
@@ -137,12 +138,21 @@ impl<'a> Call<'a> {
         let held = lock.map(|lock| Held::new(lock, witness, &mut taken));
         let handle = held.as_ref().map(|held| held.slot(slots.len()));
         slots.extend(handle);
+        let ctx = ctx.map(|ctx| (ctx, taken.fresh("__cw_ctx")));
+        if !subject.declared && ctx.is_none() {
+            for slot in slots.iter_mut().filter(|slot| slot.bounded) {
+                slot.argument.set_span(span);
+                let value = located(mem::take(&mut slot.value), span);
+                // The name keeps its hygiene, and so its own span; what an error points at is then the block.
+                slot.value = quote_spanned!(span=> { #value });
+            }
+        }
         let timeout = timeout.then(|| timeout::add(&mut sig, &krate, &mut taken));
         let camel = upper_camel_case(&unraw(&wrapper));
         Call {
             vis: options.vis.as_ref().unwrap_or(subject.vis),
             mixed: options.mixed || context.mixed,
-            ctx: ctx.map(|ctx| (ctx, taken.fresh("__cw_ctx"))),
+            ctx,
             args_struct: taken.fresh(&format!("{camel}Args")),
             entry: taken.fresh(&format!("{}_entry", subject.target.name)),
             args: taken.fresh("__cw_args"),
@@ -157,4 +167,17 @@ impl<'a> Call<'a> {
             krate,
         }
     }
+}
+
+/// What does not fit is told at the one declaration of many, or at the attribute. A type that breaks a bound of its own is
+/// told of where it is written, and again for every place in the body that it comes to; so all of these are one.
+fn blamed(subject: &Subject, wrapper: &Ident) -> Span {
+    let mut bounded = signature::bounded(subject.sig);
+    let span = match (bounded.next(), bounded.next()) {
+        _ if subject.declared => wrapper.span(),
+        (None, _) => Span::call_site(),
+        (Some(ty), None) => ty.span(),
+        (Some(_), Some(_)) => subject.sig.ident.span(),
+    };
+    span.resolved_at(Span::call_site())
 }
