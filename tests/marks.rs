@@ -291,6 +291,122 @@ fn a_panic_reaches_who_awaits_it() {
     });
 }
 
+/// Blocking, as they are where nothing is known of us.
+mod block {
+    use super::{GRAPH, GraphRead, GraphWrite, is_read_locked};
+    use std::pin::pin;
+    use std::sync::{Arc, Mutex, mpsc};
+    use std::task::{Context, Waker};
+    use std::thread;
+
+    #[derive(Clone, Default)]
+    pub struct Disk<S>(pub Arc<Mutex<Vec<S>>>);
+
+    impl<S: Clone> Disk<S> {
+        pub fn disk_push(&self, graph: &GraphWrite, child: S) -> usize {
+            assert_main_loop(is_write_locked(graph));
+            let mut children = self.0.lock().unwrap();
+            children.push(child);
+            children.len()
+        }
+
+        pub fn first(&self, _: &GraphRead) -> Option<S> {
+            assert_main_loop(is_read_locked(&GRAPH));
+            self.0.lock().unwrap().first().cloned()
+        }
+
+        pub fn with(size: usize, child: S) -> Self {
+            assert_main_loop(!is_read_locked(&GRAPH));
+            Disk(Arc::new(Mutex::new(vec![child; size])))
+        }
+
+        pub async fn co_len(&self, _: &GraphRead) -> usize {
+            assert!(is_read_locked(&GRAPH));
+            let len = self.0.lock().unwrap().len();
+            super::later(len).await
+        }
+    }
+
+    pub fn bdrv_open<const N: usize>(name: &str, bytes: [u8; N]) -> String {
+        assert_main_loop(!is_read_locked(&GRAPH));
+        format!("{name}{bytes:?}")
+    }
+
+    pub fn activate(go_on: Arc<Mutex<mpsc::Receiver<()>>>) -> bool {
+        assert_main_loop(true);
+        go_on.lock().unwrap().recv().unwrap();
+        is_read_locked(&GRAPH)
+    }
+
+    pub fn detach(graph: &GraphWrite, at: usize) -> usize {
+        assert_main_loop(is_write_locked(graph));
+        at + 1
+    }
+
+    /// Nobody else gets it.
+    fn is_write_locked(_: &GraphWrite) -> bool {
+        let read = || pin!(GRAPH.read()).poll(&mut Context::from_waker(Waker::noop())).is_pending();
+        thread::spawn(read).join().unwrap()
+    }
+
+    #[track_caller]
+    fn assert_main_loop(held: bool) {
+        assert_eq!(thread::current().name(), Some("main loop"));
+        assert!(!co_wrapper::in_coroutine());
+        assert!(held, "the lock that it was declared under");
+    }
+}
+
+co_wrapper::declare! {
+    /// Opens it.
+    #[no_co_wrapper]
+    async fn bdrv_co_open<const N: usize>(name: &str, bytes: [u8; N]) -> String = block::bdrv_open;
+
+    #[no_co_wrapper(bdrv_rdlock)]
+    async fn bdrv_activate(go_on: Arc<Mutex<mpsc::Receiver<()>>>) -> bool = block::activate;
+
+    #[no_co_wrapper(bdrv_wrlock)]
+    async fn co_detach(graph: &GraphWrite, at: usize) -> usize;
+
+    #[co_wrapper(bdrv_rdlock)]
+    impl<S: Clone + Send + 'static> DiskTwins for block::Disk<S> {
+        fn len(&self, graph: &GraphRead) -> usize;
+        #[no_co_wrapper(bdrv_wrlock)]
+        async fn disk_co_push(&self, graph: &GraphWrite, child: S) -> usize;
+        #[no_co_wrapper(bdrv_rdlock)]
+        async fn co_front(&self, graph: &GraphRead) -> Option<S> = first;
+        #[no_co_wrapper]
+        async fn co_with(size: usize, child: S) -> Self;
+    }
+}
+use block::detach;
+
+/// Catches: a declared async twin that is not sent to the main context, or not under its lock.
+#[test]
+fn declared_out_of_coroutines() {
+    with_main_loop(|| {
+        AioContext::current().block_on(async {
+            assert_eq!(bdrv_co_open("disk", [1, 2]).await, "disk[1, 2]");
+            let (hold, go_on) = mpsc::channel();
+            let mut activated = Box::pin(bdrv_activate(Arc::new(Mutex::new(go_on))));
+            poll_once(&mut activated);
+            hold.send(()).unwrap();
+            assert!(activated.await);
+            assert_eq!(co_detach(4).await, 5);
+            let disk = block::Disk::co_with(2, 'a').await;
+            assert_eq!(disk.disk_co_push('b').await, 3);
+            assert_eq!(disk.co_front().await, Some('a'));
+            // It waits for the lock as the others do.
+            let guard = GRAPH.read().await;
+            let mut push = Box::pin(disk.disk_co_push('c'));
+            drop(guard);
+            poll_once(&mut push);
+            assert_eq!(push.await, 4);
+        });
+        assert_eq!(block::Disk::<u8>::default().len(), 0);
+    });
+}
+
 /// Counts its drops.
 struct Counted(Arc<AtomicUsize>);
 
@@ -326,7 +442,7 @@ fn run() -> (Run, Pin<Box<dyn Future<Output = Counted>>>) {
     (Run { began: has_begun, go_on, drops }, Box::pin(future))
 }
 
-fn poll_once<T>(future: &mut Pin<Box<dyn Future<Output = T>>>) {
+fn poll_once<F: Future + ?Sized>(future: &mut Pin<Box<F>>) {
     assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
 }
 

@@ -16,7 +16,7 @@ mod blockdev;
 mod server;
 
 use block::*;
-use co_wrapper::{AioContext, no_co_wrapper};
+use co_wrapper::AioContext;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, TryRecvError};
@@ -55,12 +55,12 @@ macro_rules! declared {
     };
 }
 
-/// The async fn has the row's name by QEMU's rule, which the calls below find out.
+/// Without a `=`, the blocking fn is the one of the row's name by QEMU's rule.
 macro_rules! blocking {
     (#[$mark:meta] $wrapper:ident = $other:ident($($param:ident: $ty:ty),*) -> $result:ty;) => {
-        #[$mark]
-        fn $other($($param: $ty),*) -> $result {
-            block::$other($($param),*)
+        co_wrapper::declare! {
+            #[$mark]
+            async fn $wrapper($($param: $ty),*) -> $result;
         }
     };
 }

@@ -33,7 +33,7 @@ const OF_NO_CO: &[&str] = &["name", "vis", "crate", "bdrv_rdlock", "bdrv_wrlock"
 #[derive(Default)]
 pub struct Options {
     /// They are those of `#[no_co_wrapper]`.
-    no_co: bool,
+    pub no_co: bool,
     /// Each option's key as it was written, for errors about it.
     pub keys: Vec<Ident>,
     pub mixed: bool,

@@ -1,5 +1,5 @@
-//! `declare! { … }`, QEMU's own form: blocking declarations without a body, whose async targets live elsewhere. One is
-//! read at a time, so that a mistake in one leaves the others standing.
+//! `declare! { … }`, QEMU's own form: declarations without a body, of blocking fns whose async targets live elsewhere, and
+//! of async fns whose blocking ones do. One is read at a time, so that a mistake in one leaves the others standing.
 //!
 //! ```text
 //! // Input
@@ -25,10 +25,12 @@ use crate::attrs;
 use crate::context::Context;
 use crate::docs::Link;
 use crate::errors::Errors;
+use crate::expand::no_co::NoCo;
 use crate::expand::{self, Subject, Target, timeout};
 use crate::lock::{self, Lock};
 use crate::mark::Names;
-use crate::name::{unraw, with_co, without_affixes};
+use crate::name::{unraw, with_co, without_affixes, without_co};
+use crate::no_co::{self, is_no_co};
 use crate::pieces::{Piece, pieces};
 use crate::signature;
 use crate::witness;
@@ -55,26 +57,42 @@ pub fn declare(input: TokenStream) -> TokenStream {
     output
 }
 
-/// `#[co_wrapper(…)]` on a declaration, and the other attributes.
+/// `#[co_wrapper(…)]` or `#[no_co_wrapper(…)]` on a declaration, and the other attributes.
 fn options(attrs: Vec<Attribute>, errors: &mut Errors) -> (Options, Vec<Attribute>) {
     let names = Names::new(None);
-    let (mut marks, attrs): (Vec<_>, Vec<_>) = attrs.into_iter().partition(|attr| names.is_mark(attr));
+    let is_mark = |attr: &Attribute| names.is_mark(attr) || is_no_co(&attr.meta);
+    let (mut marks, attrs): (Vec<_>, Vec<_>) = attrs.into_iter().partition(is_mark);
     let options = match marks.first().map(|mark| &mark.meta) {
-        Some(Meta::List(list)) => Options::parse(list.tokens.clone(), errors),
-        _ => Options::default(),
+        Some(meta) => {
+            let tokens = if let Meta::List(list) = meta { list.tokens.clone() } else { TokenStream::new() };
+            if is_no_co(meta) { Options::parse_no_co(tokens, errors) } else { Options::parse(tokens, errors) }
+        }
+        None => Options::default(),
     };
     for mark in marks.drain(..).skip(1) {
-        errors.error(mark.path(), "a second `#[co_wrapper]`; write its options into the first");
+        let message = if is_no_co(&mark.meta) == options.no_co {
+            let name = mark.path().segments.last().map(|segment| unraw(&segment.ident)).unwrap_or_default();
+            format!("a second `#[{name}]`; write its options into the first")
+        } else {
+            "a fn has a blocking twin or an async one; remove one of the marks".to_owned()
+        };
+        errors.error(mark.path(), message);
     }
-    lock::check_co(&options, errors);
+    if options.no_co {
+        no_co::check_options(&options, errors);
+    } else {
+        lock::check_co(&options, errors);
+    }
     for (key, remedy) in [
         ("name", "the wrapper is called as it is declared; remove it"),
         ("vis", "the wrapper is as visible as its declaration says; remove it"),
-        ("skip", "nothing is declared that need be skipped; remove it"),
     ] {
         if let Some(key) = options.key(key) {
             errors.error(key, remedy);
         }
+    }
+    if let Some(key) = options.key("skip").filter(|_| !options.no_co) {
+        errors.error(key, "nothing is declared that need be skipped; remove it");
     }
     (options, attrs)
 }
@@ -84,15 +102,12 @@ fn function(piece: Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
     let (attrs, head, target, end) = piece.declaration(errors)?;
     let (options, attrs) = options(attrs, errors);
     for key in ["suffix", "prefix"] {
-        if let Some(key) = options.key(key) {
+        if let Some(key) = options.key(key).filter(|_| !options.no_co) {
             errors.error(key, format!("`{key}` is for an `impl`; name the async fn with `= …` here"));
         }
     }
-    let (vis, sig) = head;
-    check(&attrs, &sig, errors);
-    if !lock::is_faulty(&options) {
-        witness::check(&sig, options.lock.as_ref(), errors);
-    }
+    let (vis, mut sig) = head;
+    check(&attrs, &mut sig, &options, options.lock.as_ref(), errors);
     if let Some(receiver) = sig.receiver() {
         errors.error(receiver, "a free fn has no `self`; declare it in `impl Trait for Type { … }`");
     }
@@ -104,13 +119,15 @@ fn function(piece: Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
             })?
         }
         None => {
-            signature::check_hidden_by(&with_co(&sig.ident), &sig, errors);
-            with_co(&sig.ident).into()
+            let target = if options.no_co { blocking(&sig)? } else { with_co(&sig.ident) };
+            signature::check_hidden_by(&target, &sig, errors);
+            target.into()
         }
     };
     let name = target.segments.last().map(|segment| unraw(&segment.ident)).unwrap_or_default();
     if target.get_ident().is_some_and(|ident| unraw(ident) == unraw(&sig.ident)) {
-        errors.error(&target, format!("`{name}` is the wrapper itself; give the path of its async fn"));
+        let other = if options.no_co { "blocking" } else { "async" };
+        errors.error(&target, format!("`{name}` is the wrapper itself; give the path of its {other} fn"));
     }
     let link = link(&target);
     let has_arguments = target.segments.iter().any(|segment| !segment.arguments.is_none());
@@ -128,6 +145,9 @@ fn function(piece: Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
     if !errors.is_empty() {
         return Ok(TokenStream::new());
     }
+    if options.no_co {
+        return Ok(NoCo::new(&subject, &options, &context).into_token_stream());
+    }
     let calls = expand::calls(&subject, &options, &context);
     Ok(quote!(#(#calls)*))
 }
@@ -140,6 +160,9 @@ fn extension(piece: Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
         return Err(syn::Error::new_spanned(last, "an `impl` ends in braces; put its declarations into `{ … }`"));
     };
     let head = Parser::parse2(Head::parse, head.iter().cloned().collect())?;
+    if let Some(mark) = attrs.iter().find(|attr| is_no_co(&attr.meta)) {
+        errors.error(mark.path(), "`#[no_co_wrapper]` is of one fn; write it on the fns inside");
+    }
     let (options, attrs) = options(attrs, errors);
     let faulty = !errors.is_empty();
     let context = Context { within: quote!(Self), ..Context::new(options, quote!(Self), true) };
@@ -213,17 +236,16 @@ fn method(
     context: &Context,
     errors: &mut Errors,
 ) -> syn::Result<(TokenStream, TokenStream)> {
-    let (attrs, (vis, sig), target, end) = piece.declaration(errors)?;
+    let (attrs, (vis, mut sig), target, end) = piece.declaration(errors)?;
     let (options, attrs) = options(attrs, errors);
     for key in ["suffix", "prefix"] {
-        if let Some(key) = options.key(key) {
+        if let Some(key) = options.key(key).filter(|_| !options.no_co) {
             errors.error(key, format!("`{key}` is of the whole `impl`; write it there"));
         }
     }
-    check(&attrs, &sig, errors);
-    if !lock::is_faulty(&options) {
-        witness::check(&sig, Lock::of(&options, context), errors);
-    }
+    // What the `impl` says of all is of its blocking ones.
+    let lock = if options.no_co { options.lock.as_ref() } else { Lock::of(&options, context) };
+    check(&attrs, &mut sig, &options, lock, errors);
     if !matches!(vis, Visibility::Inherited) {
         errors.error(&vis, "a method is as visible as its trait; remove this");
     }
@@ -233,6 +255,7 @@ fn method(
             syn::parse2::<Ident>(tokens)
                 .map_err(|_| syn::Error::new(span, "not a method of the type; write its name alone, as in `= read`"))?
         }
+        None if options.no_co => blocking(&sig)?,
         None if context.affixes.is_empty() => with_co(&sig.ident),
         None => {
             without_affixes(&sig.ident, &context.affixes).map_err(|error| syn::Error::new_spanned(&sig.ident, error))?
@@ -240,7 +263,8 @@ fn method(
     };
     let name = unraw(&target);
     if name == unraw(&sig.ident) {
-        let message = format!("`{name}` is the async fn itself, which hides a method of its name; choose another");
+        let what = if options.no_co { "blocking" } else { "async" };
+        let message = format!("`{name}` is the {what} fn itself, which hides a method of its name; choose another");
         errors.error(&sig.ident, message);
     }
     let link = match &head.ty {
@@ -269,6 +293,10 @@ fn method(
     if !errors.is_empty() {
         return Ok(Default::default());
     }
+    if options.no_co {
+        let twin = NoCo::new(&subject, &options, context);
+        return Ok((twin.declaration(), twin.definition()));
+    }
     let mut both = (TokenStream::new(), TokenStream::new());
     for call in expand::calls(&subject, &options, context) {
         both.0.extend(call.declaration());
@@ -277,12 +305,32 @@ fn method(
     Ok(both)
 }
 
-fn check(attrs: &[Attribute], sig: &Signature, errors: &mut Errors) {
+/// `lock` is what the mark takes. Leaves the signature without `async`, which only says what is declared.
+fn check(attrs: &[Attribute], sig: &mut Signature, options: &Options, lock: Option<&Lock>, errors: &mut Errors) {
     attrs::check(attrs, errors);
     signature::check(sig, errors);
+    if options.no_co {
+        if sig.asyncness.is_none() {
+            errors.error(sig.fn_token, "what is declared is the async fn; write `async fn`, or `#[co_wrapper]`");
+        }
+        sig.asyncness = None;
+        if no_co::check_owned(sig, errors) && !lock::is_faulty_no_co(options) {
+            witness::check(sig, lock, errors);
+        }
+        return;
+    }
     if let Some(token) = &sig.asyncness {
         errors.error(token, "what is declared is the blocking fn; remove it, or put `#[co_wrapper]` on the async one");
     }
+    if !lock::is_faulty(options) {
+        witness::check(sig, lock, errors);
+    }
+}
+
+/// What the async fn of this signature is the twin of, by its name.
+fn blocking(sig: &Signature) -> syn::Result<Ident> {
+    let message = format!("the name of `{}` does not tell its blocking fn's; name that with `= …`", unraw(&sig.ident));
+    without_co(&sig.ident).map_err(|_| syn::Error::new_spanned(&sig.ident, message))
 }
 
 /// `a::b::<T>::c` → `a::b::c`

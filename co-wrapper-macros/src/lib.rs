@@ -4,6 +4,10 @@
 //! The way through this crate: `attribute` parses with `args` and `item`, checks with `name`, `signature` and `attrs`,
 //! and expands with `expand`; an attribute on a block goes through `outer` instead. To see what comes out, read
 //! `tests/expand/` in the repository.
+//!
+//! Names that begin with `__cw_` are reserved. Variables of ours are called so, and no hygiene that there is keeps a
+//! variable apart from a constant, a static or a unit struct of its name that is in scope where the macro is used: its
+//! pattern would mean that.
 
 mod args;
 mod attribute;
@@ -289,7 +293,8 @@ pub fn co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// Declares blocking functions whose async twins live elsewhere: in another module or crate, or as the methods of a
-/// type that is not yours. What it expands to is in the [reference](https://docs.rs/co-wrapper/latest/co_wrapper/reference/index.html).
+/// type that is not yours. And async ones, whose blocking twins do. What they expand to is in the
+/// [reference](https://docs.rs/co-wrapper/latest/co_wrapper/reference/index.html).
 ///
 /// # Functions
 ///
@@ -347,6 +352,47 @@ pub fn co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// `suffix` and `prefix` on the `impl` say what to leave out for the async fn's name; else it is QEMU's rule, as above,
 /// or what stands after the `=`: a method's name alone. A method that mentions `Self` is for `Self: Sized`.
+///
+/// # Async functions
+///
+/// Under `#[no_co_wrapper(…)]`, with the options `bdrv_rdlock`, `bdrv_wrlock` and `crate`, an `async fn` is declared, the
+/// twin of a blocking one. After the `=` stands that one; without, it is the name without `co`.
+///
+/// ```
+/// # use co_wrapper::AioContext;
+/// mod block {
+///     use co_wrapper::graph::GraphWrite;
+///
+///     pub fn bdrv_open(filename: &str) -> usize {
+///         filename.len()
+///     }
+///
+///     #[derive(Clone)]
+///     pub struct Node(pub u32);
+///
+///     impl Node {
+///         pub fn attach(&self, child: u32, _graph: &GraphWrite) -> u32 {
+///             self.0 + child
+///         }
+///     }
+/// }
+/// use co_wrapper::graph::GraphWrite;
+///
+/// co_wrapper::declare! {
+///     #[no_co_wrapper]
+///     async fn bdrv_co_open(filename: &str) -> usize = block::bdrv_open;
+///
+///     impl NodeTwins for block::Node {
+///         #[no_co_wrapper(bdrv_wrlock)]
+///         async fn co_attach(&self, child: u32, graph: &GraphWrite) -> u32;
+///     }
+/// }
+///
+/// let main = AioContext::main();
+/// let _home = main.enter();
+/// assert_eq!(main.block_on(async { bdrv_co_open("disk.img").await }), 8);
+/// assert_eq!(main.block_on(async { block::Node(1).co_attach(2).await }), 3);
+/// ```
 #[proc_macro]
 pub fn declare(input: TokenStream) -> TokenStream {
     declare::declare(input.into()).into()

@@ -15,12 +15,7 @@ use syn::{FnArg, Meta, ReceiverKind, ReturnType, Signature, Type, TypeReference}
 pub fn no_co_wrapper(args: TokenStream, input: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let options = Options::parse_no_co(args, &mut errors);
-    for key in ["mixed", "ctx", "timeout", "suffix", "prefix", "skip"] {
-        if let Some(key) = options.key(key) {
-            errors.error(key, format!("`{key}` is for `#[co_wrapper]`; an async fn waits for nobody, remove it"));
-        }
-    }
-    lock::check_no_co(&options, &mut errors);
+    check_options(&options, &mut errors);
     let output = match Item::parse(input.clone()) {
         Ok(Item::Fn(function)) => of_function(&options, *function, &mut errors),
         Ok(Item::Block(block)) => {
@@ -38,6 +33,15 @@ pub fn no_co_wrapper(args: TokenStream, input: TokenStream) -> TokenStream {
     };
     let errors = errors.into_compile_errors();
     quote!(#output #errors)
+}
+
+pub fn check_options(options: &Options, errors: &mut Errors) {
+    for key in ["mixed", "ctx", "timeout", "suffix", "prefix", "skip"] {
+        if let Some(key) = options.key(key) {
+            errors.error(key, format!("`{key}` is for `#[co_wrapper]`; an async fn waits for nobody, remove it"));
+        }
+    }
+    lock::check_no_co(options, errors);
 }
 
 fn of_function(options: &Options, mut function: Function, errors: &mut Errors) -> TokenStream {
@@ -105,7 +109,7 @@ pub fn is_no_co(meta: &Meta) -> bool {
     meta.path().segments.last().is_some_and(|segment| segment.ident == "no_co_wrapper")
 }
 
-/// Everything that outlives the call's frame must be owned. Whether it is a blocking fn at all.
+/// Whether it is a blocking fn at all, and can have a twin.
 fn check(sig: &Signature, errors: &mut Errors) -> bool {
     if let Some(token) = &sig.asyncness {
         errors.error(token, "the fn is async already; mark a blocking one, or write `#[co_wrapper]`");
@@ -116,6 +120,11 @@ fn check(sig: &Signature, errors: &mut Errors) -> bool {
         return false;
     }
     signature::check(sig, errors);
+    check_owned(sig, errors)
+}
+
+/// Everything that outlives the call's frame must be owned. Whether the result is.
+pub fn check_owned(sig: &Signature, errors: &mut Errors) -> bool {
     for input in &sig.inputs {
         match input {
             FnArg::Receiver(receiver) if matches!(receiver.kind, ReceiverKind::Typed(..)) => {

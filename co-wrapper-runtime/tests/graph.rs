@@ -20,7 +20,7 @@ use std::{
 };
 
 use co_wrapper_runtime::{
-    __private::{Wrapper, no_co, no_co_read, no_co_write, poll_co, read_lock, read_lock_mixed},
+    __private::{Wrapper, arg, no_co, no_co_read, no_co_write, poll_co, read_lock, read_lock_mixed},
     AioContext, IoThread,
     graph::{Drain, GraphLock, GraphRead, GraphWrite},
 };
@@ -45,7 +45,7 @@ fn change<R: Send + 'static>(
     lock: &GraphLock,
     body: impl FnOnce(&GraphWrite) -> R + Send + 'static,
 ) -> impl Future<Output = R> + Send + 'static {
-    no_co_write(&NO_CO, lock.clone(), (), move |(), guard| body(guard))
+    no_co_write(&NO_CO, lock.clone(), (), move |(), guard| arg(body(guard)))
 }
 
 /// This file and line, as a message names it.
@@ -447,13 +447,13 @@ fn no_co_runs_in_the_main_loop_outside_coroutine_context() {
         let io = IoThread::spawn("io").unwrap();
         let home = thread::current().id();
         let task = io.context().spawn(async move {
-            no_co(&NO_CO, 20, |n| (n + 1, thread::current().id(), co_wrapper_runtime::in_coroutine())).await
+            no_co(&NO_CO, 20, |n| arg((n + 1, thread::current().id(), co_wrapper_runtime::in_coroutine()))).await
         });
         assert_eq!(main.block_on(task), (21, home, false));
-        let message = panic_of(|| main.block_on(no_co(&NO_CO, (), |()| panic!("in the body"))));
+        let message = panic_of(|| main.block_on(no_co::<_, ()>(&NO_CO, (), |()| panic!("in the body"))));
         assert_eq!(message, "in the body");
         let lock = GraphLock::new();
-        let read = main.block_on(no_co_read(&NO_CO, lock.clone(), 3, |n, _: &GraphRead| n));
+        let read = main.block_on(no_co_read(&NO_CO, lock.clone(), 3, |n, _: &GraphRead| arg(n)));
         assert_eq!(read, 3);
         drop(lock.write());
     });
@@ -465,7 +465,7 @@ fn no_co_is_cancelled_before_it_begins_and_runs_on_after() {
         let ran = Arc::new(AtomicUsize::new(0));
         let call = |ran: &Arc<AtomicUsize>| {
             let ran = Arc::clone(ran);
-            Box::pin(no_co(&NO_CO, (), move |()| ran.fetch_add(1, Ordering::Relaxed)))
+            Box::pin(no_co(&NO_CO, (), move |()| arg(ran.fetch_add(1, Ordering::Relaxed))))
         };
         drop(call(&ran));
         let mut before = call(&ran);
@@ -486,6 +486,7 @@ fn no_co_is_cancelled_before_it_begins_and_runs_on_after() {
         let mut running: Call = Box::pin(no_co(&NO_CO, (), move |()| {
             dropper.lock().unwrap().take();
             counter.fetch_add(1, Ordering::Relaxed);
+            arg(())
         }));
         assert!(poll_once(running.as_mut()).is_pending());
         *slot.lock().unwrap() = Some(running);
@@ -505,10 +506,10 @@ fn no_co_without_a_main_loop_panics_and_names_the_cure() {
 #[test]
 #[ignore = "run by no_co_without_a_main_loop_panics_and_names_the_cure"]
 fn no_co_child_without_a_home() {
-    let message = panic_of(|| plain(no_co(&NO_CO, (), |()| ())));
+    let message = panic_of(|| plain(no_co(&NO_CO, (), |()| arg(()))));
     assert!(message.contains("no thread is home to AioContext `main`") && message.contains("enter"), "{message}");
     AioContext::main().close();
-    let message = panic_of(|| plain(no_co(&NO_CO, (), |()| ())));
+    let message = panic_of(|| plain(no_co(&NO_CO, (), |()| arg(()))));
     assert!(message.contains("`main` was closed"), "{message}");
 }
 

@@ -147,3 +147,101 @@ where
         )
     }
 }
+/// Async twin of [`bdrv_open`](fn@bdrv_open). Runs it as a bottom half of the main context.
+#[track_caller]
+pub fn bdrv_co_open(
+    filename: &str,
+    flags: i32,
+) -> impl ::co_wrapper::__private::Future<
+    Output = io::Result<Node>,
+> + ::co_wrapper::__private::Send + 'static {
+    /// The packed arguments of [`bdrv_co_open`], owned.
+    struct BdrvCoOpenArgs<A0, A1> {
+        filename: A0,
+        flags: A1,
+    }
+    /// Unpacks them and calls the fn; runs as a bottom half of the main context.
+    fn bdrv_open_bh<A0, A1, R>(
+        __cw_args: BdrvCoOpenArgs<A0, A1>,
+        __cw_call: impl ::co_wrapper::__private::FnOnce(A0, A1) -> R,
+    ) -> R {
+        __cw_call(__cw_args.filename, __cw_args.flags)
+    }
+    ::co_wrapper::__private::no_co(
+        &::co_wrapper::__private::Wrapper {
+            name: "bdrv_co_open",
+            target: "bdrv_open",
+            mixed: false,
+        },
+        BdrvCoOpenArgs {
+            filename: ::co_wrapper::__private::owned(filename),
+            flags: ::co_wrapper::__private::arg(flags),
+        },
+        |__cw_args| bdrv_open_bh(
+            __cw_args,
+            |__cw_0, __cw_1| ::co_wrapper::__private::arg(
+                bdrv_open(__cw_0.get(), __cw_1.into_inner()),
+            ),
+        ),
+    )
+}
+trait NodeTwins {
+    /// Async twin of [`detach_child`](Node::detach_child). Runs it as a bottom half of the main context, with the graph's write lock held.
+    ///
+    /// Takes it off.
+    #[track_caller]
+    fn co_detach(
+        &self,
+        child: &Child,
+    ) -> impl ::co_wrapper::__private::Future<
+        Output = (),
+    > + ::co_wrapper::__private::Send + 'static
+    where
+        Self: Sized + ::co_wrapper::__private::Clone + ::co_wrapper::__private::Send
+            + 'static;
+}
+impl NodeTwins for Node {
+    fn co_detach(
+        &self,
+        child: &Child,
+    ) -> impl ::co_wrapper::__private::Future<
+        Output = (),
+    > + ::co_wrapper::__private::Send + 'static
+    where
+        Self: Sized + ::co_wrapper::__private::Clone + ::co_wrapper::__private::Send
+            + 'static,
+    {
+        /// The packed arguments of [`co_detach`], owned.
+        struct CoDetachArgs<A0, A1> {
+            __self: A0,
+            child: A1,
+        }
+        /// Unpacks them and calls the fn; runs as a bottom half of the main context.
+        fn detach_child_bh<A0, A1, R>(
+            __cw_args: CoDetachArgs<A0, A1>,
+            __cw_call: impl ::co_wrapper::__private::FnOnce(A0, A1) -> R,
+        ) -> R {
+            __cw_call(__cw_args.__self, __cw_args.child)
+        }
+        ::co_wrapper::__private::no_co_write(
+            &::co_wrapper::__private::Wrapper {
+                name: "co_detach",
+                target: "detach_child",
+                mixed: false,
+            },
+            <::co_wrapper::__private::GraphLock as ::co_wrapper::__private::Clone>::clone(
+                &::co_wrapper::__private::GRAPH,
+            ),
+            CoDetachArgs {
+                __self: ::co_wrapper::__private::owned(self),
+                child: ::co_wrapper::__private::owned(child),
+            },
+            |__cw_args, __cw_guard| detach_child_bh(
+                __cw_args,
+                |__cw_0, __cw_1| ::co_wrapper::__private::arg(
+                    Self::detach_child(__cw_0.get(), __cw_1.get(), __cw_guard),
+                ),
+            ),
+        )
+    }
+}

@@ -16,3 +16,14 @@ declare! {
         unsafe fn discard<const N: usize>(&mut self, off: [u64; N]) = discard_unsafe;
     }
 }
+
+declare! {
+    #[no_co_wrapper]
+    pub async fn bdrv_co_open(filename: &str, flags: i32) -> io::Result<Node>;
+
+    impl NodeTwins for Node {
+        /// Takes it off.
+        #[no_co_wrapper(bdrv_wrlock)]
+        async fn co_detach(&self, child: &Child, graph: &GraphWrite) = detach_child;
+    }
+}

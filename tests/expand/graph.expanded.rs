@@ -130,11 +130,13 @@ pub(crate) fn bdrv_co_open(
         },
         BdrvCoOpenArgs {
             filename: ::co_wrapper::__private::owned(filename),
-            flags: ::co_wrapper::__private::kept(flags),
+            flags: ::co_wrapper::__private::arg(flags),
         },
         |__cw_args| bdrv_open_bh(
             __cw_args,
-            |__cw_0, __cw_1| bdrv_open(__cw_0.get(), __cw_1),
+            |__cw_0, __cw_1| ::co_wrapper::__private::arg(
+                bdrv_open(__cw_0.get(), __cw_1.into_inner()),
+            ),
         ),
     )
 }
@@ -179,10 +181,8 @@ trait Graph {
             },
             |__cw_args, __cw_guard| detach_bh(
                 __cw_args,
-                |__cw_0, __cw_1| <Self as Graph>::detach(
-                    __cw_0.get(),
-                    __cw_1.get(),
-                    __cw_guard,
+                |__cw_0, __cw_1| ::co_wrapper::__private::arg(
+                    <Self as Graph>::detach(__cw_0.get(), __cw_1.get(), __cw_guard),
                 ),
             ),
         )

@@ -16,6 +16,7 @@
 //! }
 //! ```
 
+use super::call::located;
 use super::wrapper::CLIPPY_TOO_MANY;
 use super::{Subject, krate};
 use crate::args::Options;
@@ -25,9 +26,10 @@ use crate::name::{Taken, unraw, upper_camel_case};
 use crate::signature::{self, Slot, ungroup};
 use crate::witness::{self, Place};
 use crate::{attrs, docs};
-use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{FnArg, ReceiverKind, ReturnType, Signature, Type, Visibility, parse_quote};
+use syn::spanned::Spanned;
+use syn::{FnArg, ReceiverKind, ReturnType, Signature, Type, Visibility, parse_quote, parse_quote_spanned};
 
 pub struct NoCo<'a> {
     subject: &'a Subject<'a>,
@@ -39,6 +41,9 @@ pub struct NoCo<'a> {
     owned: Vec<bool>,
     lock: Option<&'a Lock>,
     witness: Option<Place>,
+    /// Of the call.
+    span: Span,
+    result_span: Span,
     krate: TokenStream,
     args_struct: Ident,
     bottom_half: Ident,
@@ -53,22 +58,27 @@ impl<'a> NoCo<'a> {
         taken.all_in(subject.sig.to_token_stream());
         taken.one(&subject.wrapper);
         taken.all_in(subject.target.path.clone());
-        let krate = krate(options.krate.as_ref().or(context.krate.as_ref()), Span::call_site());
+        let span = if subject.declared { subject.wrapper.span() } else { Span::call_site() };
+        let span = span.resolved_at(Span::call_site());
+        let krate = krate(options.krate.as_ref().or(context.krate.as_ref()), span);
         taken.all_in(krate.clone());
 
-        let mut sig = signature::blocking(subject.sig, &subject.wrapper, false, false, &mut taken);
+        let mut sig = signature::blocking(subject.sig, &subject.wrapper, subject.declared, false, &mut taken);
         let mut slots = signature::slots(&sig, &mut taken);
         let witness = witness::take(&mut sig, &mut slots);
         let owned = sig.inputs.iter().map(is_reference).collect();
         if context.in_trait {
             sized(&mut sig, &krate);
         }
-        let result = match &sig.output {
-            ReturnType::Type(_, ty) => ty.to_token_stream(),
-            ReturnType::Default => quote!(()),
+        // What is asked of the result is told where it is written.
+        let (result, result_span) = match &sig.output {
+            ReturnType::Type(_, ty) => (ty.to_token_stream(), ty.span().resolved_at(Span::call_site())),
+            ReturnType::Default => (quote_spanned!(span=> ()), span),
         };
-        sig.output =
-            parse_quote!(-> impl #krate::__private::Future<Output = #result> + #krate::__private::Send + 'static);
+        let at = located(krate.clone(), result_span);
+        sig.output = parse_quote_spanned! {result_span=>
+            -> impl #at::__private::Future<Output = #result> + #at::__private::Send + 'static
+        };
         let camel = upper_camel_case(&unraw(&subject.wrapper));
         NoCo {
             subject,
@@ -83,6 +93,8 @@ impl<'a> NoCo<'a> {
             guard: taken.fresh("__cw_guard"),
             sig,
             slots,
+            span,
+            result_span,
             krate,
         }
     }
@@ -122,19 +134,17 @@ impl<'a> NoCo<'a> {
         (!types.is_empty()).then(|| quote!(<#(#types),*>))
     }
 
-    /// `BdrvCoDetachArgs { __self: owned(self), child: owned(child) }`
+    /// `BdrvCoDetachArgs { __self: owned(self), child: arg(child) }`
     fn packed(&self) -> TokenStream {
-        let (name, krate) = (&self.args_struct, &self.krate);
+        let name = &self.args_struct;
         let fields = self.slots.iter().zip(&self.owned).map(|(slot, owned)| {
             let (field, span) = (&slot.field, slot.span);
             // That a type is not `Send` or cannot be owned is told at the type of its parameter.
-            let at_type = slot.value.clone().into_iter().map(|mut tree: TokenTree| {
-                tree.set_span(tree.span().located_at(span));
-                tree
-            });
-            let value: TokenStream = at_type.collect();
-            let keep = Ident::new(if *owned { "owned" } else { "kept" }, span.resolved_at(Span::call_site()));
-            let packed = quote!(#field: #krate::__private::#keep(#value));
+            let (krate, value) = (located(self.krate.clone(), span), located(slot.value.clone(), span));
+            let span = span.resolved_at(Span::call_site());
+            let take = Ident::new(if *owned { "owned" } else { "arg" }, span);
+            let taken = quote_spanned!(span=> #krate::__private::#take(#value));
+            let packed = quote!(#field: #taken);
             match &slot.cfg {
                 None => packed,
                 Some(cfg) => quote!(#[cfg(#cfg)] #packed, #[cfg(not(#cfg))] #field: ()),
@@ -184,14 +194,15 @@ impl<'a> NoCo<'a> {
         (!lints.is_empty()).then(|| quote!(#[allow(#(#lints),*)]))
     }
 
-    /// `Self::bdrv_detach(__cw_0.get(), __cw_1.get(), __cw_guard)`
+    /// `arg(Self::bdrv_detach(__cw_0.get(), __cw_1.into_inner(), __cw_guard))`
     fn fn_call(&self) -> TokenStream {
         let path = &self.subject.target.path;
-        let turbofish = signature::turbofish(self.subject.sig);
+        let turbofish = signature::turbofish(self.subject.sig).filter(|_| self.subject.target.turbofish);
         let arguments = self.slots.iter().zip(&self.owned).map(|(slot, owned)| {
             let argument = &slot.argument;
             let cfg = slot.cfg.iter().map(|cfg| quote!(#[cfg(#cfg)]));
-            let get = owned.then(|| quote!(.get()));
+            let get = Ident::new(if *owned { "get" } else { "into_inner" }, argument.span());
+            let get = quote_spanned!(argument.span()=> .#get());
             quote!(#(#cfg)* #argument #get)
         });
         let mut arguments: Vec<TokenStream> = arguments.collect();
@@ -200,17 +211,55 @@ impl<'a> NoCo<'a> {
             let cfg = cfg.iter().map(|cfg| quote!(#[cfg(#cfg)]));
             arguments.insert(*index, quote!(#(#cfg)* #guard));
         }
-        let call = quote_spanned!(Span::call_site()=> #path #turbofish(#(#arguments),*));
-        if signature::is_unsafe(self.subject.sig) { quote!(unsafe { #call }) } else { call }
+        let call = quote_spanned!(self.span=> #path #turbofish(#(#arguments),*));
+        let call = if signature::is_unsafe(self.subject.sig) { quote!(unsafe { #call }) } else { call };
+        let span = self.result_span;
+        let krate = located(self.krate.clone(), span);
+        // That there is no fn to be called, where its name is.
+        let call = if self.subject.declared { call } else { located(call, span) };
+        quote_spanned!(span=> #krate::__private::arg(#call))
     }
 }
 
+/// Where it stands by itself.
 impl ToTokens for NoCo<'_> {
     fn to_tokens(&self, tokens: &mut TokenStream) {
-        let docs = docs::of_no_co(self.subject, self.lock);
-        let attrs = attrs::of_wrapper(self.subject.attrs);
+        let head = self.head();
+        let (vis, sig, body) = (self.vis, &self.sig, self.body());
+        tokens.extend(quote!(#head #vis #sig #body));
+    }
+}
+
+impl NoCo<'_> {
+    /// In the trait that `declare!` makes.
+    pub fn declaration(&self) -> TokenStream {
+        let head = self.head();
+        let sig = &self.sig;
+        quote!(#head #sig;)
+    }
+
+    /// In the impl of that trait.
+    pub fn definition(&self) -> TokenStream {
+        let attrs = attrs::of_definition(self.subject.attrs);
         let allows = self.allows();
-        let (vis, sig) = (self.vis, &self.sig);
+        let (sig, body) = (&self.sig, self.body());
+        quote!(#(#attrs)* #allows #sig #body)
+    }
+
+    fn head(&self) -> TokenStream {
+        let subject = self.subject;
+        let docs = docs::of_no_co(subject, self.lock);
+        let attrs = if subject.declared { attrs::but_docs(subject.attrs) } else { attrs::of_wrapper(subject.attrs) };
+        let allows = self.allows();
+        quote! {
+            #docs
+            #(#attrs)*
+            #allows
+            #[track_caller]
+        }
+    }
+
+    fn body(&self) -> Group {
         let (args_struct, bottom_half, call) = (self.args_struct(), self.bottom_half(), self.call());
         let mut body = Group::new(
             Delimiter::Brace,
@@ -221,13 +270,7 @@ impl ToTokens for NoCo<'_> {
             },
         );
         body.set_span(self.subject.body_span);
-        tokens.extend(quote! {
-            #docs
-            #(#attrs)*
-            #allows
-            #[track_caller]
-            #vis #sig #body
-        });
+        body
     }
 }
 
@@ -247,10 +290,17 @@ fn is_static(ty: &syn::TypeReference) -> bool {
     ty.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static")
 }
 
-/// A trait's async twin is for the types that can be taken along.
+/// A trait's async twin is for the types that can be taken along. That one which is declared cannot be is told at `self`.
 fn sized(sig: &mut Signature, krate: &TokenStream) {
-    let by_reference = sig.receiver().is_some_and(|receiver| matches!(receiver.kind, ReceiverKind::Reference(..)));
-    let clone = by_reference.then(|| quote!(+ #krate::__private::Clone + #krate::__private::Send + 'static));
-    let predicates = &mut sig.generics.make_where_clause().predicates;
-    predicates.push(parse_quote!(Self: Sized #clone));
+    let receiver = sig.receiver().filter(|receiver| matches!(receiver.kind, ReceiverKind::Reference(..)));
+    let predicate = match receiver.map(|receiver| receiver.self_token.span) {
+        None => parse_quote!(Self: Sized),
+        Some(span) => {
+            let krate = located(krate.clone(), span);
+            parse_quote_spanned! {span.resolved_at(Span::call_site())=>
+                Self: Sized + #krate::__private::Clone + #krate::__private::Send + 'static
+            }
+        }
+    };
+    sig.generics.make_where_clause().predicates.push(predicate);
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     tasks::coroutine,
-    wrappers::{Wrapper, in_main},
+    wrappers::{Sent, Wrapper, in_main},
 };
 
 /// A read lock to be had.
@@ -61,11 +61,11 @@ pub fn no_co_read<S, R>(
     wrapper: &'static Wrapper,
     lock: GraphLock,
     args: S,
-    body: impl FnOnce(S, &GraphRead) -> R + Send + 'static,
+    body: impl FnOnce(S, &GraphRead) -> Sent<R> + Send + 'static,
 ) -> impl Future<Output = R> + Send + 'static
 where
     S: Send + 'static,
-    R: Send + 'static,
+    R: 'static,
 {
     let place = Location::caller();
     let wanted = TakeRead::new(lock.clone(), place);
@@ -88,11 +88,11 @@ pub fn no_co_write<S, R>(
     wrapper: &'static Wrapper,
     lock: GraphLock,
     args: S,
-    body: impl FnOnce(S, &GraphWrite) -> R + Send + 'static,
+    body: impl FnOnce(S, &GraphWrite) -> Sent<R> + Send + 'static,
 ) -> impl Future<Output = R> + Send + 'static
 where
     S: Send + 'static,
-    R: Send + 'static,
+    R: 'static,
 {
     let place = Location::caller();
     let wanted = TakeWrite::new(lock.clone(), place, None);

@@ -15,5 +15,5 @@ pub use frame::in_coroutine;
 #[cfg(feature = "graph")]
 pub(crate) use no_co::in_main;
 pub use no_co::no_co;
-pub use owned::{Owned, kept, owned};
+pub use owned::{Owned, owned};
 pub use poll_co::{Wrapper, poll_co, poll_co_timeout};

@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use super::poll_co::Wrapper;
+use super::{call::Sent, poll_co::Wrapper};
 use crate::{
     context::AioContext,
     fork,
@@ -24,6 +24,8 @@ use crate::{
 /// Dropped before the bottom half starts, the future cancels it; dropped later, the body runs on and its result is
 /// dropped. The drop never waits.
 ///
+/// The result comes as a [`Sent`], so that one which is not `Send` is an error where the body makes that.
+///
 /// # Panics
 ///
 /// Awaiting it panics if the main context is closed or has no home, and with the panic of the body.
@@ -31,11 +33,11 @@ use crate::{
 pub fn no_co<S, R>(
     wrapper: &'static Wrapper,
     args: S,
-    body: impl FnOnce(S) -> R + Send + 'static,
+    body: impl FnOnce(S) -> Sent<R> + Send + 'static,
 ) -> impl Future<Output = R> + Send + 'static
 where
     S: Send + 'static,
-    R: Send + 'static,
+    R: 'static,
 {
     in_main(wrapper, Location::caller(), || (), ready(()), move |()| body(args))
 }
@@ -47,11 +49,11 @@ pub(crate) fn in_main<A, R>(
     site: &'static Location<'static>,
     check: impl FnOnce() + Send + Unpin + 'static,
     first: A,
-    body: impl FnOnce(A::Output) -> R + Send + 'static,
+    body: impl FnOnce(A::Output) -> Sent<R> + Send + 'static,
 ) -> impl Future<Output = R> + Send + 'static
 where
     A: Future + Send + Unpin + 'static,
-    R: Send + 'static,
+    R: 'static,
 {
     let call = Call {
         main: Arc::clone(AioContext::main().mailbox()),
@@ -77,7 +79,7 @@ enum Stage<A, B, R> {
     Taken {
         waiter: Option<Waker>,
     },
-    Finished(Result<R, Box<dyn Any + Send>>),
+    Finished(Result<Sent<R>, Box<dyn Any + Send>>),
     /// The bottom half was dropped without having run.
     Closed,
     /// Nobody awaits it any more.
@@ -87,8 +89,8 @@ enum Stage<A, B, R> {
 impl<A, B, R> Call<A, B, R>
 where
     A: Future + Send + Unpin + 'static,
-    B: FnOnce(A::Output) -> R + Send + 'static,
-    R: Send + 'static,
+    B: FnOnce(A::Output) -> Sent<R> + Send + 'static,
+    R: 'static,
 {
     fn schedule(self: Arc<Self>) {
         let main = Arc::clone(&self.main);
@@ -152,8 +154,8 @@ where
 impl<A, B, R> Wake for Call<A, B, R>
 where
     A: Future + Send + Unpin + 'static,
-    B: FnOnce(A::Output) -> R + Send + 'static,
-    R: Send + 'static,
+    B: FnOnce(A::Output) -> Sent<R> + Send + 'static,
+    R: 'static,
 {
     fn wake(self: Arc<Self>) {
         self.schedule();
@@ -164,14 +166,14 @@ where
 struct Run<A, B, R>(Option<Arc<Call<A, B, R>>>)
 where
     A: Future + Send + Unpin + 'static,
-    B: FnOnce(A::Output) -> R + Send + 'static,
-    R: Send + 'static;
+    B: FnOnce(A::Output) -> Sent<R> + Send + 'static,
+    R: 'static;
 
 impl<A, B, R> Run<A, B, R>
 where
     A: Future + Send + Unpin + 'static,
-    B: FnOnce(A::Output) -> R + Send + 'static,
-    R: Send + 'static,
+    B: FnOnce(A::Output) -> Sent<R> + Send + 'static,
+    R: 'static,
 {
     fn run(mut self) {
         if let Some(call) = self.0.take() {
@@ -183,8 +185,8 @@ where
 impl<A, B, R> Drop for Run<A, B, R>
 where
     A: Future + Send + Unpin + 'static,
-    B: FnOnce(A::Output) -> R + Send + 'static,
-    R: Send + 'static,
+    B: FnOnce(A::Output) -> Sent<R> + Send + 'static,
+    R: 'static,
 {
     fn drop(&mut self) {
         if let Some(call) = self.0.take() {
@@ -206,8 +208,8 @@ impl<C, A, B, R> Future for NoCo<C, A, B, R>
 where
     C: FnOnce() + Unpin,
     A: Future + Send + Unpin + 'static,
-    B: FnOnce(A::Output) -> R + Send + 'static,
-    R: Send + 'static,
+    B: FnOnce(A::Output) -> Sent<R> + Send + 'static,
+    R: 'static,
 {
     type Output = R;
 
@@ -236,7 +238,7 @@ where
             _ => match mem::replace(&mut *place, Stage::Over) {
                 Stage::Finished(result) => {
                     drop(place);
-                    return Poll::Ready(result.unwrap_or_else(|payload| resume_unwind(payload)));
+                    return Poll::Ready(result.unwrap_or_else(|payload| resume_unwind(payload)).into_inner());
                 }
                 Stage::Closed => {
                     drop(place);
