@@ -11,7 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::task::{Context, Waker};
 use std::time::Duration;
-use std::{future, mem, pin::Pin, thread};
+use std::{
+    future, mem,
+    pin::{Pin, pin},
+    thread,
+};
 
 /// The main context has one home at a time, and one process-wide lock.
 static MAIN: Mutex<()> = Mutex::new(());
@@ -30,6 +34,13 @@ fn is_read_locked(lock: &GraphLock) -> bool {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(lock.share()))).is_ok()
 }
 
+/// Whether somebody holds or wants the write lock.
+fn is_closed_to_readers(lock: &GraphLock) -> bool {
+    let read = || pin!(lock.read()).poll(&mut Context::from_waker(Waker::noop())).is_pending();
+    // On a thread that holds nothing.
+    thread::scope(|scope| scope.spawn(read).join().unwrap())
+}
+
 #[derive(Clone)]
 struct Node {
     graph: GraphLock,
@@ -41,7 +52,7 @@ impl Node {
         Node { graph: GraphLock::new(), size }
     }
 
-    #[co_wrapper(mixed, bdrv_rdlock = self.graph)]
+    #[co_wrapper(mixed, bdrv_rdlock = self.graph, timeout)]
     async fn co_size<'g>(&self, add: u64, _graph: &'g GraphRead, (a, b): (u64, u64)) -> &u64 {
         assert_eq!((add, a, b), (1, 2, 3));
         assert!(is_read_locked(&self.graph));
@@ -73,6 +84,7 @@ impl Node {
     }
 }
 
+/// Catches: a guard that is dropped before the async fn runs, one that is kept by a call that panics or is late.
 #[test]
 fn the_lock_is_held_and_given_back() {
     let mut node = Node::new(7);
@@ -98,22 +110,46 @@ fn the_process_s_lock_is_the_default() {
     assert!(!is_read_locked(&GRAPH));
 }
 
+/// Catches: a mixed wrapper that does not mind that its caller holds nothing. One that took the lock anew would get it too,
+/// though not at once.
 #[test]
 fn a_mixed_one_shares_what_its_coroutine_holds() {
     let node = Node::new(9);
     let context = AioContext::current();
-    let size = context.block_on(async {
-        let guard = node.graph.read().await;
-        let size = *node.size(1, (2, 3));
-        drop(guard);
-        size
+    let size = with_main_loop(|| {
+        context.block_on(async {
+            let guard = node.graph.read().await;
+            let lock = node.graph.clone();
+            AioContext::main().schedule_bh(move || drop(lock.write()));
+            while !is_closed_to_readers(&node.graph) {
+                thread::yield_now();
+            }
+            let size = node.size_timeout(1, (2, 3), Duration::from_secs(20)).copied();
+            drop(guard);
+            size
+        })
     });
-    assert_eq!(size, 9);
+    assert_eq!(size, Ok(9));
     // Without a lock to share it is a panic, and no wait.
     let call = || context.block_on(async { *node.size(1, (2, 3)) });
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).is_err());
 }
 
+/// Catches: a mark that makes every wrapper `mixed`.
+#[test]
+fn a_plain_one_is_not_for_coroutines_though_they_hold_the_lock() {
+    let node = Node::new(9);
+    let call = || {
+        AioContext::current().block_on(async {
+            let _guard = node.graph.read().await;
+            node.held(false)
+        })
+    };
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).is_err());
+    assert!(!is_read_locked(&node.graph));
+}
+
+/// Catches: a lock that is taken where the wrapper is called only, or not by the fns of a block that has it.
 #[test]
 fn in_another_context_the_lock_is_held_too() {
     struct Remote {
@@ -282,6 +318,7 @@ fn out_of_coroutines() {
     });
 }
 
+/// Catches: a panic that stays in the main loop (then this hangs).
 #[test]
 fn a_panic_reaches_who_awaits_it() {
     with_main_loop(|| {
@@ -294,9 +331,7 @@ fn a_panic_reaches_who_awaits_it() {
 /// Blocking, as they are where nothing is known of us.
 mod block {
     use super::{GRAPH, GraphRead, GraphWrite, is_read_locked};
-    use std::pin::pin;
     use std::sync::{Arc, Mutex, mpsc};
-    use std::task::{Context, Waker};
     use std::thread;
 
     #[derive(Clone, Default)]
@@ -343,10 +378,8 @@ mod block {
         at + 1
     }
 
-    /// Nobody else gets it.
     fn is_write_locked(_: &GraphWrite) -> bool {
-        let read = || pin!(GRAPH.read()).poll(&mut Context::from_waker(Waker::noop())).is_pending();
-        thread::spawn(read).join().unwrap()
+        super::is_closed_to_readers(&GRAPH)
     }
 
     #[track_caller]
@@ -381,7 +414,7 @@ co_wrapper::declare! {
 }
 use block::detach;
 
-/// Catches: a declared async twin that is not sent to the main context, or not under its lock.
+/// Catches: an async twin that runs where it is awaited, or without the lock that it was declared under.
 #[test]
 fn declared_out_of_coroutines() {
     with_main_loop(|| {
@@ -453,6 +486,7 @@ fn settle() {
     is_done.recv().unwrap();
 }
 
+/// Catches: a drop that cancels nothing.
 #[test]
 fn dropped_before_it_starts_it_never_runs() {
     with_main_loop(|| {
@@ -464,16 +498,17 @@ fn dropped_before_it_starts_it_never_runs() {
         // Sent, and held up by another bottom half.
         let (hold, held) = mpsc::channel::<()>();
         AioContext::main().schedule_bh(move || assert!(held.recv().is_err()));
-        let (run, mut future) = self::run();
+        let (Run { began, go_on, drops }, mut future) = self::run();
         poll_once(&mut future);
         drop(future);
-        drop(hold);
+        assert_eq!(drops.load(Ordering::SeqCst), 1);
+        drop((hold, go_on));
         settle();
-        assert_eq!(run.drops.load(Ordering::SeqCst), 1);
-        assert!(run.began.recv().is_err());
+        assert!(began.recv().is_err());
     });
 }
 
+/// Catches: a result that is leaked when nobody hears it, a drop that waits (then this hangs).
 #[test]
 fn dropped_while_it_runs_it_runs_on() {
     with_main_loop(|| {

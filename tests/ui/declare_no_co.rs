@@ -58,4 +58,12 @@ declare! {
     }
 }
 
+declare! {
+    #[co_wrapper(bdrv_rdlock)]
+    impl DiskLocked for Disk {
+        #[no_co_wrapper]
+        async fn co_unlocked(&self, graph: &GraphRead);
+    }
+}
+
 fn main() {}
