@@ -315,6 +315,29 @@ fn g03_reading_below_ones_own_write_guard_panics_with_both_places() {
 }
 
 #[test]
+fn g03_a_reading_bottom_half_that_a_writers_loop_runs_waits_for_its_end() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let io = IoThread::spawn("io").unwrap();
+        let guard = lock.write();
+        let in_task = lock.clone();
+        let (reached, reach) = async_channel::bounded(1);
+        let task = io.context().spawn(async move {
+            let mut call = Box::pin(no_co_read(&NO_CO, in_task, (), |(), _: &GraphRead| 6));
+            assert!(futures::poll!(call.as_mut()).is_pending());
+            reached.send(()).await.unwrap();
+            call.await
+        });
+        // Sent before this, so its bottom half has run when the queue is empty.
+        main.block_on(reach.recv()).unwrap();
+        while main.poll(false) {}
+        assert!(!task.is_finished());
+        drop(guard);
+        assert_eq!(main.block_on(task), 6);
+    });
+}
+
+#[test]
 fn g03_the_write_lock_is_for_the_main_loop() {
     on_main(|main| {
         let lock = GraphLock::new();

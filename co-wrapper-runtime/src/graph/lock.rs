@@ -186,7 +186,14 @@ struct ReadWait {
 unsafe impl Send for ReadWait {}
 
 impl ReadWait {
-    fn poll(&mut self, lock: &GraphLock, place: &'static Location<'static>, cx: &mut Context<'_>) -> Poll<GraphRead> {
+    /// `blocks`: on a writer's own stack it keeps that from going on, and is refused.
+    fn poll(
+        &mut self,
+        lock: &GraphLock,
+        place: &'static Location<'static>,
+        blocks: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<GraphRead> {
         if self.number.is_none() {
             if let Some(guard) = lock.try_read(place) {
                 return Poll::Ready(guard);
@@ -194,7 +201,11 @@ impl ReadWait {
             self.stripe = Some(lock.stripe());
         }
         let stripe = self.stripe.expect("set with the first poll");
-        let refuse = |writing| refuse::read_below(writing, place);
+        let refuse = |writing| {
+            if blocks {
+                refuse::read_below(writing, place);
+            }
+        };
         lock.shared().poll_read(&mut self.number, stripe, cx, refuse).map(|()| GraphRead::new(stripe, place))
     }
 
@@ -217,7 +228,7 @@ impl Future for Reading<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<GraphRead> {
         let Self { lock, place, wait } = &mut *self;
-        wait.poll(lock, place, cx)
+        wait.poll(lock, place, true, cx)
     }
 }
 
@@ -231,12 +242,14 @@ impl Drop for Reading<'_> {
 pub(super) struct TakeRead {
     lock: GraphLock,
     place: &'static Location<'static>,
+    /// Not in a bottom half, which may come again later.
+    blocks: bool,
     wait: ReadWait,
 }
 
 impl TakeRead {
-    pub fn new(lock: GraphLock, place: &'static Location<'static>) -> Self {
-        Self { lock, place, wait: ReadWait::default() }
+    pub fn new(lock: GraphLock, place: &'static Location<'static>, blocks: bool) -> Self {
+        Self { lock, place, blocks, wait: ReadWait::default() }
     }
 }
 
@@ -244,8 +257,8 @@ impl Future for TakeRead {
     type Output = GraphRead;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<GraphRead> {
-        let Self { lock, place, wait } = &mut *self;
-        wait.poll(lock, place, cx)
+        let Self { lock, place, blocks, wait } = &mut *self;
+        wait.poll(lock, place, *blocks, cx)
     }
 }
 

@@ -89,7 +89,7 @@ pub mod model {
 
     /// As a bottom half with the read lock waits for it.
     pub fn take_read(lock: &GraphLock) -> impl Future<Output = GraphRead> + use<> {
-        TakeRead::new(lock.clone(), Location::caller())
+        TakeRead::new(lock.clone(), Location::caller(), false)
     }
 
     /// A share, if a reader is in.

@@ -37,7 +37,7 @@ pub fn read_lock(lock: &GraphLock) -> ReadLock {
     let place = Location::caller();
     ReadLock(match lock.try_read(place) {
         Some(guard) => Stage::Had(guard),
-        None => Stage::Wanted(TakeRead::new(lock.clone(), place)),
+        None => Stage::Wanted(TakeRead::new(lock.clone(), place, true)),
     })
 }
 
@@ -68,7 +68,7 @@ where
     R: 'static,
 {
     let place = Location::caller();
-    let wanted = TakeRead::new(lock.clone(), place);
+    let wanted = TakeRead::new(lock.clone(), place, false);
     let check = move || {
         if let Some(writing) = lock.shared().writing() {
             refuse::read_below(writing, place);
