@@ -16,7 +16,7 @@ use std::{
     },
     task::{Context, Poll, Waker},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use co_wrapper_runtime::{
@@ -136,6 +136,39 @@ fn g01_readers_come_through_although_a_writer_waits_and_the_main_loop_is_not_pol
         thread::spawn(move || drop(AioContext::current().block_on(other.read()))).join().unwrap();
         drop(guard);
         main.block_on(writer);
+    });
+}
+
+#[test]
+fn g01_what_ended_an_earlier_wait_does_not_end_the_holding_back_of_a_later_one() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let guard = main.block_on(lock.read()).hand_over();
+        let queue_writer = || {
+            let mut writer = Box::pin(change(&lock, |_| ()));
+            assert!(poll_once(writer.as_mut()).is_pending());
+            main.poll(false);
+            writer
+        };
+        for _ in 0..60 {
+            let writer = queue_writer();
+            let mut reader = Box::pin(lock.read());
+            assert!(poll_once(reader.as_mut()).is_pending());
+            drop(writer);
+            assert!(poll_once(reader.as_mut()).is_ready());
+            thread::sleep(Duration::from_micros(200));
+        }
+        let writer = queue_writer();
+        for _ in 0..3 {
+            let start = Instant::now();
+            let mut reader = Box::pin(lock.read());
+            while poll_once(reader.as_mut()).is_pending() {
+                thread::yield_now();
+            }
+            // No sooner, on however slow a machine.
+            assert!(start.elapsed() >= Duration::from_millis(10), "{:?}", start.elapsed());
+        }
+        drop((writer, guard));
     });
 }
 

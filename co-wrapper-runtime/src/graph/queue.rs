@@ -182,7 +182,7 @@ impl Shared {
         state.readers.insert(new, Reader { stripe: Pointer(stripe), waker: Some(cx.waker().clone()) });
         #[cfg(not(loom))]
         if state.writing.is_none() && state.hold_back.is_none() {
-            state.hold_back = Some(hold_back::Timer::start(self));
+            state.hold_back = Some(hold_back::Timer::start(self, new));
         }
         Poll::Pending
     }
@@ -277,9 +277,14 @@ impl Shared {
         state.writers.values().cloned().collect()
     }
 
-    /// Lets in the readers that a waiting writer has held back for long enough.
-    pub fn let_through(&self) {
+    /// Lets in the readers that a waiting writer has held back for long enough: since the reader `first` came, unless they
+    /// were let in meanwhile and others came. A model has no timer.
+    pub fn let_through(&self, #[cfg(not(loom))] first: u64) {
         let mut state = lock(&self.state);
+        #[cfg(not(loom))]
+        if state.hold_back.as_ref().is_none_or(|timer| timer.first != first) {
+            return;
+        }
         // Behind a writer that is in they wait until it leaves.
         let readers = if state.writing.is_none() { state.let_in() } else { Vec::new() };
         drop(state);
@@ -313,27 +318,36 @@ mod hold_back {
     use super::{HOLD_BACK, Shared};
     use crate::{context::AioContext, reactor, tasks::timers::Sleep};
 
-    /// Dropping it takes the main context's timer back. The reactor's then lets in whoever waits by that time, sooner than
-    /// need be.
-    pub struct Timer(#[expect(dead_code, reason = "held for its drop")] Sleep);
+    /// Dropping it takes the main context's timer back. The reactor's then fires for nothing: were it to let in whoever
+    /// waits by that time, each that was dropped would bring forth another, and all of them together leave the writer no
+    /// time.
+    pub struct Timer {
+        /// The number of the reader that it was started for.
+        pub first: u64,
+        #[expect(dead_code, reason = "held for its drop")]
+        sleep: Sleep,
+    }
 
-    struct LetThrough(Weak<Shared>);
+    struct LetThrough {
+        shared: Weak<Shared>,
+        first: u64,
+    }
 
     impl Wake for LetThrough {
         fn wake(self: Arc<Self>) {
-            if let Some(shared) = self.0.upgrade() {
-                shared.let_through();
+            if let Some(shared) = self.shared.upgrade() {
+                shared.let_through(self.first);
             }
         }
     }
 
     impl Timer {
-        pub fn start(shared: &Arc<Shared>) -> Self {
-            let waker = Waker::from(Arc::new(LetThrough(Arc::downgrade(shared))));
+        pub fn start(shared: &Arc<Shared>, first: u64) -> Self {
+            let waker = Waker::from(Arc::new(LetThrough { shared: Arc::downgrade(shared), first }));
             let mut sleep = Sleep::new(Arc::clone(AioContext::main().mailbox()), HOLD_BACK);
             let _ = Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker));
             reactor::wake_after(HOLD_BACK, waker);
-            Self(sleep)
+            Self { first, sleep }
         }
     }
 }
