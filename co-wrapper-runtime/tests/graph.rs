@@ -9,12 +9,13 @@ mod common;
 use std::{
     future::Future,
     pin::{Pin, pin},
+    ptr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, RawWaker, RawWakerVTable, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -567,6 +568,53 @@ fn no_co_child_without_a_home() {
     AioContext::main().close();
     let message = panic_of(|| plain(no_co(&NO_CO, (), |()| arg(()))));
     assert!(message.contains("`main` was closed"), "{message}");
+}
+
+#[test]
+fn wakers_are_cloned_and_dropped_where_they_may_use_the_lock() {
+    struct Used {
+        lock: GraphLock,
+        node: Drain,
+        clones: AtomicUsize,
+    }
+    static USED: LazyLock<Used> =
+        LazyLock::new(|| Used { lock: GraphLock::new(), node: Drain::new(), clones: AtomicUsize::new(0) });
+    fn use_both() {
+        assert!(!format!("{:?}", USED.lock).is_empty());
+        assert!(poll_once(pin!(USED.node.begin())).is_pending());
+    }
+    fn clone(_: *const ()) -> RawWaker {
+        USED.clones.fetch_add(1, Ordering::Relaxed);
+        use_both();
+        RawWaker::new(ptr::null(), &VTABLE)
+    }
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, |_| use_both(), |_| use_both(), |_| use_both());
+    on_main(|main| {
+        let Used { lock, node, clones } = &*USED;
+        let request = main.block_on(node.begin());
+        let mut drainer = Box::pin(node.co_drained());
+        assert!(poll_once(drainer.as_mut()).is_pending());
+        let guard = main.block_on(lock.read()).hand_over();
+        let mut writer = Box::pin(change(lock, |_| ()));
+        assert!(poll_once(writer.as_mut()).is_pending());
+        main.poll(false);
+        // SAFETY: the functions of the table take no data.
+        let waker = unsafe { Waker::from_raw(RawWaker::new(ptr::null(), &VTABLE)) };
+        let mut cx = Context::from_waker(&waker);
+        let (mut reader, mut begin) = (Box::pin(lock.read()), Box::pin(node.begin()));
+        for _ in 0..2 {
+            assert!(reader.as_mut().poll(&mut cx).is_pending() && begin.as_mut().poll(&mut cx).is_pending());
+            assert!(drainer.as_mut().poll(&mut cx).is_pending() && writer.as_mut().poll(&mut cx).is_pending());
+        }
+        assert!(clones.load(Ordering::Relaxed) >= 4);
+        // While a section is drained, for the wakers ask.
+        let section = main.block_on(async {
+            drop(request);
+            drainer.await
+        });
+        drop((begin, reader, writer, guard, waker));
+        drop(section);
+    });
 }
 
 #[test]

@@ -307,11 +307,13 @@ impl<'a> Future for Begin<'a> {
             if drain.try_begin() {
                 return Poll::Ready(Request { drain });
             }
+            // Cloned outside the mutex, for that is the user's code.
+            let waker = cx.waker().clone();
             let mut waiting = lock(&drain.waiting);
             // Only under the mutex does it say for sure that somebody will wake us.
             if waiting.sections > 0 {
                 let number = *self.number.get_or_insert_with(|| waiting.number());
-                let old = waiting.requests.insert(number, cx.waker().clone());
+                let old = waiting.requests.insert(number, waker);
                 drop(waiting);
                 drop(old);
                 return Poll::Pending;
@@ -339,9 +341,10 @@ impl Future for Emptied<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let drain = self.drain;
+        let waker = cx.waker().clone();
         let mut waiting = lock(&drain.waiting);
         let number = *self.number.get_or_insert_with(|| waiting.number());
-        let old = waiting.drainers.insert(number, cx.waker().clone());
+        let old = waiting.drainers.insert(number, waker);
         // Asked after the waker is there: who ends the last request after this takes it.
         let empty = drain.in_flight() == 0;
         drop(waiting);

@@ -146,6 +146,8 @@ impl Shared {
         cx: &mut Context<'_>,
         refuse: impl FnOnce(Writing),
     ) -> Poll<()> {
+        // Cloning and dropping it is the user's code, which may come here: both happen outside the mutex.
+        let new_waker = cx.waker().clone();
         let mut state = lock(&self.state);
         if let Some(waiting) = *number {
             let reader = state.readers.get_mut(&waiting).expect("a waiting reader is listed");
@@ -154,10 +156,7 @@ impl Shared {
                 *number = None;
                 return Poll::Ready(());
             };
-            if waker.will_wake(cx.waker()) {
-                return Poll::Pending;
-            }
-            let old = mem::replace(waker, cx.waker().clone());
+            let old = mem::replace(waker, new_waker);
             drop(state);
             drop(old);
             return Poll::Pending;
@@ -179,7 +178,7 @@ impl Shared {
         }
         let new = state.number();
         *number = Some(new);
-        state.readers.insert(new, Reader { stripe: Pointer(stripe), waker: Some(cx.waker().clone()) });
+        state.readers.insert(new, Reader { stripe: Pointer(stripe), waker: Some(new_waker) });
         #[cfg(not(loom))]
         if state.writing.is_none() && state.hold_back.is_none() {
             state.hold_back = Some(hold_back::Timer::start(self, new));
@@ -212,6 +211,7 @@ impl Shared {
         cx: &mut Context<'_>,
         refuse: impl FnOnce(Option<Writing>),
     ) -> Poll<()> {
+        // A writer's waker is ours.
         let mut state = lock(&self.state);
         if number.is_none() {
             // First, so that whoever leaves from now on comes here.

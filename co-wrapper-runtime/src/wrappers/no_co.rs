@@ -228,10 +228,11 @@ where
                 self.wrapper.target
             );
         }
+        let waker = cx.waker().clone();
         let mut place = lock(&self.call.stage);
         match &mut *place {
             Stage::Packed { waiter, .. } | Stage::Taken { waiter } => {
-                let old = waiter.replace(cx.waker().clone());
+                let old = waiter.replace(waker);
                 drop(place);
                 drop(old);
             }
