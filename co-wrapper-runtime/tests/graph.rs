@@ -316,6 +316,46 @@ fn g03_who_holds_a_guard_is_right_across_tasks_and_threads() {
     });
 }
 
+#[cfg(feature = "tokio")]
+#[test]
+fn g03_a_tokio_tasks_guard_is_not_its_threads() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let host = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let ((reading, read), (leave, left)) = (async_channel::bounded(1), async_channel::bounded::<()>(1));
+        let in_reader = lock.clone();
+        host.spawn(async move {
+            let _guard = in_reader.read().await;
+            reading.send(thread::current().id()).await.unwrap();
+            left.recv().await.unwrap();
+        });
+        let its_thread = main.block_on(read.recv()).unwrap();
+        // Until one comes to that thread and blocks it. The reader goes on on the other.
+        let (here, there) = async_channel::unbounded();
+        let blocking = loop {
+            let (lock, here) = (lock.clone(), here.clone());
+            let task = host.spawn(async move {
+                if thread::current().id() != its_thread {
+                    return here.send(false).await.unwrap();
+                }
+                plain(async move {
+                    let mut changed = pin!(change(&lock, |_| ()));
+                    assert!(futures::poll!(changed.as_mut()).is_pending());
+                    here.send(true).await.unwrap();
+                    changed.await;
+                });
+            });
+            match main.block_on(there.recv()).unwrap() {
+                true => break task,
+                false => drop(task),
+            }
+        };
+        leave.try_send(()).unwrap();
+        main.block_on(blocking).unwrap();
+        host.shutdown_background();
+    });
+}
+
 #[test]
 fn g03_reading_below_ones_own_write_guard_panics_with_both_places() {
     on_main(|main| {

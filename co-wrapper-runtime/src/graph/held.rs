@@ -14,6 +14,7 @@ use std::{
 use crate::{
     context::thread::Thread,
     park::here,
+    reactor,
     tasks::{coroutine, unit},
 };
 
@@ -30,11 +31,13 @@ pub struct Record {
     place: AtomicPtr<Location<'static>>,
 }
 
-/// Who took a guard, in a number: a task of ours, or a thread outside of one, within a blocking call or without. For an
-/// executor of somebody else's the latter says little.
+/// Who took a guard, in a number: a task of ours, or a thread outside of one, within a blocking call or without. In a
+/// tokio task, which may go on on another thread, nobody that could be named; for other executors, of which we do not
+/// know, the thread says little.
 struct Holder;
 
 impl Holder {
+    const NOBODY: u64 = 0;
     const TASK: u64 = 1;
     const CALL: u64 = 2;
     const PLAIN: u64 = 3;
@@ -43,6 +46,7 @@ impl Holder {
     fn current() -> u64 {
         match unit::current() {
             0 if coroutine::is_marked() => here() << 2 | Self::CALL,
+            0 if reactor::in_a_task() => Self::NOBODY,
             0 => here() << 2 | Self::PLAIN,
             task => task << 2 | Self::TASK,
         }
@@ -149,7 +153,7 @@ impl Record {
 
     /// Nobody that could be named holds the guard from now on.
     pub fn disown(&self) {
-        self.holder.store(0, Ordering::Relaxed);
+        self.holder.store(Holder::NOBODY, Ordering::Relaxed);
     }
 
     fn place(&self) -> Option<&'static Location<'static>> {

@@ -7,7 +7,8 @@
 //!
 //! What waits for itself panics at once, and names both places: taking the write lock where a read guard is held,
 //! reading below one's own write guard. Who holds a guard is who took it, a task, or a thread outside of one, until it is
-//! dropped, wherever; a guard that is given to somebody else is [handed over](GraphRead::hand_over).
+//! dropped, wherever; a guard that is given to somebody else is [handed over](GraphRead::hand_over). What a tokio task
+//! awaits is nobody's guard, for the task may move; other executors' tasks that move hand theirs over.
 //!
 //! # Examples
 //!

@@ -8,6 +8,8 @@
 #[cfg_attr(not(feature = "tokio"), path = "without_tokio.rs")]
 mod implementation;
 
+#[cfg(feature = "graph")]
+pub use implementation::in_a_task;
 #[cfg(all(feature = "graph", not(loom)))]
 pub use implementation::wake_after;
 pub use implementation::{Above, Entered, ask, ensure, enter, gate, prepare_thread, unconstrained};

@@ -95,6 +95,13 @@ pub fn wake_after(duration: std::time::Duration, waker: Waker) {
     }
 }
 
+/// Whether a tokio runtime's task is being polled here, which may go on on another thread.
+#[cfg(feature = "graph")]
+#[inline]
+pub fn in_a_task() -> bool {
+    tokio::task::try_id().is_some()
+}
+
 /// Has the reactor's worker set `answered`, if it was started.
 pub fn ask(answered: Arc<AtomicBool>) -> bool {
     let Some(reactor) = REACTOR.get() else { return false };

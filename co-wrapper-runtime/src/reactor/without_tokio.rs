@@ -21,6 +21,13 @@ pub fn wake_after(duration: std::time::Duration, waker: std::task::Waker) {
     drop(timer);
 }
 
+/// No scheduler's task that we know of.
+#[cfg(feature = "graph")]
+#[inline]
+pub fn in_a_task() -> bool {
+    false
+}
+
 /// A call in flight; nothing is entered.
 #[derive(Debug)]
 pub struct Entered;
