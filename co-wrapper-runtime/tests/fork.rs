@@ -354,3 +354,66 @@ mod shared_epoll {
         in_child("shared_epoll::forks_with_descriptors_watched", &[]);
     }
 }
+
+#[cfg(feature = "graph")]
+#[test]
+#[ignore = "a child's part"]
+fn forks_with_a_graph_in_use() {
+    use std::pin::{Pin, pin};
+
+    use co_wrapper_runtime::{
+        __private::no_co_write,
+        graph::{Drain, GraphLock},
+    };
+
+    fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+    static CHANGE: Wrapper = Wrapper { name: "bdrv_co_change", target: "bdrv_change", mixed: false };
+
+    let main = AioContext::main();
+    let _home = main.enter();
+    let (lock, free, node) = (GraphLock::new(), GraphLock::new(), Drain::new());
+    let (guard, request) = main.block_on(async { (lock.read().await.hand_over(), node.begin().await) });
+    drop(main.block_on(free.read()));
+    // Queued: a writer, and behind it a reader; a section, and behind it a request.
+    let mut change = Box::pin(no_co_write(&CHANGE, lock.clone(), (), |(), _| ()));
+    assert!(poll_once(change.as_mut()).is_pending());
+    main.poll(false);
+    let (mut reader, mut section, mut queued) =
+        (Box::pin(lock.read()), Box::pin(node.co_drained()), Box::pin(node.begin()));
+    assert!(poll_once(reader.as_mut()).is_pending());
+    assert!(poll_once(section.as_mut()).is_pending() && poll_once(queued.as_mut()).is_pending());
+    let child = fork();
+    if child == 0 {
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            says_fork("read", || poll_once(pin!(free.read())).is_ready());
+            says_fork("read behind a writer", || poll_once(pin!(lock.read())).is_ready());
+            says_fork("share", || lock.share());
+            says_fork("write", || free.write());
+            says_fork("drained", || node.drained());
+            says_fork("co_drained", || poll_once(pin!(node.co_drained())).is_ready());
+            says_fork("begin", || poll_once(pin!(node.begin())).is_ready());
+            says_fork("what waited to read", || poll_once(reader.as_mut()).is_ready());
+            says_fork("what waited to write", || poll_once(change.as_mut()).is_ready());
+            says_fork("what waited to drain", || poll_once(section.as_mut()).is_ready());
+            says_fork("what waited to begin", || poll_once(queued.as_mut()).is_ready());
+            // In silence.
+            drop((reader, change, section, queued));
+            drop((request, guard));
+            drop(free);
+        }));
+        exit(i32::from(ended.is_err()));
+    }
+    // The parent goes on as if nothing had been.
+    assert_eq!(status_of(child), 0);
+    drop((reader, section, guard, request));
+    main.block_on(change);
+    drop(main.block_on(queued));
+}
+
+#[cfg(feature = "graph")]
+#[test]
+fn fork_in_a_child_the_graph_is_left_alone() {
+    in_child("forks_with_a_graph_in_use", &[]);
+}

@@ -1,5 +1,7 @@
 //! Drained sections: a node's requests are counted, and who is about to change the node waits until none is in flight and
 //! keeps new ones waiting. (QEMU's `bdrv_drained_begin` and `blk_inc_in_flight`.)
+//!
+//! In a forked child, where the mutex may have been another thread's, what waits or ends does not take it.
 
 use std::{
     collections::BTreeMap,
@@ -13,6 +15,7 @@ use std::{
 
 use super::refuse;
 use crate::{
+    fork,
     sync::{AtomicUsize, Mutex, Ordering, lock},
     tasks::coroutine,
     wrappers::frame::{Frame, Kind},
@@ -154,6 +157,7 @@ impl Drain {
     }
 
     fn begin_section(&self, name: &str, kind: &'static &'static str, place: &'static Location<'static>) -> Drained<'_> {
+        fork::forbid();
         refuse::drain_below_write(name, place);
         assert!(
             !coroutine::is_marked(),
@@ -213,6 +217,7 @@ impl Drain {
     }
 
     async fn co_begin_section(&self, name: &'static str, place: &'static Location<'static>) -> Drained<'_> {
+        fork::forbid();
         refuse::drain_below_write(name, place);
         let section = self.open();
         Emptied { drain: self, number: None }.await;
@@ -239,6 +244,9 @@ impl Drain {
     #[doc(alias = "bdrv_drained_end")]
     #[track_caller]
     pub fn drained_end(&self) {
+        if fork::is_child() {
+            return;
+        }
         let mut waiting = lock(&self.waiting);
         let sections = waiting.sections.checked_sub(1);
         let Some(sections) = sections else {
@@ -269,7 +277,7 @@ impl Drain {
 
     /// A request ended.
     fn end(&self) {
-        if self.word.fetch_sub(ONE, Ordering::AcqRel) != ONE | DRAINED {
+        if self.word.fetch_sub(ONE, Ordering::AcqRel) != ONE | DRAINED || fork::is_child() {
             return;
         }
         // The last one, and somebody drains.
@@ -307,6 +315,7 @@ impl<'a> Future for Begin<'a> {
             if drain.try_begin() {
                 return Poll::Ready(Request { drain });
             }
+            fork::forbid();
             // Cloned outside the mutex, for that is the user's code.
             let waker = cx.waker().clone();
             let mut waiting = lock(&drain.waiting);
@@ -324,7 +333,7 @@ impl<'a> Future for Begin<'a> {
 
 impl Drop for Begin<'_> {
     fn drop(&mut self) {
-        let Some(number) = self.number else { return };
+        let Some(number) = self.number.filter(|_| !fork::is_child()) else { return };
         let waker = lock(&self.drain.waiting).requests.remove(&number);
         drop(waker);
     }
@@ -340,6 +349,7 @@ impl Future for Emptied<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        fork::forbid();
         let drain = self.drain;
         let waker = cx.waker().clone();
         let mut waiting = lock(&drain.waiting);
@@ -355,7 +365,7 @@ impl Future for Emptied<'_> {
 
 impl Drop for Emptied<'_> {
     fn drop(&mut self) {
-        let Some(number) = self.number else { return };
+        let Some(number) = self.number.filter(|_| !fork::is_child()) else { return };
         let waker = lock(&self.drain.waiting).drainers.remove(&number);
         drop(waker);
     }

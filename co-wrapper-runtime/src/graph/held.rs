@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     context::thread::Thread,
+    fork,
     park::here,
     reactor,
     tasks::{coroutine, unit},
@@ -133,6 +134,10 @@ impl Record {
 
     #[cold]
     fn put_back(&'static self) {
+        if fork::is_child() {
+            // Nobody reads there any more, and `SPARE` may have been another thread's.
+            return;
+        }
         let kept = RECORDS.try_with(|records| {
             LOOKED_AFTER.set(true);
             let records = &mut *records.0.borrow_mut();

@@ -17,6 +17,7 @@ use super::{
     stripe::{STRIPES, Stripe, index},
 };
 use crate::{
+    fork,
     park::here,
     sync::{AtomicPtr, Ordering},
     wrappers::frame::{Frame, Kind},
@@ -78,6 +79,8 @@ impl GraphLock {
 
     /// This thread's stripe. It lives as long as the lock.
     fn stripe(&self) -> NonNull<Stripe> {
+        // Here, for whoever reads or shares comes by.
+        fork::forbid();
         let place = &self.0.stripes[index()];
         loop {
             if let Some(stripe) = NonNull::new(place.load(Ordering::Acquire)) {
@@ -154,6 +157,7 @@ impl GraphLock {
     #[track_caller]
     pub fn write(&self) -> GraphWrite {
         let place = Location::caller();
+        fork::forbid();
         refuse::wait_for_self("GraphLock::write", self.shared(), self.shared().writing(), place, true);
         refuse::write_here(place);
         let mut writing = TakeWrite::new(self.clone(), place, Some("GraphLock::write"));

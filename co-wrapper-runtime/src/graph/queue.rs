@@ -4,6 +4,7 @@
 //! - A waiting writer holds new readers back, so that it gets its turn, but for [`HOLD_BACK`] at most: one of them may be
 //!   what a reader that is in waits for.
 //! - When a writer leaves, the readers that waited go first, then the next writer: neither starves the other.
+//! - In a forked child, where the mutex may have been another thread's, what waits or leaves does not come here.
 //! - A reader that is let in is counted at once, on its own stripe; it learns of it when it is polled next.
 
 use std::{
@@ -16,7 +17,10 @@ use std::{
 };
 
 use super::stripe::Stripe;
-use crate::sync::{Mutex, lock};
+use crate::{
+    fork,
+    sync::{Mutex, lock},
+};
 
 /// How long a waiting writer holds a new reader back, at most.
 #[cfg(not(loom))]
@@ -131,6 +135,9 @@ impl Shared {
 
     /// The lock goes. Readers that are in keep their stripes.
     pub fn end(&self) {
+        if fork::is_child() {
+            return;
+        }
         let stripes = mem::take(&mut lock(&self.state).stripes);
         for stripe in stripes {
             // SAFETY: the lock's reference, which is out of the list.
@@ -146,6 +153,7 @@ impl Shared {
         cx: &mut Context<'_>,
         refuse: impl FnOnce(Writing),
     ) -> Poll<()> {
+        fork::forbid();
         // Cloning and dropping it is the user's code, which may come here: both happen outside the mutex.
         let new_waker = cx.waker().clone();
         let mut state = lock(&self.state);
@@ -188,6 +196,9 @@ impl Shared {
 
     /// A reader that waited, or was let in and does not know it, gives up.
     pub fn cancel_read(&self, number: u64) {
+        if fork::is_child() {
+            return;
+        }
         let mut state = lock(&self.state);
         let Some(reader) = state.readers.remove(&number) else { return };
         if reader.waker.is_some() {
@@ -211,6 +222,7 @@ impl Shared {
         cx: &mut Context<'_>,
         refuse: impl FnOnce(Option<Writing>),
     ) -> Poll<()> {
+        fork::forbid();
         // A writer's waker is ours.
         let mut state = lock(&self.state);
         if number.is_none() {
@@ -240,6 +252,9 @@ impl Shared {
 
     /// A writer that waited gives up.
     pub fn cancel_write(&self, number: u64) {
+        if fork::is_child() {
+            return;
+        }
         let mut state = lock(&self.state);
         let removed = state.writers.remove(&number);
         let readers = state.after_writer();

@@ -217,8 +217,8 @@ where
         let name = self.wrapper.name;
         let first_poll = self.check.take();
         let send = first_poll.is_some();
+        fork::forbid();
         if let Some(check) = first_poll {
-            fork::forbid();
             check();
             assert!(
                 self.call.main.home().is_some() || self.call.main.is_closed(),
@@ -261,6 +261,10 @@ where
 
 impl<C, A, B, R> Drop for NoCo<C, A, B, R> {
     fn drop(&mut self) {
+        if fork::is_child() {
+            // The bottom half and the mutex stayed with the parent.
+            return;
+        }
         let mut place = lock(&self.call.stage);
         let old = mem::replace(&mut *place, Stage::Over);
         drop(place);
