@@ -611,6 +611,26 @@ fn no_co_child_without_a_home() {
 }
 
 #[test]
+fn p02_the_end_of_holding_back_is_internal_work() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let guard = main.block_on(lock.read()).hand_over();
+        let mut writer = Box::pin(change(&lock, |_| ()));
+        assert!(poll_once(writer.as_mut()).is_pending() && main.poll(false));
+        let mut reader = Box::pin(lock.read());
+        assert!(poll_once(reader.as_mut()).is_pending());
+        let start = Instant::now();
+        // Until the timer was due for long.
+        while start.elapsed() < Duration::from_millis(50) {
+            assert!(!main.poll(false), "nothing of anybody's ran");
+        }
+        assert!(!main.poll(false));
+        assert!(poll_once(reader.as_mut()).is_ready());
+        drop((writer, guard));
+    });
+}
+
+#[test]
 fn wakers_are_cloned_and_dropped_where_they_may_use_the_lock() {
     struct Used {
         lock: GraphLock,

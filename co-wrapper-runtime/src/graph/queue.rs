@@ -359,7 +359,7 @@ mod hold_back {
     impl Timer {
         pub fn start(shared: &Arc<Shared>, first: u64) -> Self {
             let waker = Waker::from(Arc::new(LetThrough { shared: Arc::downgrade(shared), first }));
-            let mut sleep = Sleep::new(Arc::clone(AioContext::main().mailbox()), HOLD_BACK);
+            let mut sleep = Sleep::internal(Arc::clone(AioContext::main().mailbox()), HOLD_BACK);
             let _ = Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker));
             reactor::wake_after(HOLD_BACK, waker);
             Self { first, sleep }

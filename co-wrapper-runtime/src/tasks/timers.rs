@@ -28,7 +28,13 @@ pub struct Timers {
 #[derive(Default)]
 struct Waiting {
     next: u64,
-    wakers: BTreeMap<Key, Waker>,
+    wakers: BTreeMap<Key, Timer>,
+}
+
+struct Timer {
+    waker: Waker,
+    /// Whether a poll that fires it has done something: not for what is our own affair.
+    counts: bool,
 }
 
 impl Timers {
@@ -50,7 +56,7 @@ impl Timers {
         lock(&self.waiting).wakers.keys().next().map(|key| key.0)
     }
 
-    /// Wakes those that are due, in order; true if there was one.
+    /// Wakes those that are due, in order; true if there was one that counts.
     pub fn fire(&self) -> bool {
         let Some(next) = self.next() else { return false };
         let now = Instant::now();
@@ -63,17 +69,17 @@ impl Timers {
         let due = std::mem::replace(&mut waiting.wakers, later);
         self.len.store(waiting.wakers.len(), Ordering::Release);
         drop(waiting);
-        let any = !due.is_empty();
-        due.into_values().for_each(Waker::wake);
+        let any = due.values().any(|timer| timer.counts);
+        due.into_values().for_each(|timer| timer.waker.wake());
         any
     }
 
     /// Enters a timer. Says whether it is now the first, for which a sleeping home must be woken.
-    fn insert(&self, deadline: Instant, waker: Waker) -> (Key, bool) {
+    fn insert(&self, deadline: Instant, timer: Timer) -> (Key, bool) {
         let mut waiting = lock(&self.waiting);
         waiting.next += 1;
         let key = (deadline, waiting.next);
-        waiting.wakers.insert(key, waker);
+        waiting.wakers.insert(key, timer);
         self.len.store(waiting.wakers.len(), Ordering::Release);
         let first = waiting.wakers.keys().next() == Some(&key);
         (key, first)
@@ -82,7 +88,7 @@ impl Timers {
     /// Replaces the waker of a timer that waits; false if it fired.
     fn update(&self, key: Key, waker: &Waker) -> bool {
         let mut waiting = lock(&self.waiting);
-        let Some(old) = waiting.wakers.get_mut(&key) else { return false };
+        let Some(Timer { waker: old, .. }) = waiting.wakers.get_mut(&key) else { return false };
         let replaced = (!old.will_wake(waker)).then(|| std::mem::replace(old, waker.clone()));
         drop(waiting);
         drop(replaced);
@@ -103,6 +109,7 @@ impl Timers {
 pub struct Sleep {
     mailbox: Arc<Mailbox>,
     deadline: Instant,
+    counts: bool,
     key: Option<Key>,
 }
 
@@ -111,7 +118,15 @@ impl Sleep {
         let now = Instant::now();
         // What is past the clock's end is never.
         let deadline = now.checked_add(duration).unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()));
-        Self { mailbox, deadline, key: None }
+        Self { mailbox, deadline, counts: true, key: None }
+    }
+
+    /// The same for what is our own affair: a poll that fires it has done nothing.
+    #[cfg(all(feature = "graph", not(loom)))]
+    pub(crate) fn internal(mailbox: Arc<Mailbox>, duration: Duration) -> Self {
+        let mut sleep = Self::new(mailbox, duration);
+        sleep.counts = false;
+        sleep
     }
 }
 
@@ -128,7 +143,8 @@ impl Future for Sleep {
         }
         let waits = self.key.is_some_and(|key| self.mailbox.timers().update(key, cx.waker()));
         if !waits {
-            let (key, first) = self.mailbox.timers().insert(self.deadline, cx.waker().clone());
+            let (key, first) =
+                self.mailbox.timers().insert(self.deadline, Timer { waker: cx.waker().clone(), counts: self.counts });
             self.key = Some(key);
             if first {
                 self.mailbox.ring();
