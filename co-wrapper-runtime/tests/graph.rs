@@ -21,7 +21,7 @@ use std::{
 };
 
 use co_wrapper_runtime::{
-    __private::{Wrapper, arg, no_co, no_co_read, no_co_write, poll_co, read_lock, read_lock_mixed},
+    __private::{Wrapper, arg, no_co, no_co_read, no_co_write, poll_co, poll_co_in, read_lock, read_lock_mixed},
     AioContext, IoThread,
     graph::{Drain, GraphLock, GraphRead, GraphWrite},
 };
@@ -353,6 +353,32 @@ fn g03_a_tokio_tasks_guard_is_not_its_threads() {
         leave.try_send(()).unwrap();
         main.block_on(blocking).unwrap();
         host.shutdown_background();
+    });
+}
+
+#[test]
+fn g03_a_guard_on_its_way_to_another_context_is_not_its_senders() {
+    on_main(|main| {
+        static THERE: Wrapper = Wrapper { name: "there", target: "co_there", mixed: false };
+        let lock = GraphLock::new();
+        let io = IoThread::spawn("io").unwrap();
+        // The other context is busy for now, so the call is not begun when the writer comes.
+        let (go_on, busy) = mpsc::channel();
+        io.context().schedule_bh(move || busy.recv().unwrap());
+        let in_bottom_half = lock.clone();
+        main.schedule_bh(move || {
+            let later = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(20));
+                go_on.send(()).unwrap();
+            });
+            drop(in_bottom_half.write());
+            later.join().unwrap();
+        });
+        let answer = poll_co_in(&THERE, io.context(), read_lock(&lock), |lock| async move {
+            let _guard = lock.read().await;
+            8
+        });
+        assert_eq!(answer, 8);
     });
 }
 

@@ -31,12 +31,12 @@ impl ReadLock {
 }
 
 /// The read lock of `lock`, for a wrapper's coroutine. Taken now if no writer is about: the handle's count, which threads
-/// share, is then left alone.
+/// share, is then left alone. Until it is awaited nobody holds it who could be named: it may travel to another context.
 #[track_caller]
 pub fn read_lock(lock: &GraphLock) -> ReadLock {
     let place = Location::caller();
     ReadLock(match lock.try_read(place) {
-        Some(guard) => Stage::Had(guard),
+        Some(guard) => Stage::Had(guard.hand_over()),
         None => Stage::Wanted(TakeRead::new(lock.clone(), place, true)),
     })
 }
@@ -48,7 +48,7 @@ pub fn read_lock(lock: &GraphLock) -> ReadLock {
 /// In coroutine context where nobody holds the read lock.
 #[track_caller]
 pub fn read_lock_mixed(lock: &GraphLock) -> ReadLock {
-    if coroutine::is_marked() { ReadLock(Stage::Had(lock.share())) } else { read_lock(lock) }
+    if coroutine::is_marked() { ReadLock(Stage::Had(lock.share().hand_over())) } else { read_lock(lock) }
 }
 
 /// As `no_co`, with the read lock held. The bottom half does not block while it waits for it.
