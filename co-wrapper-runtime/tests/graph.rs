@@ -793,6 +793,20 @@ fn drain_in_a_coroutine_yields() {
 }
 
 #[test]
+fn drain_within_a_write_locked_section_the_place_named_is_that_of_a_write_guard_which_lives() {
+    on_main(|_| {
+        let (lock, other, node) = (GraphLock::new(), GraphLock::new(), Drain::new());
+        let writer = line!() + 1;
+        let guard = lock.write();
+        drop(other.write());
+        let message = panic_of(|| node.drained());
+        assert!(message.contains(&at(writer)), "{message}");
+        drop(guard);
+        drop(node.drained());
+    });
+}
+
+#[test]
 fn drain_within_a_write_locked_section_is_refused_with_both_places() {
     on_main(|main| {
         let (lock, node) = (GraphLock::new(), Drain::new());

@@ -2,7 +2,7 @@
 
 use std::{fmt, marker::PhantomData, panic::Location, ptr::NonNull, sync::Arc};
 
-use super::{held::Record, lock::GraphLock, stripe::Stripe};
+use super::{held::Record, lock::GraphLock, refuse, stripe::Stripe};
 use crate::fork;
 
 /// The graph cannot change while this lives. Dropping it, on any thread, unlocks.
@@ -84,6 +84,7 @@ impl fmt::Debug for GraphRead {
 #[must_use = "dropping it unlocks"]
 pub struct GraphWrite {
     lock: GraphLock,
+    place: &'static Location<'static>,
     /// Not `Send`: what reads below it is told by the thread.
     _here: PhantomData<*const ()>,
 }
@@ -91,14 +92,14 @@ pub struct GraphWrite {
 impl GraphWrite {
     /// Of a writer that is in.
     pub(super) fn new(lock: GraphLock, place: &'static Location<'static>) -> Self {
-        super::refuse::count_write(1, Some(place));
-        Self { lock, _here: PhantomData }
+        refuse::write_begins(place);
+        Self { lock, place, _here: PhantomData }
     }
 }
 
 impl Drop for GraphWrite {
     fn drop(&mut self) {
-        super::refuse::count_write(-1, None);
+        refuse::write_ends(self.place);
         if !fork::is_child() {
             self.lock.shared().end_write();
         }

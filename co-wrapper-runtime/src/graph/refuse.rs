@@ -1,6 +1,6 @@
 //! What would wait for itself, and is refused instead, with both places.
 
-use std::{cell::Cell, panic::Location};
+use std::{cell::RefCell, panic::Location};
 
 use super::{
     held,
@@ -15,25 +15,30 @@ use crate::{
 type Place = &'static Location<'static>;
 
 thread_local! {
-    /// How many write guards this thread holds.
-    static WRITING: Cell<i32> = const { Cell::new(0) };
-    /// Where the last of them was taken.
-    static LAST_WRITE: Cell<Option<Place>> = const { Cell::new(None) };
+    /// Where this thread took the write guards that it holds. (They are dropped in any order.)
+    static WRITING: RefCell<Vec<Place>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A write guard of this thread comes, with its place, or goes.
-pub fn count_write(change: i32, place: Option<Place>) {
-    WRITING.set(WRITING.get() + change);
-    if let Some(place) = place {
-        LAST_WRITE.set(Some(place));
-    }
+/// This thread takes a write guard at `place`.
+pub fn write_begins(place: Place) {
+    // In a thread-local destructor nobody drains.
+    let _ = WRITING.try_with(|writing| writing.borrow_mut().push(place));
+}
+
+/// A write guard that this thread took at `place` goes.
+pub fn write_ends(place: Place) {
+    let _ = WRITING.try_with(|writing| {
+        let mut writing = writing.borrow_mut();
+        if let Some(index) = writing.iter().rposition(|taken| *taken == place) {
+            writing.remove(index);
+        }
+    });
 }
 
 /// Refuses a drained section within a write-locked one: the requests that it waits for may need the lock.
 pub fn drain_below_write(name: &str, place: Place) {
-    if WRITING.get() > 0
+    if let Ok(Some(writer)) = WRITING.try_with(|writing| writing.borrow().last().copied())
         && stands_above_writer()
-        && let Some(writer) = LAST_WRITE.get()
     {
         panic!("{name}: at {place}, within the section that is write-locked at {writer}; drain first, then lock");
     }
