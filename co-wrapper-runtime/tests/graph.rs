@@ -451,6 +451,38 @@ fn g03_the_write_lock_is_for_the_main_loop() {
 }
 
 #[test]
+fn w03_a_destructor_that_drains_and_writes_while_its_task_panics_nests() {
+    on_main(|main| {
+        struct Changes(GraphLock, Arc<Drain>, Arc<AtomicUsize>);
+        impl Drop for Changes {
+            fn drop(&mut self) {
+                let _section = self.1.drained();
+                let _guard = self.0.write();
+                self.2.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        let (lock, node, changed) = (GraphLock::new(), Arc::new(Drain::new()), Arc::new(AtomicUsize::new(0)));
+        // What is waited for does come.
+        let (reading, in_flight, sleeper) = (lock.clone(), Arc::clone(&node), main.clone());
+        let request = main.spawn(async move {
+            let _request = in_flight.begin().await;
+            let _guard = reading.read().await;
+            sleeper.sleep(Duration::from_millis(2)).await;
+        });
+        main.poll(false);
+        let changes = Changes(lock, node, Arc::clone(&changed));
+        let panics = main.spawn(async move {
+            let _changes = changes;
+            panic!("the first");
+        });
+        assert_eq!(panic_of(|| main.block_on(panics)), "the first");
+        assert_eq!(changed.load(Ordering::Relaxed), 1);
+        main.block_on(request);
+    });
+}
+
+#[test]
 fn g04_cancelled_readers_and_writers_leave_the_queue_intact() {
     on_main(|main| {
         let lock = GraphLock::new();

@@ -17,7 +17,6 @@ use super::refuse;
 use crate::{
     fork,
     sync::{AtomicUsize, Mutex, Ordering, lock},
-    tasks::coroutine,
     wrappers::frame::{Frame, Kind},
 };
 
@@ -159,10 +158,7 @@ impl Drain {
     fn begin_section(&self, name: &str, kind: &'static &'static str, place: &'static Location<'static>) -> Drained<'_> {
         fork::forbid();
         refuse::drain_below_write(name, place);
-        assert!(
-            !coroutine::is_marked(),
-            "{name}: blocking call in coroutine context, at {place}; await `co_drained_begin()` or `co_drained()` there"
-        );
+        refuse::block_in_coroutine(name, place, "await `co_drained_begin()` or `co_drained()` there");
         let section = self.open();
         let mut emptied = Emptied { drain: self, number: None };
         Frame::enter(Kind::Own(kind), place).block_on(|| poll_fn(move |cx| Pin::new(&mut emptied).poll(cx)));

@@ -1,6 +1,6 @@
 //! What would wait for itself, and is refused instead, with both places.
 
-use std::{cell::RefCell, panic::Location};
+use std::{cell::RefCell, panic::Location, thread};
 
 use super::{
     held,
@@ -77,20 +77,29 @@ pub fn wait_for_self(name: &str, shared: &Shared, other: Option<Writing>, place:
     }
 }
 
+/// Refuses to block in coroutine context. As a wrapper does it: while the thread is panicking the call nests, for a second
+/// panic would abort the process.
+pub fn block_in_coroutine(name: &str, place: Place, cure: &str) {
+    if !coroutine::is_marked() {
+        return;
+    }
+    let message = format!("{name}: blocking call in coroutine context, at {place}; {cure}");
+    if thread::panicking() {
+        eprintln!("co_wrapper: {message} (nested, because the thread is panicking)");
+    } else {
+        panic!("{message}");
+    }
+}
+
 /// Refuses to take the write lock where it may not be taken.
 pub fn write_here(place: Place) {
-    if coroutine::is_marked() {
-        panic!(
-            "GraphLock::write: blocking call in coroutine context, at {place}; await a function marked \
-             #[no_co_wrapper(bdrv_wrlock)] there"
-        );
-    }
+    block_in_coroutine("GraphLock::write", place, "await a function marked #[no_co_wrapper(bdrv_wrlock)] there");
     const CURE: &str = "await a function marked #[no_co_wrapper(bdrv_wrlock)], or schedule a bottom half there";
     match AioContext::main().mailbox().home() {
         Some(home) if home.thread == here() => {}
         Some(home) => panic!(
             "GraphLock::write: at {place}, on thread {}; the graph is changed on the main loop's alone, {}: {CURE}",
-            Home::name_of(&std::thread::current()),
+            Home::name_of(&thread::current()),
             home.thread_name
         ),
         None => panic!(
