@@ -362,7 +362,7 @@ fn forks_with_a_graph_in_use() {
     use std::pin::{Pin, pin};
 
     use co_wrapper_runtime::{
-        __private::no_co_write,
+        __private::{arg, no_co_write},
         graph::{Drain, GraphLock},
     };
 
@@ -377,7 +377,7 @@ fn forks_with_a_graph_in_use() {
     let (guard, request) = main.block_on(async { (lock.read().await.hand_over(), node.begin().await) });
     drop(main.block_on(free.read()));
     // Queued: a writer, and behind it a reader; a section, and behind it a request.
-    let mut change = Box::pin(no_co_write(&CHANGE, lock.clone(), (), |(), _| ()));
+    let mut change = Box::pin(no_co_write(&CHANGE, lock.clone(), (), |(), _| arg(())));
     assert!(poll_once(change.as_mut()).is_pending());
     main.poll(false);
     let (mut reader, mut section, mut queued) =

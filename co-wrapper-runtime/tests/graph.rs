@@ -423,7 +423,7 @@ fn g03_a_reading_bottom_half_that_a_writers_loop_runs_waits_for_its_end() {
         let in_task = lock.clone();
         let (reached, reach) = async_channel::bounded(1);
         let task = io.context().spawn(async move {
-            let mut call = Box::pin(no_co_read(&NO_CO, in_task, (), |(), _: &GraphRead| 6));
+            let mut call = Box::pin(no_co_read(&NO_CO, in_task, (), |(), _: &GraphRead| arg(6)));
             assert!(futures::poll!(call.as_mut()).is_pending());
             reached.send(()).await.unwrap();
             call.await
