@@ -18,7 +18,8 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
-    fork, reactor,
+    fork,
+    reactor::Entered,
     sync::{Mutex, lock},
     tasks::mailbox::Mailbox,
 };
@@ -54,7 +55,7 @@ enum Descriptor {
 
 impl Descriptor {
     fn new(fd: OwnedFd, interest: Interest) -> io::Result<Self> {
-        let _entered = reactor::enter();
+        let _guard = Entered::look().needs_guard().then(Entered::guard);
         // SAFETY: an `OwnedFd` gives the same open descriptor as long as it lives, and lives in the `AsyncFd`.
         match unsafe { AsyncFd::register_with_interest(fd, interest) } {
             Ok(watched) => Ok(Self::Watched(watched, interest)),

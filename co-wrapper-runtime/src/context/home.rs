@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     fork, reactor,
-    tasks::{mailbox::Home, task},
+    tasks::{coroutine, mailbox::Home, task},
 };
 
 /// The contexts of one thread.
@@ -252,6 +252,7 @@ pub struct EnterGuard {
     depth: usize,
     dispatched: usize,
     entered: reactor::Entered,
+    _guard: Option<reactor::Guard>,
 }
 
 impl EnterGuard {
@@ -272,14 +273,24 @@ impl EnterGuard {
     pub(crate) fn try_new(context: &AioContext, stay: Stay) -> Result<Self, Home> {
         let thread = Thread::current();
         // First, for it may panic.
-        let entered = reactor::enter();
+        let entered = reactor::Entered::look();
+        let guard = entered.needs_guard().then(reactor::Entered::guard);
         move_in(&thread, context, stay)?;
         let homes = &mut *thread.homes.borrow_mut();
         homes.next_stay += 1;
         homes.entered.push((homes.next_stay, context.clone()));
         let number = homes.next_stay;
         let (depth, dispatched) = (thread.depth(), thread.dispatched.get());
-        Ok(Self { thread: Rc::clone(&thread), context: context.clone(), stay, number, depth, dispatched, entered })
+        Ok(Self {
+            thread: Rc::clone(&thread),
+            context: context.clone(),
+            stay,
+            number,
+            depth,
+            dispatched,
+            entered,
+            _guard: guard,
+        })
     }
 
     pub(crate) fn thread(&self) -> &Thread {
@@ -298,7 +309,7 @@ impl Drop for EnterGuard {
         }
         // A local task, whose own guard is the last to keep its thread at home: left there it could not even be dropped.
         let saws = task::runs_in(self.context.mailbox())
-            && !self.thread.in_send_task.get()
+            && !coroutine::may_move()
             && self.thread.homes.borrow().is_last_stay(&self.context)
             && !self.context.mailbox().has_own_call();
         let live = self.thread.depth() > self.depth || self.thread.dispatched.get() > self.dispatched;

@@ -2,8 +2,8 @@
 
 use std::{future::poll_fn, task::Poll};
 
-use super::{AioContext, thread::Thread};
-use crate::tasks::task;
+use super::AioContext;
+use crate::tasks::{coroutine, task};
 
 /// Has the calling task go on in `context`, on that context's home thread. At once if it runs there.
 ///
@@ -39,7 +39,7 @@ pub async fn reschedule_self(context: &AioContext) {
             return Poll::Ready(());
         }
         assert!(
-            Thread::get().is_some_and(|thread| thread.in_send_task.get()),
+            coroutine::may_move(),
             "reschedule_self: not in a task made with AioContext::spawn, so it cannot go to {context}; spawn one"
         );
         if !task::move_to(context.mailbox()) {

@@ -32,7 +32,7 @@ use crate::{
     fork,
     reactor::{self, Above, Entered},
     tasks::{
-        coroutine,
+        coroutine::{self, Mark},
         mailbox::{Allowed, Work},
         task,
     },
@@ -71,14 +71,12 @@ enum As {
 fn dispatch(thread: &Thread, as_: As, what: impl FnOnce()) {
     struct Restore<'a> {
         thread: &'a Thread,
-        in_coroutine: bool,
-        in_send_task: bool,
+        outer: Mark,
         callback: bool,
     }
     impl Drop for Restore<'_> {
         fn drop(&mut self) {
-            coroutine::mark(self.in_coroutine);
-            self.thread.in_send_task.set(self.in_send_task);
+            coroutine::mark(self.outer);
             self.thread.dispatched.update(|n| n - 1);
             self.thread.callbacks.update(|n| n - usize::from(self.callback));
         }
@@ -88,8 +86,7 @@ fn dispatch(thread: &Thread, as_: As, what: impl FnOnce()) {
     let _restore = Restore {
         thread,
         // A task marks its own polling.
-        in_coroutine: coroutine::mark(false),
-        in_send_task: thread.in_send_task.replace(as_ == As::Task { send: true }),
+        outer: coroutine::mark(if as_ == (As::Task { send: true }) { Mark::SEND_TASK } else { Mark::NONE }),
         callback,
     };
     let _dispatched = thread.suspended.dispatch(thread.depth());

@@ -5,8 +5,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    mem::{self, ManuallyDrop},
     panic::Location,
+    ptr::{self, NonNull},
     rc::Rc,
     sync::Arc,
     task::Waker,
@@ -31,8 +31,6 @@ pub const MOST_NESTED: usize = 256;
 pub struct Thread {
     pub number: u64,
     pub parker: Parker,
-    /// Whether what runs now is the body of a task that may move to another thread.
-    pub in_send_task: Cell<bool>,
     /// How many tasks, bottom halves and handlers are running on this stack.
     pub dispatched: Cell<usize>,
     /// How many of them are bottom halves or handlers.
@@ -44,6 +42,8 @@ pub struct Thread {
     /// So many slots are the calls' on this stack, innermost last; the rest are between two calls, any one for the next.
     /// One list, so that entering and leaving a call moves nothing.
     slots: RefCell<Vec<Rc<Slot>>>,
+    /// The one that the next call takes, if there is one: what that call writes waits for no other pointer.
+    next: Cell<Option<NonNull<Slot>>>,
     pub homes: RefCell<home::Homes>,
     /// The tasks on this stack that wait for what runs now.
     pub suspended: Suspended,
@@ -68,15 +68,102 @@ pub struct Slot {
 }
 
 impl Slot {
+    /// The next call begins to use it.
+    #[inline]
+    fn begin(&self, name: &'static &'static str, site: &'static Location<'static>, callback_waits: bool) {
+        self.name.set(name);
+        self.site.set(site);
+        self.wakes.reset();
+        self.callback_waits.set(callback_waits);
+    }
+
     /// Who called.
     pub fn name(&self) -> &'static str {
         self.name.get()
     }
 }
 
+/// A blocking call's place on its thread's stack. A scope: made and dropped in stack order. So what it points to is there:
+/// a thread's block goes when no call is on its stack, and the slots of those that are stay in its list.
+pub struct Place {
+    thread: NonNull<Thread>,
+    slot: NonNull<Slot>,
+    /// How many calls are below it.
+    below: usize,
+}
+
+impl Place {
+    /// Puts a call of that name and place on this thread's stack.
+    ///
+    /// # Panics
+    ///
+    /// In a forked child; where [`MOST_NESTED`] are on it.
+    #[inline]
+    #[track_caller]
+    pub fn push(name: &'static &'static str, site: &'static Location<'static>) -> Self {
+        let thread = NonNull::new(THREAD.get().cast_mut()).unwrap_or_else(Thread::first_place);
+        // SAFETY: the thread-local's reference keeps it, and nothing below ends that.
+        let this = unsafe { thread.as_ref() };
+        let below = this.depth.get();
+        if below >= MOST_NESTED {
+            refuse_so_deep(name, site);
+        }
+        let slot = this.next.get().unwrap_or_else(|| this.add_slot(name, site));
+        // SAFETY: in the list of slots.
+        unsafe { slot.as_ref() }.begin(name, site, this.callbacks.get() > 0);
+        this.depth.set(below + 1);
+        this.next.set(this.slot_at(below + 1));
+        Self { thread, slot, below }
+    }
+
+    /// Its thread's block.
+    #[inline]
+    pub fn thread(&self) -> &Thread {
+        // SAFETY: there while the call is on the stack.
+        unsafe { self.thread.as_ref() }
+    }
+
+    /// What it has of its thread.
+    #[inline]
+    pub fn slot(&self) -> &Slot {
+        // SAFETY: in the list while the call is on the stack.
+        unsafe { self.slot.as_ref() }
+    }
+}
+
+impl Drop for Place {
+    #[inline]
+    fn drop(&mut self) {
+        let thread = self.thread();
+        thread.depth.set(self.below);
+        thread.next.set(Some(self.slot));
+        if thread.late {
+            end_if_late();
+        }
+    }
+}
+
+/// Ends this thread's block if it is late: out of line, and with a reference of its own.
+#[cold]
+fn end_if_late() {
+    if let Some(thread) = Thread::get() {
+        thread.end_if_late();
+    }
+}
+
+#[cold]
+#[track_caller]
+fn refuse_so_deep(name: &str, site: &'static Location<'static>) -> ! {
+    panic!(
+        "{name}: called at {site} with {MOST_NESTED} blocking calls below it on this stack; recurse through the async \
+         function instead"
+    );
+}
+
 thread_local! {
-    /// `ManuallyDrop`, for a thread-local with a destructor cannot be reached in others' destructors.
-    static THREAD: ManuallyDrop<RefCell<Option<Rc<Thread>>>> = const { ManuallyDrop::new(RefCell::new(None)) };
+    /// An `Rc`'s pointer, or null. For a thread-local with a destructor cannot be reached in others' destructors, and a call
+    /// needs no reference of its own.
+    static THREAD: Cell<*const Thread> = const { Cell::new(ptr::null()) };
     /// Its destructor is the thread's end.
     static END: End = const { End };
 }
@@ -89,8 +176,7 @@ impl Drop for End {
         if let Some(thread) = Thread::get() {
             home::leave_all(&thread);
         }
-        let last = THREAD.with(|thread| thread.take());
-        drop(last);
+        Thread::end();
     }
 }
 
@@ -109,7 +195,12 @@ impl Thread {
     /// This thread's block, if it has one.
     #[inline]
     pub fn get() -> Option<Rc<Self>> {
-        THREAD.with(|thread| thread.borrow().clone())
+        let thread = THREAD.get();
+        // SAFETY: an `Rc`'s, which is there as long as the pointer is.
+        (!thread.is_null()).then(|| unsafe {
+            Rc::increment_strong_count(thread);
+            Rc::from_raw(thread)
+        })
     }
 
     #[cold]
@@ -124,25 +215,39 @@ impl Thread {
             parker: Parker::new(),
             dispatched: Cell::new(0),
             callbacks: Cell::new(0),
-            in_send_task: Cell::new(false),
             taken: Cell::new(0),
             depth: Cell::new(0),
             slots: RefCell::default(),
+            next: Cell::new(None),
             homes: RefCell::default(),
             suspended: Suspended::default(),
             board: Registered::new(here(), Home::name_of(&std::thread::current())),
             shown: Cell::new(0),
             late,
         });
-        THREAD.with(|place| *place.borrow_mut() = Some(Rc::clone(&thread)));
+        THREAD.set(Rc::into_raw(Rc::clone(&thread)));
         thread
+    }
+
+    /// The same, for a call that borrows it.
+    #[cold]
+    #[track_caller]
+    fn first_place() -> NonNull<Self> {
+        NonNull::from(&*Self::first_use())
+    }
+
+    /// Takes the thread's block out of its place.
+    fn end() {
+        let last = THREAD.replace(ptr::null());
+        if !last.is_null() {
+            // SAFETY: the place's reference, which was taken out.
+            drop(unsafe { Rc::from_raw(last) });
+        }
     }
 
     /// Forgets this thread's block, in a forked child.
     pub fn forget() {
-        // Borrowed for moments that cannot fork; but a child that panics here would be no better off.
-        let forgotten = THREAD.with(|thread| thread.try_borrow_mut().map(|mut thread| thread.take()));
-        mem::forget(forgotten);
+        THREAD.set(ptr::null());
     }
 
     /// How many blocking calls are on this stack.
@@ -171,31 +276,20 @@ impl Thread {
         })
     }
 
-    /// Puts a frame of that name and place on the stack.
+    /// The slot at `depth`, if there is one.
     #[inline]
-    pub fn push_frame(&self, name: &'static &'static str, site: &'static Location<'static>) -> Rc<Slot> {
-        let depth = self.depth.get();
-        let mut slots = self.slots.borrow_mut();
-        if depth == slots.len() {
-            slots.push(self.new_slot(name, site));
-        }
-        let slot = Rc::clone(&slots[depth]);
-        drop(slots);
-        slot.name.set(name);
-        slot.site.set(site);
-        slot.wakes.reset();
-        slot.callback_waits.set(self.callbacks.get() > 0);
-        self.depth.set(depth + 1);
-        slot
+    fn slot_at(&self, depth: usize) -> Option<NonNull<Slot>> {
+        // SAFETY: nothing below changes `slots` while this is looked at.
+        let slots = unsafe { self.slots.try_borrow_unguarded() };
+        slots.ok()?.get(depth).map(|slot| NonNull::from(&**slot))
     }
 
-    /// Takes the innermost frame off the stack. Frames are scopes, so it is the caller's.
-    #[inline]
-    pub fn pop_frame(&self) {
-        self.depth.update(|depth| depth - 1);
-        if self.late {
-            self.end_if_late();
-        }
+    #[cold]
+    fn add_slot(&self, name: &'static &'static str, site: &'static Location<'static>) -> NonNull<Slot> {
+        let slot = self.new_slot(name, site);
+        let added = NonNull::from(&*slot);
+        self.slots.borrow_mut().push(slot);
+        added
     }
 
     /// Whether this block was made after the thread's end.
@@ -207,8 +301,7 @@ impl Thread {
     pub fn end_if_late(&self) {
         if self.late && self.depth() == 0 && self.dispatched.get() == 0 && self.entered().is_none() {
             home::leave_all(self);
-            let last = THREAD.with(|thread| thread.take());
-            drop(last);
+            Self::end();
         }
     }
 
@@ -232,6 +325,7 @@ impl Thread {
         let mut slots = self.slots.borrow_mut();
         let spare = if slots.len() > self.depth() { slots.pop() } else { None };
         drop(slots);
+        self.next.set(self.slot_at(self.depth()));
         let slot = spare.unwrap_or_else(|| self.new_slot(name, site));
         slot.name.set(name);
         slot.site.set(site);
@@ -294,6 +388,7 @@ impl Drop for Shown<'_> {
         if let Some(slot) = self.poll.take() {
             slot.record.hide();
             self.thread.slots.borrow_mut().push(slot);
+            self.thread.next.set(self.thread.slot_at(self.thread.depth()));
         }
         let slots = self.thread.slots.borrow();
         slots[..self.thread.depth()]

@@ -13,7 +13,7 @@ use std::{
     thread,
 };
 
-use tokio::runtime::{self, EnterGuard, Handle, Runtime, RuntimeFlavor, TryCurrentError};
+use tokio::runtime::{self, EnterGuard, Handle, Runtime, RuntimeFlavor};
 
 use super::Below;
 use crate::fork;
@@ -109,21 +109,27 @@ pub fn ask(answered: Arc<AtomicBool>) -> bool {
     true
 }
 
-/// Which tokio handle a call found current.
-#[derive(Debug, PartialEq, Eq)]
+/// Which tokio handle a call found current. In this order, so that what a call asks is one comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 enum Found {
-    Nothing,
     Ours,
-    Foreign(RuntimeFlavor),
+    /// None, and none can be entered.
+    Destroyed,
+    // Beside these ours was made current.
+    Nothing,
+    Foreign,
+    ForeignCurrentThread,
 }
 
-/// The reactor's handle is current while this lives.
+/// The reactor's handle is current while this lives, together with the [`Guard`] that it needs.
 #[derive(Debug)]
 pub struct Entered {
     found: Found,
-    /// Nothing where ours was current anyway, and in thread-local destructors once tokio's own were run.
-    _guard: Option<EnterGuard<'static>>,
 }
+
+/// Makes the reactor's handle current.
+pub type Guard = EnterGuard<'static>;
 
 /// How many [`Entered`] on a stack found a foreign handle.
 #[derive(Clone, Copy)]
@@ -136,52 +142,63 @@ thread_local! {
     static FOREIGN: Cell<Foreign> = const { Cell::new(Foreign { any: 0, current_thread: 0 }) };
 }
 
-/// Makes the reactor's handle current.
-///
-/// # Panics
-///
-/// If the reactor cannot be started.
-#[inline]
-pub fn enter() -> Entered {
-    let reactor = REACTOR.get().unwrap_or_else(|| start_or_panic());
-    // What another frame entered says nothing: a foreign `block_on` may be between it and us.
-    match Handle::try_current() {
-        Ok(current) if current.id() == reactor.id => Entered { found: Found::Ours, _guard: None },
-        other => reactor.enter_beside(other),
-    }
-}
-
-impl Reactor {
-    fn enter_beside(&'static self, other: Result<Handle, TryCurrentError>) -> Entered {
-        let (found, destroyed) = match other {
-            Ok(current) => (Found::Foreign(current.runtime_flavor()), false),
-            Err(error) => (Found::Nothing, error.is_thread_local_destroyed()),
+impl Entered {
+    /// Looks which handle is current. Where that is not ours the caller takes [`guard`](Self::guard) too, and keeps it for
+    /// longer than this.
+    ///
+    /// # Panics
+    ///
+    /// If the reactor cannot be started.
+    #[inline]
+    pub fn look() -> Self {
+        let ours = REACTOR.get().unwrap_or_else(|| start_or_panic()).id;
+        // What another frame entered says nothing: a foreign `block_on` may be between it and us. By reference: to move
+        // what was just written costs more than to ask.
+        let found = match &Handle::try_current() {
+            Ok(current) if current.id() == ours => Found::Ours,
+            Ok(current) if current.runtime_flavor() == RuntimeFlavor::CurrentThread => Found::ForeignCurrentThread,
+            Ok(_) => Found::Foreign,
+            // A thread-local destructor, after tokio's own was run.
+            Err(error) if error.is_thread_local_destroyed() => Found::Destroyed,
+            Err(_) => Found::Nothing,
         };
-        found.count(1);
-        Entered { found, _guard: (!destroyed).then(|| self.runtime.enter()) }
+        if found >= Found::Foreign {
+            found.count(1);
+        }
+        Self { found }
+    }
+
+    /// Whether ours is not current without a guard.
+    #[inline]
+    pub fn needs_guard(&self) -> bool {
+        self.found >= Found::Nothing
+    }
+
+    /// The guard. To be kept where it is returned: to move it costs a call as much as all the rest.
+    #[inline]
+    pub fn guard() -> Guard {
+        REACTOR.get().unwrap_or_else(|| start_or_panic()).runtime.enter()
     }
 }
 
 impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
-        self.found.count(-1);
+        if self.found >= Found::Foreign {
+            self.found.count(-1);
+        }
     }
 }
 
 impl Found {
-    #[inline]
-    fn count(&self, change: i32) {
-        if let Self::Foreign(flavor) = self {
-            FOREIGN.with(|foreign| {
-                let Foreign { any, current_thread } = foreign.get();
-                let one = i32::from(*flavor == RuntimeFlavor::CurrentThread) * change;
-                foreign.set(Foreign {
-                    any: any.wrapping_add_signed(change),
-                    current_thread: current_thread.wrapping_add_signed(one),
-                });
-            });
-        }
+    #[cold]
+    fn count(self, change: i32) {
+        let Foreign { any, current_thread } = FOREIGN.get();
+        let one = i32::from(self == Self::ForeignCurrentThread) * change;
+        FOREIGN.set(Foreign {
+            any: any.wrapping_add_signed(change),
+            current_thread: current_thread.wrapping_add_signed(one),
+        });
     }
 }
 
@@ -196,16 +213,16 @@ fn start_or_panic() -> &'static Reactor {
 }
 
 impl Entered {
-    /// What stands above a call on this thread that is about to block.
     /// Whether another runtime's task may be above, whose cooperative budget the call's first poll would use up. What then waits
     /// inside a `FuturesUnordered` is woken by the scheduler alone, which the call blocks: polling the whole again does
     /// not reach it.
     #[inline]
     pub fn may_be_in_a_foreign_task(&self) -> bool {
         // A worker of ours passes on what it kept back when it hands its work on.
-        matches!(self.found, Found::Foreign(_))
+        self.found >= Found::Foreign
     }
 
+    /// What stands above a call on this thread that is about to block.
     pub fn above(&self) -> Above {
         if !wakes_are_deferred() {
             return Above::Nothing;

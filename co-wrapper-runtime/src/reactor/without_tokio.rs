@@ -32,11 +32,26 @@ pub fn in_a_task() -> bool {
 #[derive(Debug)]
 pub struct Entered;
 
-pub fn enter() -> Entered {
-    Entered
-}
+/// Nothing to keep.
+#[derive(Debug)]
+pub struct Guard;
 
 impl Entered {
+    #[inline]
+    pub fn look() -> Self {
+        Self
+    }
+
+    #[inline]
+    pub fn needs_guard(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    pub fn guard() -> Guard {
+        Guard
+    }
+
     #[inline]
     pub fn may_be_in_a_foreign_task(&self) -> bool {
         false

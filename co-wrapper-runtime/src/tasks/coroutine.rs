@@ -5,18 +5,47 @@
 
 use std::cell::Cell;
 
-thread_local! {
-    static IN_COROUTINE: Cell<bool> = const { Cell::new(false) };
+/// What runs on a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(u8);
+
+impl Mark {
+    /// No coroutine: the thread's own code, a bottom half, a handler, a destructor.
+    pub const NONE: Self = Self(0);
+    /// A coroutine that stays on its thread.
+    pub const COROUTINE: Self = Self(1);
+    /// A task that may move to another thread, which is polled if it is a coroutine too, else dropped.
+    pub const SEND_TASK: Self = Self(2);
+
+    fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
 }
 
-/// Whether the mark is set.
+thread_local! {
+    // One byte, for a call sets and restores all of it.
+    static MARK: Cell<Mark> = const { Cell::new(Mark::NONE) };
+}
+
+/// Whether this is coroutine context.
 #[inline]
 pub fn is_marked() -> bool {
-    IN_COROUTINE.get()
+    MARK.get().has(Mark::COROUTINE)
 }
 
-/// Sets or clears the mark and returns what it was, to be set again.
+/// Whether what runs is the body of a task that may move to another thread.
+pub fn may_move() -> bool {
+    MARK.get().has(Mark::SEND_TASK)
+}
+
+/// Sets the mark and returns what it was, to be set again.
 #[inline]
-pub fn mark(in_coroutine: bool) -> bool {
-    IN_COROUTINE.replace(in_coroutine)
+pub fn mark(mark: Mark) -> Mark {
+    MARK.replace(mark)
+}
+
+/// The task that was marked as dispatched is polled, from now on. Returns what the mark was.
+pub fn mark_polled() -> Mark {
+    let dispatched = MARK.get();
+    mark(Mark(dispatched.0 | Mark::COROUTINE.0))
 }

@@ -15,7 +15,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::{coroutine, mailbox::Mailbox, unit::Unit};
+use super::{
+    coroutine::{self, Mark},
+    mailbox::Mailbox,
+    unit::Unit,
+};
 use crate::{
     fork,
     park::{WakeSlot, here},
@@ -281,7 +285,7 @@ impl<F: Future> Future for Listed<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        struct Restore(*const Mailbox, bool);
+        struct Restore(*const Mailbox, Mark);
         impl Drop for Restore {
             fn drop(&mut self) {
                 coroutine::mark(self.1);
@@ -302,7 +306,7 @@ impl<F: Future> Future for Listed<F> {
             entry.mailbox.adopt(entry.key, caller);
         }
         let _running = unit.run();
-        let _restore = Restore(RUNNING_IN.replace(Arc::as_ptr(&entry.mailbox)), coroutine::mark(true));
+        let _restore = Restore(RUNNING_IN.replace(Arc::as_ptr(&entry.mailbox)), coroutine::mark_polled());
         let result = future.poll(cx);
         if result.is_pending()
             && let Some(target) = WANTED.with(|wanted| wanted.take())

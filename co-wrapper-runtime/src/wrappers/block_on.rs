@@ -3,7 +3,10 @@
 use std::panic::Location;
 
 use super::frame::{Frame, Kind};
-use crate::context::{AioContext, EnterGuard, home::Stay};
+use crate::{
+    context::{AioContext, EnterGuard, home::Stay},
+    reactor::Entered,
+};
 
 impl AioContext {
     /// Polls `future` on this thread until it is ready, serving the context, and whatever else this thread is home to,
@@ -29,7 +32,11 @@ impl AioContext {
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _home = EnterGuard::new(self, Stay::Passing, "AioContext::block_on");
-        let frame = Frame::enter(Kind::Own(&"AioContext::block_on"), Location::caller());
+        let _guard;
+        let frame = Frame::begin(Kind::Own(&"AioContext::block_on"), Location::caller());
+        if frame.needs_guard() {
+            _guard = Entered::guard();
+        }
         frame.block_on(|| future)
     }
 }

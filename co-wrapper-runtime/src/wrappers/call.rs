@@ -21,6 +21,7 @@ use crate::{
     context::{AioContext, EnterGuard, home::Stay, serve::Ended},
     fork,
     park::here,
+    reactor::Entered,
 };
 
 /// An argument that is sent to another context.
@@ -96,7 +97,11 @@ where
     E: FnOnce(S) -> Fut + Send,
     Fut: Future<Output: Send>,
 {
-    let frame = Frame::enter(Kind::Wrapper(wrapper), site);
+    let _guard;
+    let frame = Frame::begin(Kind::Wrapper(wrapper), site);
+    if frame.needs_guard() {
+        _guard = Entered::guard();
+    }
     // At home, or home for the length of the call.
     if let Ok(_home) = EnterGuard::try_new(context, Stay::Passing) {
         if context.mailbox().is_closed() {

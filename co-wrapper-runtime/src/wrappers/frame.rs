@@ -1,9 +1,9 @@
 //! A blocking call in flight: its place on the thread's stack, its marks, its wait.
 
 use std::{
+    ops::Deref,
     panic::{Location, resume_unwind},
     pin::pin,
-    rc::Rc,
     sync::Arc,
     task::{Context, Poll},
     thread,
@@ -15,12 +15,12 @@ use crate::{
     context::{
         AioContext,
         serve::{Ended, Wait},
-        thread::{MOST_NESTED, Slot, Thread},
+        thread::Place,
     },
     fork,
     park::WakeSlot,
     reactor,
-    tasks::coroutine,
+    tasks::coroutine::{self, Mark},
     trace::{self, Span},
 };
 
@@ -63,35 +63,43 @@ impl Kind {
 
 /// One blocking call. A scope: made and dropped in stack order.
 pub(crate) struct Frame {
-    thread: Rc<Thread>,
-    slot: Rc<Slot>,
-    outer_in_coroutine: bool,
-    outer_in_send_task: bool,
-    /// Dropped after the frame has left the stack, for tokio panics if it is not the innermost that is entered.
+    place: Place,
+    outer: Mark,
     entered: reactor::Entered,
     span: Span,
 }
 
 impl Frame {
-    /// Enters the call, on the fast path in 20 to 40 ns: no lock, no allocation after the thread's first call at this
-    /// depth.
+    /// Enters the call.
     #[track_caller]
-    pub fn enter(kind: Kind, site: &'static Location<'static>) -> Self {
-        let thread = Thread::current();
+    pub fn enter(kind: Kind, site: &'static Location<'static>) -> Guarded {
+        let frame = Self::begin(kind, site);
+        let guard = frame.needs_guard().then(reactor::Entered::guard);
+        Guarded { frame, _guard: guard }
+    }
+
+    /// Enters the call but for the reactor's guard, which the caller takes if the frame needs it, into a place that was
+    /// declared before the frame's, so that it is dropped after it: tokio panics if it is not the innermost that is entered.
+    ///
+    /// No lock, no allocation after the thread's first call at this depth.
+    #[inline(always)]
+    #[track_caller]
+    pub fn begin(kind: Kind, site: &'static Location<'static>) -> Self {
+        let place = Place::push(kind.name(), site);
         if let Kind::Wrapper(wrapper) = kind
             && !wrapper.mixed
             && coroutine::is_marked()
         {
             refuse_in_coroutine(wrapper, site);
         }
-        if thread.depth() >= MOST_NESTED {
-            refuse_so_deep(kind, site);
-        }
-        let entered = reactor::enter();
-        let slot = thread.push_frame(kind.name(), site);
-        let outer_in_coroutine = coroutine::mark(true);
-        let outer_in_send_task = thread.in_send_task.replace(false);
-        Self { thread, slot, outer_in_coroutine, outer_in_send_task, entered, span: Span::call(kind.name(), site) }
+        let entered = reactor::Entered::look();
+        Self { place, outer: coroutine::mark(Mark::COROUTINE), entered, span: Span::call(kind.name(), site) }
+    }
+
+    /// Whether a guard is to be taken.
+    #[inline(always)]
+    pub fn needs_guard(&self) -> bool {
+        self.entered.needs_guard()
     }
 
     /// Polls the future that `make` makes until it is ready.
@@ -115,24 +123,27 @@ impl Frame {
         make: impl FnOnce() -> F,
     ) -> Result<F::Output, Ended> {
         let mut future = pin!(self.span.in_scope(make));
-        let mut cx = Context::from_waker(&self.slot.waker);
-        let mut first = || self.span.in_scope(|| future.as_mut().poll(&mut cx));
-        let polled = if self.entered.may_be_in_a_foreign_task() { reactor::unconstrained(first) } else { first() };
-        if let Poll::Ready(output) = polled {
+        let mut cx = Context::from_waker(&self.place.slot().waker);
+        let may_be_in_a_foreign_task = self.entered.may_be_in_a_foreign_task();
+        if !may_be_in_a_foreign_task && let Poll::Ready(output) = self.span.in_scope(|| future.as_mut().poll(&mut cx)) {
             return Ok(output);
         }
         let mut output = None;
-        let ended =
-            self.wait(None, called_in, deadline, &mut || match self.span.in_scope(|| future.as_mut().poll(&mut cx)) {
-                Poll::Ready(ready) => {
-                    output = Some(ready);
-                    true
-                }
-                Poll::Pending => false,
-            });
+        let mut poll = || match self.span.in_scope(|| future.as_mut().poll(&mut cx)) {
+            Poll::Ready(ready) => {
+                output = Some(ready);
+                true
+            }
+            Poll::Pending => false,
+        };
+        let ended = if may_be_in_a_foreign_task && reactor::unconstrained(&mut poll) {
+            Ended::Ready
+        } else {
+            self.wait(None, called_in, deadline, &mut poll)
+        };
         if output.is_none() {
             // The future is dropped now, as the caller's thing: its destructors may block as the caller may.
-            coroutine::mark(self.outer_in_coroutine);
+            coroutine::mark(self.outer);
         }
         output.ok_or(ended)
     }
@@ -151,12 +162,13 @@ impl Frame {
     ) -> Ended {
         // It may have forked in its first poll.
         fork::forbid();
-        let shown = self.thread.show_frames(target);
-        if self.thread.depth() > 1 {
-            trace::nested(self.slot.name(), self.thread.depth());
+        let (thread, slot) = (self.place.thread(), self.place.slot());
+        let shown = thread.show_frames(target);
+        if thread.depth() > 1 {
+            trace::nested(slot.name(), thread.depth());
         }
-        let wait = Wait::new(&self.thread, &self.slot, self.thread.outer_callback_waits(), deadline, called_in);
-        let (ended, payload) = wait.run(&self.entered, &mut || self.slot.record.poll(&mut *poll));
+        let wait = Wait::new(thread, slot, thread.outer_callback_waits(), deadline, called_in);
+        let (ended, payload) = wait.run(&self.entered, &mut || slot.record.poll(&mut *poll));
         drop(shown);
         if let Some(payload) = payload {
             // The hook has printed it when it was caught. Raised while unwinding it would abort.
@@ -171,7 +183,7 @@ impl Frame {
 
     /// What wakes the frame.
     pub fn wakes(&self) -> &Arc<WakeSlot> {
-        &self.slot.wakes
+        &self.place.slot().wakes
     }
 
     /// The call's span, for a future that is polled elsewhere.
@@ -180,23 +192,25 @@ impl Frame {
     }
 }
 
-impl Drop for Frame {
-    #[inline]
-    fn drop(&mut self) {
-        coroutine::mark(self.outer_in_coroutine);
-        self.thread.in_send_task.set(self.outer_in_send_task);
-        self.thread.pop_frame();
+/// A frame together with the reactor's guard, for where a move does not count.
+pub(crate) struct Guarded {
+    frame: Frame,
+    _guard: Option<reactor::Guard>,
+}
+
+impl Deref for Guarded {
+    type Target = Frame;
+
+    fn deref(&self) -> &Frame {
+        &self.frame
     }
 }
 
-#[cold]
-#[track_caller]
-fn refuse_so_deep(kind: Kind, site: &'static Location<'static>) -> ! {
-    panic!(
-        "{}: called at {site} with {MOST_NESTED} blocking calls below it on this stack; recurse through the async \
-         function instead",
-        kind.name()
-    );
+impl Drop for Frame {
+    #[inline]
+    fn drop(&mut self) {
+        coroutine::mark(self.outer);
+    }
 }
 
 #[cold]

@@ -10,6 +10,7 @@ use super::{
     Elapsed,
     frame::{Frame, Kind},
 };
+use crate::reactor::Entered;
 
 /// What a generated wrapper says of itself: for messages and reports.
 #[derive(Debug)]
@@ -38,7 +39,11 @@ where
     E: FnOnce(S) -> Fut,
     Fut: Future,
 {
-    let frame = Frame::enter(Kind::Wrapper(wrapper), Location::caller());
+    let _guard;
+    let frame = Frame::begin(Kind::Wrapper(wrapper), Location::caller());
+    if frame.needs_guard() {
+        _guard = Entered::guard();
+    }
     frame.block_on(|| entry(args))
 }
 
@@ -56,7 +61,11 @@ where
     E: FnOnce(S) -> Fut,
     Fut: Future,
 {
-    let frame = Frame::enter(Kind::Wrapper(wrapper), Location::caller());
+    let _guard;
+    let frame = Frame::begin(Kind::Wrapper(wrapper), Location::caller());
+    if frame.needs_guard() {
+        _guard = Entered::guard();
+    }
     frame.block_on_until(deadline(timeout), None, || entry(args)).map_err(|_| Elapsed::new(timeout))
 }
 
