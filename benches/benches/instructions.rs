@@ -38,27 +38,27 @@ fn entered() -> EnterGuard {
     guard
 }
 
-#[library_benchmark(config = limit(337), setup = warm)]
+#[library_benchmark(config = limit(287), setup = warm)]
 #[bench::plain()]
 fn ready_call(_warm: ()) {
     times(TIMES, || bdrv_ready(black_box(7)));
 }
 
-#[library_benchmark(config = limit(231), setup = entered)]
+#[library_benchmark(config = limit(175), setup = entered)]
 #[bench::entered()]
 fn ready_call_entered(guard: EnterGuard) -> EnterGuard {
     times(TIMES, || bdrv_ready(black_box(7)));
     guard
 }
 
-#[library_benchmark(config = limit(184), setup = entered)]
+#[library_benchmark(config = limit(175), setup = entered)]
 #[bench::entered()]
 fn self_wake(guard: EnterGuard) -> EnterGuard {
     bdrv_wakes(TIMES);
     guard
 }
 
-#[library_benchmark(config = limit(785), setup = entered)]
+#[library_benchmark(config = limit(709), setup = entered)]
 #[bench::entered()]
 fn call_with_a_self_wake(guard: EnterGuard) -> EnterGuard {
     times(TIMES, || bdrv_wakes(1));

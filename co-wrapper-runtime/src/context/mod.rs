@@ -488,9 +488,8 @@ impl AioContext {
         F::Output: 'static,
     {
         fork::forbid();
-        let home = self.mailbox().home();
         assert!(
-            home.is_some_and(|home| home.thread == crate::park::here()),
+            self.mailbox().is_home_here(),
             "AioContext::spawn_local: this thread is not the home of {self}; enter() it first, or spawn() a Send task"
         );
         task::spawn_local(self.mailbox(), future)

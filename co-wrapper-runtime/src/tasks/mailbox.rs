@@ -69,6 +69,8 @@ pub struct Mailbox {
     /// Set when something came in since the home thread last looked. Only the setter that turns it on rings, so a burst
     /// costs one wake; the home thread turns it off before it looks a last time and sleeps.
     notified: AtomicBool,
+    /// The same by the home thread itself, which is awake: no locked instruction. Its own alone.
+    notified_here: AtomicBool,
     /// A bare `notify`, which ends a blocking `poll` though nothing ran.
     kicked: AtomicBool,
     /// How many items wait, so that an idle loop need not take the lock.
@@ -191,6 +193,7 @@ impl Mailbox {
     pub fn new() -> Self {
         Self {
             notified: AtomicBool::new(false),
+            notified_here: AtomicBool::new(false),
             kicked: AtomicBool::new(false),
             len: AtomicUsize::new(0),
             home_thread: AtomicU64::new(0),
@@ -286,11 +289,7 @@ impl Mailbox {
         loop {
             // What runs may have left home within its own batch, or forked, or closed the context: then the next round
             // clears it out.
-            if self.is_empty()
-                || fork::is_child()
-                || self.is_closed()
-                || self.home_thread.load(Ordering::Relaxed) != here()
-            {
+            if self.is_empty() || fork::is_child() || self.is_closed() || !self.is_home_here() {
                 return None;
             }
             let mut queue = lock(&self.queue);
@@ -357,21 +356,30 @@ impl Mailbox {
 
     /// To be asked before the home thread sleeps: true if something came in since, so look again.
     pub fn take_notified(&self) -> bool {
-        self.notified.load(Ordering::Relaxed) && self.notified.swap(false, Ordering::AcqRel)
+        let here = self.notified_here.load(Ordering::Relaxed);
+        if here {
+            self.notified_here.store(false, Ordering::Relaxed);
+        }
+        let elsewhere = self.notified.load(Ordering::Relaxed) && self.notified.swap(false, Ordering::AcqRel);
+        here || elsewhere
     }
 
     /// To be seen by a spinning home thread.
     pub fn is_notified(&self) -> bool {
-        self.notified.load(Ordering::Relaxed)
+        self.notified_here.load(Ordering::Relaxed) || self.notified.load(Ordering::Relaxed)
     }
 
     /// Makes the home thread look.
     pub fn ring(&self) {
-        if fork::is_child() || self.notified.swap(true, Ordering::AcqRel) {
+        if fork::is_child() {
             return;
         }
-        // The home thread itself is awake and asks `take_notified` before it sleeps.
-        if self.home_thread.load(Ordering::Relaxed) == here() {
+        // The home thread itself is awake and asks `take_notified` before it sleeps. Not by the others' flag, where it
+        // would cover another thread's ring, and with it what that publishes.
+        if self.is_home_here() {
+            return self.notified_here.store(true, Ordering::Relaxed);
+        }
+        if self.notified.swap(true, Ordering::AcqRel) {
             return;
         }
         if let Some(home) = &*lock(&self.home) {
@@ -418,6 +426,11 @@ impl Mailbox {
     /// Who is at home.
     pub fn home(&self) -> Option<Home> {
         if fork::is_child() { None } else { lock(&self.home).clone() }
+    }
+
+    /// Whether this thread is at home.
+    pub fn is_home_here(&self) -> bool {
+        !fork::is_child() && self.home_thread.load(Ordering::Relaxed) == here()
     }
 
     /// The number of the thread that is at home.

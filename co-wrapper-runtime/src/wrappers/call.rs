@@ -103,7 +103,8 @@ where
         _guard = Entered::guard();
     }
     // At home, or home for the length of the call.
-    if let Ok(_home) = EnterGuard::try_new(context, Stay::Passing) {
+    let elsewhere = context.mailbox().home_number().is_some_and(|home| home != here());
+    if !elsewhere && let Ok(_home) = EnterGuard::try_new(context, Stay::Passing) {
         if context.mailbox().is_closed() {
             refuse_closed(wrapper, context, site);
         }
