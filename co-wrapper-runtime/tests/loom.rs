@@ -152,9 +152,9 @@ fn serve(mailbox: &Mailbox, parker: &Parker, ran: &AtomicUsize, count: usize) {
 
 fn push(mailbox: &Mailbox, ran: &Arc<AtomicUsize>) {
     let ran = Arc::clone(ran);
-    let pushed = mailbox.push_bottom_half(Queued::Once(Box::new(move || {
+    let pushed = mailbox.push_bottom_half(Queued::once(move || {
         ran.fetch_add(1, Ordering::Relaxed);
-    })));
+    }));
     assert!(pushed.is_ok());
 }
 
@@ -259,10 +259,35 @@ impl Drop for Counted {
     }
 }
 
+/// A bottom half is deleted by another thread while its turn comes.
+///
+/// Catches: a delete that takes the callback of one that runs; a run that does not see that it is deleted; `GONE` or
+/// `RUNNING` set or cleared with `Relaxed` (the callback is then touched by two).
+#[test]
+fn b05_a_bottom_half_is_deleted_while_it_runs() {
+    model(|| {
+        let (mailbox, settled) = (Arc::new(Mailbox::new()), Arc::new(AtomicUsize::new(0)));
+        let parker = Parker::new();
+        assert!(mailbox.move_in(home(&parker)).is_ok());
+        let (counted, mut runs) = (Counted(Arc::clone(&settled)), 0);
+        let bottom_half = bottom_half(&mailbox, move || {
+            runs += 1;
+            assert_eq!((runs, counted.0.load(Ordering::Relaxed)), (1, 0));
+        });
+        bottom_half.schedule();
+        let deleter = thread::spawn(move || drop(bottom_half));
+        while let Some(Work::BottomHalf(scheduled)) = mailbox.pop(mailbox.batch_end(), Allowed::ALL) {
+            scheduled.run();
+        }
+        deleter.join().unwrap();
+        assert_eq!(settled.load(Ordering::Acquire), 1);
+    });
+}
+
 /// Schedules one that a closed context drops at once.
 fn push_counted(mailbox: &Mailbox, settled: &Arc<AtomicUsize>) {
     let counted = Counted(Arc::clone(settled));
-    drop(mailbox.push_bottom_half(Queued::Once(Box::new(move || drop(counted)))));
+    drop(mailbox.push_bottom_half(Queued::once(move || drop(counted))));
 }
 
 /// A context without a home is closed while another thread schedules: nothing stays behind.

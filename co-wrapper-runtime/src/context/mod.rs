@@ -318,7 +318,7 @@ impl AioContext {
     pub fn schedule_bh(&self, bottom_half: impl FnOnce() + Send + 'static) {
         fork::forbid();
         // A closed context drops it.
-        drop(self.mailbox().push_bottom_half(Queued::Once(Box::new(bottom_half))));
+        drop(self.mailbox().push_bottom_half(Queued::once(bottom_half)));
     }
 
     /// Makes a bottom half that can be scheduled again and again, without an allocation each time.

@@ -72,26 +72,28 @@ fn dispatch(thread: &Thread, as_: As, what: impl FnOnce()) {
     struct Restore<'a> {
         thread: &'a Thread,
         outer: Mark,
-        callback: bool,
+        dispatched: usize,
+        callbacks: usize,
     }
     impl Drop for Restore<'_> {
         fn drop(&mut self) {
             coroutine::mark(self.outer);
-            self.thread.dispatched.update(|n| n - 1);
-            self.thread.callbacks.update(|n| n - usize::from(self.callback));
+            self.thread.dispatched.set(self.dispatched);
+            self.thread.callbacks.set(self.callbacks);
         }
     }
 
-    let callback = as_ == As::Callback;
+    let (dispatched, callbacks) = (thread.dispatched.get(), thread.callbacks.get());
     let _restore = Restore {
         thread,
+        dispatched,
+        callbacks,
         // A task marks its own polling.
         outer: coroutine::mark(if as_ == (As::Task { send: true }) { Mark::SEND_TASK } else { Mark::NONE }),
-        callback,
     };
     let _dispatched = thread.suspended.dispatch(thread.depth());
-    thread.dispatched.update(|n| n + 1);
-    thread.callbacks.update(|n| n + usize::from(callback));
+    thread.dispatched.set(dispatched + 1);
+    thread.callbacks.set(callbacks + usize::from(as_ == As::Callback));
     what();
 }
 

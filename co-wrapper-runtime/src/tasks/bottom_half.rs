@@ -1,36 +1,138 @@
 //! Bottom halves: callbacks that run on the home thread, outside any coroutine.
 
-use std::{fmt, mem, sync::Arc};
+use std::{fmt, mem::ManuallyDrop, ptr::NonNull, sync::Arc};
 
 use super::mailbox::Mailbox;
 use crate::{
     fork,
-    sync::{AtomicU8, Mutex, Ordering, lock},
+    sync::{AtomicU8, Ordering, UnsafeCell},
 };
 
-/// A bottom half in a context's queue.
-pub enum Queued {
-    /// One that runs once.
-    Once(Box<dyn FnOnce() + Send>),
-    /// One that can be scheduled again.
+/// A bottom half in a context's queue: one that runs once, or one that can be scheduled again.
+///
+/// One word, a [`Once`]'s pointer or with [`AGAIN_BIT`] that of an `Arc<Reusable>`: so it goes through registers together
+/// with its number. What is larger is copied from place to place, which costs more than all else that a bottom half takes.
+pub struct Queued(NonNull<Header>);
+
+/// Set in a pointer to a [`Reusable`].
+const AGAIN_BIT: usize = 1;
+const _: () = assert!(align_of::<Header>() > AGAIN_BIT && align_of::<Reusable>() > AGAIN_BIT);
+
+enum Kind {
+    Once(Once),
     Again(Arc<Reusable>),
 }
 
+// SAFETY: both kinds are.
+unsafe impl Send for Queued where Kind: Send {}
+
 impl Queued {
+    /// One that runs `callback`, once.
+    pub fn once(callback: impl FnOnce() + Send + 'static) -> Self {
+        Self(ManuallyDrop::new(Once::new(callback)).0)
+    }
+
+    fn again(reusable: Arc<Reusable>) -> Self {
+        // SAFETY: an `Arc`'s pointer is not null.
+        let pointer = unsafe { NonNull::new_unchecked(Arc::into_raw(reusable).cast_mut()) };
+        Self(pointer.cast::<Header>().map_addr(|address| address | AGAIN_BIT))
+    }
+
+    /// The `Arc`'s pointer, if it is one.
+    fn as_again(&self) -> Option<*const Reusable> {
+        let pointer = self.0.as_ptr();
+        let again = pointer.addr() & AGAIN_BIT != 0;
+        again.then(|| pointer.map_addr(|address| address & !AGAIN_BIT).cast_const().cast())
+    }
+
+    /// # Safety
+    ///
+    /// This is the last use of it, its drop included.
+    unsafe fn take(&self) -> Kind {
+        match self.as_again() {
+            // SAFETY: made by `again` of an `Arc`, whose reference this was.
+            Some(reusable) => Kind::Again(unsafe { Arc::from_raw(reusable) }),
+            None => Kind::Once(Once(self.0)),
+        }
+    }
+
     /// Itself, taken from the queue, if it is to run now: it was not cancelled, and does not run further down the stack.
+    /// Then it has to be run.
+    #[inline]
     pub fn settle(self) -> Option<Self> {
-        match &self {
-            Self::Again(reusable) if !reusable.may_run() => None,
+        match self.as_again() {
+            // SAFETY: the reference that it holds keeps it.
+            Some(reusable) if !unsafe { &*reusable }.begin() => None,
             _ => Some(self),
         }
     }
 
     /// Runs it.
     pub fn run(self) {
-        match self {
-            Self::Once(callback) => callback(),
-            Self::Again(reusable) => reusable.run(),
+        // SAFETY: it is not dropped.
+        match unsafe { ManuallyDrop::new(self).take() } {
+            Kind::Once(once) => once.run(),
+            Kind::Again(reusable) => reusable.run(),
         }
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        // SAFETY: it is being dropped.
+        drop(unsafe { self.take() });
+    }
+}
+
+/// A callback that runs once, behind a thin pointer.
+pub struct Once(NonNull<Header>);
+
+/// What is in front of the callback.
+struct Header {
+    /// Frees the whole, and runs the callback or drops it.
+    end: unsafe fn(NonNull<Header>, run: bool),
+}
+
+#[repr(C)]
+struct Whole<F> {
+    header: Header,
+    callback: F,
+}
+
+// SAFETY: it owns a callback, which `new` asks to be `Send`.
+unsafe impl Send for Once {}
+
+impl Once {
+    fn new<F: FnOnce() + Send + 'static>(callback: F) -> Self {
+        /// # Safety
+        ///
+        /// It is the pointer of a `Whole<F>`, and this is the last use of it.
+        unsafe fn end<F: FnOnce()>(whole: NonNull<Header>, run: bool) {
+            // SAFETY: made of a box of that type, as the caller promises.
+            let whole = unsafe { Box::from_raw(whole.cast::<Whole<F>>().as_ptr()) };
+            let callback = whole.callback;
+            if run {
+                callback();
+            }
+        }
+
+        let whole = Box::new(Whole { header: Header { end: end::<F> }, callback });
+        Self(NonNull::from(Box::leak(whole)).cast())
+    }
+
+    fn run(self) {
+        ManuallyDrop::new(self).end(true);
+    }
+
+    fn end(&self, run: bool) {
+        // SAFETY: called once, by `run` or by the drop, and with what belongs to it.
+        unsafe { (self.0.as_ref().end)(self.0, run) };
+    }
+}
+
+impl Drop for Once {
+    fn drop(&mut self) {
+        self.end(false);
     }
 }
 
@@ -38,21 +140,22 @@ impl Queued {
 const SCHEDULED: u8 = 1;
 /// It has an entry in the queue: at most one, however often it is scheduled and cancelled while nobody polls.
 const QUEUED: u8 = 2;
+/// It runs. An `FnMut` cannot be entered twice, so if its turn comes meanwhile it has another one after.
+const RUNNING: u8 = 4;
+/// Its turn came while it ran.
+const AGAIN: u8 = 8;
+/// Nobody wants it any more.
+const GONE: u8 = 16;
 
 pub struct Reusable {
     mailbox: Arc<Mailbox>,
     state: AtomicU8,
-    callback: Mutex<Callback>,
+    /// Belongs to whoever set `RUNNING`, until that clears it; else to whoever set `GONE`.
+    callback: UnsafeCell<Option<Box<dyn FnMut() + Send>>>,
 }
 
-enum Callback {
-    Idle(Box<dyn FnMut() + Send>),
-    /// It runs. An `FnMut` cannot be entered twice, so if its turn comes meanwhile it has another one after.
-    Running {
-        again: bool,
-    },
-    Gone,
-}
+// SAFETY: the callback, which may be sent, is touched by one at a time, as `state` says, whose changes order them.
+unsafe impl Sync for Reusable {}
 
 impl Reusable {
     /// Schedules it. A write also where it is scheduled already: it orders what its caller did before the run that takes
@@ -64,66 +167,64 @@ impl Reusable {
     fn set_and_queue(self: &Arc<Self>, set: u8) {
         if self.state.fetch_or(set | QUEUED, Ordering::AcqRel) & QUEUED == 0 {
             // A closed context drops it.
-            drop(self.mailbox.push_bottom_half(Queued::Again(Arc::clone(self))));
+            drop(self.mailbox.push_bottom_half(Queued::again(Arc::clone(self))));
         }
     }
 
-    /// Takes a scheduling back, or up; true if there was one.
-    fn unschedule(&self) -> bool {
-        self.state.fetch_and(!SCHEDULED, Ordering::AcqRel) & SCHEDULED != 0
+    /// Takes a scheduling back.
+    fn unschedule(&self) {
+        self.state.fetch_and(!SCHEDULED, Ordering::AcqRel);
     }
 
-    fn may_run(&self) -> bool {
-        if self.state.fetch_and(!QUEUED, Ordering::AcqRel) & SCHEDULED == 0 {
-            return false;
-        }
-        match &mut *lock(&self.callback) {
-            Callback::Idle(_) => true,
-            Callback::Running { again } => {
-                *again = true;
-                false
-            }
-            Callback::Gone => false,
-        }
+    /// Its turn has come: whether it is to run. Then it runs from now on, and may be scheduled again.
+    fn begin(&self) -> bool {
+        let turn = |state: u8| match state & !QUEUED {
+            rest if rest & SCHEDULED == 0 || rest & GONE != 0 => rest,
+            rest if rest & RUNNING != 0 => rest | AGAIN,
+            rest => rest & !SCHEDULED | RUNNING,
+        };
+        let before = self.state.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |state| Some(turn(state)));
+        let before = before.unwrap_or_else(|_| unreachable!("it is always changed"));
+        before & RUNNING == 0 && turn(before) & RUNNING != 0
     }
 
     fn run(self: Arc<Self>) {
-        struct PutBack<'a>(&'a Arc<Reusable>, Option<Box<dyn FnMut() + Send>>);
-        impl Drop for PutBack<'_> {
+        struct End<'a>(&'a Arc<Reusable>);
+        impl Drop for End<'_> {
             fn drop(&mut self) {
-                let Self(reusable, callback) = self;
-                let mut place = lock(&reusable.callback);
-                if let Callback::Running { again } = *place {
-                    *place = callback.take().map_or(Callback::Gone, Callback::Idle);
-                    drop(place);
-                    if again && reusable.state.load(Ordering::Acquire) & SCHEDULED != 0 {
-                        reusable.set_and_queue(0);
-                    }
+                let before = self.0.state.fetch_and(!(RUNNING | AGAIN), Ordering::AcqRel);
+                if before & GONE != 0 {
+                    // SAFETY: whoever set `GONE` saw `RUNNING`, and left the callback here.
+                    drop(unsafe { self.0.take() });
+                } else if before & AGAIN != 0 && before & SCHEDULED != 0 {
+                    self.0.set_and_queue(0);
                 }
             }
         }
 
-        let mut place = lock(&self.callback);
-        // Another thread may have cancelled it since it was settled. From here on it may be scheduled again.
-        if !self.unschedule() {
-            return;
-        }
-        let callback = match mem::replace(&mut *place, Callback::Running { again: false }) {
-            Callback::Idle(callback) => callback,
-            // Or have dropped it.
-            other => return *place = other,
-        };
-        drop(place);
-        let mut running = PutBack(&self, Some(callback));
-        if let Some(callback) = &mut running.1 {
-            callback();
-        }
+        let _end = End(&self);
+        self.callback.with_mut(|callback| {
+            // SAFETY: `begin` set `RUNNING`, which `_end` clears.
+            if let Some(callback) = unsafe { &mut *callback } {
+                callback();
+            }
+        });
+    }
+
+    /// # Safety
+    ///
+    /// `GONE` is set, and the callback is the caller's.
+    unsafe fn take(&self) -> Option<Box<dyn FnMut() + Send>> {
+        // SAFETY: as the caller promises.
+        self.callback.with_mut(|callback| unsafe { (*callback).take() })
     }
 
     fn delete(&self) {
-        self.unschedule();
-        let callback = mem::replace(&mut *lock(&self.callback), Callback::Gone);
-        drop(callback);
+        // If it runs, that drops it.
+        if self.state.fetch_or(GONE, Ordering::AcqRel) & RUNNING == 0 {
+            // SAFETY: nobody runs it, and nobody will.
+            drop(unsafe { self.take() });
+        }
     }
 }
 
@@ -157,7 +258,7 @@ impl BottomHalf {
         Self(Arc::new(Reusable {
             mailbox: Arc::clone(mailbox),
             state: AtomicU8::new(0),
-            callback: Mutex::new(Callback::Idle(Box::new(callback))),
+            callback: UnsafeCell::new(Some(Box::new(callback))),
         }))
     }
 

@@ -165,6 +165,11 @@ impl Queue {
 
     /// The oldest allowed item, if it came no later than `end`.
     fn pop(&mut self, end: u64, allowed: Allowed, of: Option<u64>) -> Option<Work> {
+        // Nothing else waits, so nothing is compared.
+        if allowed.bottom_halves && self.len() == self.bottom_halves.len() {
+            self.bottom_halves.front().filter(|item| item.0 <= end)?;
+            return self.bottom_halves.pop_front().map(|item| Work::BottomHalf(item.1));
+        }
         let (place, _) = self.oldest(allowed, of).filter(|(_, number)| *number <= end)?;
         match place {
             Place::BottomHalf => self.bottom_halves.pop_front().map(|item| Work::BottomHalf(item.1)),

@@ -96,7 +96,7 @@ where
         let main = Arc::clone(&self.main);
         let run = Run(Some(self));
         // A closed context drops it, which tells the waiter.
-        drop(main.push_bottom_half(Queued::Once(Box::new(move || run.run()))));
+        drop(main.push_bottom_half(Queued::once(move || run.run())));
     }
 
     /// Leaves `stage`, unless nobody waits for it any more; then gives it back.
