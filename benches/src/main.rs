@@ -64,7 +64,8 @@ fn run(options: &Options) -> io::Result<()> {
     }
     let (rounds, count) = (options.effort.rounds, rows.len());
     println!(
-        "medians of {rounds} rounds, least – largest; p99 of single latencies; CPU time for one. {} processors\n",
+        "medians of {rounds} rounds, least – largest, of CPU time where nobody waits; p99 of single latencies; CPU time for \
+         one. {} processors\n",
         std::thread::available_parallelism().map_or(0, usize::from)
     );
     let mut entries = Vec::new();
