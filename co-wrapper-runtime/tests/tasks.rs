@@ -255,6 +255,34 @@ fn t05_outside_a_send_task_a_panic_says_so() {
     });
 }
 
+/// Catches: a move that is asked for in one branch of a task and given, while another branch blocks, to the task that
+/// the nested loop polls; or lost with that.
+#[test]
+fn t05_a_move_asked_for_below_a_nested_loop_is_the_asker_s() {
+    within_bounds(|| {
+        let (ctx, io) = (AioContext::current(), IoThread::spawn("t05-io").unwrap());
+        let (here, there) = (thread::current().id(), io.context().clone());
+        let (tx, rx) = async_channel::bounded(1);
+        // Begun before the other blocks, and not at its end after.
+        let stays = ctx.spawn_local(async move {
+            yield_now().await;
+            yield_now().await;
+            tx.send(()).await.unwrap();
+            yield_now().await;
+            thread::current().id()
+        });
+        ctx.poll(false);
+        let moves = ctx.spawn(async move {
+            let blocks = async { common::mixed(rx.recv()).unwrap() };
+            futures::future::join(reschedule_self(&there), blocks).await;
+            thread::current().id()
+        });
+        let moved = ctx.block_on(moves);
+        assert_eq!(ctx.block_on(stays), here);
+        assert_ne!(moved, here);
+    });
+}
+
 /// Catches: a task that moved and that the context it moved to forgets when it closes.
 #[test]
 fn t05_a_task_that_moved_goes_with_its_new_context() {

@@ -285,12 +285,12 @@ impl<F: Future> Future for Listed<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        struct Restore(*const Mailbox, Mark);
+        struct Restore(*const Mailbox, Mark, Option<Arc<Mailbox>>);
         impl Drop for Restore {
             fn drop(&mut self) {
                 coroutine::mark(self.1);
                 RUNNING_IN.set(self.0);
-                WANTED.with(|wanted| wanted.set(None));
+                WANTED.with(|wanted| wanted.set(self.2.take()));
             }
         }
 
@@ -306,7 +306,9 @@ impl<F: Future> Future for Listed<F> {
             entry.mailbox.adopt(entry.key, caller);
         }
         let _running = unit.run();
-        let _restore = Restore(RUNNING_IN.replace(Arc::as_ptr(&entry.mailbox)), coroutine::mark_polled());
+        // The task further down the stack may have asked already, in one branch, and wait here in another.
+        let outer_wanted = WANTED.with(|wanted| wanted.take());
+        let _restore = Restore(RUNNING_IN.replace(Arc::as_ptr(&entry.mailbox)), coroutine::mark_polled(), outer_wanted);
         let result = future.poll(cx);
         if result.is_pending()
             && let Some(target) = WANTED.with(|wanted| wanted.take())
