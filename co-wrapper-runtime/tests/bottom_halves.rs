@@ -183,3 +183,10 @@ fn b05_cancelling_and_dropping_elsewhere_races_the_run() {
         }
     });
 }
+
+/// Catches: a cell in it that makes it unfit for `catch_unwind`.
+#[test]
+fn a_bottom_half_may_be_used_across_a_caught_panic() {
+    fn is_unwind_safe<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>(_: &T) {}
+    is_unwind_safe(&AioContext::current().bh(|| ()));
+}

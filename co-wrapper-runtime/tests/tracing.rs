@@ -128,3 +128,36 @@ fn tracing_a_span_is_current_in_every_poll_and_events_tell_of_waits() {
         assert!(told(event), "{event}: {:?}", keeps.events.lock().unwrap());
     }
 }
+
+/// Has no span for anybody.
+struct Panics;
+
+impl Subscriber for Panics {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "co_wrapper"
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        panic!("no span");
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// Catches: the thread left in coroutine context, where every plain wrapper panics.
+#[test]
+fn a_subscriber_that_panics_leaves_the_thread_as_it_was() {
+    let call = || plain(std::future::ready(1));
+    let panic = tracing::subscriber::with_default(Panics, || std::panic::catch_unwind(call)).unwrap_err();
+    assert_eq!(panic.downcast_ref(), Some(&"no span"));
+    assert!(!co_wrapper_runtime::in_coroutine());
+    assert_eq!(call(), 1);
+}

@@ -1,6 +1,6 @@
 //! Bottom halves: callbacks that run on the home thread, outside any coroutine.
 
-use std::{fmt, mem::ManuallyDrop, ptr::NonNull, sync::Arc};
+use std::{fmt, mem::ManuallyDrop, panic::RefUnwindSafe, ptr::NonNull, sync::Arc};
 
 use super::mailbox::Mailbox;
 use crate::{
@@ -156,6 +156,9 @@ pub struct Reusable {
 
 // SAFETY: the callback, which may be sent, is touched by one at a time, as `state` says, whose changes order them.
 unsafe impl Sync for Reusable {}
+
+// A callback that panicked is whole for all that we know: it may be run again.
+impl RefUnwindSafe for Reusable {}
 
 impl Reusable {
     /// Schedules it. A write also where it is scheduled already: it orders what its caller did before the run that takes

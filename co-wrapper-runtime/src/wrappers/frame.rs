@@ -93,7 +93,9 @@ impl Frame {
             refuse_in_coroutine(wrapper, site);
         }
         let entered = reactor::Entered::look();
-        Self { place, outer: coroutine::mark(Mark::COROUTINE), entered, span: Span::call(kind.name(), site) }
+        // Before the mark, for a subscriber is no coroutine, and may panic.
+        let span = Span::call(kind.name(), site);
+        Self { place, outer: coroutine::mark(Mark::COROUTINE), entered, span }
     }
 
     /// Whether a guard is to be taken.
