@@ -6,11 +6,14 @@ use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 use std::{env, fs, thread};
+
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 /// Far more than any of these takes, and far less than a hang.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -70,10 +73,12 @@ impl Folder {
         self.tool("qemu-img", args)
     }
 
-    /// The program, to be run here.
+    /// The program, to be run here. It hears of a hang-up, also where the tests run under `nohup`.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_co-img"));
         command.args(args).current_dir(self.0.path());
+        // SAFETY: the closure runs in the forked child, and makes one call, which may be made there.
+        unsafe { command.pre_exec(|| Ok(signal(Signal::SIGHUP, SigHandler::SigDfl).map(drop)?)) };
         command
     }
 
