@@ -5,11 +5,14 @@
 mod common;
 
 use std::{
+    pin::pin,
+    ptr,
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
+    task::{Context, RawWaker, RawWakerVTable, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -201,5 +204,32 @@ fn statistics_count() {
         ctx.poll(false);
         assert_eq!(ctx.stats().tasks_live, 0);
         assert_eq!(stats.tasks_leaked, 0);
+    });
+}
+
+/// Catches: a waker that is cloned or dropped under the timers' mutex.
+#[test]
+fn a_sleeps_waker_is_cloned_and_dropped_where_it_may_use_timers() {
+    static USED: LazyLock<AioContext> = LazyLock::new(|| AioContext::new().unwrap());
+    static CLONES: AtomicUsize = AtomicUsize::new(0);
+    fn use_timers() {
+        let sleep = pin!(USED.sleep(ms(60_000)));
+        assert!(sleep.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    fn clone(_: *const ()) -> RawWaker {
+        CLONES.fetch_add(1, Ordering::Relaxed);
+        use_timers();
+        RawWaker::new(ptr::null(), &VTABLE)
+    }
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, |_| use_timers(), |_| use_timers(), |_| use_timers());
+    within_bounds(|| {
+        // SAFETY: the functions of the table take no data.
+        let waker = unsafe { Waker::from_raw(RawWaker::new(ptr::null(), &VTABLE)) };
+        let mut sleep = pin!(USED.sleep(ms(60_000)));
+        assert!(sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        for clones in 1..3 {
+            assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            assert_eq!(CLONES.load(Ordering::Relaxed), clones.min(1), "one that is the same is kept");
+        }
     });
 }

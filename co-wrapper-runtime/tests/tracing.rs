@@ -161,3 +161,51 @@ fn a_subscriber_that_panics_leaves_the_thread_as_it_was() {
     assert!(!co_wrapper_runtime::in_coroutine());
     assert_eq!(call(), 1);
 }
+
+/// Does something when a thread goes to sleep, once.
+struct AtPark(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Subscriber for AtPark {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "co_wrapper"
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text::default();
+        event.record(&mut text);
+        if text.0.contains("park")
+            && let Some(act) = self.0.lock().unwrap().take()
+        {
+            act();
+        }
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// Catches: a thread that sleeps though the event of its going to sleep had something come in for it: its own wakes give
+/// no token.
+#[test]
+fn what_a_subscriber_does_at_park_is_heard_of() {
+    common::within_bounds(|| {
+        let ctx = AioContext::current();
+        let call = |act: fn(AioContext, async_channel::Sender<()>)| {
+            let (tx, rx) = async_channel::bounded(1);
+            let ctx = ctx.clone();
+            let subscriber = AtPark(Mutex::new(Some(Box::new(move || act(ctx, tx)))));
+            tracing::subscriber::with_default(subscriber, || plain(rx.recv())).unwrap();
+        };
+        call(|_, tx| tx.try_send(()).unwrap());
+        call(|ctx, tx| ctx.schedule_bh(move || tx.try_send(()).unwrap()));
+    });
+}

@@ -67,13 +67,14 @@ impl<'a> Sleeper<'a> {
     }
 
     fn spin_or_park(&self, wake_up: Option<Instant>, woken: impl Fn() -> bool) {
-        // The last look: from here on nothing of this thread's own wakes it, and other threads' wakes give a token.
+        // The last look: from here on nothing of this thread's own wakes it but what a subscriber does, see `park`; and other
+        // threads' wakes give a token.
         if woken() {
             return;
         }
         // The context that is current decides; a thread that entered none does not spin.
         let Some(context) = self.thread.entered() else {
-            return self.park(wake_up);
+            return self.park(wake_up, woken);
         };
         let budget = context.spin().budget();
         let start = Instant::now();
@@ -82,18 +83,22 @@ impl<'a> Sleeper<'a> {
         if spins {
             context.counters().spins.count();
         }
-        let paid = spins && self.spin(start + budget, woken);
+        let paid = spins && self.spin(start + budget, &woken);
         if paid {
             context.counters().spins_paid.count();
         } else {
             context.counters().parks.count();
-            self.park(wake_up);
+            self.park(wake_up, woken);
         }
         context.spin().adapt(start.elapsed());
     }
 
-    fn park(&self, wake_up: Option<Instant>) {
+    fn park(&self, wake_up: Option<Instant>, woken: impl Fn() -> bool) {
         trace::park();
+        // What a subscriber did on this thread gave no token.
+        if woken() || self.is_notified() {
+            return;
+        }
         self.thread.board.parked(|| self.thread.parker.park(wake_up));
     }
 

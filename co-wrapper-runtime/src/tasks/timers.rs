@@ -87,11 +87,18 @@ impl Timers {
 
     /// Replaces the waker of a timer that waits; false if it fired.
     fn update(&self, key: Key, waker: &Waker) -> bool {
+        match lock(&self.waiting).wakers.get(&key) {
+            None => return false,
+            Some(timer) if timer.waker.will_wake(waker) => return true,
+            Some(_) => {}
+        }
+        // Cloned and dropped outside the mutex, for that is the user's code.
+        let new = waker.clone();
         let mut waiting = lock(&self.waiting);
-        let Some(Timer { waker: old, .. }) = waiting.wakers.get_mut(&key) else { return false };
-        let replaced = (!old.will_wake(waker)).then(|| std::mem::replace(old, waker.clone()));
+        let Some(timer) = waiting.wakers.get_mut(&key) else { return false };
+        let old = std::mem::replace(&mut timer.waker, new);
         drop(waiting);
-        drop(replaced);
+        drop(old);
         true
     }
 
