@@ -8,6 +8,8 @@
 //! takes the filter out. At the end every byte is right in the file, and the counts add up. It never hangs: when no
 //! request is answered for twenty seconds it prints what waits and ends.
 
+mod long_run;
+
 use std::{
     fs::{self, File},
     io,
@@ -28,7 +30,9 @@ use co_wrapper::{
     graph::{self, Drain, GraphRead, GraphWrite},
     hang, no_co_wrapper,
 };
+use fastrand::Rng;
 use futures::future::join_all;
+use long_run::{arguments, fds};
 
 const THREADS: usize = 16;
 const TASKS: usize = 40;
@@ -359,13 +363,17 @@ impl Changes {
         if filters == 0 && ends {
             return Ok(None);
         }
-        if filters == 0 || !ends && filters < DEPTH && rng.below(2) == 0 {
+        if filters == 0 || !ends && filters < DEPTH && rng.usize(..2) == 0 {
             self.inserted += 1;
             let path = dir.join(format!("snapshot-{}", self.inserted));
-            return Ok(Some(Change::Insert(if rng.below(3) == 0 { Node::throttle() } else { Node::snapshot(path)? })));
+            return Ok(Some(Change::Insert(if rng.usize(..3) == 0 {
+                Node::throttle()
+            } else {
+                Node::snapshot(path)?
+            })));
         }
         self.removed += 1;
-        let at = rng.below(filters);
+        let at = rng.usize(..filters);
         let link = if at == 0 { &blk.root } else { &nodes[at - 1].child };
         Ok(Some(Change::Remove(Arc::clone(&nodes[at]), link.clone())))
     }
@@ -419,12 +427,12 @@ static STOP: AtomicBool = AtomicBool::new(false);
 impl Worker {
     /// Some extent of its part.
     fn extent(&mut self) -> Range<usize> {
-        let from = self.rng.below(PART - 1);
-        from..from + 1 + self.rng.below((PART - from).min(16 << 10))
+        let from = self.rng.usize(..(PART - 1));
+        from..from + 1 + self.rng.usize(..(PART - from).min(16 << 10))
     }
 
     fn scribble(&mut self, extent: Range<usize>) {
-        let pattern = self.rng.next().to_le_bytes();
+        let pattern = self.rng.u64(..).to_le_bytes();
         self.bytes[extent].iter_mut().zip(pattern.iter().cycle()).for_each(|(byte, new)| *byte = *new);
     }
 
@@ -443,13 +451,13 @@ impl Worker {
         let offset = self.start + extent.start;
         MADE.fetch_add(1, SeqCst);
         let mut buf = vec![0; extent.len()];
-        match self.rng.below(5) {
+        match self.rng.usize(..5) {
             0 | 1 => {
                 let result = self.blk.blk_pread(offset, &mut buf);
                 self.answered(Some(&buf), extent, result);
             }
             2 => {
-                let limit = Duration::from_micros(self.rng.below(2_000) as u64);
+                let limit = Duration::from_micros(self.rng.u64(..2_000));
                 match self.blk.blk_pread_timeout(offset, &mut buf, limit) {
                     Ok(result) => self.answered(Some(&buf), extent, result),
                     Err(_) => drop(CANCELLED.fetch_add(1, SeqCst)),
@@ -469,7 +477,7 @@ impl Worker {
         let extent = self.extent();
         let offset = self.start + extent.start;
         MADE.fetch_add(1, SeqCst);
-        if self.rng.below(2) == 0 {
+        if self.rng.usize(..2) == 0 {
             let mut buf = vec![0; extent.len()];
             let result = self.blk.blk_co_pread(offset, &mut buf).await;
             self.answered(Some(&buf), extent, result);
@@ -505,23 +513,6 @@ impl Worker {
     }
 }
 
-/// SplitMix64.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-}
-
 fn watch() {
     let (mut seen, mut since) = (ANSWERED.load(SeqCst), Instant::now());
     loop {
@@ -536,13 +527,9 @@ fn watch() {
     }
 }
 
-fn fds() -> usize {
-    fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
-}
-
 fn run(time: Duration, seed: u64) -> io::Result<()> {
     let end = Instant::now() + time;
-    let mut rng = Rng(seed);
+    let mut rng = Rng::with_seed(seed);
     let dir = tempfile::tempdir()?;
     let base = dir.path().join("base");
     let main = AioContext::main();
@@ -556,7 +543,7 @@ fn run(time: Duration, seed: u64) -> io::Result<()> {
         (0..IO_THREADS).map(|at| IoThread::spawn(&format!("io-{at}"))).collect::<Result<_, _>>()?;
     let mut workers = (0..THREADS + TASKS).map(|at| Worker {
         blk: Arc::clone(&blk),
-        rng: Rng(rng.next()),
+        rng: rng.fork(),
         start: at * PART,
         bytes: vec![0; PART],
     });
@@ -567,14 +554,14 @@ fn run(time: Duration, seed: u64) -> io::Result<()> {
     let (mut changes, mut by_coroutines) = (Changes::default(), 0);
     while Instant::now() < end {
         let Some(change) = changes.plan(&blk, dir.path(), &mut rng, false)? else { continue };
-        if rng.below(2) == 0 {
+        if rng.usize(..2) == 0 {
             change.make(&blk)?;
         } else {
-            let context = io_threads[rng.below(IO_THREADS)].context();
+            let context = io_threads[rng.usize(..IO_THREADS)].context();
             main.block_on(context.spawn(change.co_make(Arc::clone(&blk))))?;
             by_coroutines += 1;
         }
-        main.block_on(main.sleep(Duration::from_micros(rng.below(10_000) as u64)));
+        main.block_on(main.sleep(Duration::from_micros(rng.u64(..10_000))));
     }
     STOP.store(true, SeqCst);
     let mut workers = main.block_on(join_all(tasks));
@@ -594,29 +581,10 @@ fn run(time: Duration, seed: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn arguments() -> Result<(u64, u64), String> {
-    let clock = std::time::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64);
-    let (mut seconds, mut seed) = (5, clock);
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        let value = match arg.as_str() {
-            "--seconds" => &mut seconds,
-            "--seed" => &mut seed,
-            _ => return Err(format!("{arg}: not an option")),
-        };
-        let given = args.next().ok_or_else(|| format!("{arg}: a number is missing"))?;
-        *value = given.parse().map_err(|error| format!("{arg} {given}: {error}"))?;
-    }
-    Ok((seconds, seed))
-}
-
 fn main() -> ExitCode {
-    let (seconds, seed) = match arguments() {
+    let (seconds, seed) = match arguments("blockgraph") {
         Ok(arguments) => arguments,
-        Err(error) => {
-            eprintln!("blockgraph: {error}\nusage: blockgraph [--seconds N] [--seed S]");
-            return ExitCode::from(2);
-        }
+        Err(code) => return code,
     };
     println!("seed {seed}");
     // The reactor and what else lives as long as the process is there before descriptors are counted.

@@ -7,6 +7,8 @@
 //! closed context). At the end none may be lost, and no descriptor or memory may be left over. It never hangs: when no
 //! call is settled for ten seconds it prints what waits and ends.
 
+mod long_run;
+
 use std::{
     any::Any,
     collections::BTreeMap,
@@ -26,7 +28,9 @@ use co_wrapper::{
     __private::{Wrapper, poll_co_in, poll_co_in_timeout, poll_co_timeout},
     AioContext, Elapsed, IoThread, co_wrapper, hang, reschedule_self,
 };
+use fastrand::Rng;
 use futures::channel::oneshot;
+use long_run::{arguments, fds};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -128,30 +132,9 @@ fn check(right: bool, what: &str) {
 
 // What is called.
 
-#[derive(Clone)]
-struct Rng(u64);
-
-impl Rng {
-    /// SplitMix64.
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn micros(&mut self, below: u64) -> Duration {
-        Duration::from_micros(self.below(below))
-    }
-
-    fn fork(&mut self) -> Self {
-        Self(self.next())
-    }
+/// Less than so many.
+fn micros(rng: &mut Rng, below: u64) -> Duration {
+    Duration::from_micros(rng.u64(..below))
 }
 
 /// The contexts of one round.
@@ -167,12 +150,12 @@ struct World {
 
 impl World {
     fn fixed(&self, rng: &mut Rng) -> AioContext {
-        self.fixed[rng.below(FIXED as u64) as usize].clone()
+        self.fixed[rng.usize(..FIXED)].clone()
     }
 
     /// Any context that has a home, or had.
     fn any(&self, rng: &mut Rng) -> AioContext {
-        match rng.below((FIXED + CHURNED) as u64) as usize {
+        match rng.usize(..FIXED + CHURNED) {
             at if at < CHURNED => self.churned[at].lock().unwrap().clone(),
             at => self.fixed[at - CHURNED].clone(),
         }
@@ -205,15 +188,15 @@ fn nap_timeout(timeout: Duration, rng: Rng, ticket: Ticket) -> Result<(), Elapse
 
 /// Waits in one of the ways in which one can, or not at all.
 async fn co_rest(rng: &mut Rng) {
-    match rng.below(5) {
+    match rng.u64(..5) {
         0 => {}
         1 => {
             // Not in one expression: the handle would live across the await, and a task that holds its own context
             // keeps it, and so itself, when nobody polls it any more.
-            let sleep = AioContext::current().sleep(rng.micros(400));
+            let sleep = AioContext::current().sleep(micros(rng, 400));
             sleep.await
         }
-        2 => tokio::time::sleep(rng.micros(400)).await,
+        2 => tokio::time::sleep(micros(rng, 400)).await,
         3 => tokio::task::yield_now().await,
         _ => check(tokio::spawn(async { 7 }).await.is_ok_and(|seven| seven == 7), "a tokio task's answer"),
     }
@@ -233,7 +216,7 @@ async fn co_nest(world: &World, mut rng: Rng, depth: u64) -> u64 {
         return 0;
     }
     let below = rng.fork();
-    let deeper = if rng.below(2) == 0 {
+    let deeper = if rng.u64(..2) == 0 {
         nest(world, below, depth - 1)
     } else {
         let there = world.fixed(&mut rng);
@@ -264,7 +247,7 @@ struct Caller {
 impl Caller {
     fn run(mut self) {
         while !self.world.stop.load(Ordering::Relaxed) {
-            match self.rng.below(14) {
+            match self.rng.u64(..14) {
                 0 => self.ready(),
                 1 => nap(self.rng.fork(), Ticket::new()),
                 2 => self.nested(),
@@ -289,13 +272,13 @@ impl Caller {
             ticket.answer();
             value
         }
-        let value = self.rng.next();
+        let value = self.rng.u64(..);
         check(ready(Ticket::new(), value) == value, "a ready call's answer");
     }
 
     fn nested(&mut self) {
         let ticket = Ticket::new();
-        let depth = self.rng.below(4);
+        let depth = self.rng.u64(..4);
         check(nest(&self.world, self.rng.fork(), depth) == depth, "a nested call's answer");
         ticket.answer();
     }
@@ -303,7 +286,7 @@ impl Caller {
     /// Arguments are borrowed from here, the future lives there, with a `!Send` task of its own.
     fn elsewhere(&mut self) {
         let (there, mut rng, ticket) = (self.world.any(&mut self.rng), self.rng.fork(), Ticket::new());
-        let (value, borrowed) = (self.rng.next(), vec![self.rng.next(); 8]);
+        let (value, borrowed) = (self.rng.u64(..), vec![self.rng.u64(..); 8]);
         let text = &borrowed;
         let sum = refusable(|| {
             call_in(&there, move || async move {
@@ -325,12 +308,12 @@ impl Caller {
     }
 
     fn timed_out(&mut self) {
-        let timeout = self.rng.micros(400);
+        let timeout = micros(&mut self.rng, 400);
         let _ = nap_timeout(timeout, self.rng.fork(), Ticket::fickle());
     }
 
     fn timed_out_elsewhere(&mut self) {
-        let (there, timeout, rng) = (self.world.any(&mut self.rng), self.rng.micros(600), self.rng.fork());
+        let (there, timeout, rng) = (self.world.any(&mut self.rng), micros(&mut self.rng, 600), self.rng.fork());
         let ticket = Ticket::fickle();
         refusable(|| call_in_timeout(&there, timeout, move || co_nap(rng, ticket)).is_ok());
     }
@@ -350,12 +333,12 @@ impl Caller {
             co_rest(&mut rng).await;
             ticket.answer();
         });
-        if self.rng.below(2) == 0 {
-            thread::sleep(self.rng.micros(200));
+        if self.rng.u64(..2) == 0 {
+            thread::sleep(micros(&mut self.rng, 200));
         }
         let cancel = task.cancel();
         // Dropped unpolled it cancels too.
-        if self.rng.below(4) != 0 {
+        if self.rng.u64(..4) != 0 {
             refusable(|| AioContext::current().block_on(cancel));
         }
     }
@@ -367,7 +350,7 @@ impl Caller {
 
     fn bottom_half(&mut self) {
         let (there, ticket) = (self.world.any(&mut self.rng), Ticket::fickle());
-        if self.rng.below(2) == 0 {
+        if self.rng.u64(..2) == 0 {
             let (done, ran) = oneshot::channel();
             there.schedule_bh(move || {
                 ticket.answer();
@@ -379,8 +362,8 @@ impl Caller {
             let mut ticket = Some(ticket);
             let bottom_half = there.bh(move || ticket.take().into_iter().for_each(Ticket::answer));
             bottom_half.schedule();
-            if self.rng.below(2) == 0 {
-                thread::sleep(self.rng.micros(100));
+            if self.rng.u64(..2) == 0 {
+                thread::sleep(micros(&mut self.rng, 100));
             }
             bottom_half.cancel();
         }
@@ -389,7 +372,7 @@ impl Caller {
     /// A task that goes from thread to thread.
     fn moves(&mut self) {
         let ticket = Ticket::new();
-        let stops: Vec<_> = (0..self.rng.below(6)).map(|_| self.world.any(&mut self.rng)).collect();
+        let stops: Vec<_> = (0..self.rng.u64(..6)).map(|_| self.world.any(&mut self.rng)).collect();
         let (there, mut rng) = (self.world.fixed(&mut self.rng), self.rng.fork());
         let task = there.spawn(async move {
             for stop in stops {
@@ -407,9 +390,9 @@ impl Caller {
     fn socket(&mut self) {
         let ticket = Ticket::new();
         let mut stream = self.stream.take().unwrap_or_else(|| connect(self.world.echo));
-        let text = vec![self.rng.next() as u8; 1 + self.rng.below(64) as usize];
+        let text = vec![self.rng.u8(..); 1 + self.rng.usize(..64)];
         let there = self.world.any(&mut self.rng);
-        let answer = if self.rng.below(2) == 0 {
+        let answer = if self.rng.u64(..2) == 0 {
             Some(echo(&mut stream, &text))
         } else {
             let (stream, text) = (&mut stream, &text);
@@ -419,7 +402,7 @@ impl Caller {
         if answer.is_some() {
             ticket.answer();
             // What a refused call left half read is no use any more.
-            self.stream = (self.rng.below(64) != 0).then_some(stream);
+            self.stream = (self.rng.u64(..64) != 0).then_some(stream);
         }
     }
 
@@ -443,10 +426,10 @@ impl Caller {
         });
         drop(context.spawn(co_nap(self.rng.fork(), Ticket::fickle())));
         context.poll(false);
-        if self.rng.below(2) == 0 {
+        if self.rng.u64(..2) == 0 {
             check(context.block_on(local) == 3, "a local task's answer");
         }
-        if self.rng.below(2) == 0 {
+        if self.rng.u64(..2) == 0 {
             context.close();
         }
         drop(guard);
@@ -457,19 +440,19 @@ impl Caller {
 fn churn(world: &World, mut rng: Rng) {
     let mut threads: Vec<_> = (0..CHURNED).map(|_| None::<IoThread>).collect();
     while !world.stop.load(Ordering::Relaxed) {
-        thread::sleep(Duration::from_millis(1 + rng.below(10)));
-        let at = rng.below(CHURNED as u64) as usize;
+        thread::sleep(Duration::from_millis(1 + rng.u64(..10)));
+        let at = rng.usize(..CHURNED);
         let new = IoThread::spawn("churned").expect("a thread");
         *world.churned[at].lock().unwrap() = new.context().clone();
         let Some(old) = threads[at].replace(new) else { continue };
-        if rng.below(2) == 0 {
+        if rng.u64(..2) == 0 {
             old.context().close();
         }
-        if rng.below(2) == 0 {
+        if rng.u64(..2) == 0 {
             old.join();
         }
         drop(old);
-        if rng.below(4) == 0 {
+        if rng.u64(..4) == 0 {
             let new = AioContext::new().expect("a context");
             std::mem::replace(&mut *world.homeless.lock().unwrap(), new).close();
         }
@@ -540,10 +523,6 @@ fn rss_kib() -> u64 {
     line.trim().trim_end_matches("kB").trim().parse().expect("a number")
 }
 
-fn fds() -> usize {
-    fs::read_dir("/proc/self/fd").expect("/proc").count()
-}
-
 /// What is in use once what closes by itself has closed: the reactor's worker takes a while.
 fn in_use() -> (u64, usize) {
     let mut least = fds();
@@ -572,29 +551,10 @@ fn watch() {
     }
 }
 
-fn arguments() -> Result<(u64, u64), String> {
-    let clock = std::time::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64);
-    let (mut seconds, mut seed) = (10, clock);
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        let value = match arg.as_str() {
-            "--seconds" => &mut seconds,
-            "--seed" => &mut seed,
-            _ => return Err(format!("{arg}: not an option")),
-        };
-        let given = args.next().ok_or_else(|| format!("{arg}: a number is missing"))?;
-        *value = given.parse().map_err(|error| format!("{arg} {given}: {error}"))?;
-    }
-    Ok((seconds, seed))
-}
-
 fn main() -> ExitCode {
-    let (seconds, seed) = match arguments() {
+    let (seconds, seed) = match arguments("soak") {
         Ok(arguments) => arguments,
-        Err(error) => {
-            eprintln!("soak: {error}\nusage: soak [--seconds N] [--seed S]");
-            return ExitCode::from(2);
-        }
+        Err(code) => return code,
     };
     println!("seed {seed}");
     let hook = panic::take_hook();
@@ -606,7 +566,7 @@ fn main() -> ExitCode {
     }));
     thread::spawn(watch);
 
-    let mut rng = Rng(seed);
+    let mut rng = Rng::with_seed(seed);
     let (warm_up, most) = (Duration::from_secs((seconds / 5).clamp(1, 30)), Duration::from_secs(60));
     round(warm_up, &mut rng);
     let (rss_before, fds_before) = in_use();

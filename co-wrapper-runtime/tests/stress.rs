@@ -31,27 +31,12 @@ use co_wrapper_runtime::{
     AioContext, IoThread, hang, reschedule_self,
 };
 use common::{message_of, mixed, within_bounds};
+use fastrand::Rng;
 use futures::channel::oneshot;
 
-struct Rng(u64);
-
-impl Rng {
-    /// SplitMix64.
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    fn micros(&mut self, below: usize) -> Duration {
-        Duration::from_micros(self.below(below) as u64)
-    }
+/// Less than so many.
+fn micros(rng: &mut Rng, below: u64) -> Duration {
+    Duration::from_micros(rng.u64(..below))
 }
 
 /// A context and the thread that is its home.
@@ -155,13 +140,13 @@ async fn sleep(duration: Duration) {
 
 /// Blocking calls below blocking calls, here and elsewhere, as deep as `depth`.
 fn nest(round: &Round, mut rng: Rng, depth: usize) {
-    let duration = rng.micros(300);
+    let duration = micros(&mut rng, 300);
     if depth == 0 {
         return mixed(sleep(duration));
     }
-    let there = round.places[rng.below(round.places.len())].context.clone();
-    let below = Rng(rng.next());
-    if rng.below(2) == 0 {
+    let there = round.places[rng.usize(..round.places.len())].context.clone();
+    let below = rng.fork();
+    if rng.usize(..2) == 0 {
         mixed(async {
             sleep(duration).await;
             nest(round, below, depth - 1);
@@ -176,11 +161,11 @@ fn nest(round: &Round, mut rng: Rng, depth: usize) {
 
 /// What a task does; false if a context that it needed was closed.
 async fn act(round: Arc<Round>, mut rng: Rng, place: Arc<AtomicUsize>, to: Sender<()>, from: Receiver<()>) -> bool {
-    for _ in 0..rng.below(8) {
-        let other = rng.below(round.places.len());
+    for _ in 0..rng.usize(..8) {
+        let other = rng.usize(..round.places.len());
         let there = round.places[other].context.clone();
-        match rng.below(9) {
-            0 => sleep(rng.micros(500)).await,
+        match rng.usize(..9) {
+            0 => sleep(micros(&mut rng, 500)).await,
             1 => yield_now().await,
             2 | 3 => {
                 // Its partner has as many, or ends, or is cancelled, which closes the channel.
@@ -191,16 +176,16 @@ async fn act(round: Arc<Round>, mut rng: Rng, place: Arc<AtomicUsize>, to: Sende
                 place.store(other, Ordering::Relaxed);
                 reschedule_self(&there).await;
             }
-            5 => mixed(sleep(rng.micros(500))),
+            5 => mixed(sleep(micros(&mut rng, 500))),
             6 => {
-                let duration = rng.micros(300);
+                let duration = micros(&mut rng, 300);
                 let child = there.spawn(async move { sleep(duration).await });
                 if !not_refused(&round, || mixed(child)) {
                     return false;
                 }
             }
             7 => {
-                let (below, depth) = (Rng(rng.next()), rng.below(3));
+                let (below, depth) = (rng.fork(), rng.usize(..3));
                 if !not_refused(&round, || nest(&round, below, depth)) {
                     return false;
                 }
@@ -218,8 +203,8 @@ async fn act(round: Arc<Round>, mut rng: Rng, place: Arc<AtomicUsize>, to: Sende
 }
 
 fn run(seed: u64) {
-    let mut rng = Rng(seed);
-    let mut threads: Vec<_> = (0..1 + rng.below(3)).map(|at| IoThread::spawn(&format!("io-{at}")).unwrap()).collect();
+    let mut rng = Rng::with_seed(seed);
+    let mut threads: Vec<_> = (0..1 + rng.usize(..3)).map(|at| IoThread::spawn(&format!("io-{at}")).unwrap()).collect();
     let home = AioContext::new().unwrap();
     let guard = home.enter();
     let thread_of = |context: &AioContext| call_in(context, || async { thread::current().id() });
@@ -228,14 +213,14 @@ fn run(seed: u64) {
         .map(|context| Place { thread: thread_of(&context), context, begun: Arc::default() })
         .collect::<Vec<_>>();
     let round = Arc::new(Round { places, faults: Mutex::default(), alive: AtomicUsize::new(0) });
-    let closes = rng.below(4) == 0;
+    let closes = rng.usize(..4) == 0;
 
     let mut handles = Vec::new();
-    for pair in 0..2 + rng.below(10) {
+    for pair in 0..2 + rng.usize(..10) {
         let ((to_a, from_b), (to_b, from_a)) = (unbounded(), unbounded());
         for (half, (to, from)) in [(to_a, from_a), (to_b, from_b)].into_iter().enumerate() {
             let number = pair * 2 + half;
-            let at = rng.below(round.places.len());
+            let at = rng.usize(..round.places.len());
             let place = Arc::new(AtomicUsize::new(at));
             round.alive.fetch_add(1, Ordering::Relaxed);
             let task = Watched {
@@ -244,25 +229,25 @@ fn run(seed: u64) {
                 place: Arc::clone(&place),
                 polled: AtomicBool::new(false),
                 first: true,
-                future: Box::pin(act(Arc::clone(&round), Rng(rng.next()), place, to, from)),
+                future: Box::pin(act(Arc::clone(&round), rng.fork(), place, to, from)),
             };
             handles.push(round.places[at].context.spawn(task));
-            let Place { context, begun, .. } = round.places[rng.below(round.places.len())].clone();
+            let Place { context, begun, .. } = round.places[rng.usize(..round.places.len())].clone();
             context.schedule_bh(move || begun.lock().unwrap().push((BOTTOM_HALVES, number)));
         }
     }
-    if rng.below(2) == 0 {
-        mixed(sleep(rng.micros(1000)));
+    if rng.usize(..2) == 0 {
+        mixed(sleep(micros(&mut rng, 1000)));
     }
     if closes {
-        let gone = threads.swap_remove(rng.below(threads.len()));
-        if rng.below(2) == 0 {
+        let gone = threads.swap_remove(rng.usize(..threads.len()));
+        if rng.usize(..2) == 0 {
             gone.context().close();
         }
         drop(gone);
     }
     for (number, handle) in handles.into_iter().enumerate() {
-        match rng.below(6) {
+        match rng.usize(..6) {
             0 => drop(handle),
             1 => _ = not_refused(&round, || _ = mixed(handle.cancel())),
             _ => {
