@@ -146,7 +146,7 @@ fn function(piece: Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
         return Ok(TokenStream::new());
     }
     if options.no_co {
-        return Ok(NoCo::new(&subject, &options, &context).into_token_stream());
+        return Ok(NoCo::new(&subject, &options, &context).twin().into_token_stream());
     }
     let calls = expand::calls(&subject, &options, &context);
     Ok(quote!(#(#calls)*))
@@ -294,13 +294,15 @@ fn method(
         return Ok(Default::default());
     }
     if options.no_co {
-        let twin = NoCo::new(&subject, &options, context);
+        let call = NoCo::new(&subject, &options, context);
+        let twin = call.twin();
         return Ok((twin.declaration(), twin.definition()));
     }
     let mut both = (TokenStream::new(), TokenStream::new());
     for call in expand::calls(&subject, &options, context) {
-        both.0.extend(call.declaration());
-        both.1.extend(call.definition());
+        let twin = call.twin();
+        both.0.extend(twin.declaration());
+        both.1.extend(twin.definition());
     }
     Ok(both)
 }

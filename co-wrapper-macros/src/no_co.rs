@@ -75,7 +75,7 @@ fn of_function(options: &Options, mut function: Function, errors: &mut Errors) -
             wrapper,
             target: attribute::target(&function, within, options),
         };
-        NoCo::new(&subject, options, &context).to_token_stream()
+        NoCo::new(&subject, options, &context).twin().to_token_stream()
     });
     quote! {
         #(#attrs)*

@@ -26,6 +26,7 @@ mod entry;
 mod lock;
 pub mod no_co;
 pub mod timeout;
+pub mod twin;
 mod wrapper;
 
 use crate::args::Options;

@@ -17,16 +17,16 @@
 //! ```
 
 use super::call::located;
-use super::wrapper::CLIPPY_TOO_MANY;
+use super::twin::Twin;
 use super::{Subject, krate};
 use crate::args::Options;
 use crate::context::Context;
+use crate::docs;
 use crate::lock::Lock;
 use crate::name::{Taken, unraw, upper_camel_case};
 use crate::signature::{self, Slot, ungroup};
 use crate::witness::{self, Place};
-use crate::{attrs, docs};
-use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{FnArg, ReceiverKind, ReturnType, Signature, Type, Visibility, parse_quote, parse_quote_spanned};
@@ -181,19 +181,6 @@ impl<'a> NoCo<'a> {
         }
     }
 
-    /// As of a wrapper.
-    fn allows(&self) -> Option<TokenStream> {
-        let attrs = self.subject.attrs;
-        let lints = [
-            (attrs::has(attrs, "deprecated"), quote!(deprecated)),
-            (attrs::has(attrs, "must_use"), quote!(clippy::double_must_use)),
-            (self.sig.inputs.len() > CLIPPY_TOO_MANY, quote!(clippy::too_many_arguments)),
-            (signature::has_underscored(&self.sig), quote!(clippy::used_underscore_binding)),
-        ];
-        let lints: Vec<_> = lints.into_iter().filter_map(|(applies, lint)| applies.then_some(lint)).collect();
-        (!lints.is_empty()).then(|| quote!(#[allow(#(#lints),*)]))
-    }
-
     /// `arg(Self::bdrv_detach(__cw_0.get(), __cw_1.into_inner(), __cw_guard))`
     fn fn_call(&self) -> TokenStream {
         let path = &self.subject.target.path;
@@ -221,56 +208,15 @@ impl<'a> NoCo<'a> {
     }
 }
 
-/// Where it stands by itself.
-impl ToTokens for NoCo<'_> {
-    fn to_tokens(&self, tokens: &mut TokenStream) {
-        let head = self.head();
-        let (vis, sig, body) = (self.vis, &self.sig, self.body());
-        tokens.extend(quote!(#head #vis #sig #body));
-    }
-}
-
 impl NoCo<'_> {
-    /// In the trait that `declare!` makes.
-    pub fn declaration(&self) -> TokenStream {
-        let head = self.head();
-        let sig = &self.sig;
-        quote!(#head #sig;)
-    }
-
-    /// In the impl of that trait.
-    pub fn definition(&self) -> TokenStream {
-        let attrs = attrs::of_definition(self.subject.attrs);
-        let allows = self.allows();
-        let (sig, body) = (&self.sig, self.body());
-        quote!(#(#attrs)* #allows #sig #body)
-    }
-
-    fn head(&self) -> TokenStream {
-        let subject = self.subject;
-        let docs = docs::of_no_co(subject, self.lock);
-        let attrs = if subject.declared { attrs::but_docs(subject.attrs) } else { attrs::of_wrapper(subject.attrs) };
-        let allows = self.allows();
-        quote! {
-            #docs
-            #(#attrs)*
-            #allows
-            #[track_caller]
-        }
-    }
-
-    fn body(&self) -> Group {
+    pub fn twin(&self) -> Twin<'_> {
         let (args_struct, bottom_half, call) = (self.args_struct(), self.bottom_half(), self.call());
-        let mut body = Group::new(
-            Delimiter::Brace,
-            quote! {
-                #args_struct
-                #bottom_half
-                #call
-            },
-        );
-        body.set_span(self.subject.body_span);
-        body
+        let body = quote! {
+            #args_struct
+            #bottom_half
+            #call
+        };
+        Twin::new(self.subject, self.vis, docs::of_no_co(self.subject, self.lock), &self.sig, body)
     }
 }
 
