@@ -1,6 +1,4 @@
 //! The graph lock: readers, writers, who goes first, what is refused.
-//!
-//! `AioContext::main()` is one a process and has one home, so each test takes its turn there.
 
 #![cfg(feature = "graph")]
 
@@ -11,7 +9,7 @@ use std::{
     pin::{Pin, pin},
     ptr,
     sync::{
-        Arc, LazyLock, Mutex, PoisonError,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
@@ -21,42 +19,14 @@ use std::{
 };
 
 use co_wrapper_runtime::{
-    __private::{Wrapper, arg, no_co, no_co_read, no_co_write, poll_co, poll_co_in, read_lock, read_lock_mixed},
+    __private::{Wrapper, arg, no_co_read, poll_co, poll_co_in, read_lock, read_lock_mixed},
     AioContext, IoThread,
-    graph::{Drain, GraphLock, GraphRead, GraphWrite},
+    graph::{Drain, GraphLock, GraphRead},
 };
-use common::{mixed, panic_of, plain, within_bounds};
-
-/// Runs `test` with the main context entered, alone, within a minute.
-fn on_main(test: impl FnOnce(AioContext) + Send + 'static) {
-    static MAIN: Mutex<()> = Mutex::new(());
-    let _turn = MAIN.lock().unwrap_or_else(PoisonError::into_inner);
-    within_bounds(move || {
-        let main = AioContext::main();
-        let _home = main.enter();
-        test(main);
-    });
-}
-
-static NO_CO: Wrapper = Wrapper { name: "bdrv_co_change", target: "bdrv_change", mixed: false };
-
-/// As `#[no_co_wrapper(bdrv_wrlock)]` has it.
-#[track_caller]
-fn change<R: Send + 'static>(
-    lock: &GraphLock,
-    body: impl FnOnce(&GraphWrite) -> R + Send + 'static,
-) -> impl Future<Output = R> + Send + 'static {
-    no_co_write(&NO_CO, lock.clone(), (), move |(), guard| arg(body(guard)))
-}
-
-/// This file and line, as a message names it.
-fn at(line: u32) -> String {
-    format!("{}:{line}:", file!())
-}
-
-fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
-}
+use common::{
+    main_loop::{NO_CO, at, change, on_main, poll_once},
+    mixed, panic_of, plain, within_bounds,
+};
 
 #[test]
 fn g01_readers_on_many_threads_and_a_writer_exclude_each_other() {
@@ -597,78 +567,6 @@ fn g06_mixed_takes_a_share_of_what_its_caller_holds() {
 }
 
 #[test]
-fn no_co_runs_in_the_main_loop_outside_coroutine_context() {
-    on_main(|main| {
-        let io = IoThread::spawn("io").unwrap();
-        let home = thread::current().id();
-        let task = io.context().spawn(async move {
-            no_co(&NO_CO, 20, |n| arg((n + 1, thread::current().id(), co_wrapper_runtime::in_coroutine()))).await
-        });
-        assert_eq!(main.block_on(task), (21, home, false));
-        let message = panic_of(|| main.block_on(no_co::<_, ()>(&NO_CO, (), |()| panic!("in the body"))));
-        assert_eq!(message, "in the body");
-        let lock = GraphLock::new();
-        let read = main.block_on(no_co_read(&NO_CO, lock.clone(), 3, |n, _: &GraphRead| arg(n)));
-        assert_eq!(read, 3);
-        drop(lock.write());
-    });
-}
-
-#[test]
-fn no_co_is_cancelled_before_it_begins_and_runs_on_after() {
-    on_main(|main| {
-        let ran = Arc::new(AtomicUsize::new(0));
-        let call = |ran: &Arc<AtomicUsize>| {
-            let ran = Arc::clone(ran);
-            Box::pin(no_co(&NO_CO, (), move |()| arg(ran.fetch_add(1, Ordering::Relaxed))))
-        };
-        drop(call(&ran));
-        let mut before = call(&ran);
-        assert!(poll_once(before.as_mut()).is_pending());
-        drop(before);
-        main.poll(false);
-        assert_eq!(ran.load(Ordering::Relaxed), 0);
-        // Forgotten it runs, with what it owns.
-        let mut forgotten = call(&ran);
-        assert!(poll_once(forgotten.as_mut()).is_pending());
-        std::mem::forget(forgotten);
-        main.poll(false);
-        assert_eq!(ran.load(Ordering::Relaxed), 1);
-        // Dropped while it runs.
-        type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
-        let slot = Arc::new(Mutex::new(None::<Call>));
-        let (dropper, counter) = (Arc::clone(&slot), Arc::clone(&ran));
-        let mut running: Call = Box::pin(no_co(&NO_CO, (), move |()| {
-            dropper.lock().unwrap().take();
-            counter.fetch_add(1, Ordering::Relaxed);
-            arg(())
-        }));
-        assert!(poll_once(running.as_mut()).is_pending());
-        *slot.lock().unwrap() = Some(running);
-        main.poll(false);
-        assert_eq!(ran.load(Ordering::Relaxed), 2);
-    });
-}
-
-#[test]
-fn no_co_without_a_main_loop_panics_and_names_the_cure() {
-    on_main(|_| {
-        // No home: the one that `on_main` made is this thread's, so another process it is.
-        common::in_child("no_co_child_without_a_home", &[]);
-    });
-}
-
-#[test]
-#[ignore = "run by no_co_without_a_main_loop_panics_and_names_the_cure"]
-fn no_co_child_without_a_home() {
-    let message = panic_of(|| plain(no_co(&NO_CO, (), |()| arg(()))));
-    assert!(message.contains("no thread is home to AioContext `main`") && message.contains("enter"), "{message}");
-    AioContext::main().close();
-    let message = panic_of(|| plain(no_co(&NO_CO, (), |()| arg(()))));
-    assert!(message.contains("`main` was closed"), "{message}");
-}
-
-#[test]
 fn p02_the_end_of_holding_back_is_internal_work() {
     on_main(|main| {
         let lock = GraphLock::new();
@@ -732,126 +630,5 @@ fn wakers_are_cloned_and_dropped_where_they_may_use_the_lock() {
         });
         drop((begin, reader, writer, guard, waker));
         drop(section);
-    });
-}
-
-#[test]
-fn drain_waits_by_polling_until_nothing_is_in_flight() {
-    on_main(|main| {
-        let node = Arc::new(Drain::new());
-        let ended = Arc::new(AtomicUsize::new(0));
-        let io = IoThread::spawn("io").unwrap();
-        let mut tasks = Vec::new();
-        for ctx in [&main, io.context()] {
-            for n in 1..5 {
-                let (node, ended, ctx2) = (Arc::clone(&node), Arc::clone(&ended), ctx.clone());
-                tasks.push(ctx.spawn(async move {
-                    let _request = node.begin().await;
-                    ctx2.sleep(Duration::from_millis(5 * n)).await;
-                    ended.fetch_add(1, Ordering::SeqCst);
-                }));
-            }
-        }
-        while node.in_flight() < 8 && ended.load(Ordering::SeqCst) == 0 {
-            main.poll(false);
-        }
-        let section = node.drained();
-        let before = ended.load(Ordering::SeqCst);
-        assert_eq!(node.in_flight(), 0);
-        drop(section);
-        for task in tasks {
-            main.block_on(task);
-        }
-        assert!(before > 0 && ended.load(Ordering::SeqCst) == 8);
-    });
-}
-
-#[test]
-fn drain_queues_requests_and_the_last_end_lets_them_go_on_without_polling() {
-    on_main(|main| {
-        let node = Arc::new(Drain::new());
-        node.drained_begin();
-        let nested = node.drained();
-        let queued = Arc::clone(&node);
-        let task = main.spawn(async move {
-            let _request = queued.begin().await;
-        });
-        let mut cancelled = Box::pin(node.begin());
-        assert!(poll_once(cancelled.as_mut()).is_pending());
-        drop(cancelled);
-        main.poll(false);
-        drop(nested);
-        main.poll(false);
-        assert!(!task.is_finished() && node.in_flight() == 0, "a section is still drained");
-        let polled = Arc::new(AtomicBool::new(false));
-        let bottom_half = Arc::clone(&polled);
-        main.schedule_bh(move || bottom_half.store(true, Ordering::Relaxed));
-        node.drained_end();
-        assert!(!polled.load(Ordering::Relaxed) && !task.is_finished(), "an end that polls");
-        main.block_on(task);
-        assert!(panic_of(|| node.drained_end()).contains("no section is drained"));
-        drop(node.drained());
-    });
-}
-
-#[test]
-fn drain_in_a_coroutine_yields() {
-    on_main(|main| {
-        let node = Arc::new(Drain::new());
-        let (reading, draining, sleeper) = (Arc::clone(&node), Arc::clone(&node), main.clone());
-        let request = main.spawn(async move {
-            let _request = reading.begin().await;
-            sleeper.sleep(Duration::from_millis(5)).await;
-        });
-        main.poll(false);
-        let drainer = main.spawn(async move {
-            let refused = panic_of(|| draining.drained());
-            let _section = draining.co_drained().await;
-            (refused, draining.in_flight())
-        });
-        main.poll(false);
-        assert!(!drainer.is_finished());
-        let (refused, in_flight) = main.block_on(drainer);
-        assert!(refused.contains("co_drained"), "{refused}");
-        assert_eq!(in_flight, 0);
-        main.block_on(request);
-        // Taken back before it began, it leaves no section.
-        let held = main.block_on(node.begin());
-        let mut taken_back = Box::pin(node.co_drained());
-        assert!(poll_once(taken_back.as_mut()).is_pending());
-        drop(taken_back);
-        drop((main.block_on(node.begin()), held));
-    });
-}
-
-#[test]
-fn drain_within_a_write_locked_section_the_place_named_is_that_of_a_write_guard_which_lives() {
-    on_main(|_| {
-        let (lock, other, node) = (GraphLock::new(), GraphLock::new(), Drain::new());
-        let writer = line!() + 1;
-        let guard = lock.write();
-        drop(other.write());
-        let message = panic_of(|| node.drained());
-        assert!(message.contains(&at(writer)), "{message}");
-        drop(guard);
-        drop(node.drained());
-    });
-}
-
-#[test]
-fn drain_within_a_write_locked_section_is_refused_with_both_places() {
-    on_main(|main| {
-        let (lock, node) = (GraphLock::new(), Drain::new());
-        let writer = line!() + 1;
-        let guard = lock.write();
-        let drainer = line!() + 1;
-        let message = panic_of(|| node.drained());
-        assert!(message.contains(&at(writer)) && message.contains(&at(drainer)), "{message}");
-        let message = panic_of(|| main.block_on(node.co_drained()));
-        assert!(message.contains(&at(writer)), "{message}");
-        drop(guard);
-        // The other way round is how it is meant.
-        let section = node.drained();
-        drop((lock.write(), section));
     });
 }

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+#[cfg(feature = "graph")]
+pub mod main_loop;
+
 use std::{
     env,
     future::Future,
