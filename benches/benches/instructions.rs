@@ -81,7 +81,7 @@ fn spawned_and_run(context: &AioContext) {
     context.poll(false);
 }
 
-#[library_benchmark(config = limit(1414), setup = grown)]
+#[library_benchmark(config = limit(1388), setup = grown)]
 #[bench::local()]
 fn spawn((guard, context): (EnterGuard, AioContext)) -> EnterGuard {
     times(TIMES / BATCH, || spawned_and_run(&context));

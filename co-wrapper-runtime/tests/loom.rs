@@ -6,6 +6,9 @@
 
 #![cfg(loom)]
 
+#[path = "common/model.rs"]
+mod model;
+
 use std::{
     sync::Arc,
     task::{Wake, Waker},
@@ -18,15 +21,7 @@ use loom::{
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
-
-/// At most three forced switches from thread to thread, or `CO_WRAPPER_PREEMPTIONS`: without a bound the models take
-/// hours.
-fn model(check: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    let preemptions = std::env::var("CO_WRAPPER_PREEMPTIONS").map(|bound| bound.parse().expect("a number"));
-    builder.preemption_bound = Some(preemptions.unwrap_or(3));
-    builder.check(check);
-}
+use model::model;
 
 fn home(parker: &Parker) -> Home {
     Home { thread: here(), thread_name: String::new(), unparker: parker.unparker(), passing: false }

@@ -8,6 +8,9 @@
 
 #![cfg(all(loom, feature = "graph"))]
 
+#[path = "common/model.rs"]
+mod model;
+
 use std::{
     future::Future,
     pin::{Pin, pin},
@@ -24,14 +27,7 @@ use loom::{
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
-
-/// At most three forced switches from thread to thread, or `CO_WRAPPER_PREEMPTIONS`.
-fn model(check: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    let preemptions = std::env::var("CO_WRAPPER_PREEMPTIONS").map(|bound| bound.parse().expect("a number"));
-    builder.preemption_bound = Some(preemptions.unwrap_or(3));
-    builder.check(check);
-}
+use model::model;
 
 /// Sleeps until the future is ready, as a blocking call does.
 fn block_on<F: Future>(future: F) -> F::Output {
