@@ -309,3 +309,31 @@ impl Drop for TakeWrite {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Catches: a writer that leaves, or gives up, and leaves the way past the mutex shut: nothing else would show it.
+    #[test]
+    fn the_fast_path_is_open_again_after_a_writer() {
+        let (lock, place) = (GraphLock::new(), Location::caller());
+        let is_open = || lock.try_read(place).is_some();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(is_open());
+        let Poll::Ready(writer) = Pin::new(&mut TakeWrite::new(lock.clone(), place, None)).poll(&mut cx) else {
+            panic!("nobody reads");
+        };
+        assert!(!is_open());
+        drop(writer);
+        assert!(is_open());
+        let reader = lock.try_read(place);
+        let mut gives_up = TakeWrite::new(lock.clone(), place, None);
+        assert!(Pin::new(&mut gives_up).poll(&mut cx).is_pending() && !is_open());
+        drop(gives_up);
+        assert!(is_open());
+        drop(reader);
+    }
+}
