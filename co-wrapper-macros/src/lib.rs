@@ -84,8 +84,8 @@ use proc_macro::{Span, TokenStream};
 ///
 /// # Options
 ///
-/// Each has its page in the [reference](https://docs.rs/co-wrapper/latest/co_wrapper/reference/index.html), with what it expands to, what is
-/// refused of it, when it panics and what it costs.
+/// Each has its page in the [reference](https://docs.rs/co-wrapper/latest/co_wrapper/reference/index.html), with what it
+/// expands to, what is refused of it, when it panics and what it costs.
 ///
 /// On a function:
 ///
