@@ -38,13 +38,13 @@ fn entered() -> EnterGuard {
     guard
 }
 
-#[library_benchmark(config = limit(287), setup = warm)]
+#[library_benchmark(config = limit(282), setup = warm)]
 #[bench::plain()]
 fn ready_call(_warm: ()) {
     times(TIMES, || bdrv_ready(black_box(7)));
 }
 
-#[library_benchmark(config = limit(175), setup = entered)]
+#[library_benchmark(config = limit(170), setup = entered)]
 #[bench::entered()]
 fn ready_call_entered(guard: EnterGuard) -> EnterGuard {
     times(TIMES, || bdrv_ready(black_box(7)));
@@ -58,7 +58,7 @@ fn self_wake(guard: EnterGuard) -> EnterGuard {
     guard
 }
 
-#[library_benchmark(config = limit(717), setup = entered)]
+#[library_benchmark(config = limit(675), setup = entered)]
 #[bench::entered()]
 fn call_with_a_self_wake(guard: EnterGuard) -> EnterGuard {
     times(TIMES, || bdrv_wakes(1));

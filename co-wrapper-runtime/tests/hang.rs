@@ -8,6 +8,7 @@ use std::{
     fs,
     panic::Location,
     pin::pin,
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -119,6 +120,32 @@ fn hang_a_nested_call_may_wait_for_what_only_a_lower_one_can_do() {
         assert!(nested.suspects().contains(&Suspect::LowerFrame));
         let named = format!("plain at {}", lower.site());
         assert!(nested.to_string().contains(&named), "{nested}");
+    });
+}
+
+/// Catches: a call in its first poll that is reported after what it called has ended, or as longer waiting than what it
+/// calls now.
+#[test]
+fn hang_a_call_in_its_first_poll_waits_only_as_long_as_what_it_calls() {
+    let (release_first, first_released) = async_channel::bounded::<()>(1);
+    let (ended, has_ended) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel();
+    let blocks = move |released: async_channel::Receiver<()>| {
+        plain(async move {
+            assert!(mixed(first_released.recv()).is_err());
+            ended.send(()).unwrap();
+            goes_on.recv().unwrap();
+            assert!(mixed(released.recv()).is_err());
+        });
+    };
+    while_it_waits("first poll", 2, blocks, |_| {
+        drop(release_first);
+        has_ended.recv().unwrap();
+        assert_eq!(hang::report().calls().iter().filter(|call| call.thread() == "`first poll`").count(), 0);
+        let again = Instant::now();
+        go_on.send(()).unwrap();
+        let calls = calls_of("`first poll`", parked_at(2));
+        assert!(calls[0].waited() <= again.elapsed(), "{calls:?}");
     });
 }
 

@@ -49,8 +49,10 @@ pub struct Thread {
     pub suspended: Suspended,
     /// What hang reports see of this thread.
     pub board: Registered,
-    /// How many records it shows.
+    /// So many calls at the bottom of the stack are shown there.
     shown: Cell<usize>,
+    /// And so many polls, which have no frame.
+    polls: Cell<usize>,
     /// Made in a thread-local destructor, after the thread left its homes.
     late: bool,
 }
@@ -129,6 +131,13 @@ impl Place {
         // SAFETY: in the list while the call is on the stack.
         unsafe { self.slot.as_ref() }
     }
+
+    /// Hang reports see it no more.
+    #[cold]
+    fn hide(&self) {
+        self.thread().shown.set(self.below);
+        self.slot().record.hide();
+    }
 }
 
 impl Drop for Place {
@@ -137,6 +146,9 @@ impl Drop for Place {
         let thread = self.thread();
         thread.depth.set(self.below);
         thread.next.set(Some(self.slot));
+        if thread.shown.get() > self.below {
+            self.hide();
+        }
         if thread.late {
             end_if_late();
         }
@@ -223,6 +235,7 @@ impl Thread {
             suspended: Suspended::default(),
             board: Registered::new(here(), Home::name_of(&std::thread::current())),
             shown: Cell::new(0),
+            polls: Cell::new(0),
             late,
         });
         THREAD.set(Rc::into_raw(Rc::clone(&thread)));
@@ -305,23 +318,24 @@ impl Thread {
         }
     }
 
-    /// Shows hang reports the innermost frame, which begins to wait in `context` or else where the thread is, and those
-    /// below it that are not shown yet, for they are in their first poll. Until the guard is dropped.
-    pub fn show_frames(&self, context: Option<&AioContext>) -> Shown<'_> {
-        let guard = self.shown_from_here();
-        self.show_frames_as(1, context);
-        guard
+    /// Shows hang reports that the innermost call begins to wait, in `context` or else where the thread is, and the calls
+    /// below it that are not shown yet, for they are in their first poll. Each until it is left, so that what calls from
+    /// deep within one first poll shows those below once.
+    pub fn show_frames(&self, context: Option<&AioContext>) {
+        let Some(below) = self.depth().checked_sub(1) else { return };
+        self.show_first_polls(below);
+        self.shown.set(below + 1);
+        self.show(&self.slots.borrow()[below], 1, context.or(self.homes.borrow().current()));
     }
 
-    /// Shows a blocking function that has no frame, above the frames.
+    /// Shows a blocking function that has no frame, above the frames, until the guard is dropped.
     pub fn show_poll(
         &self,
         name: &'static &'static str,
         site: &'static Location<'static>,
         context: &AioContext,
     ) -> Shown<'_> {
-        let mut guard = self.shown_from_here();
-        self.show_frames_as(0, None);
+        self.show_first_polls(self.depth());
         let mut slots = self.slots.borrow_mut();
         let spare = if slots.len() > self.depth() { slots.pop() } else { None };
         drop(slots);
@@ -329,44 +343,35 @@ impl Thread {
         let slot = spare.unwrap_or_else(|| self.new_slot(name, site));
         slot.name.set(name);
         slot.site.set(site);
+        self.polls.set(self.polls.get() + 1);
         self.show(&slot, 1, Some(context));
         slot.record.stamp();
-        guard.poll = Some(slot);
-        guard
+        Shown { thread: self, slot: Some(slot) }
     }
 
-    /// The calls that are shown begin to wait in earnest: from now on their time counts.
+    /// The innermost call begins to wait in earnest: from now on its time counts.
     pub fn stamp_shown(&self) {
-        let slots = self.slots.borrow();
-        let shown = slots[..self.depth()].iter().rev().take_while(|slot| slot.record.level() > 0);
-        shown.for_each(|slot| slot.record.stamp());
+        self.slots.borrow()[..self.depth()].last().into_iter().for_each(|slot| slot.record.stamp());
     }
 
-    fn shown_from_here(&self) -> Shown<'_> {
+    /// Shows those of the lowest `count` calls that are not shown yet, as in their first poll.
+    fn show_first_polls(&self, count: usize) {
         watchdog::at_first_wait();
-        Shown { thread: self, from: self.shown.get(), poll: None }
+        while self.shown.get() < count {
+            let at = self.shown.replace(self.shown.get() + 1);
+            self.show(&self.slots.borrow()[at], 0, None);
+        }
     }
 
-    /// The innermost frame's future was polled so often.
-    fn show_frames_as(&self, polls: u64, context: Option<&AioContext>) {
-        let slots = self.slots.borrow();
-        let frames = &slots[..self.depth()];
-        // What is shown is at the bottom.
-        let shown = frames.iter().rposition(|slot| slot.record.level() > 0).map_or(0, |at| at + 1);
-        let Some((last, lower)) = frames[shown..].split_last() else { return };
-        lower.iter().for_each(|slot| self.show(slot, 0, None));
-        self.show(last, polls, context);
-    }
-
+    /// Shows a call, above all that is shown if it is new.
     fn show(&self, slot: &Slot, polls: u64, context: Option<&AioContext>) {
-        let homes = self.homes.borrow();
-        let context = context.or_else(|| if polls > 0 { homes.current() } else { None });
-        let context = context.map(AioContext::shared_name);
-        let level = self.shown.get() + 1;
-        self.shown.set(level);
+        let level = match slot.record.level() {
+            0 => self.shown.get() + self.polls.get(),
+            level => level,
+        };
         let dispatched = self.dispatched.get() > 0;
         let what = What { name: slot.name.get(), site: slot.site.get(), level, dispatched, polls };
-        slot.record.show(what, context);
+        slot.record.show(what, context.map(AioContext::shared_name));
     }
 
     /// The innermost context entered here.
@@ -375,27 +380,19 @@ impl Thread {
     }
 }
 
-/// What is shown while this lives.
+/// A poll is shown while this lives.
 pub struct Shown<'a> {
     thread: &'a Thread,
-    /// How many were shown before.
-    from: usize,
-    poll: Option<Rc<Slot>>,
+    slot: Option<Rc<Slot>>,
 }
 
 impl Drop for Shown<'_> {
     fn drop(&mut self) {
-        if let Some(slot) = self.poll.take() {
+        if let Some(slot) = self.slot.take() {
             slot.record.hide();
+            self.thread.polls.set(self.thread.polls.get() - 1);
             self.thread.slots.borrow_mut().push(slot);
             self.thread.next.set(self.thread.slot_at(self.thread.depth()));
         }
-        let slots = self.thread.slots.borrow();
-        slots[..self.thread.depth()]
-            .iter()
-            .rev()
-            .take_while(|slot| slot.record.level() > self.from)
-            .for_each(|slot| slot.record.hide());
-        self.thread.shown.set(self.from);
     }
 }

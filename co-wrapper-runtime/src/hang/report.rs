@@ -73,6 +73,14 @@ impl Report {
             let mut seen: Vec<_> =
                 board.records().into_iter().filter_map(|record| Some((record.read()?, record))).collect();
             seen.sort_by_key(|(seen, _)| seen.what.level);
+            // A call in its first poll waits as long as what it calls, and does not wait where nothing does that it calls.
+            let waits = seen.iter().rposition(|(seen, _)| seen.what.polls > 0).map_or(0, |at| at + 1);
+            seen.truncate(waits);
+            for at in (1..waits).rev() {
+                if seen[at - 1].0.what.polls == 0 {
+                    seen[at - 1].0.waited = seen[at].0.waited;
+                }
+            }
             for at in 0..seen.len() {
                 let (lower, rest) = seen.split_at(at);
                 let (call, record) = &rest[0];

@@ -2,6 +2,8 @@
 
 use std::{panic::Location, time::Duration};
 
+use tracing::span::Entered;
+
 const TARGET: &str = "co_wrapper";
 
 /// A blocking call's span.
@@ -19,10 +21,10 @@ impl Span {
         ))
     }
 
-    /// Runs `poll` with the span current.
+    /// The span is current until the guard is dropped.
     #[inline]
-    pub fn in_scope<R>(&self, poll: impl FnOnce() -> R) -> R {
-        self.0.in_scope(poll)
+    pub fn enter(&self) -> Entered<'_> {
+        self.0.enter()
     }
 }
 

@@ -125,17 +125,16 @@ where
         let this = unsafe { self.get_unchecked_mut() };
         let span = this.span.clone();
         let polled = catch_unwind(AssertUnwindSafe(|| {
-            span.in_scope(|| {
-                if this.future.is_none() {
-                    // SAFETY: `done` is not set before `finish`, so the caller waits and `stage` is ours.
-                    let packed = unsafe { (*this.call).stage.with_mut(|stage| stage.replace(Stage::Begun)) };
-                    let Stage::Packed(args, entry) = packed else { unreachable!("begun once") };
-                    this.future = Some(entry(args));
-                }
-                let future = this.future.as_mut().expect("made above");
-                // SAFETY: as above.
-                unsafe { Pin::new_unchecked(future) }.poll(cx)
-            })
+            let _inside = span.enter();
+            if this.future.is_none() {
+                // SAFETY: `done` is not set before `finish`, so the caller waits and `stage` is ours.
+                let packed = unsafe { (*this.call).stage.with_mut(|stage| stage.replace(Stage::Begun)) };
+                let Stage::Packed(args, entry) = packed else { unreachable!("begun once") };
+                this.future = Some(entry(args));
+            }
+            let future = this.future.as_mut().expect("made above");
+            // SAFETY: as above.
+            unsafe { Pin::new_unchecked(future) }.poll(cx)
         }));
         let stage = match polled {
             Ok(polled) => Stage::Done(ready!(polled)),

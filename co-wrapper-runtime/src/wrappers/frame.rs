@@ -124,30 +124,47 @@ impl Frame {
         called_in: Option<&AioContext>,
         make: impl FnOnce() -> F,
     ) -> Result<F::Output, Ended> {
-        let mut future = pin!(self.span.in_scope(make));
+        let mut future = pin!({
+            let _inside = self.span.enter();
+            make()
+        });
         let mut cx = Context::from_waker(&self.place.slot().waker);
-        let may_be_in_a_foreign_task = self.entered.may_be_in_a_foreign_task();
-        if !may_be_in_a_foreign_task && let Poll::Ready(output) = self.span.in_scope(|| future.as_mut().poll(&mut cx)) {
-            return Ok(output);
+        let unpolled = self.entered.may_be_in_a_foreign_task();
+        if !unpolled {
+            let _inside = self.span.enter();
+            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                return Ok(output);
+            }
         }
         let mut output = None;
-        let mut poll = || match self.span.in_scope(|| future.as_mut().poll(&mut cx)) {
-            Poll::Ready(ready) => {
+        let ended = self.poll_or_wait(unpolled, called_in, deadline, &mut || {
+            let _inside = self.span.enter();
+            if let Poll::Ready(ready) = future.as_mut().poll(&mut cx) {
                 output = Some(ready);
-                true
             }
-            Poll::Pending => false,
-        };
-        let ended = if may_be_in_a_foreign_task && reactor::unconstrained(&mut poll) {
-            Ended::Ready
-        } else {
-            self.wait(None, called_in, deadline, &mut poll)
-        };
+            output.is_some()
+        });
         if output.is_none() {
             // The future is dropped now, as the caller's thing: its destructors may block as the caller may.
             coroutine::mark(self.outer);
         }
         output.ok_or(ended)
+    }
+
+    /// Waits, but polls first if nobody has. Once for all types of future, for the compiler's sake.
+    #[cold]
+    #[inline(never)]
+    fn poll_or_wait(
+        &self,
+        unpolled: bool,
+        called_in: Option<&AioContext>,
+        deadline: Option<Instant>,
+        poll: &mut dyn FnMut() -> bool,
+    ) -> Ended {
+        if unpolled && reactor::unconstrained(&mut *poll) {
+            return Ended::Ready;
+        }
+        self.wait(None, called_in, deadline, poll)
     }
 
     /// Serves the thread's contexts until `poll`, asked whenever the frame's slot was woken, says so, or `deadline`
@@ -165,13 +182,12 @@ impl Frame {
         // It may have forked in its first poll.
         fork::forbid();
         let (thread, slot) = (self.place.thread(), self.place.slot());
-        let shown = thread.show_frames(target);
+        thread.show_frames(target);
         if thread.depth() > 1 {
             trace::nested(slot.name(), thread.depth());
         }
         let wait = Wait::new(thread, slot, thread.outer_callback_waits(), deadline, called_in);
         let (ended, payload) = wait.run(&self.entered, &mut || slot.record.poll(&mut *poll));
-        drop(shown);
         if let Some(payload) = payload {
             // The hook has printed it when it was caught. Raised while unwinding it would abort.
             if thread::panicking() {
