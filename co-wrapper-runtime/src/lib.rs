@@ -76,8 +76,9 @@ pub mod __model {
         park::{Parker, Unparker, WakeSlot, here},
         tasks::{
             bottom_half::Queued,
-            mailbox::{Allowed, Home, Mailbox, Work},
-            task::{Sent, run},
+            mailbox::{Home, Mailbox},
+            queue::{Allowed, Work},
+            task::{Sent, run, spawn},
         },
         trace::Span,
         wrappers::completion::{Shared, Stage, send},

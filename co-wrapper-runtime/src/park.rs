@@ -90,6 +90,11 @@ impl WakeSlot {
         Self { woken: AtomicBool::new(false), woken_here: AtomicBool::new(false), thread: here(), unparker }
     }
 
+    /// The number of the thread whose it is.
+    pub fn thread(&self) -> u64 {
+        self.thread
+    }
+
     /// Whether the future was woken since this was last asked. The acquire half of the swap pairs with `wake`'s release
     /// half: what the waker's thread wrote before is seen by the poll that follows.
     #[inline]

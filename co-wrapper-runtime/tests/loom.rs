@@ -15,7 +15,7 @@ use std::{
 };
 
 use co_wrapper_runtime::__model::{
-    Allowed, Home, Mailbox, Parker, Queued, Shared, Span, Stage, WakeSlot, Work, bottom_half, here, run, send,
+    Allowed, Home, Mailbox, Parker, Queued, Shared, Span, Stage, WakeSlot, Work, bottom_half, here, run, send, spawn,
 };
 use loom::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -173,6 +173,93 @@ fn p04_b01_what_is_scheduled_wakes_the_home_thread() {
     });
 }
 
+/// Pushes a bottom half that says in `order` when it ran: in base eight, the last digit last.
+fn push_ordered(mailbox: &Mailbox, order: &Arc<AtomicUsize>, digit: usize) {
+    let order = Arc::clone(order);
+    let noted = move || order.store(order.load(Ordering::Relaxed) * 8 + digit, Ordering::Relaxed);
+    assert!(mailbox.push_bottom_half(Queued::once(noted)).is_ok());
+}
+
+/// The home thread and another both schedule, each with a look at whether the other has.
+///
+/// Catches: a home thread that queues its own before it has taken over what came in from elsewhere, or takes that
+/// over when it has run the first of its own.
+#[test]
+fn b02_what_came_before_runs_before_wherever_it_came_from() {
+    model(|| {
+        let mailbox = Arc::new(Mailbox::new());
+        let parker = Parker::new();
+        assert!(mailbox.move_in(home(&parker)).is_ok());
+        let order = Arc::new(AtomicUsize::new(0));
+        let [ours, theirs] = [0, 1].map(|_| Arc::new(AtomicUsize::new(0)));
+        let other = thread::spawn({
+            let (mailbox, order, ours, theirs) = (mailbox.clone(), order.clone(), ours.clone(), theirs.clone());
+            move || {
+                let after = ours.load(Ordering::Acquire) == 1;
+                push_ordered(&mailbox, &order, 2);
+                theirs.store(1, Ordering::Release);
+                after
+            }
+        });
+        let after = theirs.load(Ordering::Acquire) == 1;
+        push_ordered(&mailbox, &order, 1);
+        ours.store(1, Ordering::Release);
+        while order.load(Ordering::Relaxed) < 8 {
+            let end = mailbox.batch_end();
+            let mut moved = false;
+            while let Some(Work::BottomHalf(bottom_half)) = mailbox.pop(end, Allowed::ALL) {
+                bottom_half.run();
+                moved = true;
+            }
+            if !moved && !mailbox.take_notified() {
+                parker.park(None);
+            }
+        }
+        let order = order.load(Ordering::Relaxed);
+        if after {
+            assert_eq!(order, 0o21, "theirs had come");
+        }
+        if other.join().unwrap() {
+            assert_eq!(order, 0o12, "ours had");
+        }
+    });
+}
+
+/// A thread schedules for itself and leaves, and the next moves in and finds it; another looks on from without.
+///
+/// Catches: a queue that is touched by who is not at home, or by two; one that is left without the lock.
+#[test]
+fn x05_the_queue_goes_from_home_to_home() {
+    model(|| {
+        let mailbox = Arc::new(Mailbox::new());
+        let parker = Parker::new();
+        let ran = Arc::new(AtomicUsize::new(0));
+        assert!(mailbox.move_in(home(&parker)).is_ok());
+        let next = thread::spawn({
+            let (mailbox, ran) = (mailbox.clone(), ran.clone());
+            move || {
+                let parker = Parker::new();
+                push(&mailbox, &ran);
+                let moved_in = mailbox.move_in(home(&parker)).is_ok();
+                if moved_in {
+                    push(&mailbox, &ran);
+                    serve(&mailbox, &parker, &ran, 3);
+                    mailbox.move_out();
+                }
+                moved_in
+            }
+        });
+        push(&mailbox, &ran);
+        assert!(mailbox.live() == 0);
+        mailbox.move_out();
+        if !next.join().unwrap() {
+            assert!(mailbox.move_in(home(&parker)).is_ok());
+            serve(&mailbox, &parker, &ran, 2);
+            mailbox.move_out();
+        }
+    });
+}
+
 /// A thread becomes home while another schedules: either it finds the item, or it is rung.
 ///
 /// Catches: a home that is set without the lock that the ringer takes.
@@ -283,6 +370,38 @@ fn b05_a_bottom_half_is_deleted_while_it_runs() {
 fn push_counted(mailbox: &Mailbox, settled: &Arc<AtomicUsize>) {
     let counted = Counted(Arc::clone(settled));
     drop(mailbox.push_bottom_half(Queued::once(move || drop(counted))));
+}
+
+/// A task that was begun is woken while another thread closes its context, which has no home.
+///
+/// Catches: a wake that comes when the closing thread has looked for the last time, and is left to it all the same; one
+/// that is taken for a new task, and lost.
+#[test]
+fn w06_a_wake_while_another_closes_leaves_nothing_behind() {
+    model(|| {
+        let (mailbox, settled) = (Arc::new(Mailbox::new()), Arc::new(AtomicUsize::new(0)));
+        let parker = Parker::new();
+        let waker = Arc::new(std::sync::Mutex::new(None));
+        assert!(mailbox.move_in(home(&parker)).is_ok());
+        let (counted, leaves) = (Counted(Arc::clone(&settled)), Arc::clone(&waker));
+        let task = spawn(&mailbox, async move {
+            let _counted = counted;
+            std::future::poll_fn(|cx| {
+                *leaves.lock().unwrap() = Some(cx.waker().clone());
+                std::task::Poll::<()>::Pending
+            })
+            .await;
+        });
+        drop(task);
+        run_tasks(&mailbox);
+        mailbox.move_out();
+        let waker: Waker = waker.lock().unwrap().take().expect("it was polled");
+        let wakes = thread::spawn(move || waker.wake());
+        mailbox.close();
+        wakes.join().unwrap();
+        assert_eq!(settled.load(Ordering::Acquire), 1);
+        assert_eq!(mailbox.live(), 0);
+    });
 }
 
 /// A context without a home is closed while another thread schedules: nothing stays behind.

@@ -33,7 +33,7 @@ use crate::{
     reactor::{self, Above, Entered},
     tasks::{
         coroutine::{self, Mark},
-        mailbox::{Allowed, Work},
+        queue::{Allowed, Work},
         task,
     },
 };

@@ -2,47 +2,31 @@
 //!
 //! Everything that may outlive a context (task wakers, handles of other threads) holds its mailbox, never the context
 //! itself. Running what is in it is the poll loop's work (`context/serve.rs`).
+//!
+//! # Whose the queue is
+//!
+//! The home thread's alone: what it schedules and runs there takes no lock. Others put theirs into the inbox, and the
+//! home thread takes that over before it looks, and before it queues something itself: so what was put in before, as far
+//! as anybody can tell, runs before. While nobody is at home the queue belongs to whoever holds the lock of `home`, which
+//! keeps everybody from moving in.
 
 use std::{
-    collections::VecDeque,
-    mem,
     sync::Arc,
     task::{Wake, Waker},
     thread,
 };
 
-use slab::Slab;
-
-use super::{bottom_half::Queued, task::Runnable, timers::Timers};
+use super::{
+    bottom_half::Queued,
+    queue::{Allowed, Queue, Work},
+    task::{Meta, Runnable},
+    timers::Timers,
+};
 use crate::{
     fork,
-    park::{Unparker, here},
-    sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, lock},
+    park::{Unparker, WakeSlot, here},
+    sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, UnsafeCell, lock},
 };
-
-/// One item to run.
-pub enum Work {
-    /// Outside coroutine context.
-    BottomHalf(Queued),
-    /// In coroutine context.
-    Task(Runnable),
-}
-
-/// Which kinds of work a loop may take now. A nested wait holds some back, see `context/serve.rs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allowed {
-    /// Bottom halves.
-    pub bottom_halves: bool,
-    /// Tasks that were polled before.
-    pub begun: bool,
-    /// Tasks and received calls that were not.
-    pub fresh: bool,
-}
-
-impl Allowed {
-    /// Every kind.
-    pub const ALL: Self = Self { bottom_halves: true, begun: true, fresh: true };
-}
 
 /// Who polls a context.
 #[derive(Clone, Debug)]
@@ -73,8 +57,6 @@ pub struct Mailbox {
     notified_here: AtomicBool,
     /// A bare `notify`, which ends a blocking `poll` though nothing ran.
     kicked: AtomicBool,
-    /// How many items wait, so that an idle loop need not take the lock.
-    len: AtomicUsize,
     /// The home thread's number, 0 for none. Exact on the home thread itself, a hint elsewhere.
     home_thread: AtomicU64,
     /// Whether that is a passing home. Exact on the home thread itself.
@@ -83,25 +65,38 @@ pub struct Mailbox {
     closing: AtomicBool,
     timers: Timers,
     home: Mutex<Option<Home>>,
-    queue: Mutex<Queue>,
+    /// The home thread's, or whoever's holds the lock of `home` while there is none.
+    queue: UnsafeCell<Queue>,
+    /// How many items wait in the queue, and how many tasks and calls are in its list. Written by whose it is.
+    waiting: AtomicUsize,
+    live: AtomicUsize,
+    inbox: Mutex<Inbox>,
+    /// How much is in the inbox, so that a look need not take the lock. What must be seen was told of in an order of its
+    /// own, by the bell or by the user.
+    arrived: AtomicUsize,
 }
 
+// SAFETY: what is in the queue may be sent, and one thread at a time touches it: the one that `home_thread` names, which
+// only that thread itself sets, before and after which it takes the lock of `home`; else, while nobody is at home, who
+// holds that lock.
+unsafe impl Sync for Mailbox where Queue: Send {}
+
+/// What came from elsewhere since the home thread last looked.
 #[derive(Default)]
-struct Queue {
+struct Inbox {
     closed: bool,
-    /// The number that the next item gets. Numbers order the three queues among each other and mark a batch's end.
-    next: u64,
-    bottom_halves: VecDeque<(u64, Queued)>,
-    begun: VecDeque<(u64, Runnable)>,
-    fresh: VecDeque<(u64, Runnable)>,
-    /// Calls from other threads, not begun.
-    calls: VecDeque<(u64, Runnable)>,
-    /// Every task that is not finished, queued or not.
-    tasks: Slab<Registered>,
-    /// How many of them have an owner.
-    owned: usize,
+    items: Vec<Item>,
+    /// How many of them are tasks that are not in the queue's list.
+    new: usize,
     /// How many are about to take out all that is queued.
     clearing: usize,
+}
+
+enum Item {
+    BottomHalf(Queued),
+    Task(Runnable),
+    /// A task ended while its thread was not at home any more: its key, and whether it had an owner.
+    Ended(usize, bool),
 }
 
 /// As a waker it makes the home thread look.
@@ -111,88 +106,8 @@ impl Wake for Mailbox {
     }
 }
 
-/// One of the queues.
-enum Place {
-    BottomHalf,
-    Begun,
-    Fresh,
-    Call(usize),
-}
-
-/// A live task's entry.
-struct Registered {
-    waker: Waker,
-    /// The thread that a `!Send` task or a begun call belongs to.
-    owner: Option<u64>,
-    /// Whether it is a begun call of that very thread, whose frame waits further down its stack.
-    own_call: bool,
-}
-
-impl Queue {
-    fn number(&mut self) -> u64 {
-        self.next += 1;
-        self.next
-    }
-
-    fn len(&self) -> usize {
-        self.bottom_halves.len() + self.begun.len() + self.fresh.len() + self.calls.len()
-    }
-
-    /// Where the oldest allowed item is, and its number. Of the calls only those of the thread `of`, if given.
-    fn oldest(&self, allowed: Allowed, of: Option<u64>) -> Option<(Place, u64)> {
-        let mut oldest = None;
-        let mut older = |place, number: Option<u64>| {
-            if let Some(number) = number
-                && oldest.as_ref().is_none_or(|(_, than)| number < *than)
-            {
-                oldest = Some((place, number));
-            }
-        };
-        if allowed.bottom_halves {
-            older(Place::BottomHalf, self.bottom_halves.front().map(|item| item.0));
-        }
-        if allowed.begun {
-            older(Place::Begun, self.begun.front().map(|item| item.0));
-        }
-        if allowed.fresh {
-            older(Place::Fresh, self.fresh.front().map(|item| item.0));
-            if let Some(at) = self.calls.iter().position(|(_, call)| of.is_none() || call.metadata().caller() == of) {
-                older(Place::Call(at), Some(self.calls[at].0));
-            }
-        }
-        oldest
-    }
-
-    /// The oldest allowed item, if it came no later than `end`.
-    fn pop(&mut self, end: u64, allowed: Allowed, of: Option<u64>) -> Option<Work> {
-        // Nothing else waits, so nothing is compared.
-        if allowed.bottom_halves && self.len() == self.bottom_halves.len() {
-            self.bottom_halves.front().filter(|item| item.0 <= end)?;
-            return self.bottom_halves.pop_front().map(|item| Work::BottomHalf(item.1));
-        }
-        let (place, _) = self.oldest(allowed, of).filter(|(_, number)| *number <= end)?;
-        match place {
-            Place::BottomHalf => self.bottom_halves.pop_front().map(|item| Work::BottomHalf(item.1)),
-            Place::Begun => self.begun.pop_front().map(|item| Work::Task(item.1)),
-            Place::Fresh => self.fresh.pop_front().map(|item| Work::Task(item.1)),
-            Place::Call(at) => self.calls.remove(at).map(|item| Work::Task(item.1)),
-        }
-    }
-
-    /// Takes out the queued tasks that `which` names.
-    fn take_tasks(&mut self, which: impl Fn(&Runnable) -> bool) -> Vec<Runnable> {
-        let mut taken = Vec::new();
-        for queue in [&mut self.begun, &mut self.fresh, &mut self.calls] {
-            let (out, kept) = mem::take(queue).into_iter().partition(|item| which(&item.1));
-            *queue = kept;
-            taken.extend(VecDeque::into_iter(out).map(|item| item.1));
-        }
-        taken
-    }
-}
-
-// Items are dropped only after the lock is let go: a task's destructor is the user's and may schedule. A forked child does
-// nothing here, for a thread that it does not have may hold the locks.
+// Items are dropped only after the lock is let go, or the queue: a task's destructor is the user's and may schedule. A
+// forked child does nothing here, for a thread that it does not have may hold the locks.
 impl Mailbox {
     /// An empty one without a home.
     pub fn new() -> Self {
@@ -200,26 +115,81 @@ impl Mailbox {
             notified: AtomicBool::new(false),
             notified_here: AtomicBool::new(false),
             kicked: AtomicBool::new(false),
-            len: AtomicUsize::new(0),
             home_thread: AtomicU64::new(0),
             passing: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             timers: Timers::new(),
             home: Mutex::new(None),
-            queue: Mutex::new(Queue::default()),
+            queue: UnsafeCell::new(Queue::default()),
+            waiting: AtomicUsize::new(0),
+            live: AtomicUsize::new(0),
+            inbox: Mutex::new(Inbox::default()),
+            arrived: AtomicUsize::new(0),
         }
+    }
+
+    /// Lets `touch` at the queue, with all that has arrived in it, if this thread is at home. `touch` runs nobody's code.
+    #[inline]
+    fn at_home<R>(&self, touch: impl FnOnce(&mut Queue) -> R) -> Option<R> {
+        // SAFETY: the home thread's, see there.
+        self.is_home_here().then(|| unsafe { self.with_queue(touch) })
+    }
+
+    /// The same where nobody is at home, by whoever holds that lock; nothing if somebody is.
+    fn at_nobody_s<R>(&self, home: &MutexGuard<'_, Option<Home>>, touch: impl FnOnce(&mut Queue) -> R) -> Option<R> {
+        // SAFETY: the lock is held, and keeps everybody from moving in.
+        home.is_none().then(|| unsafe { self.with_queue(touch) })
+    }
+
+    /// # Safety
+    ///
+    /// The queue is this thread's, and `touch` does not come back here.
+    #[inline]
+    unsafe fn with_queue<R>(&self, touch: impl FnOnce(&mut Queue) -> R) -> R {
+        self.queue.with_mut(|queue| {
+            // SAFETY: as the caller promises.
+            let queue = unsafe { &mut *queue };
+            if self.arrived.load(Ordering::Relaxed) > 0 {
+                self.take_over(queue);
+            }
+            let result = touch(queue);
+            self.waiting.store(queue.len(), Ordering::Relaxed);
+            self.live.store(queue.live(), Ordering::Relaxed);
+            result
+        })
+    }
+
+    #[cold]
+    fn take_over(&self, queue: &mut Queue) {
+        let mut inbox = lock(&self.inbox);
+        inbox.new = 0;
+        self.arrived.store(0, Ordering::Relaxed);
+        for item in inbox.items.drain(..) {
+            match item {
+                Item::BottomHalf(bottom_half) => queue.push_bottom_half(bottom_half),
+                Item::Task(runnable) => queue.push_task(runnable),
+                Item::Ended(key, owned) => queue.strike_key(key, owned),
+            }
+        }
+    }
+
+    /// Puts into the inbox; to be rung for after the lock is let go.
+    fn put(&self, inbox: &mut Inbox, item: Item) {
+        inbox.items.push(item);
+        self.arrived.store(inbox.items.len(), Ordering::Relaxed);
     }
 
     /// Queues a bottom half; gives it back when the context is closed.
     pub fn push_bottom_half(&self, bottom_half: Queued) -> Result<(), Queued> {
-        let mut queue = lock(&self.queue);
-        if queue.closed {
+        if self.is_home_here() {
+            return self.push_here(bottom_half, true, Queue::push_bottom_half);
+        }
+        let mut inbox = lock(&self.inbox);
+        if inbox.closed {
             return Err(bottom_half);
         }
-        let number = queue.number();
-        queue.bottom_halves.push_back((number, bottom_half));
-        self.len.store(queue.len(), Ordering::Release);
-        drop(queue);
+        self.put(&mut inbox, Item::BottomHalf(bottom_half));
+        drop(inbox);
         self.ring();
         Ok(())
     }
@@ -227,22 +197,17 @@ impl Mailbox {
     /// Queues a task. Gives a new one back when the context is closed; one that was polled is queued all the same, for
     /// this may be called within a wake, whose caller may hold a lock that the task's destructor takes.
     pub fn push_task(self: &Arc<Self>, runnable: Runnable) -> Result<(), Runnable> {
-        let begun = runnable.metadata().begun();
-        let mut queue = lock(&self.queue);
-        // One that another thread owns is queued too, for that thread to drop: it may be dropped nowhere else.
-        if queue.closed && !begun && runnable.metadata().owner().is_none_or(|owner| owner == here()) {
+        if self.is_home_here() {
+            return self.push_task_here(runnable);
+        }
+        let mut inbox = lock(&self.inbox);
+        if inbox.closed && runnable.metadata().may_be_refused() {
             return Err(runnable);
         }
-        let number = queue.number();
-        let place = match runnable.metadata() {
-            _ if begun => &mut queue.begun,
-            task if task.caller().is_some() => &mut queue.calls,
-            _ => &mut queue.fresh,
-        };
-        place.push_back((number, runnable));
-        self.len.store(queue.len(), Ordering::Release);
-        let abandoned = queue.closed && queue.clearing == 0;
-        drop(queue);
+        inbox.new += usize::from(runnable.metadata().key().is_none());
+        self.put(&mut inbox, Item::Task(runnable));
+        let abandoned = inbox.closed && inbox.clearing == 0;
+        drop(inbox);
         self.ring();
         // With a home it is dropped there: by the next round, or by leaving.
         if abandoned && self.home_number().is_none() {
@@ -251,36 +216,45 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Enters a task, which `make` builds around its key, into the list of the living.
-    pub fn register<T>(&self, owner: Option<u64>, make: impl FnOnce(usize) -> (Waker, T)) -> T {
-        let mut queue = lock(&self.queue);
-        let entry = queue.tasks.vacant_entry();
-        let (waker, made) = make(entry.key());
-        entry.insert(Registered { waker, owner, own_call: false });
-        queue.owned += usize::from(owner.is_some());
-        made
+    /// The same on the home thread.
+    pub fn push_task_here(&self, runnable: Runnable) -> Result<(), Runnable> {
+        let may_be_refused = runnable.metadata().may_be_refused();
+        self.push_here(runnable, may_be_refused, Queue::push_task)
     }
 
-    /// Strikes a task that ended from the list.
-    pub fn unregister(&self, key: usize) {
-        if fork::is_child() {
+    #[inline]
+    fn push_here<T>(&self, item: T, may_be_refused: bool, push: impl FnOnce(&mut Queue, T)) -> Result<(), T> {
+        if may_be_refused && self.is_closed() {
+            return Err(item);
+        }
+        self.at_home(|queue| push(queue, item));
+        // The home thread itself is awake and asks `take_notified` before it sleeps.
+        self.notified_here.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Strikes a task that ended, or goes elsewhere, from the list of the living.
+    pub fn strike(&self, task: &Meta) {
+        let Some(key) = task.key() else { return };
+        if fork::is_child() || self.at_home(|queue| queue.strike(task)).is_some() {
             return;
         }
-        let mut queue = lock(&self.queue);
-        let entry = queue.tasks.remove(key);
-        queue.owned -= usize::from(entry.owner.is_some());
-        drop(queue);
-        drop(entry);
+        let home = lock(&self.home);
+        if self.at_nobody_s(&home, |queue| queue.strike(task)).is_none() {
+            task.set_key(None);
+            self.put(&mut lock(&self.inbox), Item::Ended(key, task.owner().is_some()));
+        }
     }
 
     /// The mark behind which nothing of the present batch lies.
     pub fn batch_end(&self) -> u64 {
-        if self.is_empty() || fork::is_child() { 0 } else { lock(&self.queue).next }
+        if self.is_empty() { 0 } else { self.at_home(|queue| queue.last()).unwrap_or(0) }
     }
 
-    /// Whether nothing waits to be run.
+    /// Whether nothing waits to be run. Exact on the home thread itself.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Acquire) == 0
+        self.arrived.load(Ordering::Relaxed) == 0 && self.waiting.load(Ordering::Relaxed) == 0
     }
 
     /// Whether a round would find nothing to look at, neither items nor timers nor a close.
@@ -294,14 +268,10 @@ impl Mailbox {
         loop {
             // What runs may have left home within its own batch, or forked, or closed the context: then the next round
             // clears it out.
-            if self.is_empty() || fork::is_child() || self.is_closed() || !self.is_home_here() {
+            if self.is_empty() || self.is_closed() {
                 return None;
             }
-            let mut queue = lock(&self.queue);
-            let work = queue.pop(end, allowed, self.only_calls_of());
-            self.len.store(queue.len(), Ordering::Release);
-            drop(queue);
-            match work? {
+            match self.at_home(|queue| queue.pop(end, allowed, self.only_calls_of()))?? {
                 Work::BottomHalf(queued) => {
                     if let Some(settled) = queued.settle() {
                         return Some(Work::BottomHalf(settled));
@@ -314,28 +284,21 @@ impl Mailbox {
 
     /// Whether there is anything that the home thread may run, held back or not.
     pub fn has_work(&self) -> bool {
-        !self.is_empty() && !fork::is_child() && lock(&self.queue).oldest(Allowed::ALL, self.only_calls_of()).is_some()
+        !self.is_empty() && self.at_home(|queue| queue.has(Allowed::ALL, self.only_calls_of())).unwrap_or(false)
     }
 
     fn only_calls_of(&self) -> Option<u64> {
         self.passing.load(Ordering::Relaxed).then(here)
     }
 
-    /// Marks a call of the thread `caller` as begun by this one, which alone may touch it from now on.
-    pub fn adopt(&self, key: usize, caller: u64) {
-        let queue = &mut *lock(&self.queue);
-        queue.owned += 1;
-        let call = &mut queue.tasks[key];
-        (call.owner, call.own_call) = (Some(here()), caller == here());
+    /// A call is begun here, by its home, which alone may touch it from now on.
+    pub fn adopt(&self) {
+        self.at_home(Queue::adopt);
     }
 
     /// Whether this thread, the home, has begun a call of its own here that is not done.
     pub fn has_own_call(&self) -> bool {
-        if fork::is_child() {
-            return false;
-        }
-        let queue = lock(&self.queue);
-        queue.owned > 0 && queue.tasks.iter().any(|(_, task)| task.own_call && task.owner == Some(here()))
+        self.at_home(|queue| queue.has_own_call(here())).unwrap_or(false)
     }
 
     /// The timers that its home thread fires.
@@ -345,7 +308,7 @@ impl Mailbox {
 
     /// How many tasks and calls live here.
     pub fn live(&self) -> usize {
-        if fork::is_child() { 0 } else { lock(&self.queue).tasks.len() }
+        if fork::is_child() { 0 } else { self.live.load(Ordering::Relaxed) + lock(&self.inbox).new }
     }
 
     /// Wakes the home thread, from any thread. (QEMU's `aio_notify`.)
@@ -417,11 +380,12 @@ impl Mailbox {
     /// that: all, for the first may be at a wait further up its stack, which serves this context no more.
     pub fn move_out(self: &Arc<Self>) {
         self.home_thread.store(0, Ordering::Relaxed);
-        *lock(&self.home) = None;
-        // After the lock: a caller that queued its call before saw a home, and is found here; one that queues it now
-        // sees none.
-        let callers: Vec<_> =
-            lock(&self.queue).calls.iter().filter_map(|(_, call)| call.metadata().caller_waker()).collect();
+        let mut home = lock(&self.home);
+        *home = None;
+        // A caller that sent its call before is found here; one that sends it now sees that there is no home.
+        let callers: Vec<Arc<WakeSlot>> =
+            self.at_nobody_s(&home, |queue| queue.calls().filter_map(Meta::caller_waker).collect()).unwrap_or_default();
+        drop(home);
         callers.into_iter().for_each(Wake::wake);
         if self.closing.load(Ordering::Acquire) {
             self.clear_out();
@@ -445,41 +409,32 @@ impl Mailbox {
 
     /// Wakes every task, woken or not: for a loop below which a scheduler keeps wakes back.
     pub fn wake_all(&self) {
-        let wakers: Vec<Waker> = lock(&self.queue).tasks.iter().map(|(_, task)| task.waker.clone()).collect();
+        let wakers = self.at_home(|queue| queue.wakers()).unwrap_or_default();
         wakers.iter().for_each(Waker::wake_by_ref);
     }
 
-    /// Takes out the `!Send` tasks and the begun calls of the thread `owner`, which calls this, and with `calls` those
-    /// not begun too; wakes them first, so that they are queued. To be dropped by the caller. The thread's own calls stay:
-    /// their frames wait further down its stack.
+    /// Takes out the `!Send` tasks and the begun calls of the thread `owner`, the home, which calls this, and with `calls`
+    /// those not begun too; wakes them first, so that they are queued. To be dropped by the caller. The thread's own calls
+    /// stay: their frames wait further down its stack.
     pub fn take_local(&self, owner: u64, calls: bool) -> Vec<Runnable> {
-        let wakers = self.local_wakers(owner);
+        let wakers: Vec<Waker> =
+            self.at_home(|queue| queue.local(owner).map(|task| task.waker().clone()).collect()).unwrap_or_default();
         wakers.iter().for_each(Waker::wake_by_ref);
-        let mut queue = lock(&self.queue);
-        if queue.owned == 0 && queue.calls.is_empty() {
-            return Vec::new();
-        }
-        let runnables = queue.take_tasks(|runnable| {
-            let task = runnable.metadata();
-            task.caller() != Some(owner) && (task.owner() == Some(owner) || (calls && task.caller().is_some()))
+        let taken = self.at_home(|queue| {
+            if !queue.has_owned() {
+                return Vec::new();
+            }
+            queue.take_tasks(|task| {
+                task.caller() != Some(owner) && (task.owner() == Some(owner) || (calls && task.caller().is_some()))
+            })
         });
-        self.len.store(queue.len(), Ordering::Release);
-        runnables
+        taken.unwrap_or_default()
     }
 
-    /// Whether tasks of `owner` live: those whose wake another thread is just carrying to the queue, those that run, and
-    /// those that destructors spawn.
+    /// Whether tasks of `owner`, the home, live: those whose wake another thread is just carrying to the queue, those that
+    /// run, and those that destructors spawn.
     pub fn has_local(&self, owner: u64) -> bool {
-        !self.local_wakers(owner).is_empty()
-    }
-
-    fn local_wakers(&self, owner: u64) -> Vec<Waker> {
-        let queue = lock(&self.queue);
-        if queue.owned == 0 {
-            return Vec::new();
-        }
-        let local = queue.tasks.iter().filter(|(_, task)| task.owner == Some(owner) && !task.own_call);
-        local.map(|(_, task)| task.waker.clone()).collect()
+        self.at_home(|queue| queue.local(owner).next().is_some()).unwrap_or(false)
     }
 
     /// Closes the context: nothing is taken in any more, and what is here is dropped, by the home thread if there is
@@ -488,17 +443,14 @@ impl Mailbox {
         if fork::is_child() {
             return;
         }
-        lock(&self.queue).closed = true;
+        lock(&self.inbox).closed = true;
         self.closing.store(true, Ordering::Release);
         // Whoever moves in or out after this sees `closing`.
-        if self.home_number().is_some_and(|home| home != here()) {
-            self.ring();
-        } else {
-            self.clear_out();
-        }
+        self.clear_out();
     }
 
     /// Whether the context was closed.
+    #[inline]
     pub fn is_closed(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
@@ -510,24 +462,19 @@ impl Mailbox {
         }
     }
 
-    /// Drops all that waits here, but for what the home thread alone may touch, if that is another: it was rung, and
-    /// drops that. What runs just now is dropped when it has returned.
+    /// Drops all that waits here, if it is ours to drop; else rings the home thread, which does it. What runs just now is
+    /// dropped when it has returned.
     fn clear_out(self: &Arc<Self>) {
         loop {
-            let mut queue = lock(&self.queue);
-            let wakers: Vec<Waker> = queue.tasks.iter().map(|(_, task)| task.waker.clone()).collect();
-            queue.clearing += 1;
-            drop(queue);
+            lock(&self.inbox).clearing += 1;
             // A woken task queues itself.
-            wakers.into_iter().for_each(Waker::wake);
-            // Asked after `closing` was set, so whoever moves in later sees that, and begins nothing.
-            let elsewhere = self.home_number().filter(|home| *home != here());
-            let mut queue = lock(&self.queue);
-            queue.clearing -= 1;
-            let bottom_halves = mem::take(&mut queue.bottom_halves);
-            let runnables = queue.take_tasks(|task| elsewhere.is_none() || task.metadata().owner() != elsewhere);
-            self.len.store(queue.len(), Ordering::Release);
-            drop(queue);
+            let wakers = self.at_home_or_nobody_s(|queue| queue.wakers());
+            wakers.into_iter().flatten().for_each(Waker::wake);
+            // Before the last look: what comes after it sees that nobody will look.
+            lock(&self.inbox).clearing -= 1;
+            let taken = self.at_home_or_nobody_s(|queue| (queue.take_bottom_halves(), queue.take_tasks(|_| true)));
+            // Asked after `closing` was set, so whoever moved in since sees that, and begins nothing.
+            let Some((bottom_halves, runnables)) = taken else { return self.ring() };
             if bottom_halves.is_empty() && runnables.is_empty() {
                 return;
             }
@@ -536,9 +483,26 @@ impl Mailbox {
         }
     }
 
-    /// The same on a thread of its own: for a wake that came while somebody closed a context without a home.
+    /// Nothing if another thread is at home.
+    fn at_home_or_nobody_s<R>(&self, touch: impl FnOnce(&mut Queue) -> R) -> Option<R> {
+        if self.is_home_here() {
+            return self.at_home(touch);
+        }
+        self.at_nobody_s(&lock(&self.home), touch)
+    }
+
+    /// Clears out on a thread of its own: for a wake that came while somebody closed a context without a home.
     #[cold]
     fn clear_out_elsewhere(self: &Arc<Self>) {
+        // A model has no threads but its own.
+        #[cfg(loom)]
+        return self.clear_out();
+        #[cfg(not(loom))]
+        self.clear_out_on_a_thread();
+    }
+
+    #[cfg(not(loom))]
+    fn clear_out_on_a_thread(self: &Arc<Self>) {
         let this = Arc::clone(self);
         let thread = thread::Builder::new().name("co-wrapper-close".to_owned()).spawn(move || this.clear_out());
         if thread.is_err() {

@@ -3,6 +3,7 @@
 pub(crate) mod bottom_half;
 pub(crate) mod coroutine;
 pub(crate) mod mailbox;
+pub(crate) mod queue;
 pub(crate) mod task;
 pub(crate) mod timers;
 #[cfg_attr(feature = "graph", path = "unit.rs")]

@@ -4,15 +4,15 @@
 //! thread that spawned it, and is polled and dropped there alone.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, UnsafeCell},
     fmt,
     future::Future,
     mem::{self, ManuallyDrop},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    ptr,
+    ptr::{self, NonNull},
     sync::{Arc, atomic},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     fork,
     park::{WakeSlot, here},
-    sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock},
+    sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 /// A task that is to be polled once, or dropped: wherever it is dropped, unwinding too, a `!Send` future off its thread
@@ -37,6 +37,11 @@ impl Runnable {
 
     pub fn metadata(&self) -> &Meta {
         self.0.metadata()
+    }
+
+    /// Its entry for the list of the living.
+    pub fn alive(&self) -> Alive {
+        Alive { waker: self.0.waker(), meta: NonNull::from(self.metadata()) }
     }
 
     fn into_inner(self) -> async_task::Runnable<Meta> {
@@ -58,56 +63,66 @@ impl Drop for Runnable {
 }
 
 /// What the queue knows of a task.
+///
+/// One thread at a time polls a task or holds its [`Runnable`], and async-task's state orders one after the other: what is
+/// written here is that thread's.
 pub struct Meta {
-    begun: AtomicBool,
+    /// Where it lives.
+    place: UnsafeCell<Arc<Mailbox>>,
+    /// Where it goes when it is queued next, by `reschedule_self`.
+    moves_to: UnsafeCell<Option<Arc<Mailbox>>>,
+    /// Its place in the list of the living, 0 for none, else one more than it is.
+    key: AtomicUsize,
     /// The thread that a `!Send` task or a begun call belongs to, 0 for none.
     owner: AtomicU64,
-    /// Who waits for it, if it is a call from another thread.
-    caller: Option<Caller>,
-    /// Whether `place` holds anything.
-    moved: AtomicBool,
-    /// Where the task went by `reschedule_self`.
-    place: Mutex<Option<Arc<Mailbox>>>,
+    begun: AtomicBool,
+    /// What wakes the blocked caller, if it is a call from another context.
+    caller: Option<Arc<WakeSlot>>,
 }
 
-/// The blocked caller of a call in another context.
-pub struct Caller {
-    /// Its thread's number.
-    pub thread: u64,
-    /// Where it waits.
-    pub wakes: Arc<WakeSlot>,
-}
+// SAFETY: the two cells are touched by the thread that polls the task or holds its `Runnable`; the rest is atomic or never
+// changes.
+unsafe impl Sync for Meta where Arc<Mailbox>: Send + Sync {}
 
 impl Meta {
-    fn new(owner: u64, caller: Option<Caller>) -> Self {
+    fn new(place: Arc<Mailbox>, owner: u64, caller: Option<Arc<WakeSlot>>) -> Self {
         Self {
-            begun: AtomicBool::new(false),
+            place: UnsafeCell::new(place),
+            moves_to: UnsafeCell::new(None),
+            key: AtomicUsize::new(0),
             owner: AtomicU64::new(owner),
+            begun: AtomicBool::new(false),
             caller,
-            moved: AtomicBool::new(false),
-            place: Mutex::new(None),
         }
     }
 
-    /// Whether the task was polled. Written by the home thread; the queue's lock orders it for the others.
+    /// Whether the task was polled.
     pub fn begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
     }
 
     /// The thread that the task belongs to, if any.
     pub fn owner(&self) -> Option<u64> {
-        // Written before the task was queued first, or by the owner itself; the queue's lock orders it for the others.
         Some(self.owner.load(Ordering::Relaxed)).filter(|owner| *owner != 0)
     }
 
     /// The thread that waits for this call, if it is one.
     pub fn caller(&self) -> Option<u64> {
-        self.caller.as_ref().map(|caller| caller.thread)
+        self.caller.as_ref().map(|caller| caller.thread())
     }
 
     /// What wakes that thread's call.
     pub fn caller_waker(&self) -> Option<Arc<WakeSlot>> {
-        self.caller.as_ref().map(|caller| Arc::clone(&caller.wakes))
+        self.caller.clone()
+    }
+
+    /// Where it is in its mailbox's list of the living, if it is.
+    pub fn key(&self) -> Option<usize> {
+        self.key.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    pub fn set_key(&self, key: Option<usize>) {
+        self.key.store(key.map_or(0, |key| key + 1), Ordering::Relaxed);
     }
 
     /// Whether the task may go to another thread between two polls.
@@ -115,8 +130,59 @@ impl Meta {
         self.owner().is_none() && self.caller.is_none()
     }
 
+    /// Whether a closed context may give it back, to be dropped: it is new, and no other thread's, which alone could.
+    pub fn may_be_refused(&self) -> bool {
+        !self.begun() && self.may_be_touched_here()
+    }
+
     fn may_be_touched_here(&self) -> bool {
         self.owner().is_none_or(|owner| owner == here())
+    }
+
+    /// # Safety
+    ///
+    /// This thread polls the task or holds its `Runnable`, as long as what is returned is used.
+    unsafe fn place(&self) -> &Arc<Mailbox> {
+        // SAFETY: so nobody else is at it, and what writes it is not called meanwhile.
+        unsafe { &*self.place.get() }
+    }
+
+    /// Leaves its place for the one that it goes to, if there is one.
+    ///
+    /// # Safety
+    ///
+    /// This thread holds the task's `Runnable`, and uses nothing that `place` returned.
+    unsafe fn move_on(&self) {
+        // SAFETY: nobody else is at the two.
+        unsafe {
+            if let Some(target) = (*self.moves_to.get()).take() {
+                (*self.place.get()).strike(self);
+                *self.place.get() = target;
+            }
+        }
+    }
+}
+
+/// A task in its mailbox's list, until it ends.
+pub struct Alive {
+    waker: Waker,
+    /// The task's, which the waker keeps.
+    meta: NonNull<Meta>,
+}
+
+// SAFETY: a waker may be sent, and what is reached through the pointer too, for it is shared by threads anyway.
+unsafe impl Send for Alive where Meta: Sync {}
+
+impl Alive {
+    /// What wakes it.
+    pub fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// What the queue knows of it. Another thread may hold its `Runnable`.
+    pub fn metadata(&self) -> &Meta {
+        // SAFETY: in the task's allocation, which is there as long as one of its wakers is.
+        unsafe { self.meta.as_ref() }
     }
 }
 
@@ -127,13 +193,13 @@ pub fn run(runnable: Runnable) {
     if !task.may_be_touched_here() {
         return;
     }
-    if task.caller.is_some() {
+    if task.caller.is_some() && !task.begun() {
         task.owner.store(here(), Ordering::Relaxed);
+        // SAFETY: its `Runnable` is here.
+        unsafe { task.place() }.adopt();
     }
     task.begun.store(true, Ordering::Relaxed);
     runnable.into_inner().run();
-    // A task that was cancelled while it moved does not schedule itself.
-    MOVING.with(|moving| moving.set(None));
 }
 
 static LEAKED: atomic::AtomicUsize = atomic::AtomicUsize::new(0);
@@ -143,18 +209,12 @@ pub fn leaked() -> usize {
     LEAKED.load(Ordering::Relaxed)
 }
 
-/// Which task moves, by the address of its waker's data, and where to.
-type Move = (*const (), Arc<Mailbox>);
-
 thread_local! {
     /// The mailbox of the task that is being polled here, innermost.
     static RUNNING_IN: Cell<*const Mailbox> = const { Cell::new(ptr::null()) };
-    /// Where the task that is being polled wants to go on. `ManuallyDrop`, here and below, to be had in thread-local
-    /// destructors; they are empty whenever no task is being polled.
+    /// Where the task that is being polled wants to go on. `ManuallyDrop`, to be had in thread-local destructors; it is
+    /// empty whenever no task is being polled.
     static WANTED: ManuallyDrop<Cell<Option<Arc<Mailbox>>>> = const { ManuallyDrop::new(Cell::new(None)) };
-    /// Where the task that was just polled goes on: for its `schedule`, which follows on this thread. With its waker's
-    /// data, for if it was cancelled meanwhile its destructors come first, and wake others.
-    static MOVING: ManuallyDrop<Cell<Option<Move>>> = const { ManuallyDrop::new(Cell::new(None)) };
 }
 
 /// Asks that the task which is being polled go on in `target`. False if it runs there.
@@ -171,23 +231,25 @@ pub fn runs_in(mailbox: &Arc<Mailbox>) -> bool {
     ptr::eq(RUNNING_IN.get(), Arc::as_ptr(mailbox))
 }
 
-/// Queues a woken task where it is at home.
-fn schedule(origin: &Arc<Mailbox>, runnable: Runnable) {
+/// Queues a woken task where it lives, or goes.
+fn schedule(runnable: Runnable) {
     if fork::is_child() {
         // Its parent's, like the queue.
         return mem::forget(runnable);
     }
-    let task = runnable.metadata();
-    match MOVING.with(|moving| moving.take()) {
-        Some((moving, target)) if moving == runnable.0.waker().data() => {
-            *lock(&task.place) = Some(target);
-            task.moved.store(true, Ordering::Release);
-        }
-        another => MOVING.with(|moving| moving.set(another)),
-    }
-    let place = task.moved.load(Ordering::Acquire).then(|| lock(&task.place).clone()).flatten();
+    // SAFETY: its `Runnable` is here.
+    let place = unsafe {
+        runnable.metadata().move_on();
+        runnable.metadata().place()
+    };
     // A closed context refuses a new one, which drops it.
-    drop(place.as_ref().unwrap_or(origin).push_task(runnable));
+    let refused = if place.is_home_here() {
+        // SAFETY: nobody else runs the task before this returns, so it keeps its mailbox.
+        unsafe { (*Arc::as_ptr(place)).push_task_here(runnable) }
+    } else {
+        Arc::clone(place).push_task(runnable)
+    };
+    drop(refused);
 }
 
 /// Spawns a task that may run on any thread.
@@ -217,7 +279,7 @@ where
 /// # Safety
 ///
 /// Until `future` is dropped everything that it borrows must live. It must be sound to send it before its first poll.
-pub unsafe fn send_call<F: Future<Output = ()>>(mailbox: &Arc<Mailbox>, caller: Caller, future: F) -> Sent {
+pub unsafe fn send_call<F: Future<Output = ()>>(mailbox: &Arc<Mailbox>, caller: Arc<WakeSlot>, future: F) -> Sent {
     // SAFETY: a call is owned by the thread that polls it first, `run` sees to that, and is `Send` before, as the caller
     // promises. So is how long its borrows live.
     unsafe { spawn_for(mailbox, 0, Some(caller), future) }
@@ -233,41 +295,30 @@ pub type Sent = async_task::FallibleTask<(), Meta>;
 unsafe fn spawn_for<F: Future>(
     mailbox: &Arc<Mailbox>,
     owner: u64,
-    caller: Option<Caller>,
+    caller: Option<Arc<WakeSlot>>,
     future: F,
 ) -> async_task::FallibleTask<F::Output, Meta> {
-    let registered_owner = (owner != 0).then_some(owner);
-    let (runnable, task) = mailbox.register(registered_owner, |key| {
-        let listed = Listed {
-            future: ManuallyDrop::new(future),
-            entry: Entry { mailbox: Arc::clone(mailbox), key, unadopted: true },
-            caller: caller.as_ref().map(|caller| caller.thread),
-            unit: Unit::new(),
-        };
-        let origin = Arc::clone(mailbox);
-        let schedule = move |runnable| schedule(&origin, Runnable::new(runnable));
-        let builder = async_task::Builder::new().propagate_panic(true).metadata(Meta::new(owner, caller));
-        // SAFETY: `spawn_unchecked` asks for four things. A future that is not `Send` is run and dropped on one thread:
-        // both happen through its `Runnable` alone, which looks at the owner in `run` and in its drop (the task's other
-        // references hand the future to `schedule`, so to them, when they are the last). What the future borrows
-        // outlives it, by this function's contract. `schedule` is `Send + Sync`, for a mailbox is, and `'static`.
-        let (runnable, task) = unsafe { builder.spawn_unchecked(|_| listed, schedule) };
-        (runnable.waker(), (runnable, task))
-    });
+    let meta = Meta::new(Arc::clone(mailbox), owner, caller);
+    let listed = |meta| Listed { future: ManuallyDrop::new(future), meta, unit: Unit::new() };
+    let schedule = |runnable| schedule(Runnable::new(runnable));
+    let builder = async_task::Builder::new().propagate_panic(true).metadata(meta);
+    // SAFETY: `spawn_unchecked` asks for four things. A future that is not `Send` is run and dropped on one thread: both
+    // happen through its `Runnable` alone, which looks at the owner in `run` and in its drop (the task's other references
+    // hand the future to `schedule`, so to them, when they are the last). What the future borrows outlives it, by this
+    // function's contract, and `meta` is the task's own. `schedule` is `Send + Sync` and `'static`, for it holds nothing.
+    let (runnable, task) = unsafe { builder.spawn_unchecked(listed, schedule) };
     runnable.schedule();
     task.fallible()
 }
 
-/// A task's future together with its place in the list of the living.
-struct Listed<F> {
+/// A task's future, and how it leaves the list of the living.
+struct Listed<'a, F> {
     future: ManuallyDrop<F>,
-    entry: Entry,
-    /// The thread that waits for it, if it is a call.
-    caller: Option<u64>,
+    meta: &'a Meta,
     unit: Unit,
 }
 
-impl<F> Drop for Listed<F> {
+impl<F> Drop for Listed<'_, F> {
     fn drop(&mut self) {
         // async-task aborts the process if this panics. The hook has printed the message; the task is gone as asked.
         let dropped = catch_unwind(AssertUnwindSafe(|| {
@@ -278,10 +329,12 @@ impl<F> Drop for Listed<F> {
             // Its destructor may panic in turn.
             mem::forget(payload);
         }
+        // SAFETY: who drops a task's future polls it or holds its `Runnable`.
+        unsafe { self.meta.place() }.strike(self.meta);
     }
 }
 
-impl<F: Future> Future for Listed<F> {
+impl<F: Future> Future for Listed<'_, F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -296,42 +349,24 @@ impl<F: Future> Future for Listed<F> {
 
         // SAFETY: `future` is pinned whenever `Listed` is: it is never moved out, and dropped in place. The other fields
         // are not pinned.
-        let (future, entry, caller, unit) = unsafe {
+        let (future, meta, unit) = unsafe {
             let listed = self.get_unchecked_mut();
-            (Pin::new_unchecked(&mut *listed.future), &mut listed.entry, listed.caller, listed.unit)
+            (Pin::new_unchecked(&mut *listed.future), listed.meta, listed.unit)
         };
-        if mem::take(&mut entry.unadopted)
-            && let Some(caller) = caller
-        {
-            entry.mailbox.adopt(entry.key, caller);
-        }
+        // SAFETY: this polls it.
+        let place = Arc::as_ptr(unsafe { meta.place() });
         let _running = unit.run();
         // The task further down the stack may have asked already, in one branch, and wait here in another.
         let outer_wanted = WANTED.with(|wanted| wanted.take());
-        let _restore = Restore(RUNNING_IN.replace(Arc::as_ptr(&entry.mailbox)), coroutine::mark_polled(), outer_wanted);
+        let _restore = Restore(RUNNING_IN.replace(place), coroutine::mark_polled(), outer_wanted);
         let result = future.poll(cx);
         if result.is_pending()
             && let Some(target) = WANTED.with(|wanted| wanted.take())
         {
-            let key = target.register(None, |key| (cx.waker().clone(), key));
-            // The old entry goes with the assignment.
-            *entry = Entry { mailbox: Arc::clone(&target), key, unadopted: false };
-            MOVING.with(|moving| moving.set(Some((cx.waker().data(), target))));
+            // SAFETY: this polls it.
+            unsafe { *meta.moves_to.get() = Some(target) };
         }
         result
-    }
-}
-
-struct Entry {
-    mailbox: Arc<Mailbox>,
-    key: usize,
-    /// Whether it was not polled yet.
-    unadopted: bool,
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        self.mailbox.unregister(self.key);
     }
 }
 

@@ -12,11 +12,11 @@ use std::{
 };
 
 use crate::{
-    park::{WakeSlot, here},
+    park::WakeSlot,
     sync::{AtomicBool, Ordering, UnsafeCell},
     tasks::{
         mailbox::Mailbox,
-        task::{self, Caller, Sent},
+        task::{self, Sent},
     },
     trace::Span,
 };
@@ -75,11 +75,10 @@ where
     E: FnOnce(S) -> Fut + Send,
     Fut: Future<Output: Send>,
 {
-    let caller = Caller { thread: here(), wakes: Arc::clone(wakes) };
     let remote = Remote { call: &raw const *call, wakes: Arc::clone(wakes), span: span.clone(), future: None::<Fut> };
     // SAFETY: `call` lives until `done` is set, as the caller promises, which is the remote's last use of it. `Remote` may
     // be sent before its first poll: it holds the pointer to a `Shared` of `Send` things, and no future yet.
-    unsafe { task::send_call(mailbox, caller, remote) }
+    unsafe { task::send_call(mailbox, Arc::clone(wakes), remote) }
 }
 
 /// The target's half: a task's future.
