@@ -2,3 +2,4 @@
 
 pub mod drivers;
 pub mod measure;
+pub mod parallel;

@@ -3,6 +3,7 @@
 use std::{hint::black_box, path::Path, process::Command, sync::mpsc};
 
 use co_wrapper::{AioContext, IoThread};
+use tokio::runtime::Handle;
 
 use super::{Limit, Row, Run, tokio_current_thread, tokio_runtime};
 use co_wrapper_bench::{
@@ -19,7 +20,7 @@ pub fn rows() -> Vec<Row> {
         Row::time("ready call, in an IoThread", in_io_thread).within(Limit::Value(10.0)),
         Row::time("ready call without the tokio feature", |run| without_tokio(run, "ready"))
             .within(Limit::Of(1.7, "pollster")),
-        Row::time("ready call without the tokio feature, entered", |run| without_tokio(run, "ready, entered"))
+        Row::time("ready call without the tokio feature, entered", |run| without_tokio(run, "entered"))
             .within(Limit::Of(1.7, "pollster")),
     ]
 }
@@ -58,10 +59,19 @@ fn plain(run: Run<'_>) -> Vec<Measured> {
 
 fn entered(run: Run<'_>) -> Vec<Measured> {
     let context = AioContext::new().expect("descriptors for the reactor");
-    let mut sides = vec![Side::repeated(Role::Ours, "ours", |n| {
-        let _guard = context.enter();
-        times(n, || bdrv_ready(black_box(7)));
-    })];
+    let runtime = tokio_runtime(1);
+    let id = runtime.handle().id();
+    let mut sides = vec![
+        Side::repeated(Role::Ours, "ours", |n| {
+            let _guard = context.enter();
+            times(n, || bdrv_ready(black_box(7)));
+        }),
+        // What each of ours does among the rest.
+        Side::repeated(Role::Shown, "tokio asked whose handle", |n| {
+            let _guard = runtime.enter();
+            times(n, || Handle::try_current().is_ok_and(|current| current.id() == black_box(id)));
+        }),
+    ];
     sides.extend(small());
     run.sides(sides)
 }
@@ -81,16 +91,18 @@ fn in_io_thread(run: Run<'_>) -> Vec<Measured> {
     run.sides(sides)
 }
 
-/// Another build of this package, for one build has one set of features.
-fn without_tokio(run: Run<'_>, ours: &str) -> Vec<Measured> {
+/// What a build without the feature measures in `group`: another build of this package, for one build has one set of
+/// features.
+pub fn without_tokio(run: Run<'_>, group: &str) -> Vec<Measured> {
     (run.progress)(0);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["run", "--release", "--quiet", "--package", "co-wrapper-bench", "--bin", "without-tokio"]);
     cargo.args(["--no-default-features", "--target-dir"]).arg(target.join("without-tokio")).current_dir(root);
+    cargo.args(["--", group]);
     if run.effort.rounds <= Effort::QUICK.rounds {
-        cargo.args(["--", "--quick"]);
+        cargo.arg("--quick");
     }
     let output = cargo.output().expect("cargo is there, for it built this");
     assert!(output.status.success(), "without-tokio: {}", String::from_utf8_lossy(&output.stderr));
@@ -98,36 +110,17 @@ fn without_tokio(run: Run<'_>, ours: &str) -> Vec<Measured> {
     let sides = text.lines().map(|line| {
         let mut fields = line.split('\t');
         let mut next = || fields.next().expect("six fields a line");
-        let (role, name) = (next(), next().to_owned());
-        let mut number = || next().parse().expect("four numbers a line");
-        let (median, min, max, cpu) = (number(), number(), number(), number());
-        let role = match role {
+        let role = match next() {
             "Ours" => Role::Ours,
             "Peer" => Role::Peer,
-            _ => Role::Floor,
+            "Floor" => Role::Floor,
+            _ => Role::Shown,
         };
-        Measured { name, role, median, min, max, p99: None, cpu: Some(cpu) }
+        let name = next().to_owned();
+        let mut number = || next().parse().ok();
+        let mut reading = || number().expect("three readings a line");
+        let (median, min, max) = (reading(), reading(), reading());
+        Measured { name, role, median, min, max, p99: None, cpu: number() }
     });
-    // Each of ours has its peers by what follows the comma.
-    let what = if ours == "self-wake" { "pollster, self-wake" } else { "pollster" };
-    let mut sides: Vec<_> = sides
-        .filter(|side| match side.role {
-            Role::Ours => side.name == ours,
-            Role::Peer => side.name == what,
-            _ => ours != "self-wake",
-        })
-        .collect();
-    for side in &mut sides {
-        match side.role {
-            Role::Ours => side.name = "ours".into(),
-            Role::Peer => side.name = "pollster".into(),
-            _ => {}
-        }
-    }
-    sides
-}
-
-/// One self-wake there.
-pub fn self_wake_without_tokio(run: Run<'_>) -> Vec<Measured> {
-    without_tokio(run, "self-wake")
+    sides.collect()
 }

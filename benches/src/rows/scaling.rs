@@ -1,27 +1,28 @@
 //! Whether a call costs the same with more of everything around it.
 
-use std::{
-    future::pending,
-    hint::black_box,
-    sync::Barrier,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{future::pending, hint::black_box};
 
 use co_wrapper::{AioContext, co_wrapper};
 
-use super::{Limit, Row, Run, tokio_runtime};
+use super::{Limit, Row, Run, ready::without_tokio, tokio_runtime};
 use co_wrapper_bench::{
-    drivers::{bdrv_ready, bdrv_wakes},
+    drivers::{bdrv_co_ready, bdrv_ready, bdrv_wakes},
     measure::{Measured, Role, Side, times},
+    parallel::{cores, parallel},
 };
 
 /// How much more it may cost.
 const FLAT: f64 = 1.5;
 
 pub fn rows() -> Vec<Row> {
-    let mut rows =
-        vec![Row::time("ready calls of as many threads as cores", threads_are_flat).within(Limit::OfBest(FLAT))];
+    let mut rows = vec![
+        Row::time("ready calls of as many threads as cores, without the tokio feature", |run| {
+            without_tokio(run, "threads")
+        })
+        .within(Limit::OfBest(FLAT)),
+        // All of them touch the count of tokio's one handle: what may be asked of them is in the rows that follow.
+        Row::time("ready calls of as many threads as cores", threads_at_the_cores),
+    ];
     rows.extend([1, 2, 4, 16, 64].map(|count| {
         Row::time(format!("ready calls of {count} threads on one object"), move |run| threads(run, count))
             .within(Limit::Of(1.0, "tokio handle"))
@@ -31,7 +32,12 @@ pub fn rows() -> Vec<Row> {
             .within(Limit::OfBest(FLAT)),
         Row::time("self-waking calls 128 deep", |run| nested(run, || bdrv_wakes(10))).within(Limit::OfBest(FLAT)),
         Row::time("self-waking calls beside 10⁶ idle tasks", idle_tasks).within(Limit::OfBest(FLAT)),
-        Row::time("ready calls of as many contexts as cores, a thread each", contexts).within(Limit::OfBest(FLAT)),
+        Row::time("ready calls of as many contexts as cores, a thread each, without the tokio feature", |run| {
+            without_tokio(run, "contexts")
+        })
+        .within(Limit::OfBest(FLAT)),
+        Row::time("ready calls of as many contexts as cores, a thread each", contexts)
+            .within(Limit::Of(1.0, "tokio handle")),
         Row::time("ready calls of a thread that is home to 64 contexts", |run| {
             homes(run, || _ = bdrv_ready(black_box(7)))
         })
@@ -39,35 +45,6 @@ pub fn rows() -> Vec<Row> {
         Row::time("self-waking calls of a thread that is home to 64 contexts", |run| homes(run, || bdrv_wakes(10))),
     ]);
     rows
-}
-
-fn cores() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// The time of one call, by the processor, when `threads` make calls at once: `start` is done by each before.
-fn parallel<G>(threads: usize, start: impl Fn() -> G + Sync, call: impl Fn() + Sync) -> f64 {
-    const CALLS: u64 = 20_000;
-    let barrier = Barrier::new(threads + 1);
-    let took = thread::scope(|scope| {
-        let all: Vec<_> = (0..threads)
-            .map(|_| {
-                scope.spawn(|| {
-                    let _guard = start();
-                    call();
-                    barrier.wait();
-                    let start = Instant::now();
-                    times(CALLS, &call);
-                    (start, Instant::now())
-                })
-            })
-            .collect();
-        barrier.wait();
-        let spans: Vec<_> = all.into_iter().map(|thread| thread.join().expect("it does not panic")).collect();
-        let first = spans.iter().map(|span| span.0).min().expect("a thread");
-        spans.iter().map(|span| span.1).max().map_or(Duration::ZERO, |last| last - first)
-    });
-    took.as_nanos() as f64 * threads.min(cores()) as f64 / (CALLS * threads as u64) as f64
 }
 
 /// An object that all call into.
@@ -94,7 +71,7 @@ fn threads(run: Run<'_>, count: usize) -> Vec<Measured> {
     ])
 }
 
-fn threads_are_flat(run: Run<'_>) -> Vec<Measured> {
+fn threads_at_the_cores(run: Run<'_>) -> Vec<Measured> {
     let object = Object(black_box(7));
     run.sides(vec![
         Side::counted(Role::Ours, "at the cores", || parallel(cores(), || (), || _ = black_box(object.bdrv_get()))),
@@ -103,15 +80,19 @@ fn threads_are_flat(run: Run<'_>) -> Vec<Measured> {
 }
 
 fn contexts(run: Run<'_>) -> Vec<Measured> {
-    let call = || _ = black_box(bdrv_ready(black_box(7)));
+    let runtime = tokio_runtime(1);
+    let handle = runtime.handle();
     let at = |count| {
         // Each thread enters a context of its own; guards stay on their threads.
         let enter = || AioContext::new().expect("descriptors for the reactor").enter();
-        move || parallel(count, enter, call)
+        move || parallel(count, enter, || _ = black_box(bdrv_ready(black_box(7))))
     };
     run.sides(vec![
         Side::counted(Role::Ours, "at the cores", at(cores())),
-        Side::counted(Role::Peer, "1 context", at(1)),
+        Side::counted(Role::Peer, "tokio handle", || {
+            parallel(cores(), || (), || _ = black_box(handle.block_on(bdrv_co_ready(black_box(7)))))
+        }),
+        Side::counted(Role::Shown, "1 context", at(1)),
         Side::counted(Role::Shown, "16 contexts", at(16)),
         Side::counted(Role::Shown, "64 contexts", at(64)),
     ])

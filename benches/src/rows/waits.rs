@@ -32,7 +32,9 @@ pub fn rows() -> Vec<Row> {
             })
         })
         .within(Limit::Of(1.0, "pollster")),
-        Row::time("one self-wake inside a call, without the tokio feature", ready::self_wake_without_tokio),
+        Row::time("one self-wake inside a call, without the tokio feature", |run| {
+            ready::without_tokio(run, "self-wake")
+        }),
         Row::time("a whole call with one self-wake", whole_calls),
         Row::time("completion by another thread within 20 µs, spinning", |run| {
             completed(run, Duration::from_micros(100), "spin loop")
