@@ -1,7 +1,9 @@
 //! Rows where no tokio is in the tree. `co-wrapper-bench` builds and runs it, because one build has one set of features:
 //!
-//!     cargo run --release -p co-wrapper-bench --bin without-tokio --no-default-features \\
-//!         --target-dir target/without-tokio -- ready|entered|self-wake|threads|contexts [--quick]
+//! ```text
+//! cargo run --release -p co-wrapper-bench --bin without-tokio --no-default-features --target-dir target/without-tokio -- \
+//!     ready|entered|self-wake|threads|contexts [--quick]
+//! ```
 //!
 //! Prints a line a side: whose, name, median, least, largest and CPU time, if it was taken, in ns.
 

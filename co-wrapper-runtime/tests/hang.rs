@@ -6,9 +6,11 @@ mod common;
 
 use std::{
     fs,
+    future::poll_fn,
     panic::Location,
     pin::pin,
     sync::mpsc,
+    task::Poll,
     thread,
     time::{Duration, Instant},
 };
@@ -147,6 +149,38 @@ fn hang_a_call_in_its_first_poll_waits_only_as_long_as_what_it_calls() {
         let calls = calls_of("`first poll`", parked_at(2));
         assert!(calls[0].waited() <= again.elapsed(), "{calls:?}");
     });
+}
+
+/// Catches: a call that is reported as waiting while its future, ready, is being dropped.
+#[test]
+fn hang_a_call_whose_wait_is_over_does_not_wait() {
+    struct Busy(mpsc::Sender<()>, mpsc::Receiver<()>);
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            self.0.send(()).unwrap();
+            self.1.recv().unwrap();
+        }
+    }
+
+    let (drops, is_dropped) = mpsc::channel();
+    let (looked, has_looked) = mpsc::channel();
+    let busy = Busy(drops, has_looked);
+    let waits = move || {
+        let _busy = busy;
+        let mut polls = 0;
+        poll_fn(move |cx| {
+            let _busy = &_busy;
+            polls += 1;
+            cx.waker().wake_by_ref();
+            if polls < 3 { Poll::Pending } else { Poll::Ready(()) }
+        })
+    };
+    let thread = thread::Builder::new().name("over".into()).spawn(|| plain(waits())).unwrap();
+    is_dropped.recv().unwrap();
+    let report = hang::report();
+    looked.send(()).unwrap();
+    thread.join().unwrap();
+    assert!(!report.to_string().contains("`over`"), "{report}");
 }
 
 /// Catches: the same where no call is below, but a bottom half.

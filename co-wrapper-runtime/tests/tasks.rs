@@ -5,10 +5,11 @@
 mod common;
 
 use std::{
-    future::poll_fn,
+    future::{pending, poll_fn},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     task::{Poll, Waker},
     thread,
@@ -453,4 +454,55 @@ fn t05_a_cancelled_move_moves_no_other_task() {
         *own.lock().unwrap() = Some(moving);
         ctx.block_on(other);
     });
+}
+
+/// Catches: a handle that no closure given to `catch_unwind` may use.
+#[test]
+fn w05_handles_may_be_used_across_a_caught_panic() {
+    fn is_unwind_safe<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+    is_unwind_safe::<AioContext>();
+    is_unwind_safe::<IoThread>();
+    is_unwind_safe::<co_wrapper_runtime::Sleep>();
+    is_unwind_safe::<co_wrapper_runtime::BottomHalf>();
+    is_unwind_safe::<JoinHandle<()>>();
+}
+
+/// Catches: a task from elsewhere that is in none of the two numbers added up, for it is just being taken over.
+#[test]
+fn stats_no_task_that_lives_goes_uncounted() {
+    let io = IoThread::spawn("counted").unwrap();
+    for n in 1..=2000 {
+        drop(io.context().spawn(pending::<()>()));
+        for _ in 0..20 {
+            assert!(io.context().stats().tasks_live >= n);
+        }
+    }
+}
+
+/// Catches: a task that a close drops, and that is counted out before its destructors have ended.
+#[test]
+fn stats_a_task_lives_until_it_is_dropped() {
+    struct Looks(AioContext, mpsc::Sender<u64>);
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            self.1.send(self.0.stats().tasks_live).unwrap();
+        }
+    }
+
+    let (seen, sees) = mpsc::channel();
+    for closes in [true, false] {
+        let ctx = AioContext::new().unwrap();
+        let guard = ctx.enter();
+        let looks = Looks(ctx.clone(), seen.clone());
+        drop(ctx.spawn_local(async move {
+            let _looks = looks;
+            pending::<()>().await;
+        }));
+        ctx.poll(false);
+        if closes {
+            ctx.close();
+        }
+        drop(guard);
+        assert_eq!((sees.recv().unwrap(), ctx.stats().tasks_live), (1, 0));
+    }
 }

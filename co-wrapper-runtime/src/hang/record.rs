@@ -151,6 +151,13 @@ impl Record {
         self.below.store(below as u8, Ordering::Relaxed);
     }
 
+    /// Its wait is over, and it has not been left: what it calls from now on, a destructor say, waits for itself, as in its
+    /// first poll.
+    pub fn end_wait(&self) {
+        self.polls.store(0, Ordering::Relaxed);
+        self.polling.store(true, Ordering::Relaxed);
+    }
+
     /// Polls the call's future.
     pub fn poll(&self, poll: impl FnOnce() -> bool) -> bool {
         self.polling.store(true, Ordering::Relaxed);

@@ -11,6 +11,8 @@
 //! keeps everybody from moving in.
 
 use std::{
+    mem,
+    panic::RefUnwindSafe,
     sync::Arc,
     task::{Wake, Waker},
     thread,
@@ -80,6 +82,9 @@ pub struct Mailbox {
 // only that thread itself sets, before and after which it takes the lock of `home`; else, while nobody is at home, who
 // holds that lock.
 unsafe impl Sync for Mailbox where Queue: Send {}
+
+// Nothing of ours panics while it is at the queue, so that is whole.
+impl RefUnwindSafe for Mailbox {}
 
 /// What came from elsewhere since the home thread last looked.
 #[derive(Default)]
@@ -162,7 +167,8 @@ impl Mailbox {
     #[cold]
     fn take_over(&self, queue: &mut Queue) {
         let mut inbox = lock(&self.inbox);
-        inbox.new = 0;
+        // Together, for whoever adds up the two.
+        self.live.store(queue.live() + mem::take(&mut inbox.new), Ordering::Relaxed);
         self.arrived.store(0, Ordering::Relaxed);
         for item in inbox.items.drain(..) {
             match item {
@@ -243,6 +249,8 @@ impl Mailbox {
         if self.at_nobody_s(&home, |queue| queue.strike(task)).is_none() {
             task.set_key(None);
             self.put(&mut lock(&self.inbox), Item::Ended(key, task.owner().is_some()));
+            drop(home);
+            self.ring();
         }
     }
 
@@ -308,7 +316,11 @@ impl Mailbox {
 
     /// How many tasks and calls live here.
     pub fn live(&self) -> usize {
-        if fork::is_child() { 0 } else { self.live.load(Ordering::Relaxed) + lock(&self.inbox).new }
+        if fork::is_child() {
+            return 0;
+        }
+        let inbox = lock(&self.inbox);
+        self.live.load(Ordering::Relaxed) + inbox.new
     }
 
     /// Wakes the home thread, from any thread. (QEMU's `aio_notify`.)

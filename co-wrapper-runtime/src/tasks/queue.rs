@@ -154,7 +154,7 @@ impl Queue {
         mem::take(&mut self.bottom_halves)
     }
 
-    /// Takes out the queued tasks that `which` names, and strikes them from the list.
+    /// Takes out the queued tasks that `which` names. They stay in the list until they are dropped.
     pub fn take_tasks(&mut self, which: impl Fn(&Meta) -> bool) -> Vec<Runnable> {
         let mut taken = Vec::new();
         for queue in [&mut self.begun, &mut self.fresh, &mut self.calls] {
@@ -163,9 +163,6 @@ impl Queue {
             taken.extend(VecDeque::into_iter(out).map(|item| item.1));
         }
         self.len -= taken.len();
-        for task in &taken {
-            self.strike(task.metadata());
-        }
         taken
     }
 

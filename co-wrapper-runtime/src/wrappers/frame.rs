@@ -188,6 +188,7 @@ impl Frame {
         }
         let wait = Wait::new(thread, slot, thread.outer_callback_waits(), deadline, called_in);
         let (ended, payload) = wait.run(&self.entered, &mut || slot.record.poll(&mut *poll));
+        slot.record.end_wait();
         if let Some(payload) = payload {
             // The hook has printed it when it was caught. Raised while unwinding it would abort.
             if thread::panicking() {
