@@ -695,3 +695,96 @@ fn x05_an_outer_call_begun_by_a_destructor_while_its_thread_leaves() {
         assert!(soon);
     });
 }
+
+/// Catches: a call that is given up and stays in a queue, because who is at home there begins no other caller's calls; one
+/// that is begun all the same.
+#[test]
+fn w10_a_call_is_taken_back_from_a_home_that_begins_none() {
+    static TIMED: Wrapper = Wrapper { name: "timed", target: "co_timed", mixed: false };
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let (at_home, is_at_home) = mpsc::channel();
+        let (release, released) = async_channel::bounded::<()>(1);
+        let passes = ctx.clone();
+        let passing = thread::spawn(move || {
+            remote(&passes, released, move |released| async move {
+                at_home.send(()).unwrap();
+                assert!(released.recv().await.is_err());
+            });
+        });
+        is_at_home.recv().unwrap();
+        let (held, began) = (Arc::new(()), AtomicBool::new(false));
+        let late = poll_co_in_timeout(&TIMED, &ctx, ms(5), (Arc::clone(&held), &began), |(_held, began)| async move {
+            began.store(true, Ordering::Relaxed);
+        });
+        assert!(late.is_err());
+        assert_eq!((Arc::strong_count(&held), began.load(Ordering::Relaxed)), (1, false));
+        drop(release);
+        passing.join().unwrap();
+    });
+}
+
+/// Catches: threads, each home in passing to a context into which the next one calls, that wait for each other.
+#[test]
+fn x05_callers_that_are_home_to_each_other_all_go_on() {
+    within_bounds(|| {
+        for count in [2, 3, 5] {
+            let contexts: Vec<_> = (0..count).map(|_| AioContext::new().unwrap()).collect();
+            let all_home = std::sync::Barrier::new(count);
+            thread::scope(|scope| {
+                let calls: Vec<_> = (0..count)
+                    .map(|at| {
+                        let (home, next, all_home) = (&contexts[at], &contexts[(at + 1) % count], &all_home);
+                        scope.spawn(move || {
+                            remote(home, (), move |()| async move {
+                                all_home.wait();
+                                remote(next, at, |at| async move {
+                                    async_io::Timer::after(ms(1)).await;
+                                    at + 1
+                                })
+                            })
+                        })
+                    })
+                    .collect();
+                let answers: Vec<_> = calls.into_iter().map(|call| call.join().unwrap()).collect();
+                assert_eq!(answers, (1..=count).collect::<Vec<_>>());
+            });
+            assert!(contexts.iter().all(|context| context.stats().tasks_live == 0));
+        }
+    });
+}
+
+/// Two callers are home to each other's contexts; what the one began for the other goes on when its own call is given up.
+///
+/// Catches: a home that leaves with a call in hand which it began to break a circle.
+#[test]
+fn x05_who_breaks_a_circle_stays_until_it_is_done() {
+    static TIMED: Wrapper = Wrapper { name: "timed", target: "co_timed", mixed: true };
+    within_bounds(|| {
+        let [a, b] = [0, 1].map(|_| AioContext::new().unwrap());
+        let both_home = std::sync::Barrier::new(2);
+        let (begun, is_begun) = mpsc::channel();
+        thread::scope(|scope| {
+            let (a, b, both_home) = (&a, &b, &both_home);
+            let gives_up = scope.spawn(move || {
+                remote(a, (), move |()| async move {
+                    both_home.wait();
+                    poll_co_in_timeout(&TIMED, b, ms(500), (), |()| std::future::pending::<()>()).is_err()
+                })
+            });
+            let waits = scope.spawn(move || {
+                remote(b, (), move |()| async move {
+                    both_home.wait();
+                    remote(a, begun, |begun| async move {
+                        begun.send(thread::current().id()).unwrap();
+                        async_io::Timer::after(ms(800)).await;
+                        7
+                    })
+                })
+            });
+            let breaker = gives_up.thread().id();
+            assert_eq!((gives_up.join().unwrap(), waits.join().unwrap()), (true, 7));
+            assert_eq!(is_begun.recv().unwrap(), breaker);
+        });
+    });
+}

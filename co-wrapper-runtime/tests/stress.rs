@@ -10,11 +10,12 @@
 #![cfg(not(loom))]
 
 mod common;
+#[path = "common/rounds.rs"]
+mod rounds;
 
 use std::{
-    env,
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -22,17 +23,18 @@ use std::{
     },
     task::{Context, Poll},
     thread::{self, ThreadId},
-    time::{Duration, Instant, UNIX_EPOCH},
+    time::Duration,
 };
 
 use async_channel::{Receiver, Sender, unbounded};
 use co_wrapper_runtime::{
     __private::{Wrapper, poll_co_in},
-    AioContext, IoThread, hang, reschedule_self,
+    AioContext, IoThread, reschedule_self,
 };
-use common::{message_of, mixed, within_bounds};
+use common::{message_of, mixed};
 use fastrand::Rng;
 use futures::channel::oneshot;
+use rounds::rounds;
 
 /// Less than so many.
 fn micros(rng: &mut Rng, below: u64) -> Duration {
@@ -280,19 +282,5 @@ fn run(seed: u64) {
 
 #[test]
 fn random_schedules_end_in_order_and_on_their_threads() {
-    let number =
-        |name| env::var(name).ok().map(|value| value.parse::<u64>().unwrap_or_else(|_| panic!("{name}={value}")));
-    let rounds = number("CO_WRAPPER_ROUNDS");
-    let first = number("CO_WRAPPER_SEED").unwrap_or_else(|| UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
-    let until = Instant::now() + Duration::from_secs(2);
-    let mut done = 0;
-    while rounds.map_or_else(|| Instant::now() < until, |rounds| done < rounds) {
-        let seed = first.wrapping_add(done);
-        if let Err(payload) = catch_unwind(|| within_bounds(move || run(seed))) {
-            eprintln!("CO_WRAPPER_SEED={seed} CO_WRAPPER_ROUNDS=1\n{}", hang::report());
-            resume_unwind(payload);
-        }
-        done += 1;
-    }
-    println!("{done} rounds from seed {first}");
+    rounds(run);
 }

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     AioContext,
-    serve::{Payload, catch},
+    serve::{self, Payload, catch},
     thread::Thread,
 };
 use crate::{
@@ -78,6 +78,11 @@ impl Homes {
     /// Whether one call or guard alone keeps the thread home to `context`.
     fn is_last_stay(&self, context: &AioContext) -> bool {
         self.served.iter().any(|served| served.context == *context && served.stays == 1)
+    }
+
+    /// Whether this thread is home to something for the length of a call only.
+    pub fn is_passing(&self) -> bool {
+        self.served.iter().any(|served| served.residences == 0)
     }
 
     /// Whether a round of what this thread serves would find nothing to look at.
@@ -293,6 +298,18 @@ impl EnterGuard {
         })
     }
 
+    /// Serves the context, which is left, until the calls are done that a passing home began for others to break a circle
+    /// (`circle.rs`). Returns the first panic of what ran.
+    fn finish_received(&self) -> Option<Payload> {
+        let mut panicked = None;
+        if self.stay == Stay::Passing && self.thread.homes.borrow().is_last_stay(&self.context) {
+            while self.context.mailbox().has_received() {
+                catch(&mut panicked, || _ = serve::poll(&self.thread, &self.entered, &self.context, true));
+            }
+        }
+        panicked
+    }
+
     pub(crate) fn thread(&self) -> &Thread {
         &self.thread
     }
@@ -330,6 +347,7 @@ impl Drop for EnterGuard {
                 return;
             }
         }
+        let panicked = self.finish_received();
         let mut homes = self.thread.homes.borrow_mut();
         let stay = homes.entered.iter().rposition(|(number, _)| *number == self.number);
         let left = stay.map(|at| homes.entered.remove(at));
@@ -338,6 +356,7 @@ impl Drop for EnterGuard {
             move_out(&self.thread, &self.context, self.stay);
         }
         self.thread.end_if_late();
+        raise(panicked);
     }
 }
 

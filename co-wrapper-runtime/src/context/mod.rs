@@ -1,6 +1,7 @@
 //! The context: a queue of tasks and bottom halves, and the thread that polls it. (QEMU's `AioContext`.)
 
 mod builder;
+mod circle;
 #[cfg_attr(feature = "tokio", path = "handlers_tokio.rs")]
 #[cfg_attr(not(feature = "tokio"), path = "handlers_none.rs")]
 mod handlers;

@@ -14,16 +14,19 @@
 //! What the call waits for may be the very thing held back. So when nothing else has moved for a while ([`patience`]),
 //! the loop takes one such item, the oldest, and then one after the other until something moves. Where something
 //! always moves, a ticking task say, it does so after a longer while ([`BUSY`]).
+//!
+//! Another caller's call is never begun by a passing home, but where nobody would go on without (`circle.rs`).
 
 use std::{
     any::Any,
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
-    AioContext,
+    AioContext, circle,
     home::AsCurrent,
     sleep::Sleeper,
     thread::{MOST_NESTED, Slot, Thread},
@@ -209,6 +212,8 @@ pub struct Wait<'a> {
     /// The first panic of what the loop ran. It may not end the call, which is in flight.
     panicked: Option<Payload>,
     held_back: HeldBack,
+    /// If it may be in a circle of such waits.
+    waits: Option<circle::Waits>,
 }
 
 /// Since when a loop has been holding work back.
@@ -243,10 +248,12 @@ enum Round {
 
 impl<'a> Wait<'a> {
     /// The wait of the frame `slot`, the innermost, until `deadline` at most, or until `called_in`, one that the thread
-    /// serves, is closed. `outer_callback_waits` says that a bottom half or handler waits in a frame further down.
+    /// serves, is closed. `outer_callback_waits` says that a bottom half or handler waits in a frame further down; a call in
+    /// another context names that, `target`.
     pub fn new(
         thread: &'a Thread,
         slot: &'a Slot,
+        target: Option<&AioContext>,
         outer_callback_waits: bool,
         deadline: Option<Instant>,
         called_in: Option<&'a AioContext>,
@@ -262,7 +269,8 @@ impl<'a> Wait<'a> {
         if let Some(current) = thread.entered() {
             current.counters().deepest.at_least(depth as u64);
         }
-        Self { thread, slot, allowed, deadline, called_in, panicked: None, held_back: HeldBack::default() }
+        let waits = target.and_then(|target| circle::Waits::new(thread, target.mailbox()));
+        Self { thread, slot, allowed, deadline, called_in, panicked: None, held_back: HeldBack::default(), waits }
     }
 
     /// Waits until `poll`, which polls the call's future, says that it is ready. Returns how it ended and the first
@@ -333,7 +341,7 @@ impl<'a> Wait<'a> {
         if self.allowed == Allowed::ALL {
             return Take::Nothing;
         }
-        if !self.holds_back() {
+        if self.waits.is_none() && !self.holds_back() {
             self.held_back = HeldBack::default();
             return Take::Nothing;
         }
@@ -347,8 +355,11 @@ impl<'a> Wait<'a> {
         if now < at {
             return Take::At(at);
         }
-        self.take_held_back();
-        Take::Now
+        if self.take_held_back() {
+            return Take::Now;
+        }
+        self.held_back = HeldBack::default();
+        Take::At(now + patience)
     }
 
     /// One round of each context, broken off when the future is woken: when it is ready everything further down can go
@@ -382,17 +393,25 @@ impl<'a> Wait<'a> {
         any
     }
 
-    /// Takes the oldest held-back item of each context.
-    fn take_held_back(&mut self) {
-        let Self { thread, panicked, .. } = self;
+    /// Takes the oldest held-back item of each context, and the call that closes a circle which this wait is in. Returns
+    /// whether there was any.
+    fn take_held_back(&mut self) -> bool {
+        let Self { thread, panicked, waits, .. } = self;
+        let closed_by = waits.as_ref().and_then(circle::Waits::closed_by);
+        let mut taken = false;
         thread.taken.update(|n| n + 1);
         served(thread, |context| {
-            if let Some(work) = context.mailbox().pop(u64::MAX, Allowed::ALL) {
+            let mailbox = context.mailbox();
+            let closes = closed_by.as_ref().filter(|(_, place)| Arc::ptr_eq(place, mailbox));
+            let call = closes.and_then(|(caller, _)| mailbox.pop_call_of(*caller));
+            if let Some(work) = call.or_else(|| mailbox.pop(u64::MAX, Allowed::ALL)) {
+                taken = true;
                 let _current = AsCurrent::new(thread, context);
                 catch(panicked, || run(thread, work));
             }
         });
         thread.taken.update(|n| n - 1);
+        taken
     }
 }
 

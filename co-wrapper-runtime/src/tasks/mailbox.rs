@@ -309,6 +309,16 @@ impl Mailbox {
         self.at_home(|queue| queue.has_own_call(here())).unwrap_or(false)
     }
 
+    /// Whether this thread, the home, has begun another caller's call here that is not done.
+    pub fn has_received(&self) -> bool {
+        self.at_home(|queue| queue.has_received(here())).unwrap_or(false)
+    }
+
+    /// The call of `caller` that waits here, not begun.
+    pub fn pop_call_of(&self, caller: u64) -> Option<Work> {
+        if self.is_closed() { None } else { self.at_home(|queue| queue.pop_call_of(caller))? }
+    }
+
     /// The timers that its home thread fires.
     pub fn timers(&self) -> &Timers {
         &self.timers

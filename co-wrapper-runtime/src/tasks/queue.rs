@@ -100,7 +100,8 @@ impl Queue {
         self.len
     }
 
-    /// Where the oldest allowed item is, and its number. Of the calls only those of the thread `of`, if given.
+    /// Where the oldest allowed item is, and its number. Of the calls only those of the thread `of`, if given, and those
+    /// taken back, which are but dropped.
     fn oldest(&self, allowed: Allowed, of: Option<u64>) -> Option<(Place, u64)> {
         let mut oldest = None;
         let mut older = |place, number: Option<u64>| {
@@ -118,9 +119,10 @@ impl Queue {
         }
         if allowed.fresh {
             older(Place::Fresh, self.fresh.front().map(|item| item.0));
-            if let Some(at) = self.calls.iter().position(|(_, call)| of.is_none() || call.metadata().caller() == of) {
-                older(Place::Call(at), Some(self.calls[at].0));
-            }
+        }
+        let may_go = |call: &Meta| call.is_taken_back() || allowed.fresh && (of.is_none() || call.caller() == of);
+        if let Some(at) = self.calls.iter().position(|(_, call)| may_go(call.metadata())) {
+            older(Place::Call(at), Some(self.calls[at].0));
         }
         oldest
     }
@@ -215,6 +217,19 @@ impl Queue {
     pub fn has_own_call(&self, owner: u64) -> bool {
         let own = |task: &Meta| task.owner() == Some(owner) && task.caller() == Some(owner);
         self.owned > 0 && self.tasks.iter().any(|(_, task)| own(task.metadata()))
+    }
+
+    /// Whether `owner` has begun another caller's call here that is not done.
+    pub fn has_received(&self, owner: u64) -> bool {
+        let received = |task: &Meta| task.owner() == Some(owner) && task.caller().is_some_and(|caller| caller != owner);
+        self.owned > 0 && self.tasks.iter().any(|(_, task)| received(task.metadata()))
+    }
+
+    /// The call of `caller` that waits, not begun.
+    pub fn pop_call_of(&mut self, caller: u64) -> Option<Work> {
+        let at = self.calls().position(|call| call.caller() == Some(caller))?;
+        self.len -= 1;
+        self.calls.remove(at).map(|item| Work::Task(item.1))
     }
 
     /// What wakes each that lives here.

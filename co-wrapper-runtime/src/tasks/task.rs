@@ -76,6 +76,8 @@ pub struct Meta {
     /// The thread that a `!Send` task or a begun call belongs to, 0 for none.
     owner: AtomicU64,
     begun: AtomicBool,
+    /// Whether it is a call that its caller has taken back: it may be dropped at any time, begun or not.
+    taken_back: AtomicBool,
     /// What wakes the blocked caller, if it is a call from another context.
     caller: Option<Arc<WakeSlot>>,
 }
@@ -92,6 +94,7 @@ impl Meta {
             key: AtomicUsize::new(0),
             owner: AtomicU64::new(owner),
             begun: AtomicBool::new(false),
+            taken_back: AtomicBool::new(false),
             caller,
         }
     }
@@ -99,6 +102,11 @@ impl Meta {
     /// Whether the task was polled.
     pub fn begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Whether its caller has taken it back.
+    pub fn is_taken_back(&self) -> bool {
+        self.taken_back.load(Ordering::Relaxed)
     }
 
     /// The thread that the task belongs to, if any.
@@ -194,6 +202,9 @@ pub fn run(runnable: Runnable) {
         return;
     }
     if task.caller.is_some() && !task.begun() {
+        if task.is_taken_back() {
+            return;
+        }
         task.owner.store(here(), Ordering::Relaxed);
         // SAFETY: its `Runnable` is here.
         unsafe { task.place() }.adopt();
@@ -260,7 +271,7 @@ where
 {
     // SAFETY: the future is `Send` and `'static`.
     let task = unsafe { spawn_for(mailbox, 0, None, future) };
-    JoinHandle { task: Some(task) }
+    JoinHandle { task: Some(task.fallible()) }
 }
 
 /// Spawns a task that belongs to this thread.
@@ -271,7 +282,7 @@ where
 {
     // SAFETY: this thread is named as the owner, and the future is `'static`.
     let task = unsafe { spawn_for(mailbox, here(), None, future) };
-    JoinHandle { task: Some(task) }
+    JoinHandle { task: Some(task.fallible()) }
 }
 
 /// Sends a call. Dropping what is returned cancels it.
@@ -286,7 +297,14 @@ pub unsafe fn send_call<F: Future<Output = ()>>(mailbox: &Arc<Mailbox>, caller: 
 }
 
 /// A call sent to another context.
-pub type Sent = async_task::FallibleTask<(), Meta>;
+pub type Sent = async_task::Task<(), Meta>;
+
+/// Cancels a call that was sent to `mailbox`, which drops it at its home's next look, whatever that may begin.
+pub fn take_back(sent: Sent, mailbox: &Mailbox) {
+    sent.metadata().taken_back.store(true, Ordering::Relaxed);
+    drop(sent);
+    mailbox.ring();
+}
 
 /// # Safety
 ///
@@ -297,7 +315,7 @@ unsafe fn spawn_for<F: Future>(
     owner: u64,
     caller: Option<Arc<WakeSlot>>,
     future: F,
-) -> async_task::FallibleTask<F::Output, Meta> {
+) -> async_task::Task<F::Output, Meta> {
     let meta = Meta::new(Arc::clone(mailbox), owner, caller);
     let listed = |meta| Listed { future: ManuallyDrop::new(future), meta, unit: Unit::new() };
     let schedule = |runnable| schedule(Runnable::new(runnable));
@@ -308,7 +326,7 @@ unsafe fn spawn_for<F: Future>(
     // function's contract, and `meta` is the task's own. `schedule` is `Send + Sync` and `'static`, for it holds nothing.
     let (runnable, task) = unsafe { builder.spawn_unchecked(listed, schedule) };
     runnable.schedule();
-    task.fallible()
+    task
 }
 
 /// A task's future, and how it leaves the list of the living.

@@ -22,6 +22,7 @@ use crate::{
     fork,
     park::here,
     reactor::Entered,
+    tasks::task,
 };
 
 /// An argument that is sent to another context.
@@ -45,7 +46,7 @@ pub fn arg<T: Send>(value: T) -> Sent<T> {
 }
 
 /// As `poll_co`, with the future made and polled in `context`. At home there it is `poll_co`; a thread that finds nobody
-/// at home is home for the length of the call.
+/// at home is home for the length of the call; it begins no other caller's call, unless the two would wait for each other.
 ///
 /// # Panics
 ///
@@ -66,7 +67,8 @@ where
 }
 
 /// The same, for `timeout` at most. On expiry the call has been taken back from the context, and its future dropped
-/// there, before this returns: so it may take as long as the context takes to look.
+/// there, before this returns: so it may take as long as the context takes to look. One that was not begun is taken back at
+/// the next look of whoever is at home, whatever that may begin.
 #[track_caller]
 pub fn poll_co_in_timeout<S, E, Fut>(
     wrapper: &'static Wrapper,
@@ -139,9 +141,11 @@ where
         match waited {
             Ok(Ended::Ready | Ended::Closed) => {}
             Ok(Ended::Elapsed) => {
-                // Cancelled by its drop; the context drops the future and says so.
+                // The context drops the future and says so.
                 (ended, until) = (Ended::Elapsed, None);
-                drop(sent.take());
+                if let Some(sent) = sent.take() {
+                    task::take_back(sent, context.mailbox());
+                }
             }
             Err(payload) if fork::is_child() => {
                 // The thread that has the call is the parent's: here nobody will touch it any more.

@@ -186,7 +186,7 @@ impl Frame {
         if thread.depth() > 1 {
             trace::nested(slot.name(), thread.depth());
         }
-        let wait = Wait::new(thread, slot, thread.outer_callback_waits(), deadline, called_in);
+        let wait = Wait::new(thread, slot, target, thread.outer_callback_waits(), deadline, called_in);
         let (ended, payload) = wait.run(&self.entered, &mut || slot.record.poll(&mut *poll));
         slot.record.end_wait();
         if let Some(payload) = payload {
