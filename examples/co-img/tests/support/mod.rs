@@ -73,12 +73,19 @@ impl Folder {
         self.tool("qemu-img", args)
     }
 
-    /// The program, to be run here. It hears of a hang-up, also where the tests run under `nohup`.
+    /// The program, to be run here. It hears of interrupts and a hang-up, also where the tests run in a shell's background
+    /// or under `nohup`, which have them ignored.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_co-img"));
         command.args(args).current_dir(self.0.path());
-        // SAFETY: the closure runs in the forked child, and makes one call, which may be made there.
-        unsafe { command.pre_exec(|| Ok(signal(Signal::SIGHUP, SigHandler::SigDfl).map(drop)?)) };
+        // SAFETY: the closure runs in the forked child, and makes two calls, which may be made there.
+        unsafe {
+            command.pre_exec(|| {
+                signal(Signal::SIGINT, SigHandler::SigDfl)?;
+                signal(Signal::SIGHUP, SigHandler::SigDfl)?;
+                Ok(())
+            });
+        };
         command
     }
 
