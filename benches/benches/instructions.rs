@@ -51,14 +51,14 @@ fn ready_call_entered(guard: EnterGuard) -> EnterGuard {
     guard
 }
 
-#[library_benchmark(config = limit(186), setup = entered)]
+#[library_benchmark(config = limit(190), setup = entered)]
 #[bench::entered()]
 fn self_wake(guard: EnterGuard) -> EnterGuard {
     bdrv_wakes(TIMES);
     guard
 }
 
-#[library_benchmark(config = limit(678), setup = entered)]
+#[library_benchmark(config = limit(698), setup = entered)]
 #[bench::entered()]
 fn call_with_a_self_wake(guard: EnterGuard) -> EnterGuard {
     times(TIMES, || bdrv_wakes(1));
@@ -81,7 +81,7 @@ fn spawned_and_run(context: &AioContext) {
     context.poll(false);
 }
 
-#[library_benchmark(config = limit(1080), setup = grown)]
+#[library_benchmark(config = limit(1091), setup = grown)]
 #[bench::local()]
 fn spawn((guard, context): (EnterGuard, AioContext)) -> EnterGuard {
     times(TIMES / BATCH, || spawned_and_run(&context));
@@ -100,7 +100,7 @@ fn scheduled_and_run(context: &AioContext, all: &[BottomHalf]) {
     context.poll(false);
 }
 
-#[library_benchmark(config = limit(336), setup = bottom_halves)]
+#[library_benchmark(config = limit(350), setup = bottom_halves)]
 #[bench::reusable()]
 fn bottom_half((guard, context, all): (EnterGuard, AioContext, Vec<BottomHalf>)) -> (EnterGuard, Vec<BottomHalf>) {
     times(TIMES / BATCH, || scheduled_and_run(&context, &all));

@@ -250,6 +250,7 @@ impl<'a> Wait<'a> {
     /// The wait of the frame `slot`, the innermost, until `deadline` at most, or until `called_in`, one that the thread
     /// serves, is closed. `outer_callback_waits` says that a bottom half or handler waits in a frame further down; a call in
     /// another context names that, `target`.
+    #[inline]
     pub fn new(
         thread: &'a Thread,
         slot: &'a Slot,
@@ -266,7 +267,7 @@ impl<'a> Wait<'a> {
         } else {
             Allowed::ALL
         };
-        if let Some(current) = thread.entered() {
+        if let Some(current) = thread.homes.borrow().current() {
             current.counters().deepest.at_least(depth as u64);
         }
         let waits = target.and_then(|target| circle::Waits::new(thread, target.mailbox()));

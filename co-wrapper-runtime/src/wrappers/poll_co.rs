@@ -33,6 +33,7 @@ pub struct Wrapper {
 /// A plain wrapper in coroutine context; more than 256 calls nested on one stack; a reactor that cannot start. A panic
 /// of the future goes through to the caller, and so does, after the call is done, the first panic of a bottom half that
 /// ran meanwhile.
+#[inline]
 #[track_caller]
 pub fn poll_co<S, E, Fut>(wrapper: &'static Wrapper, args: S, entry: E) -> Fut::Output
 where
