@@ -130,9 +130,9 @@ fn p04_a_wake_of_its_own_hides_none_and_is_not_lost() {
     });
 }
 
-/// Runs what is in the mailbox until `count` bottom halves ran, as the poll loop does.
-fn serve(mailbox: &Mailbox, parker: &Parker, ran: &AtomicUsize, count: usize) {
-    while ran.load(Ordering::Relaxed) < count {
+/// Runs the bottom halves in the mailbox, as the poll loop does, until they have brought `count` to `least`.
+fn serve(mailbox: &Mailbox, parker: &Parker, count: &AtomicUsize, least: usize) {
+    while count.load(Ordering::Relaxed) < least {
         let end = mailbox.batch_end();
         let mut moved = false;
         while let Some(Work::BottomHalf(bottom_half)) = mailbox.pop(end, Allowed::ALL) {
@@ -204,17 +204,7 @@ fn b02_what_came_before_runs_before_wherever_it_came_from() {
         let after = theirs.load(Ordering::Acquire) == 1;
         push_ordered(&mailbox, &order, 1);
         ours.store(1, Ordering::Release);
-        while order.load(Ordering::Relaxed) < 8 {
-            let end = mailbox.batch_end();
-            let mut moved = false;
-            while let Some(Work::BottomHalf(bottom_half)) = mailbox.pop(end, Allowed::ALL) {
-                bottom_half.run();
-                moved = true;
-            }
-            if !moved && !mailbox.take_notified() {
-                parker.park(None);
-            }
-        }
+        serve(&mailbox, &parker, &order, 8);
         let order = order.load(Ordering::Relaxed);
         if after {
             assert_eq!(order, 0o21, "theirs had come");
@@ -317,17 +307,7 @@ fn b01_scheduled_again_a_run_sees_what_was_done_before() {
             done.store(1, Ordering::Relaxed);
             again.schedule();
         });
-        while seen.load(Ordering::Relaxed) == 0 {
-            let end = mailbox.batch_end();
-            let mut moved = false;
-            while let Some(Work::BottomHalf(scheduled)) = mailbox.pop(end, Allowed::ALL) {
-                scheduled.run();
-                moved = true;
-            }
-            if !moved && !mailbox.take_notified() {
-                parker.park(None);
-            }
-        }
+        serve(&mailbox, &parker, &seen, 1);
         scheduler.join().unwrap();
     });
 }

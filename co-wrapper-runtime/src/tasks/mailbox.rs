@@ -405,8 +405,8 @@ impl Mailbox {
         let mut home = lock(&self.home);
         *home = None;
         // A caller that sent its call before is found here; one that sends it now sees that there is no home.
-        let callers: Vec<Arc<WakeSlot>> =
-            self.at_nobody_s(&home, |queue| queue.calls().filter_map(Meta::caller_waker).collect()).unwrap_or_default();
+        let callers = self.at_nobody_s(&home, |queue| queue.calls().filter_map(Meta::caller_waker).collect());
+        let callers: Vec<Arc<WakeSlot>> = callers.expect("this thread has left, and holds the lock");
         drop(home);
         callers.into_iter().for_each(Wake::wake);
         if self.closing.load(Ordering::Acquire) {
