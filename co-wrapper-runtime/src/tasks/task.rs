@@ -202,6 +202,7 @@ pub fn run(runnable: Runnable) {
         return;
     }
     if task.caller.is_some() && !task.begun() {
+        // Its caller is between marking it and cancelling it, or past that: async-task alone would begin it in between.
         if task.is_taken_back() {
             return;
         }
