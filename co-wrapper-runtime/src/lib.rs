@@ -25,6 +25,7 @@
 //! [`io::Result`](std::io::Result) returns an error. It may exec. Forking before the first use is legal, and then both
 //! work.
 
+mod big_stack;
 mod context;
 mod fork;
 #[cfg(feature = "graph")]

@@ -2,7 +2,10 @@
 
 use std::panic::Location;
 
-use super::frame::{Frame, Kind};
+use super::{
+    frame::{Frame, Kind},
+    large::{self, Large},
+};
 use crate::{
     context::{AioContext, EnterGuard, home::Stay},
     reactor::Entered,
@@ -36,6 +39,9 @@ impl AioContext {
         let frame = Frame::begin(Kind::Own(&"AioContext::block_on"), Location::caller());
         if frame.needs_guard() {
             _guard = Entered::guard();
+        }
+        if const { large::is_large::<F>() } {
+            return frame.block_on(|| Large::make(|| future));
         }
         frame.block_on(|| future)
     }

@@ -15,6 +15,7 @@ use super::{
     Elapsed,
     completion::{self, Shared, Stage},
     frame::{Frame, Kind},
+    large::{self, Large},
     poll_co::{Wrapper, deadline},
 };
 use crate::{
@@ -58,7 +59,13 @@ where
     E: FnOnce(S) -> Fut + Send,
     Fut: Future<Output: Send>,
 {
-    match call_in(wrapper, Location::caller(), context, None, args, entry) {
+    let site = Location::caller();
+    let ended = if const { large::is_large::<Fut>() } {
+        call_in(wrapper, site, context, None, args, |args| Large::make(|| entry(args)))
+    } else {
+        call_in(wrapper, site, context, None, args, entry)
+    };
+    match ended {
         Ok(output) => output,
         Err(Ended::Ready | Ended::Elapsed | Ended::Closed) => {
             unreachable!("a call without a deadline ends when it is done")
@@ -82,7 +89,13 @@ where
     E: FnOnce(S) -> Fut + Send,
     Fut: Future<Output: Send>,
 {
-    call_in(wrapper, Location::caller(), context, deadline(timeout), args, entry).map_err(|_| Elapsed::new(timeout))
+    let (site, deadline) = (Location::caller(), deadline(timeout));
+    let ended = if const { large::is_large::<Fut>() } {
+        call_in(wrapper, site, context, deadline, args, |args| Large::make(|| entry(args)))
+    } else {
+        call_in(wrapper, site, context, deadline, args, entry)
+    };
+    ended.map_err(|_| Elapsed::new(timeout))
 }
 
 #[track_caller]

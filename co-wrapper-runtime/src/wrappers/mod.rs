@@ -5,6 +5,7 @@ mod call;
 pub(crate) mod completion;
 mod elapsed;
 pub(crate) mod frame;
+mod large;
 mod no_co;
 mod owned;
 mod poll_co;

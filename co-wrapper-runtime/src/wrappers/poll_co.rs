@@ -9,6 +9,7 @@ use std::{
 use super::{
     Elapsed,
     frame::{Frame, Kind},
+    large::{self, Large},
 };
 use crate::reactor::Entered;
 
@@ -28,6 +29,9 @@ pub struct Wrapper {
 /// The future is polled once before anything else, so a call that need not wait touches no event loop and allocates
 /// nothing. One that waits serves the thread's contexts meanwhile.
 ///
+/// A future of more than 16 KiB is kept in a box, and made and polled on a stack of its own, which are both allocated once
+/// a call: so it can be larger than what is left of the caller's stack.
+///
 /// # Panics
 ///
 /// A plain wrapper in coroutine context; more than 256 calls nested on one stack; a reactor that cannot start. A panic
@@ -44,6 +48,9 @@ where
     let frame = Frame::begin(Kind::Wrapper(wrapper), Location::caller());
     if frame.needs_guard() {
         _guard = Entered::guard();
+    }
+    if const { large::is_large::<Fut>() } {
+        return frame.block_on(|| Large::make(|| entry(args)));
     }
     frame.block_on(|| entry(args))
 }
@@ -67,7 +74,12 @@ where
     if frame.needs_guard() {
         _guard = Entered::guard();
     }
-    frame.block_on_until(deadline(timeout), None, || entry(args)).map_err(|_| Elapsed::new(timeout))
+    let ended = if const { large::is_large::<Fut>() } {
+        frame.block_on_until(deadline(timeout), None, || Large::make(|| entry(args)))
+    } else {
+        frame.block_on_until(deadline(timeout), None, || entry(args))
+    };
+    ended.map_err(|_| Elapsed::new(timeout))
 }
 
 /// What is past the clock's end is never.

@@ -1,0 +1,55 @@
+//! Futures that are too large for the stack of whoever calls: they are kept in a box, and made and polled on a stack that
+//! has room for them.
+//!
+//! The box alone does not do. Whatever makes a future returns it by value, so that it passes over the stack on its way into
+//! the box, and each `.await` of a large future does the same; optimized builds leave most of these copies out, debug
+//! builds none. A thread with a small stack (64 KiB, or what a JVM gives) would overflow it.
+//!
+//! Which futures are large is known when the program is compiled, so that a call of a small one contains nothing of this.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use crate::big_stack::BigStack;
+
+/// From how many bytes on a future is kept in a box.
+const LARGE: usize = 16 << 10;
+
+/// How much room a stack has beside copies of the future: what a thread of std's has.
+const ROOM: usize = 2 << 20;
+
+/// How many copies of the future have room. A debug build makes one where the future is made, and one for each level of
+/// large futures that await each other.
+const COPIES: usize = 8;
+
+/// Whether futures of this type are kept in a box.
+pub const fn is_large<F>() -> bool {
+    size_of::<F>() > LARGE
+}
+
+/// A large future in its box, with the stack on which it is polled.
+#[derive(Debug)]
+pub struct Large<F> {
+    future: Pin<Box<F>>,
+    stack: BigStack,
+}
+
+impl<F> Large<F> {
+    /// Makes the future, on the large stack.
+    pub fn make(make: impl FnOnce() -> F) -> Self {
+        let mut stack = BigStack::new(size_of::<F>().saturating_mul(COPIES).saturating_add(ROOM));
+        let future = stack.run(|| Box::pin(make()));
+        Self { future, stack }
+    }
+}
+
+impl<F: Future> Future for Large<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Self { future, stack } = &mut *self;
+        stack.run(|| future.as_mut().poll(cx))
+    }
+}

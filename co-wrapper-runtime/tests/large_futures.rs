@@ -1,0 +1,165 @@
+//! Futures that are larger than the stack of whoever calls (w14). In a debug build, too, where each copy of a future is
+//! really made.
+
+mod common;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use co_wrapper_runtime::{
+    __private::{Wrapper, poll_co, poll_co_in, poll_co_in_timeout, poll_co_timeout},
+    AioContext, IoThread,
+};
+use common::{message_of, on_stack_of};
+
+const SMALL_STACK: usize = 64 << 10;
+const MIB: usize = 1 << 20;
+
+static WRAPPER: Wrapper = Wrapper { name: "large", target: "co_large", mixed: true };
+
+/// Yields once, and is woken at once.
+async fn a_turn() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if yielded {
+            return std::task::Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+/// What a large future does with `SIZE` bytes that it keeps while it waits.
+#[derive(Clone, Copy, Debug)]
+enum Body {
+    Ready,
+    Waits,
+    /// Awaits a future as large as itself.
+    Nests,
+    Panics,
+    /// Never ends.
+    Hangs,
+}
+
+/// How many futures that hang were dropped.
+static DROPPED: AtomicUsize = AtomicUsize::new(0);
+
+struct CountsDrop;
+
+impl Drop for CountsDrop {
+    fn drop(&mut self) {
+        DROPPED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn co_large<const SIZE: usize>(body: Body) -> usize {
+    let _counts = matches!(body, Body::Hangs).then(|| CountsDrop);
+    let bytes = [1_u8; SIZE];
+    match body {
+        Body::Ready => {}
+        Body::Waits => a_turn().await,
+        Body::Nests => return co_inner::<SIZE>().await + usize::from(bytes[SIZE - 1]) - 1,
+        Body::Panics => {
+            a_turn().await;
+            panic!("a large future's panic");
+        }
+        Body::Hangs => std::future::pending().await,
+    }
+    bytes.iter().map(|byte| usize::from(*byte)).sum()
+}
+
+async fn co_inner<const SIZE: usize>() -> usize {
+    let bytes = [1_u8; SIZE];
+    a_turn().await;
+    bytes.iter().map(|byte| usize::from(*byte)).sum()
+}
+
+/// A way to make the call, on a thread whose stack is small.
+type Way = fn(Body) -> Option<usize>;
+
+/// Ends the call that hangs, and no other.
+fn timeout(body: Body) -> Duration {
+    if matches!(body, Body::Hangs) { Duration::from_millis(10) } else { Duration::MAX }
+}
+
+fn ways<const SIZE: usize>() -> [(&'static str, Way); 7] {
+    [
+        ("here", |body| Some(poll_co(&WRAPPER, body, co_large::<SIZE>))),
+        ("here, entered", |body| {
+            let ctx = AioContext::new().unwrap();
+            let _home = ctx.enter();
+            Some(poll_co(&WRAPPER, body, co_large::<SIZE>))
+        }),
+        ("here, with a timeout", |body| poll_co_timeout(&WRAPPER, timeout(body), body, co_large::<SIZE>).ok()),
+        ("in a context without a home", |body| {
+            Some(poll_co_in(&WRAPPER, &AioContext::new().unwrap(), body, co_large::<SIZE>))
+        }),
+        ("in an IoThread", |body| {
+            let thread = IoThread::spawn("large").unwrap();
+            Some(poll_co_in(&WRAPPER, thread.context(), body, co_large::<SIZE>))
+        }),
+        ("in an IoThread, with a timeout", |body| {
+            let thread = IoThread::spawn("large").unwrap();
+            poll_co_in_timeout(&WRAPPER, thread.context(), timeout(body), body, co_large::<SIZE>).ok()
+        }),
+        // The future of one large call makes the next.
+        ("in the future of such a call", |body| {
+            let outer = async move || {
+                let bytes = [0_u8; SIZE];
+                a_turn().await;
+                let inner = poll_co(&WRAPPER, body, co_large::<SIZE>);
+                inner + usize::from(bytes[0])
+            };
+            Some(poll_co(&WRAPPER, (), |()| outer()))
+        }),
+    ]
+}
+
+fn works_with<const SIZE: usize>() {
+    for (name, way) in ways::<SIZE>() {
+        for body in [Body::Ready, Body::Waits, Body::Nests] {
+            let sum = on_stack_of(SMALL_STACK, move || way(body));
+            assert_eq!(sum, Some(SIZE), "{name}, {body:?}, {SIZE} bytes");
+        }
+    }
+}
+
+#[test]
+fn w14_a_future_of_a_mebibyte_works_on_a_stack_of_64_kib() {
+    works_with::<MIB>();
+}
+
+/// Just below and above what is kept in a box, and what a stack of that size could not hold twice.
+#[test]
+fn w14_futures_of_other_sizes_work_there() {
+    works_with::<{ 15 << 10 }>();
+    works_with::<{ 17 << 10 }>();
+    works_with::<{ 48 << 10 }>();
+    works_with::<{ 300 << 10 }>();
+}
+
+#[test]
+fn w14_the_panic_of_a_large_future_reaches_the_caller() {
+    for (name, way) in ways::<MIB>() {
+        on_stack_of(SMALL_STACK, move || {
+            let payload = catch_unwind(AssertUnwindSafe(|| way(Body::Panics))).unwrap_err();
+            assert_eq!(message_of(&*payload), "a large future's panic", "{name}");
+            // The thread makes its next call as if nothing had been.
+            assert_eq!(way(Body::Waits), Some(MIB), "{name}");
+        });
+    }
+}
+
+#[test]
+fn w14_a_large_future_that_timed_out_was_dropped() {
+    for (name, way) in ways::<MIB>().into_iter().filter(|(name, _)| name.ends_with("timeout")) {
+        let before = DROPPED.load(Ordering::Relaxed);
+        assert_eq!(on_stack_of(SMALL_STACK, move || way(Body::Hangs)), None, "{name}");
+        assert_eq!(DROPPED.load(Ordering::Relaxed), before + 1, "{name}");
+    }
+}
