@@ -25,9 +25,6 @@ fn bdrv_c(_: &str, _: &Local, _: Maybe<Local>) {}
 fn bdrv_d<T>(_: T) {}
 
 #[no_co_wrapper]
-fn bdrv_e<T: Send>(_: T, _: u8) {}
-
-#[no_co_wrapper]
 fn bdrv_f<T: Send>(_: &[T]) {}
 
 #[no_co_wrapper]

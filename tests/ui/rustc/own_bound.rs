@@ -1,5 +1,6 @@
 use co_wrapper::co_wrapper;
-use std::future::{pending, ready};
+use std::future::ready;
+use std::pin::Pin;
 
 struct Packed<T: Copy>(T);
 
@@ -28,8 +29,8 @@ fn co_second(_: u16, _: u8, (_, _): (&Packed<Text>, u8)) -> impl Future<Output =
 }
 
 #[co_wrapper]
-fn co_result() -> impl Future<Output = Packed<Text>> {
-    pending()
+fn co_result() -> Pin<Box<dyn Future<Output = Packed<Text>>>> {
+    loop {}
 }
 
 #[co_wrapper]
