@@ -1,7 +1,5 @@
 //! What a wrapper hands to the runtime: [`fake`] stands in its place and tells what it got.
 
-#![deny(warnings)]
-
 use co_wrapper::co_wrapper;
 use std::panic::Location;
 use std::rc::Rc;

@@ -1,9 +1,14 @@
 //! What rustdoc, and so an editor that hovers over a call, shows of a wrapper: the text of its async fn without the code,
-//! under a link that leads there.
+//! under a link that leads there. How rustdoc names its pages, and what stands in them, is known of `KNOWN`; with another
+//! release there is nothing to say.
+
+mod package;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+const KNOWN: RangeInclusive<u32> = 88..=101;
 
 const SOURCE: &str = r#"
 //! A crate.
@@ -51,21 +56,18 @@ declare! {
 
 /// Documents the crate, and gives the folder of its pages.
 fn document() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hover");
-    fs::create_dir_all(folder.join("src")).unwrap();
+    let folder = package::folder("hover");
     fs::write(folder.join("src/lib.rs"), SOURCE).unwrap();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
     let manifest = format!(
         "[package]\nname = \"hover\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
-         [dependencies]\nco-wrapper = {{ path = {root:?}, default-features = false }}\n"
+         [dependencies]\nco-wrapper = {{ path = {:?}, default-features = false }}\n",
+        env!("CARGO_MANIFEST_DIR")
     );
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["doc", "--quiet", "--offline", "--no-deps"]).current_dir(&folder).env_remove("CARGO_TARGET_DIR");
-    let output = cargo.env("RUSTDOCFLAGS", "-Dwarnings").output().unwrap();
+    let mut cargo = package::cargo("doc", &folder);
+    let output = cargo.arg("--no-deps").env("RUSTDOCFLAGS", "-Dwarnings").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    folder.join("target/doc/hover")
+    package::target().join("doc/hover")
 }
 
 /// What a page says from an item on, up to the next one.
@@ -76,6 +78,9 @@ fn item<'a>(page: &'a str, start: &str) -> &'a str {
 
 #[test]
 fn every_twin_shows_its_text_and_links_to_the_other() {
+    if !package::rustc_is_one_of(KNOWN) {
+        return;
+    }
     let pages = document();
     let read = |page: &str| fs::read_to_string(pages.join(page)).unwrap();
     // Page, where on it, its text, and the link as it is written with what it must lead to.

@@ -170,9 +170,10 @@ fn the_example_says_what_is_in_it() {
     image.write_blocking(&[0x22; 65536][..], 0).unwrap();
     image.flush_blocking().unwrap();
     drop(image);
-    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let output = Command::new(cargo)
-        .args(["run", "-q", "--example", "imago_sync", "--"])
+    let output = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--offline", "--example", "imago_sync", "--target-dir"])
+        .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap())
+        .arg("--")
         .arg(&file.path)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()

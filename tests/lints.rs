@@ -1,6 +1,9 @@
 //! The expansion is clean under every lint group that a user may deny. What more he may deny: `nothing_new.rs`.
+//!
+//! Here the lints only warn, so that what a later release finds breaks nobody's build. `rustc_finds_nothing` denies them,
+//! with the releases that it knows.
 
-#![deny(
+#![warn(
     warnings,
     clippy::all,
     clippy::pedantic,
@@ -49,12 +52,39 @@
 
 use co_wrapper::AioContext;
 use co_wrapper::graph::GraphLock;
+use std::fs;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
+#[allow(unreachable_pub, unused_results, reason = "no expansion is in there")]
+mod package;
 #[path = "lints/shapes.rs"]
 pub mod shapes;
 
 use shapes::*;
+
+const KNOWN: RangeInclusive<u32> = 88..=101;
+
+#[test]
+fn rustc_finds_nothing() {
+    if !package::rustc_is_one_of(KNOWN) {
+        return;
+    }
+    let folder = package::folder("denied");
+    let lints = include_str!("lints.rs").split_once("#![warn(").and_then(|(_, rest)| rest.split_once(")]"));
+    let (lints, _) = lints.expect("the list above");
+    let source = format!("#![deny({lints})]\n#![forbid(unsafe_code)]\n{}", include_str!("lints/shapes.rs"));
+    fs::write(folder.join("src/lib.rs"), source).unwrap();
+    let manifest = format!(
+        "[package]\nname = \"denied\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
+         co-wrapper = {{ path = {:?}, default-features = false, features = [\"graph\"] }}\n",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    let output = package::cargo("check", &folder).output().unwrap();
+    let found = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && found.is_empty(), "{found}");
+}
 
 #[test]
 fn all() {

@@ -1,7 +1,6 @@
 //! The marks that take the graph lock, and `#[no_co_wrapper]`: every form of them is made and called.
 
 #![cfg(all(feature = "graph", feature = "tokio"))]
-#![deny(warnings)]
 // What is odd about these marks and signatures is what they are here for.
 #![allow(clippy::needless_lifetimes, clippy::if_same_then_else)]
 

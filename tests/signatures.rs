@@ -1,7 +1,6 @@
 //! Wrappers of every shape of signature are made *and called*; each awaits [`pending_once`], so that each really waits.
 //! Which shape is where: `shapes.rs`, which finds out whether it is so.
 
-#![deny(warnings)]
 #![allow(async_fn_in_trait)]
 // What is odd about these signatures is what they are here for.
 #![allow(

@@ -1,7 +1,5 @@
 //! Beside other attribute macros, in both orders where both make sense.
 
-#![deny(warnings)]
-
 use async_recursion::async_recursion;
 use async_trait::async_trait;
 use co_wrapper::co_wrapper;

@@ -1,7 +1,8 @@
 //! Two versions of this crate in one tree, each with wrappers of its own: each expansion uses the one that it is told of.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod package;
+
+use std::path::Path;
 use std::{fs, io};
 
 const MAIN: &str = r#"
@@ -90,11 +91,8 @@ fn manifest(text: &str, version: &str) -> String {
 #[test]
 fn each_expansion_uses_its_own() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join("two_versions");
+    let folder = package::folder("two_versions");
     let copied = folder.join("old");
-    if copied.exists() {
-        fs::remove_dir_all(&copied).unwrap();
-    }
     for part in ["src", "co-wrapper-macros/src", "co-wrapper-runtime/src"] {
         copy(&root.join(part), &copied.join(part)).unwrap();
     }
@@ -103,9 +101,7 @@ fn each_expansion_uses_its_own() {
         let text = fs::read_to_string(root.join(part).join("Cargo.toml")).unwrap();
         fs::write(copied.join(part).join("Cargo.toml"), manifest(&text, "0.0.9")).unwrap();
     }
-    fs::create_dir_all(folder.join("src")).unwrap();
     fs::write(folder.join("src/main.rs"), MAIN).unwrap();
-    fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
     let manifest = format!(
         "[package]\nname = \"two-versions\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\nexclude = [\"old\"]\n\n\
          [profile.dev]\ndebug = false\nincremental = false\n\n[dependencies]\n\
@@ -113,9 +109,7 @@ fn each_expansion_uses_its_own() {
     );
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
 
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["run", "--quiet", "--offline"]).current_dir(&folder).env_remove("CARGO_TARGET_DIR");
-    let output = cargo.output().unwrap();
+    let output = package::cargo("run", &folder).output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && stdout == "both\n", "{stdout}{stderr}");
 }

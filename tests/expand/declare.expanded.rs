@@ -174,7 +174,7 @@ pub fn bdrv_co_open(
             mixed: false,
         },
         BdrvCoOpenArgs {
-            filename: ::co_wrapper::__private::owned(filename),
+            filename: ::co_wrapper::__private::owned(&*filename),
             flags: ::co_wrapper::__private::arg(flags),
         },
         |__cw_args| bdrv_open_bh(
@@ -233,8 +233,8 @@ impl NodeTwins for Node {
                 &::co_wrapper::__private::GRAPH,
             ),
             CoDetachArgs {
-                __self: ::co_wrapper::__private::owned(self),
-                child: ::co_wrapper::__private::owned(child),
+                __self: ::co_wrapper::__private::owned(&*self),
+                child: ::co_wrapper::__private::owned(&*child),
             },
             |__cw_args, __cw_guard| detach_child_bh(
                 __cw_args,

@@ -129,7 +129,7 @@ pub(crate) fn bdrv_co_open(
             mixed: false,
         },
         BdrvCoOpenArgs {
-            filename: ::co_wrapper::__private::owned(filename),
+            filename: ::co_wrapper::__private::owned(&*filename),
             flags: ::co_wrapper::__private::arg(flags),
         },
         |__cw_args| bdrv_open_bh(
@@ -176,8 +176,8 @@ trait Graph {
                 &::co_wrapper::__private::GRAPH,
             ),
             CoDetachArgs {
-                __self: ::co_wrapper::__private::owned(self),
-                child: ::co_wrapper::__private::owned(child),
+                __self: ::co_wrapper::__private::owned(&*self),
+                child: ::co_wrapper::__private::owned(&*child),
             },
             |__cw_args, __cw_guard| detach_bh(
                 __cw_args,

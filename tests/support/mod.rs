@@ -1,6 +1,6 @@
 //! What the driver's two test programs share: deadlines, and the example as a child process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, mpsc};
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl Drop for Guard {
     }
 }
 
-/// `cargo test --test nbd` builds no examples, hence this does; the profile is that of the test.
+/// `cargo test --test nbd` builds no examples, hence this does: into the test's target folder, in the test's profile.
 static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
     let profile = match folder.file_name().unwrap().to_str().unwrap() {
@@ -38,9 +38,23 @@ static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| {
         other => other,
     };
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--profile", profile, "--example", "blockdev"]);
-    assert!(cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
-    folder.join("examples/blockdev")
+    cargo.args([
+        "build",
+        "--quiet",
+        "--offline",
+        "--message-format=json",
+        "--profile",
+        profile,
+        "--example",
+        "blockdev",
+    ]);
+    cargo.arg("--target-dir").arg(Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap());
+    let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success());
+    // Where that is depends on cargo's configuration, and cargo says it.
+    let messages = str::from_utf8(&output.stdout).unwrap().lines();
+    let mut messages = messages.map(|message| serde_json::from_str::<serde_json::Value>(message).unwrap());
+    messages.find_map(|message| Some(message["executable"].as_str()?.into())).expect("an executable")
 });
 
 /// What the example, run with `args`, says: whether it succeeded, its stdout, its stderr.

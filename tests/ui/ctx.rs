@@ -18,4 +18,6 @@ async fn co_e() {}
 #[co_wrapper(ctx(AioContext::main()))]
 async fn co_f() {}
 
-fn main() {}
+fn main() {
+    let _ = AioContext::main();
+}

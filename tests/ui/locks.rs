@@ -26,9 +26,6 @@ impl Disk {
 
 struct Disk;
 
-#[co_wrapper(bdrv_rdlock = 7)]
-async fn co_j() {}
-
 // Witnesses.
 
 #[co_wrapper]

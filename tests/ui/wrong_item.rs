@@ -1,3 +1,5 @@
+#![allow(unused)]
+
 use co_wrapper::co_wrapper;
 
 #[co_wrapper]

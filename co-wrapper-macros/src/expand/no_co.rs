@@ -134,7 +134,7 @@ impl<'a> NoCo<'a> {
         (!types.is_empty()).then(|| quote!(<#(#types),*>))
     }
 
-    /// `BdrvCoDetachArgs { __self: owned(self), child: arg(child) }`
+    /// `BdrvCoDetachArgs { __self: owned(&*self), child: arg(child) }`
     fn packed(&self) -> TokenStream {
         let name = &self.args_struct;
         let fields = self.slots.iter().zip(&self.owned).map(|(slot, owned)| {
@@ -142,7 +142,9 @@ impl<'a> NoCo<'a> {
             // That a type is not `Send` or cannot be owned is told at the type of its parameter.
             let (krate, value) = (located(self.krate.clone(), span), located(slot.value.clone(), span));
             let span = span.resolved_at(Span::call_site());
-            let take = Ident::new(if *owned { "owned" } else { "arg" }, span);
+            // The user's own `self` alone would have rustc suggest `&self`, in an error beside that of the type.
+            let (take, value) = if *owned { ("owned", quote_spanned!(span=> &*#value)) } else { ("arg", value) };
+            let take = Ident::new(take, span);
             let taken = quote_spanned!(span=> #krate::__private::#take(#value));
             let packed = quote!(#field: #taken);
             match &slot.cfg {

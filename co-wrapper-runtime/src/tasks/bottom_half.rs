@@ -186,8 +186,12 @@ impl Reusable {
             rest if rest & RUNNING != 0 => rest | AGAIN,
             rest => rest & !SCHEDULED | RUNNING,
         };
-        let before = self.state.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |state| Some(turn(state)));
-        let before = before.unwrap_or_else(|_| unreachable!("it is always changed"));
+        let exchange =
+            |before| self.state.compare_exchange_weak(before, turn(before), Ordering::AcqRel, Ordering::Relaxed);
+        let mut before = self.state.load(Ordering::Relaxed);
+        while let Err(now) = exchange(before) {
+            before = now;
+        }
         before & RUNNING == 0 && turn(before) & RUNNING != 0
     }
 

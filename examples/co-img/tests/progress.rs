@@ -4,9 +4,10 @@ mod support;
 
 use std::fs::File;
 use std::io::Read;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use nix::pty::{Winsize, openpty};
+use nix::sys::signal::Signal;
 use support::{Folder, content, text};
 
 /// What a command has to say on a terminal, which stderr is.
@@ -42,7 +43,8 @@ fn a_signal_clears_the_line() {
     while let Ok(n @ 1..) = terminal.read(&mut piece) {
         shown += &text(&piece[..n]);
         if !killed && shown.contains(" left") {
-            killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success();
+            support::kill(child.id(), Signal::SIGINT);
+            killed = true;
         }
     }
     assert_eq!(child.wait().unwrap().code(), Some(130));

@@ -14,6 +14,7 @@ use std::time::Duration;
 use std::{io, thread};
 
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::Signal;
 use support::{Folder, content, one_line, qemu_is_here, run, text};
 
 /// What an image of ours may cost, in KiB.
@@ -294,7 +295,7 @@ fn stuck() -> (String, std::sync::mpsc::Receiver<()>) {
 
 #[test]
 fn a_signal_ends_it_and_leaves_nothing_half_made() {
-    for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
         let folder = Folder::new();
         fs::write(folder.path("out"), "as it was").unwrap();
         fs::set_permissions(folder.path("out"), fs::Permissions::from_mode(0o604)).unwrap();
@@ -306,7 +307,7 @@ fn a_signal_ends_it_and_leaves_nothing_half_made() {
         assert_eq!(names.len(), 2, "a file under a temporary name");
         // Which may be for fewer eyes than other new files.
         assert_eq!(fs::metadata(folder.path(&names[0])).unwrap().mode() & 0o777, 0o600, "{names:?}");
-        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        support::kill(child.id(), signal);
         // It would wait for the server for minutes.
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code));
@@ -328,7 +329,7 @@ fn a_signal_at_any_moment_leaves_the_old_or_the_new() {
         let mut command = folder.command(&["convert", "-f", "raw", "-O", "raw", "raw", "out"]);
         let child = command.stderr(Stdio::null()).spawn().unwrap();
         thread::sleep(Duration::from_millis(round * 2));
-        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        support::kill(child.id(), Signal::SIGINT);
         let status = child.wait_with_output().unwrap().status;
         let out = fs::read(folder.path("out")).unwrap();
         assert!(out == b"as it was" || out == new, "{round}: {} bytes", out.len());
@@ -348,11 +349,10 @@ fn a_signal_that_is_ignored_stays_so() {
     shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_co-img")]);
     let mut child = shell.args(["info", "-f", "qcow2", &url]).stderr(Stdio::piped()).spawn().unwrap();
     asked.recv_timeout(support::DEADLINE).unwrap();
-    let kill = |signal: &str| Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success();
-    assert!(kill("-HUP"));
+    support::kill(child.id(), Signal::SIGHUP);
     thread::sleep(Duration::from_millis(500)); // to end in, if it does
-    let killed = kill("-TERM");
-    assert!(child.try_wait().unwrap().is_none_or(|status| status.code() == Some(143)) && killed, "it hung up");
+    support::kill(child.id(), Signal::SIGTERM);
+    assert!(child.try_wait().unwrap().is_none_or(|status| status.code() == Some(143)), "it hung up");
     assert_eq!(child.wait().unwrap().code(), Some(143));
     assert_eq!(folder.names(), [""; 0]);
 }
@@ -377,7 +377,7 @@ fn a_target_in_place_is_said_to_be_incomplete() {
     let (url, asked) = stuck();
     let child = folder.command(&["convert", "-O", "raw", "raw", &url]).stderr(Stdio::piped()).spawn().unwrap();
     asked.recv_timeout(support::DEADLINE).unwrap();
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    support::kill(child.id(), Signal::SIGINT);
     let output = child.wait_with_output().unwrap();
     assert_eq!(text(&output.stderr).trim(), format!("co-img: interrupted; '{url}' is incomplete"));
 

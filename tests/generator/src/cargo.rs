@@ -45,7 +45,7 @@ impl Workshop {
             fs::write(self.folder.join(edition).join("src/main.rs"), source(&functions))?;
         }
         let start = Instant::now();
-        let mut cargo = Command::new("cargo");
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
         cargo.args(["build", "--quiet", "--offline", "--keep-going", "--message-format", "short"]);
         let output = cargo.current_dir(&self.folder).env_remove("CARGO_TARGET_DIR").output()?;
         let building = start.elapsed();

@@ -13,7 +13,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 use std::{env, fs, thread};
 
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::signal::{self, SigHandler, Signal, signal};
+use nix::unistd::Pid;
 
 /// Far more than any of these takes, and far less than a hang.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -118,6 +119,11 @@ impl Folder {
     }
 }
 
+/// Sends a signal to a child, which nobody has waited for yet. Not every machine has a program for that.
+pub fn kill(child: u32, signal: Signal) {
+    signal::kill(Pid::from_raw(child.try_into().unwrap()), signal).unwrap();
+}
+
 /// Runs a command, which must end before the deadline.
 pub fn run(command: &mut Command) -> Output {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -127,7 +133,7 @@ pub fn run(command: &mut Command) -> Output {
     ended
         .recv_timeout(DEADLINE)
         .unwrap_or_else(|_| {
-            let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+            kill(id, Signal::SIGKILL);
             panic!("hangs: {command:?}")
         })
         .unwrap()

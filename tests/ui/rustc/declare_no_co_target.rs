@@ -1,14 +1,16 @@
 //! What rustc says of a blocking fn that is not there, or is not as it was declared.
 
 use co_wrapper::declare;
-use std::rc::Rc;
 
 fn bdrv_open(name: &str) -> u8 {
     name.len() as u8
 }
 
-fn bdrv_count(count: Rc<u8>) -> u8 {
-    *count
+/// Not `Send`.
+struct Local(*const u8);
+
+fn bdrv_count(count: Local) -> bool {
+    count.0.is_null()
 }
 
 declare! {
@@ -25,7 +27,7 @@ declare! {
     async fn co_result(name: &str) -> u16 = bdrv_open;
 
     #[no_co_wrapper(bdrv_wrlock)]
-    async fn bdrv_co_count(count: Rc<u8>) -> u8;
+    async fn bdrv_co_count(count: Local) -> bool;
 }
 
 struct Plain;

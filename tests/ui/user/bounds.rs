@@ -1,7 +1,5 @@
 use co_wrapper::co_wrapper;
 
-// What is wrong with a signature is told once, not again for its wrapper.
-
 #[co_wrapper]
 async fn co_a<T: NoSuchTrait>(x: T) {
     drop(x);
