@@ -2,8 +2,8 @@
 
 mod builder;
 mod circle;
-#[cfg_attr(feature = "tokio", path = "handlers_tokio.rs")]
-#[cfg_attr(not(feature = "tokio"), path = "handlers_none.rs")]
+#[cfg_attr(all(feature = "tokio", unix), path = "handlers_tokio.rs")]
+#[cfg_attr(not(all(feature = "tokio", unix)), path = "handlers_none.rs")]
 mod handlers;
 pub(crate) mod home;
 mod reschedule;
@@ -21,7 +21,7 @@ use std::{
 };
 
 pub use builder::Builder;
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", unix))]
 pub use handlers::FdHandler;
 pub use home::EnterGuard;
 use home::Stay;
@@ -382,7 +382,7 @@ impl AioContext {
     /// assert!(ctx.poll(false));
     /// # std::io::Result::Ok(())
     /// ```
-    #[cfg(feature = "tokio")]
+    #[cfg(all(feature = "tokio", unix))]
     #[doc(alias = "aio_set_fd_handler")]
     #[track_caller]
     pub fn fd_handler(
