@@ -359,7 +359,8 @@ impl AioContext {
     /// triggered, as poll(2) has it. Errors and hang-ups on the descriptor count as ready. The callback stays in force
     /// until the handler is dropped; one that panics is removed.
     ///
-    /// The descriptor is duplicated, so it may be closed, or watched elsewhere, at any time.
+    /// The descriptor is duplicated, so it may be closed, or watched elsewhere, at any time. On Unix, with the feature
+    /// `tokio`.
     ///
     /// # Panics
     ///
