@@ -39,13 +39,13 @@ mod tasks;
 mod trace;
 mod wrappers;
 
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", unix))]
 pub use context::FdHandler;
 pub use context::{AioContext, Builder, EnterGuard, Stats, reschedule_self};
 pub use io_thread::IoThread;
 pub use tasks::{bottom_half::BottomHalf, task::JoinHandle, timers::Sleep};
 /// What an [`FdHandler`] waits for.
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", unix))]
 pub use tokio::io::Interest;
 pub use wrappers::{Elapsed, in_coroutine};
 

@@ -1,4 +1,4 @@
-//! Without the feature `tokio` there are no descriptor handlers.
+//! Without the feature `tokio`, and where there are no Unix descriptors, there are no descriptor handlers.
 
 use std::sync::Arc;
 

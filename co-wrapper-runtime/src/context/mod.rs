@@ -2,8 +2,8 @@
 
 mod builder;
 mod circle;
-#[cfg_attr(feature = "tokio", path = "handlers_tokio.rs")]
-#[cfg_attr(not(feature = "tokio"), path = "handlers_none.rs")]
+#[cfg_attr(all(feature = "tokio", unix), path = "handlers_tokio.rs")]
+#[cfg_attr(not(all(feature = "tokio", unix)), path = "handlers_none.rs")]
 mod handlers;
 pub(crate) mod home;
 mod reschedule;
@@ -21,7 +21,7 @@ use std::{
 };
 
 pub use builder::Builder;
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", unix))]
 pub use handlers::FdHandler;
 pub use home::EnterGuard;
 use home::Stay;
@@ -359,7 +359,8 @@ impl AioContext {
     /// triggered, as poll(2) has it. Errors and hang-ups on the descriptor count as ready. The callback stays in force
     /// until the handler is dropped; one that panics is removed.
     ///
-    /// The descriptor is duplicated, so it may be closed, or watched elsewhere, at any time.
+    /// The descriptor is duplicated, so it may be closed, or watched elsewhere, at any time. On Unix, with the feature
+    /// `tokio`.
     ///
     /// # Panics
     ///
@@ -382,7 +383,7 @@ impl AioContext {
     /// assert!(ctx.poll(false));
     /// # std::io::Result::Ok(())
     /// ```
-    #[cfg(feature = "tokio")]
+    #[cfg(all(feature = "tokio", unix))]
     #[doc(alias = "aio_set_fd_handler")]
     #[track_caller]
     pub fn fd_handler(

@@ -259,6 +259,7 @@ impl Thread {
     }
 
     /// Forgets this thread's block, in a forked child.
+    #[cfg(unix)]
     pub fn forget() {
         THREAD.set(ptr::null());
     }
