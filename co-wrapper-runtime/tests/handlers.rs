@@ -252,7 +252,7 @@ fn p08_what_is_held_back_is_taken_in_the_order_in_which_it_came() {
 /// Catches: a loop that burns a processor because a handler which it holds back is ready again each time that it is taken.
 #[test]
 fn p08_a_handler_that_stays_ready_is_held_back_anew() {
-    const RUNS: usize = 5;
+    const RUNS: usize = 20;
     within_bounds(|| {
         let ctx = AioContext::new().unwrap();
         let _home = ctx.enter();
@@ -280,7 +280,8 @@ fn p08_a_handler_that_stays_ready_is_held_back_anew() {
             });
             let after = ctx.stats();
             let (parks, polls) = (after.parks - before.parks, after.polls - before.polls);
-            assert!(parks >= RUNS as u64, "{parks} sleeps for {RUNS} runs");
+            // One or two, if it did not sleep before each run; one less for each that a busy machine makes it wait for.
+            assert!(parks > 4, "{parks} sleeps for {RUNS} runs");
             assert!(polls < 40 * RUNS as u64, "{polls} polls for {RUNS} runs");
         }
     });

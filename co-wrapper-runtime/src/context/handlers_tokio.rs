@@ -289,9 +289,10 @@ impl Drop for FdHandler {
             return;
         }
         self.handlers.remove(&self.handler);
-        self.handler.bottom_half.delete();
         // A home thread that sleeps keeps the descriptor open until it is woken.
         self.mailbox.ring();
+        // Last, for the callback's destructors are users' code.
+        self.handler.bottom_half.delete();
     }
 }
 
