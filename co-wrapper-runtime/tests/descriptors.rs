@@ -6,6 +6,8 @@
 mod common;
 #[path = "common/descriptors.rs"]
 mod descriptors;
+#[path = "common/waiting.rs"]
+mod waiting;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,6 +22,7 @@ use std::{
 use co_wrapper_runtime::{AioContext, FdHandler, IoThread};
 use common::{message_of, mixed, plain, within_bounds};
 use descriptors::{Row, Runs, rows};
+use waiting::{DEEP, below, sleeps};
 
 /// How often something ran.
 #[derive(Clone, Default)]
@@ -54,16 +57,6 @@ fn counting(ctx: &AioContext, row: &Row) -> (FdHandler, Count) {
     let count = Count::default();
     let counts = count.clone();
     (ctx.fd_handler(&row.fd, row.interest, move || counts.up()), count)
-}
-
-/// Ends when the context's home thread has gone to sleep once more.
-fn sleeps(ctx: &AioContext) -> impl FnOnce() + use<> {
-    let (ctx, before) = (ctx.clone(), ctx.stats().parks);
-    move || {
-        while ctx.stats().parks == before {
-            thread::yield_now();
-        }
-    }
 }
 
 /// What two polls do from now on, `ran` times the handler having run before.
@@ -163,20 +156,11 @@ fn p08_what_happens_while_an_iothread_sleeps() {
     });
 }
 
-/// Waits for what `start` returns, which is called with so many blocking calls below.
-fn below(calls: usize, start: impl FnOnce() -> async_channel::Receiver<bool>) -> bool {
-    /// By reference, for a type that is not made of itself.
-    fn descend(calls: usize, start: &mut dyn FnMut() -> async_channel::Receiver<bool>) -> bool {
-        if calls == 0 {
-            let told = start();
-            mixed(told.recv()).unwrap()
-        } else {
-            mixed(async { descend(calls - 1, start) })
-        }
-    }
-
-    let mut start = Some(start);
-    descend(calls, &mut || start.take().unwrap()())
+/// Waits for what `start` returns, which is called where a nested wait holds everything back.
+fn deep(start: impl FnOnce() -> async_channel::Receiver<bool>) -> bool {
+    let (mut start, mut answer) = (Some(start), None);
+    below(DEEP, &mut || answer = Some(mixed(start.take().unwrap()().recv()).unwrap()));
+    answer.unwrap()
 }
 
 /// The same in a callback within another callback's wait.
@@ -232,7 +216,7 @@ fn where_held_back(wait: impl Fn(&AioContext, Start) -> bool + Send + 'static) {
 
 #[test]
 fn p08_what_happened_is_answered_when_it_is_held_back_for_depth() {
-    where_held_back(|_, start| below(16, start));
+    where_held_back(|_, start| deep(start));
 }
 
 #[test]
@@ -257,7 +241,7 @@ fn p08_what_happens_is_answered_when_it_is_held_back_and_the_thread_sleeps() {
             }
             kept
         });
-        assert_eq!(below(16, || told), runs);
+        assert_eq!(deep(|| told), runs);
         let _kept = elsewhere.join().unwrap();
     });
 }
