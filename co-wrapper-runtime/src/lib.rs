@@ -74,7 +74,7 @@ pub mod __model {
     #[cfg(feature = "graph")]
     pub use crate::graph::model::{let_through, set_index, take_read, take_write, try_share};
     pub use crate::{
-        park::{Parker, Unparker, WakeSlot, here},
+        park::{EndSleep, Parker, Unparker, WakeSlot, here},
         tasks::{
             bottom_half::Queued,
             mailbox::{Home, Mailbox},

@@ -3,10 +3,16 @@
 //! A token makes the handshake safe: waking sets a flag first and the token second; the sleeper looks at every flag
 //! between taking the token and giving itself up to sleep, so whatever was set before is seen, and whatever is set
 //! after ends the sleep. Nothing here knows of contexts or tasks: a waker may outlive both.
+//!
+//! A thread that watches descriptors sleeps in poll(2) instead, which no token ends. [`Parker::sleep_in`] has a second
+//! handshake for that, of the same kind, and an [`EndSleep`] in the place of the parker's own wake.
 
-use std::{cell::Cell, sync::Arc, task::Wake, time::Instant};
+use std::{cell::Cell, fmt, sync::Arc, task::Wake, time::Instant};
 
-use crate::sync::{AtomicBool, Ordering};
+use crate::{
+    fork,
+    sync::{AtomicBool, AtomicU8, Mutex, Ordering, lock},
+};
 
 /// This thread's number: never 0, never given twice, and to be had in thread-local destructors too.
 #[inline]
@@ -30,7 +36,34 @@ pub fn here() -> u64 {
 
 /// Puts its own thread to sleep. It stands before the `parking` crate so that something else may come in its place.
 #[derive(Debug, Default)]
-pub struct Parker(parking::Parker);
+pub struct Parker {
+    parker: parking::Parker,
+    elsewhere: Arc<Elsewhere>,
+}
+
+/// Ends a sleep that is not the parker's own, one in poll(2). Called once a sleep at most, from any thread, and perhaps
+/// only when that sleep is over: then it ends the next one.
+pub trait EndSleep: Send + Sync {
+    /// Ends it. Must not block and must not panic.
+    fn end_sleep(&self);
+}
+
+/// A thread's sleeps that are not its parker's own.
+#[derive(Default)]
+struct Elsewhere {
+    /// One of the three below.
+    state: AtomicU8,
+    /// What ends the present one.
+    end: Mutex<Option<Arc<dyn EndSleep>>>,
+}
+
+/// The thread is awake, or sleeps by its parker's token.
+#[cfg(any(feature = "tokio", loom))]
+const AWAKE: u8 = 0;
+/// It sleeps elsewhere, or is about to.
+const ELSEWHERE: u8 = 1;
+/// It was woken since it last slept elsewhere: the token of these sleeps.
+const WOKEN: u8 = 2;
 
 impl Parker {
     /// One without a token.
@@ -40,7 +73,7 @@ impl Parker {
 
     /// What wakes it, from any thread.
     pub fn unparker(&self) -> Unparker {
-        Unparker(self.0.unparker())
+        Unparker { unparker: self.parker.unparker(), elsewhere: Arc::clone(&self.elsewhere) }
     }
 
     /// Sleeps until the token is there, at most until `deadline`, and takes the token.
@@ -48,24 +81,66 @@ impl Parker {
         match deadline {
             #[cfg(not(loom))]
             Some(deadline) => {
-                self.0.park_deadline(deadline);
+                self.parker.park_deadline(deadline);
             }
             // A loom model has no clock.
             #[cfg(loom)]
             Some(_) => unreachable!("no deadlines under loom"),
-            None => self.0.park(),
+            None => self.parker.park(),
         }
+    }
+
+    /// Sleeps in `sleep`, which `end` ends, unless the thread was woken since its last such sleep. As with
+    /// [`park`](Self::park), it may have been woken for what it has seen by now.
+    #[cfg(any(feature = "tokio", loom))]
+    pub fn sleep_in(&self, end: Arc<dyn EndSleep>, sleep: impl FnOnce()) {
+        let Elsewhere { state, end: place } = &*self.elsewhere;
+        *lock(place) = Some(end);
+        // Two swaps of one atomic by the sleeper and one by a waker: either the waker's comes first, and the sleeper sees
+        // it here, or it reads `ELSEWHERE` and ends the sleep.
+        if state.swap(ELSEWHERE, Ordering::AcqRel) != WOKEN {
+            sleep();
+        }
+        state.swap(AWAKE, Ordering::AcqRel);
+        *lock(place) = None;
     }
 }
 
 /// Gives a [`Parker`] its token, from any thread. No system call where the parker's thread is not asleep.
 #[derive(Clone, Debug)]
-pub struct Unparker(parking::Unparker);
+pub struct Unparker {
+    unparker: parking::Unparker,
+    elsewhere: Arc<Elsewhere>,
+}
 
 impl Unparker {
     /// Gives the token; a second one before the first is taken is the same as one.
     pub fn unpark(&self) {
-        self.0.unpark();
+        self.unparker.unpark();
+        if self.elsewhere.state.swap(WOKEN, Ordering::AcqRel) == ELSEWHERE {
+            self.elsewhere.end();
+        }
+    }
+}
+
+impl Elsewhere {
+    #[cold]
+    fn end(&self) {
+        // In a forked child the sleeper is a thread of the parent's, and the lock may be held by another one.
+        if fork::is_child() {
+            return;
+        }
+        // Nothing is there if the sleep is over. If the next one has begun, that is ended: it looks once more.
+        let end = lock(&self.end).take();
+        if let Some(end) = end {
+            end.end_sleep();
+        }
+    }
+}
+
+impl fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Elsewhere").field("state", &self.state).finish_non_exhaustive()
     }
 }
 

@@ -15,7 +15,8 @@ use std::{
 };
 
 use co_wrapper_runtime::__model::{
-    Allowed, Home, Mailbox, Parker, Queued, Shared, Span, Stage, WakeSlot, Work, bottom_half, here, run, send, spawn,
+    Allowed, EndSleep, Home, Mailbox, Parker, Queued, Shared, Span, Stage, WakeSlot, Work, bottom_half, here, run,
+    send, spawn,
 };
 use loom::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -59,6 +60,63 @@ fn p04_a_wake_is_never_lost() {
         assert!(polls <= 2, "a wake is one poll at most");
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
+}
+
+/// A pipe that a thread polls in its sleep: what was written into it stays until it is read.
+#[derive(Default)]
+struct Pipe(loom::sync::Mutex<bool>, loom::sync::Condvar);
+
+impl Pipe {
+    fn sleep(&self) {
+        let mut written = self.0.lock().unwrap();
+        while !*written {
+            written = self.1.wait(written).unwrap();
+        }
+        *written = false;
+    }
+}
+
+impl EndSleep for Pipe {
+    fn end_sleep(&self) {
+        *self.0.lock().unwrap() = true;
+        self.1.notify_one();
+    }
+}
+
+/// What a waiting call does whose thread watches descriptors, now and then: it sleeps in poll(2), and by its token.
+///
+/// Catches: the sleep's mark set by a store, or taken back before the sleep; a wake that is told to one of the two sleeps
+/// only; one that is late and ends nothing, though it took what ends the next sleep.
+#[test]
+fn p08_a_wake_is_never_lost_by_a_thread_that_sleeps_in_poll() {
+    for watches in [[true, true], [false, true], [true, false]] {
+        model(move || {
+            let parker = Parker::new();
+            let slot = Arc::new(WakeSlot::new(parker.unparker()));
+            let pipe = Arc::new(Pipe::default());
+            let done = Arc::new(AtomicUsize::new(0));
+            let threads = [0, 1].map(|_| {
+                let (waker, done) = (Waker::from(Arc::clone(&slot)), Arc::clone(&done));
+                thread::spawn(move || {
+                    done.fetch_add(1, Ordering::Relaxed);
+                    waker.wake_by_ref();
+                })
+            });
+            let mut watches = watches.into_iter().cycle();
+            loop {
+                if slot.take_woken() {
+                    if done.load(Ordering::Relaxed) == 2 {
+                        break;
+                    }
+                } else if watches.next() == Some(true) {
+                    parker.sleep_in(Arc::clone(&pipe) as _, || pipe.sleep());
+                } else {
+                    parker.park(None);
+                }
+            }
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        });
+    }
 }
 
 /// A slot serves two calls, one after the other, with a waker of the first still about.

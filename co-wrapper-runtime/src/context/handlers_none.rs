@@ -1,31 +1,34 @@
 //! Without the feature `tokio`, and where there are no Unix descriptors, there are no descriptor handlers.
 
-use std::sync::Arc;
+use std::time::Instant;
 
-use crate::tasks::mailbox::Mailbox;
+use crate::park::Parker;
 
 #[derive(Default)]
 pub struct Handlers {}
-
-/// None can be made.
-pub enum Handler {}
 
 impl Handlers {
     pub fn is_empty(&self) -> bool {
         true
     }
 
-    pub fn ready(&self) -> Vec<Arc<Handler>> {
-        Vec::new()
-    }
+    pub fn queue_ready(&self) {}
 
-    pub fn arm(&self, _: &Arc<Mailbox>) -> bool {
-        true
-    }
+    pub fn close(&self) {}
 }
 
-impl Handler {
-    pub fn call(&self) {
-        match *self {}
+/// What a thread watches in its sleep: nothing.
+#[derive(Default)]
+pub struct Watch {}
+
+impl Watch {
+    pub fn add(&mut self, _: &Handlers) {}
+
+    pub fn is_ready(&self) -> bool {
+        false
+    }
+
+    pub fn sleep(&self, parker: &Parker, until: Option<Instant>) {
+        parker.park(until);
     }
 }

@@ -1,27 +1,39 @@
 //! Descriptor handlers: callbacks that run on the home thread while a descriptor is ready. (QEMU's
 //! `aio_set_fd_handler`.)
 //!
-//! Level-triggered: each round asks poll(2) with a zero timeout. The reactor only ends a sleep, for its readiness lags
-//! behind: right after a write it misses.
+//! Level-triggered, by poll(2) alone: each round asks it with a zero timeout, and a thread that is home to handlers sleeps
+//! in it. No kernel object remembers a descriptor between two calls. So nothing lags behind, nothing stays set that is over
+//! (a FIFO's hang-up ends when somebody opens it again), and a forked child has nothing of its parent's to spoil. The
+//! reactor has no part in this: the feature `tokio` is needed because [`Interest`] is tokio's.
+//!
+//! A handler is a bottom half, which is scheduled when a round finds the descriptor ready. So it takes its turn among what
+//! else waits, and a nested wait holds it back as it does any other (`serve.rs`). Its descriptor is looked at only while the
+//! bottom half is idle: not when it waits for its turn, nor when it runs further down the stack. A handler that may not
+//! run costs no processor time.
 
 use std::{
-    fmt, io,
-    os::fd::{AsFd, OwnedFd},
+    fmt,
+    io::{self, PipeReader, PipeWriter, Read, Write},
+    iter, mem,
+    os::fd::OwnedFd,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec};
-use tokio::io::{Interest, unix::AsyncFd};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    io::Errno,
+};
+use tokio::io::Interest;
 
 use crate::{
     fork,
-    reactor::Entered,
+    park::{EndSleep, Parker},
     sync::{Mutex, lock},
-    tasks::mailbox::Mailbox,
+    tasks::{bottom_half::BottomHalf, mailbox::Mailbox},
 };
 
 /// The handlers of one context.
@@ -30,72 +42,43 @@ pub struct Handlers {
     /// How many there are, so that a loop without any takes no lock.
     len: AtomicUsize,
     list: Mutex<Vec<Arc<Handler>>>,
-    waker: OnceLock<Waker>,
+    /// Made with the first handler.
+    alarm: OnceLock<Arc<Alarm>>,
 }
 
-pub struct Handler {
-    fd: Descriptor,
+/// One handler: a descriptor and what runs while it is ready.
+struct Handler {
+    /// A duplicate of the user's descriptor, which may be closed at any time.
+    fd: OwnedFd,
+    /// What is waited for. poll(2) reports errors and hang-ups in any case.
     flags: PollFlags,
-    callback: Mutex<State>,
-}
-
-enum State {
-    Idle(Box<dyn FnMut() + Send>),
-    Running,
-    /// Removed, or its callback panicked.
-    Gone,
-}
-
-/// A duplicate of the user's descriptor, so that both may be watched on their own.
-enum Descriptor {
-    Watched(AsyncFd<OwnedFd>, Interest),
-    /// One that the kernel does not watch, because it is ready at any time: a regular file.
-    AlwaysReady(OwnedFd),
-}
-
-impl Descriptor {
-    fn new(fd: OwnedFd, interest: Interest) -> io::Result<Self> {
-        let _guard = Entered::look().needs_guard().then(Entered::guard);
-        // SAFETY: an `OwnedFd` gives the same open descriptor as long as it lives, and lives in the `AsyncFd`.
-        match unsafe { AsyncFd::register_with_interest(fd, interest) } {
-            Ok(watched) => Ok(Self::Watched(watched, interest)),
-            Err(error) => match error.into_parts() {
-                (fd, cause) if cause.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error()) => {
-                    Ok(Self::AlwaysReady(fd))
-                }
-                (_, cause) => Err(cause),
-            },
-        }
-    }
-
-    /// Has `waker` woken when the descriptor becomes ready after this.
-    fn arm(&self, waker: &Waker) {
-        let Self::Watched(fd, interest) = self else { return };
-        let cx = &mut Context::from_waker(waker);
-        // What the reactor has seen so far says nothing about now: forget it until it has seen nothing new.
-        while interest.is_readable()
-            && let Poll::Ready(Ok(mut seen)) = fd.poll_read_ready(cx)
-        {
-            seen.clear_ready();
-        }
-        while interest.is_writable()
-            && let Poll::Ready(Ok(mut seen)) = fd.poll_write_ready(cx)
-        {
-            seen.clear_ready();
-        }
-    }
-}
-
-impl AsFd for Descriptor {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        match self {
-            Self::Watched(fd, _) => fd.as_fd(),
-            Self::AlwaysReady(fd) => fd.as_fd(),
-        }
-    }
+    bottom_half: BottomHalf,
 }
 
 impl Handlers {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Acquire) == 0
+    }
+
+    /// Schedules the handlers whose descriptors are ready.
+    pub fn queue_ready(&self) {
+        if self.is_empty() {
+            return;
+        }
+        let idle = self.idle();
+        let mut fds: Vec<_> = idle.iter().map(|handler| handler.poll_fd()).collect();
+        if any_ready(&mut fds) {
+            let ready = idle.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
+            ready.for_each(|(handler, _)| handler.bottom_half.schedule());
+        }
+    }
+
+    /// Those that could run now: neither waiting for their turn, nor running further down the stack, nor removed.
+    fn idle(&self) -> Vec<Arc<Handler>> {
+        lock(&self.list).iter().filter(|handler| handler.bottom_half.is_idle()).cloned().collect()
+    }
+
     fn add(&self, handler: Arc<Handler>) {
         let mut list = lock(&self.list);
         list.push(handler);
@@ -108,75 +91,161 @@ impl Handlers {
         self.len.store(list.len(), Ordering::Release);
     }
 
-    /// Those that could run now: not gone, not running further down the stack.
-    fn idle(&self) -> Vec<Arc<Handler>> {
-        if self.is_empty() {
-            return Vec::new();
+    /// Removes all handlers of a context that was closed, and drops their callbacks.
+    pub fn close(&self) {
+        if fork::is_child() {
+            return;
         }
-        lock(&self.list).iter().filter(|handler| handler.is_idle()).cloned().collect()
+        let mut list = lock(&self.list);
+        let handlers = mem::take(&mut *list);
+        self.len.store(0, Ordering::Release);
+        drop(list);
+        handlers.iter().for_each(|handler| handler.bottom_half.delete());
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Acquire) == 0
-    }
-
-    /// The handlers whose descriptors are ready.
-    pub fn ready(&self) -> Vec<Arc<Handler>> {
-        ready_of(self.idle())
-    }
-
-    /// Makes a descriptor that becomes ready wake the home thread; false if one is ready.
-    pub fn arm(&self, mailbox: &Arc<Mailbox>) -> bool {
-        let idle = self.idle();
-        if idle.is_empty() {
-            return true;
-        }
-        let waker = self.waker.get_or_init(|| Waker::from(Arc::clone(mailbox)));
-        idle.iter().for_each(|handler| handler.fd.arm(waker));
-        // Asked after arming, for what came between the last look and it would wake nobody.
-        ready_of(idle).is_empty()
-    }
-}
-
-fn ready_of(mut handlers: Vec<Arc<Handler>>) -> Vec<Arc<Handler>> {
-    if handlers.is_empty() {
-        return handlers;
-    }
-    let mut fds: Vec<_> = handlers.iter().map(|handler| PollFd::new(&handler.fd, handler.flags)).collect();
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    while rustix::event::poll(&mut fds, Some(&now)) == Err(rustix::io::Errno::INTR) {}
-    let ready: Vec<_> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-    drop(fds);
-    let mut ready = ready.into_iter();
-    handlers.retain(|_| ready.next() == Some(true));
-    handlers
 }
 
 impl Handler {
-    fn is_idle(&self) -> bool {
-        matches!(*lock(&self.callback), State::Idle(_))
-    }
-
-    /// Runs the callback, unless it was removed or runs meanwhile. One that panics is removed, for its descriptor would
-    /// stay ready for ever.
-    pub fn call(&self) {
-        let mut state = lock(&self.callback);
-        let State::Idle(_) = *state else { return };
-        let State::Idle(mut callback) = std::mem::replace(&mut *state, State::Running) else { return };
-        drop(state);
-        struct Panicked<'a>(&'a Handler);
+    fn new(
+        mailbox: &Arc<Mailbox>,
+        fd: OwnedFd,
+        interest: Interest,
+        mut callback: impl FnMut() + Send + 'static,
+    ) -> io::Result<Arc<Self>> {
+        /// A callback that panicked is not run again, for its descriptor would stay ready for ever.
+        struct Panicked<'a>(&'a Weak<Handler>);
         impl Drop for Panicked<'_> {
             fn drop(&mut self) {
-                *lock(&self.0.callback) = State::Gone;
+                if let Some(handler) = self.0.upgrade() {
+                    handler.bottom_half.delete();
+                }
             }
         }
-        let panicked = Panicked(self);
-        callback();
-        std::mem::forget(panicked);
-        let mut state = lock(&self.callback);
-        if matches!(*state, State::Running) {
-            *state = State::Idle(callback);
+
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, interest.is_readable());
+        flags.set(PollFlags::OUT, interest.is_writable());
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        flags.set(PollFlags::PRI, interest.is_priority());
+        // One that cannot be polled would be ready for ever.
+        let mut asked = [PollFd::new(&fd, flags)];
+        if any_ready(&mut asked) && asked[0].revents().contains(PollFlags::NVAL) {
+            return Err(Errno::BADF.into());
         }
+        Ok(Arc::new_cyclic(|this: &Weak<Self>| {
+            let (asked, run) = (Weak::clone(this), Weak::clone(this));
+            // Since a round found it ready, something else may have read from it.
+            let is_ready = move || asked.upgrade().is_some_and(|handler| any_ready(&mut [handler.poll_fd()]));
+            let run = move || {
+                let panicked = Panicked(&run);
+                callback();
+                mem::forget(panicked);
+            };
+            Self { fd, flags, bottom_half: BottomHalf::only_if(mailbox, is_ready, run) }
+        }))
+    }
+
+    fn poll_fd(&self) -> PollFd<'_> {
+        PollFd::new(&self.fd, self.flags)
+    }
+}
+
+/// Asks, without waiting, whether one of the descriptors is ready; which, is in them then.
+fn any_ready(fds: &mut [PollFd<'_>]) -> bool {
+    loop {
+        match rustix::event::poll(fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+            Ok(ready) => return ready > 0,
+            Err(Errno::INTR) => {}
+            Err(error) => cannot_poll(fds.len(), error),
+        }
+    }
+}
+
+#[cold]
+fn cannot_poll(count: usize, error: Errno) -> ! {
+    panic!(
+        "co_wrapper: the kernel refuses to poll the {count} descriptors that handlers watch: {error}; it allows as many as \
+         RLIMIT_NOFILE says (ulimit -n), which may have been lowered since they were opened"
+    );
+}
+
+/// What a thread watches in its sleep, for all contexts that it is home to: the descriptors of handlers that could run.
+#[derive(Default)]
+pub struct Watch {
+    handlers: Vec<Arc<Handler>>,
+    /// One of the contexts'. None if no descriptor is watched.
+    alarm: Option<Arc<Alarm>>,
+}
+
+impl Watch {
+    /// Watches for these handlers too.
+    pub fn add(&mut self, handlers: &Handlers) {
+        if handlers.is_empty() {
+            return;
+        }
+        self.handlers.extend(handlers.idle());
+        if !self.handlers.is_empty() && self.alarm.is_none() {
+            self.alarm = handlers.alarm.get().cloned();
+        }
+    }
+
+    /// Whether a descriptor is ready now.
+    pub fn is_ready(&self) -> bool {
+        !self.handlers.is_empty() && any_ready(&mut self.poll_fds().collect::<Vec<_>>())
+    }
+
+    /// Sleeps until the thread is woken or a descriptor is ready, at most until `until`, and perhaps for less.
+    pub fn sleep(&self, parker: &Parker, until: Option<Instant>) {
+        let Some(alarm) = &self.alarm else { return parker.park(until) };
+        let mut fds: Vec<_> = iter::once(alarm.poll_fd()).chain(self.poll_fds()).collect();
+        parker.sleep_in(Arc::clone(alarm) as _, || {
+            // What is far off is waited for in pieces: not every kernel takes any number.
+            const MOST: Duration = Duration::from_secs(3_600);
+            let timeout = until.map(|until| {
+                let left = until.saturating_duration_since(Instant::now()).min(MOST);
+                Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ }
+            });
+            match rustix::event::poll(&mut fds, timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => cannot_poll(fds.len(), error),
+            }
+        });
+        if !fds[0].revents().is_empty() {
+            alarm.silence();
+        }
+    }
+
+    fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
+        self.handlers.iter().map(|handler| handler.poll_fd())
+    }
+}
+
+/// Ends a sleep in poll(2): a pipe that is polled beside what is watched. Of a context rather than a thread, so that a lack
+/// of descriptors shows where a handler is made, and not in a sleep.
+struct Alarm {
+    reader: PipeReader,
+    writer: PipeWriter,
+}
+
+impl Alarm {
+    fn new() -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        Ok(Self { reader, writer })
+    }
+
+    fn poll_fd(&self) -> PollFd<'_> {
+        PollFd::new(&self.reader, PollFlags::IN)
+    }
+
+    /// Takes out what is in the pipe, which is something: poll(2) said so to this thread, and only the home thread reads.
+    fn silence(&self) {
+        let _ = (&self.reader).read(&mut [0; 64]);
+    }
+}
+
+impl EndSleep for Alarm {
+    fn end_sleep(&self) {
+        // The pipe does not fill up: each sleep gets a byte at most, and takes out what it finds.
+        let _ = (&self.writer).write_all(&[0]);
     }
 }
 
@@ -185,39 +254,45 @@ impl Handler {
 #[must_use = "the handler is removed when this is dropped"]
 pub struct FdHandler {
     handlers: Arc<Handlers>,
+    mailbox: Arc<Mailbox>,
     handler: Arc<Handler>,
 }
 
 impl FdHandler {
     pub(crate) fn new(
         handlers: &Arc<Handlers>,
+        mailbox: &Arc<Mailbox>,
         fd: OwnedFd,
         interest: Interest,
         callback: impl FnMut() + Send + 'static,
     ) -> io::Result<Self> {
-        let mut flags = PollFlags::empty();
-        flags.set(PollFlags::IN, interest.is_readable());
-        flags.set(PollFlags::OUT, interest.is_writable());
-        let handler = Arc::new(Handler {
-            fd: Descriptor::new(fd, interest)?,
-            flags,
-            callback: Mutex::new(State::Idle(Box::new(callback))),
-        });
+        if handlers.alarm.get().is_none() {
+            let _ = handlers.alarm.set(Arc::new(Alarm::new()?));
+        }
+        let handler = Handler::new(mailbox, fd, interest, callback)?;
         handlers.add(Arc::clone(&handler));
-        Ok(Self { handlers: Arc::clone(handlers), handler })
+        // A close that did not find it in the list came before this look.
+        if mailbox.is_closed() {
+            handlers.close();
+        }
+        // A home thread that sleeps does not know of it yet.
+        mailbox.ring();
+        Ok(Self { handlers: Arc::clone(handlers), mailbox: Arc::clone(mailbox), handler })
     }
 }
 
 impl Drop for FdHandler {
     fn drop(&mut self) {
         if fork::is_child() {
-            // The epoll set is the parent's too: what was taken out of it here would be missing there.
-            std::mem::forget(Arc::clone(&self.handler));
+            // The callback is the parent's, and may hold what is in the parent's epoll set.
+            mem::forget(Arc::clone(&self.handler));
             return;
         }
         self.handlers.remove(&self.handler);
-        let callback = std::mem::replace(&mut *lock(&self.handler.callback), State::Gone);
-        drop(callback);
+        // A home thread that sleeps keeps the descriptor open until it is woken.
+        self.mailbox.ring();
+        // Last, for the callback's destructors are users' code.
+        self.handler.bottom_half.delete();
     }
 }
 

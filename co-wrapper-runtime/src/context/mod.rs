@@ -46,7 +46,8 @@ use crate::{
 /// polls. When the last handle is gone, what still waits in the context is dropped; a task or handler that holds a handle
 /// of its own context keeps it until it is [closed](Self::close).
 ///
-/// It holds no file descriptor and no thread: sockets and timers are served by the process's one tokio reactor.
+/// It holds no thread, and no file descriptor unless it has handlers of some: sockets and timers are served by the
+/// process's one tokio reactor.
 ///
 /// # Examples
 ///
@@ -79,6 +80,7 @@ impl Drop for Inner {
         }
         // Whoever was at home held a handle, so nobody is.
         self.mailbox.close();
+        self.handlers.close();
     }
 }
 
@@ -356,15 +358,23 @@ impl AioContext {
     }
 
     /// Calls `callback` on the home thread, outside any coroutine, in each round of its loop in which `fd` is ready: level
-    /// triggered, as poll(2) has it. Errors and hang-ups on the descriptor count as ready. The callback stays in force
-    /// until the handler is dropped; one that panics is removed.
+    /// triggered, as poll(2) has it. An error or a hang-up counts as ready whatever the interest (QEMU leaves a hang-up out
+    /// where only `io_write` is set); with [`Interest::ERROR`](crate::Interest::ERROR) nothing else does. A regular file is
+    /// always ready to be read and written.
     ///
-    /// The descriptor is duplicated, so it may be closed, or watched elsewhere, at any time. On Unix, with the feature
-    /// `tokio`.
+    /// The callback takes its turn like a bottom half that is scheduled when its descriptor is found ready. Nested waits
+    /// hold it back likewise. It is not called if the descriptor is not ready any more when its turn comes, nor a second
+    /// time while it runs. It stays in force until the handler is dropped or the context closed; one that panics is
+    /// removed.
+    ///
+    /// The descriptor is duplicated, so it may be closed, or watched elsewhere, at any time. A context's first handler
+    /// takes two descriptors more. Each round asks poll(2) once for all handlers of a context, and once more for each that
+    /// runs. On Unix, with the feature `tokio`.
     ///
     /// # Panics
     ///
-    /// If no descriptor is left for the duplicate, or the kernel refuses to watch it.
+    /// If no descriptor is left for the duplicate, or the kernel refuses to watch it. A wait of the home thread panics if
+    /// RLIMIT_NOFILE was lowered below the number of descriptors watched, which poll(2) then refuses.
     ///
     /// # Examples
     ///
@@ -393,17 +403,14 @@ impl AioContext {
         callback: impl FnMut() + Send + 'static,
     ) -> FdHandler {
         fork::forbid();
-        let handler = fd
-            .as_fd()
+        fd.as_fd()
             .try_clone_to_owned()
-            .and_then(|fd| FdHandler::new(&self.0.handlers, fd, interest, callback))
-            .unwrap_or_else(|error| panic!("AioContext::fd_handler: {self} cannot watch the descriptor: {error}"));
-        // A home thread that sleeps does not know of it yet.
-        self.mailbox().ring();
-        handler
+            .and_then(|fd| FdHandler::new(&self.0.handlers, self.mailbox(), fd, interest, callback))
+            .unwrap_or_else(|error| panic!("AioContext::fd_handler: {self} cannot watch the descriptor: {error}"))
     }
 
-    /// Closes the context. Tasks and bottom halves that wait in it are dropped, on its home thread if it has one; callers
+    /// Closes the context. Tasks and bottom halves that wait in it are dropped, on its home thread if it has one; the
+    /// handlers of descriptors are removed; callers
     /// of calls received panic with a message that says so; what is spawned or scheduled from now on is dropped at once.
     /// A task that runs just now is dropped when it next returns to the loop. Closing twice is as once.
     ///
@@ -418,6 +425,7 @@ impl AioContext {
     /// ```
     pub fn close(&self) {
         self.mailbox().close();
+        self.handlers().close();
     }
 
     /// What the context has done so far.

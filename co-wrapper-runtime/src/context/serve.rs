@@ -8,12 +8,17 @@
 //! nested loop holds work back:
 //!
 //! - tasks and received calls that were never polled, always;
-//! - bottom halves and handlers, while one of them waits in a frame further down;
+//! - bottom halves, while one of them waits in a frame further down;
 //! - everything, once [`DEEP`] frames are on the stack.
 //!
 //! What the call waits for may be the very thing held back. So when nothing else has moved for a while ([`patience`]),
 //! the loop takes one such item, the oldest, and then one after the other until something moves. Where something
 //! always moves, a ticking task say, it does so after a longer while ([`BUSY`]).
+//!
+//! The handler of a descriptor that is ready is a bottom half, queued by the round that finds it ready, and so all of this
+//! goes for it too. While it waits for its turn nobody looks at its descriptor: it costs no processor time. Nor does one
+//! whose descriptor stays ready whatever it does: a loop that takes what it holds back does not look for more handlers
+//! meanwhile, so such a one is held back anew, for as long.
 //!
 //! Another caller's call is never begun by a passing home, but where nobody would go on without (`circle.rs`).
 
@@ -66,7 +71,7 @@ const BUSY: u32 = 8;
 enum As {
     /// A coroutine, if it is polled rather than dropped. Whether it may move to another thread between two polls.
     Task { send: bool },
-    /// A bottom half or a handler.
+    /// A bottom half, a descriptor's handler among them.
     Callback,
 }
 
@@ -111,13 +116,14 @@ fn run(thread: &Thread, work: Work) {
     }
 }
 
-/// One look at `context`: fires its timers, runs its handlers whose descriptors are ready, and hands to `each` what its
-/// queue holds now, not what comes meanwhile, until that says to stop. True if anything ran. A round within a round
-/// first finishes the outer one's batch, for it takes from the front of the same queue.
+/// One look at `context`: fires its timers, queues its handlers whose descriptors are ready if it is to look for them, and
+/// hands to `each` what its queue holds now, not what comes meanwhile, until that says to stop. True if anything ran. A
+/// round within a round first finishes the outer one's batch, for it takes from the front of the same queue.
 fn round_of(
     thread: &Thread,
     context: &AioContext,
     allowed: Allowed,
+    looks: bool,
     mut each: impl FnMut(&mut dyn FnMut()) -> ControlFlow<()>,
 ) -> bool {
     // Forked in what ran before: the next sleep says so.
@@ -128,15 +134,10 @@ fn round_of(
     let _current = AsCurrent::new(thread, context);
     mailbox.obey_close();
     let mut ran = mailbox.timers().fire();
-    let end = mailbox.batch_end();
-    if allowed.bottom_halves {
-        for handler in context.handlers().ready() {
-            ran = true;
-            if each(&mut || dispatch(thread, As::Callback, || handler.call())).is_break() {
-                return true;
-            }
-        }
+    if looks {
+        context.handlers().queue_ready();
     }
+    let end = mailbox.batch_end();
     while let Some(work) = mailbox.pop(end, allowed) {
         ran = true;
         let mut work = Some(work);
@@ -158,7 +159,7 @@ pub fn served(thread: &Thread, mut visit: impl FnMut(&AioContext)) {
 
 /// Runs everything that `context` holds now. Panics go to the caller at once; what is left stays queued.
 fn run_all(thread: &Thread, context: &AioContext) -> bool {
-    round_of(thread, context, Allowed::ALL, |work| {
+    round_of(thread, context, Allowed::ALL, true, |work| {
         work();
         ControlFlow::Continue(())
     })
@@ -222,6 +223,8 @@ struct HeldBack {
     first: Option<Instant>,
     /// Since when nothing else has moved.
     idle: Option<Instant>,
+    /// While it takes what it holds back: when it looks for handlers again.
+    looks_from: Option<Instant>,
 }
 
 /// How a wait ended.
@@ -347,14 +350,19 @@ impl<'a> Wait<'a> {
             return Take::Nothing;
         }
         let now = Instant::now();
-        let HeldBack { first, idle } = &mut self.held_back;
+        let HeldBack { first, idle, looks_from } = &mut self.held_back;
         if moved {
             *idle = None;
         }
         let patience = patience(self.thread.taken.get());
         let at = (*idle.get_or_insert(now) + patience).min(*first.get_or_insert(now) + patience * BUSY);
         if now < at {
+            // A sleep follows, which a handler that is ready ends to be looked at.
+            *looks_from = None;
             return Take::At(at);
+        }
+        if looks_from.is_none_or(|from| now >= from) {
+            *looks_from = Some(now + patience);
         }
         if self.take_held_back() {
             return Take::Now;
@@ -367,7 +375,7 @@ impl<'a> Wait<'a> {
     /// on, and were the batch finished first, whatever blocks in it would keep the call waiting that it was made in.
     fn run_ready(&mut self) -> bool {
         let mut moved = false;
-        let Self { thread, slot, allowed, panicked, .. } = self;
+        let Self { thread, slot, allowed, panicked, held_back, .. } = self;
         let homes = thread.homes.borrow();
         if let Some(current) = homes.current() {
             current.counters().polls.count();
@@ -378,8 +386,9 @@ impl<'a> Wait<'a> {
         if quiet {
             return false;
         }
+        let looks = allowed.bottom_halves || held_back.looks_from.is_none_or(|from| Instant::now() >= from);
         served(thread, |context| {
-            moved |= round_of(thread, context, *allowed, |work| {
+            moved |= round_of(thread, context, *allowed, looks, |work| {
                 catch(panicked, work);
                 if slot.wakes.is_woken() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });

@@ -1,12 +1,13 @@
 //! How a loop that found nothing waits: it spins a while if that has paid lately, then sleeps; and where a scheduler above
-//! keeps wakes back, it looks unasked from time to time.
+//! keeps wakes back, it looks unasked from time to time. Descriptors that are watched for a handler which could run end
+//! the sleep when they are ready.
 
 use std::{
     hint,
     time::{Duration, Instant},
 };
 
-use super::{AioContext, serve::served, thread::Thread};
+use super::{AioContext, handlers::Watch, serve::served, thread::Thread};
 use crate::{fork, reactor::Above, trace};
 
 /// How often a future is polled unasked under a scheduler that keeps wakes back: first and at most.
@@ -45,13 +46,15 @@ impl<'a> Sleeper<'a> {
             // However many tasks there are, polling them unasked takes a tenth of the time at most.
             self.tasks_due = Some(Instant::now() + woke_all.elapsed() * 9);
         }
-        if self.take_notified() || !self.arm_handlers() {
+        if self.take_notified() {
             return false;
         }
+        let mut watch = Watch::default();
+        served(self.thread, |context| watch.add(context.handlers()));
         let repoll = self.every.map(|every| Instant::now() + every);
         let timer = self.next_timer();
         let wake_up = [until, repoll, timer].into_iter().flatten().min();
-        self.spin_or_park(wake_up, woken);
+        self.spin_or_park(&watch, wake_up, woken);
         let (Some(every), Some(due)) = (&mut self.every, repoll) else { return false };
         let now = Instant::now();
         if now < due {
@@ -66,7 +69,7 @@ impl<'a> Sleeper<'a> {
         true
     }
 
-    fn spin_or_park(&self, wake_up: Option<Instant>, woken: impl Fn() -> bool) {
+    fn spin_or_park(&self, watch: &Watch, wake_up: Option<Instant>, woken: impl Fn() -> bool) {
         // The last look: from here on nothing of this thread's own wakes it but what a subscriber does, see `park`; and other
         // threads' wakes give a token.
         if woken() {
@@ -74,7 +77,7 @@ impl<'a> Sleeper<'a> {
         }
         // The context that is current decides; a thread that entered none does not spin.
         let Some(context) = self.thread.entered() else {
-            return self.park(wake_up, woken);
+            return self.park(watch, wake_up, woken);
         };
         let budget = context.spin().budget();
         let start = Instant::now();
@@ -83,33 +86,36 @@ impl<'a> Sleeper<'a> {
         if spins {
             context.counters().spins.count();
         }
-        let paid = spins && self.spin(start + budget, &woken);
+        let paid = spins && self.spin(watch, start + budget, &woken);
         if paid {
             context.counters().spins_paid.count();
         } else {
             context.counters().parks.count();
-            self.park(wake_up, woken);
+            self.park(watch, wake_up, woken);
         }
         context.spin().adapt(start.elapsed());
     }
 
-    fn park(&self, wake_up: Option<Instant>, woken: impl Fn() -> bool) {
+    fn park(&self, watch: &Watch, wake_up: Option<Instant>, woken: impl Fn() -> bool) {
         trace::park();
         // What a subscriber did on this thread gave no token.
         if woken() || self.is_notified() {
             return;
         }
-        self.thread.board.parked(|| self.thread.parker.park(wake_up));
+        self.thread.board.parked(|| watch.sleep(&self.thread.parker, wake_up));
     }
 
     /// Spins until `end`; true if something came in.
-    fn spin(&self, end: Instant, woken: impl Fn() -> bool) -> bool {
+    fn spin(&self, watch: &Watch, end: Instant, woken: impl Fn() -> bool) -> bool {
         loop {
             for _ in 0..64 {
                 if woken() || self.is_notified() {
                     return true;
                 }
                 hint::spin_loop();
+            }
+            if watch.is_ready() {
+                return true;
             }
             if Instant::now() >= end {
                 return false;
@@ -124,11 +130,6 @@ impl<'a> Sleeper<'a> {
 
     fn is_notified(&self) -> bool {
         self.any(|context| context.mailbox().is_notified())
-    }
-
-    /// Makes descriptors that become ready end the sleep; false if one is.
-    fn arm_handlers(&self) -> bool {
-        !self.any(|context| !context.handlers().arm(context.mailbox()))
     }
 
     fn next_timer(&self) -> Option<Instant> {

@@ -61,8 +61,8 @@ impl Queued {
     #[inline]
     pub fn settle(self) -> Option<Self> {
         match self.as_again() {
-            // SAFETY: the reference that it holds keeps it.
-            Some(reusable) if !unsafe { &*reusable }.begin() => None,
+            // SAFETY: made by `again` of an `Arc`, whose reference this stays.
+            Some(reusable) if !ManuallyDrop::new(unsafe { Arc::from_raw(reusable) }).begin() => None,
             _ => Some(self),
         }
     }
@@ -150,6 +150,8 @@ const GONE: u8 = 16;
 pub struct Reusable {
     mailbox: Arc<Mailbox>,
     state: AtomicU8,
+    /// Asked on the home thread when its turn comes: if it answers no, that turn is none.
+    condition: Option<Box<dyn Fn() -> bool + Send + Sync>>,
     /// Belongs to whoever set `RUNNING`, until that clears it; else to whoever set `GONE`.
     callback: UnsafeCell<Option<Box<dyn FnMut() + Send>>>,
 }
@@ -180,7 +182,7 @@ impl Reusable {
     }
 
     /// Its turn has come: whether it is to run. Then it runs from now on, and may be scheduled again.
-    fn begin(&self) -> bool {
+    fn begin(self: &Arc<Self>) -> bool {
         let turn = |state: u8| match state & !QUEUED {
             rest if rest & SCHEDULED == 0 || rest & GONE != 0 => rest,
             rest if rest & RUNNING != 0 => rest | AGAIN,
@@ -192,26 +194,40 @@ impl Reusable {
         while let Err(now) = exchange(before) {
             before = now;
         }
-        before & RUNNING == 0 && turn(before) & RUNNING != 0
+        if before & RUNNING != 0 || turn(before) & RUNNING == 0 {
+            return false;
+        }
+        match &self.condition {
+            Some(condition) if !condition() => {
+                self.end();
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// It runs no more, or its turn was none.
+    fn end(self: &Arc<Self>) {
+        let before = self.state.fetch_and(!(RUNNING | AGAIN), Ordering::AcqRel);
+        if before & GONE != 0 {
+            // SAFETY: whoever set `GONE` saw `RUNNING`, and left the callback here.
+            drop(unsafe { self.take() });
+        } else if before & AGAIN != 0 && before & SCHEDULED != 0 {
+            self.set_and_queue(0);
+        }
     }
 
     fn run(self: Arc<Self>) {
         struct End<'a>(&'a Arc<Reusable>);
         impl Drop for End<'_> {
             fn drop(&mut self) {
-                let before = self.0.state.fetch_and(!(RUNNING | AGAIN), Ordering::AcqRel);
-                if before & GONE != 0 {
-                    // SAFETY: whoever set `GONE` saw `RUNNING`, and left the callback here.
-                    drop(unsafe { self.0.take() });
-                } else if before & AGAIN != 0 && before & SCHEDULED != 0 {
-                    self.0.set_and_queue(0);
-                }
+                self.0.end();
             }
         }
 
         let _end = End(&self);
         self.callback.with_mut(|callback| {
-            // SAFETY: `begin` set `RUNNING`, which `_end` clears.
+            // SAFETY: `begin` set `RUNNING`, which `end` clears.
             if let Some(callback) = unsafe { &mut *callback } {
                 callback();
             }
@@ -227,9 +243,9 @@ impl Reusable {
     }
 
     fn delete(&self) {
-        // If it runs, that drops it.
-        if self.state.fetch_or(GONE, Ordering::AcqRel) & RUNNING == 0 {
-            // SAFETY: nobody runs it, and nobody will.
+        // If it runs, that drops it; and what was deleted before is dropped by whoever did that.
+        if self.state.fetch_or(GONE, Ordering::AcqRel) & (RUNNING | GONE) == 0 {
+            // SAFETY: nobody runs it, nobody will, and nobody else drops it.
             drop(unsafe { self.take() });
         }
     }
@@ -262,11 +278,42 @@ pub struct BottomHalf(Arc<Reusable>);
 
 impl BottomHalf {
     pub(crate) fn new(mailbox: &Arc<Mailbox>, callback: impl FnMut() + Send + 'static) -> Self {
+        Self::made(mailbox, None, Box::new(callback))
+    }
+
+    /// One that runs only if `condition` holds when its turn comes.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn only_if(
+        mailbox: &Arc<Mailbox>,
+        condition: impl Fn() -> bool + Send + Sync + 'static,
+        callback: impl FnMut() + Send + 'static,
+    ) -> Self {
+        Self::made(mailbox, Some(Box::new(condition)), Box::new(callback))
+    }
+
+    fn made(
+        mailbox: &Arc<Mailbox>,
+        condition: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+        callback: Box<dyn FnMut() + Send>,
+    ) -> Self {
         Self(Arc::new(Reusable {
             mailbox: Arc::clone(mailbox),
             state: AtomicU8::new(0),
-            callback: UnsafeCell::new(Some(Box::new(callback))),
+            condition,
+            callback: UnsafeCell::new(Some(callback)),
         }))
+    }
+
+    /// Whether it neither waits for its turn nor runs, and was not deleted.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.state.load(Ordering::Acquire) == 0
+    }
+
+    /// Has it never run again, and drops its callback, now or when that has returned.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn delete(&self) {
+        self.0.delete();
     }
 
     /// Has it run once on the home thread, outside any coroutine, in the next poll. From any thread. Scheduled again

@@ -104,13 +104,6 @@ enum Item {
     Ended(usize, bool),
 }
 
-/// As a waker it makes the home thread look.
-impl Wake for Mailbox {
-    fn wake(self: Arc<Self>) {
-        self.ring();
-    }
-}
-
 // Items are dropped only after the lock is let go, or the queue: a task's destructor is the user's and may schedule. A
 // forked child does nothing here, for a thread that it does not have may hold the locks.
 impl Mailbox {
