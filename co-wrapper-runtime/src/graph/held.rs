@@ -16,6 +16,7 @@ use crate::{
     fork,
     park::here,
     reactor,
+    sync::is_send_and_sync,
     tasks::{coroutine, unit},
 };
 
@@ -53,6 +54,8 @@ impl Holder {
         }
     }
 }
+
+const _: () = is_send_and_sync::<Location<'static>>();
 
 static ALL: Mutex<Vec<&'static Record>> = Mutex::new(Vec::new());
 static SPARE: Mutex<Vec<&'static Record>> = Mutex::new(Vec::new());
@@ -162,7 +165,7 @@ impl Record {
     }
 
     fn place(&self) -> Option<&'static Location<'static>> {
-        // SAFETY: null or from a `&'static Location`.
+        // SAFETY: null or from a `&'static Location`, which may be read on any thread.
         unsafe { self.place.load(Ordering::Relaxed).as_ref() }
     }
 }

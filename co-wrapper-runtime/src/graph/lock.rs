@@ -19,7 +19,7 @@ use super::{
 use crate::{
     fork,
     park::here,
-    sync::{AtomicPtr, Ordering},
+    sync::{AtomicPtr, Ordering, is_send_and_sync},
     wrappers::frame::{Frame, Kind},
 };
 
@@ -185,6 +185,8 @@ struct ReadWait {
     /// Where it is to be counted.
     stripe: Option<NonNull<Stripe>>,
 }
+
+const _: () = is_send_and_sync::<Stripe>();
 
 // SAFETY: the stripe is `Send` and `Sync`, and lives as long as the lock beside it, see `Reading` and `TakeRead`.
 unsafe impl Send for ReadWait {}

@@ -19,7 +19,7 @@ use std::{
 use super::stripe::Stripe;
 use crate::{
     fork,
-    sync::{Mutex, lock},
+    sync::{Mutex, is_send_and_sync, lock},
 };
 
 /// How long a waiting writer holds a new reader back, at most.
@@ -29,6 +29,8 @@ const HOLD_BACK: std::time::Duration = std::time::Duration::from_millis(10);
 /// A reference to a stripe that somebody holds.
 #[derive(Clone, Copy)]
 pub struct Pointer(pub NonNull<Stripe>);
+
+const _: () = is_send_and_sync::<Stripe>();
 
 // SAFETY: a `Stripe` is `Send` and `Sync`, and whoever has the pointer holds a reference of its count.
 unsafe impl Send for Pointer {}
