@@ -2,7 +2,12 @@
 
 use std::{fmt, marker::PhantomData, panic::Location, ptr::NonNull, sync::Arc};
 
-use super::{held::Record, lock::GraphLock, refuse, stripe::Stripe};
+use super::{
+    held::{Entry, Record},
+    lock::GraphLock,
+    refuse,
+    stripe::Stripe,
+};
 use crate::{fork, sync::is_send_and_sync};
 
 /// The graph cannot change while this lives. Dropping it, on any thread, unlocks.
@@ -25,11 +30,12 @@ unsafe impl Send for GraphRead {}
 unsafe impl Sync for GraphRead {}
 
 impl GraphRead {
-    /// Of a reader that was counted on `stripe`.
-    pub(super) fn new(stripe: NonNull<Stripe>, place: &'static Location<'static>) -> Self {
+    /// Of a reader that was counted on `stripe`, and came in so.
+    #[inline]
+    pub(super) fn new(stripe: NonNull<Stripe>, entry: Entry, place: &'static Location<'static>) -> Self {
         // SAFETY: the reader's reference.
         let lock = Arc::as_ptr(unsafe { stripe.as_ref() }.shared()).addr();
-        Self { stripe, record: Record::new(lock, place) }
+        Self { stripe, record: Record::new(lock, entry, place) }
     }
 
     /// Says that another task or thread holds the guard from now on, for one that is sent to it: the lock cannot see that.
@@ -61,7 +67,7 @@ impl GraphRead {
 
 impl Drop for GraphRead {
     fn drop(&mut self) {
-        self.record.end();
+        let entry = self.record.end();
         // SAFETY: the guard's reference, and the last use of it where this says true.
         if unsafe { Stripe::try_leave(self.stripe) } {
             return;
@@ -75,7 +81,7 @@ impl Drop for GraphRead {
         let shared = Arc::clone(unsafe { self.stripe.as_ref() }.shared());
         // SAFETY: the guard's reference, given back once.
         unsafe { Stripe::release(self.stripe) };
-        shared.left();
+        shared.left(entry);
     }
 }
 
