@@ -72,7 +72,7 @@ pub mod __model {
     use std::sync::Arc;
 
     #[cfg(feature = "graph")]
-    pub use crate::graph::model::{let_through, set_index, take_read, take_write, try_share};
+    pub use crate::graph::model::{end_grace, let_through, set_index, take_read, take_write, try_share};
     pub use crate::{
         park::{EndSleep, Parker, Unparker, WakeSlot, here},
         tasks::{

@@ -23,6 +23,13 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// Compiles where `T` may be sent and shared. What a `SAFETY` comment claims of a type is asserted with it, in place, so
+/// that a change of that type which breaks the claim does not compile.
+pub(crate) const fn is_send_and_sync<T: ?Sized + Send + Sync>() {}
+
+/// The same where `T` may be sent.
+pub(crate) const fn is_send<T: ?Sized + Send>() {}
+
 /// A cell whose accesses loom sees, with loom's interface.
 #[cfg(not(loom))]
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);

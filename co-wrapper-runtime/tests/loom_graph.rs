@@ -19,7 +19,7 @@ use std::{
 };
 
 use co_wrapper_runtime::{
-    __model::{Parker, WakeSlot, let_through, set_index, take_read, take_write, try_share},
+    __model::{Parker, WakeSlot, end_grace, let_through, set_index, take_read, take_write, try_share},
     graph::{Drain, GraphLock},
 };
 use loom::{
@@ -195,6 +195,112 @@ fn g01_one_writer_after_the_other() {
         let guard = block_on(lock.read());
         assert_eq!(graph.look(), 2);
         drop(guard);
+    });
+}
+
+/// A reader that waits behind a writer is let in when that leaves, and nobody polls it; the next writer waits.
+///
+/// Catches: a reader that is counted when it is let in; an end of the grace that wakes no writer.
+#[test]
+fn g07_a_reader_let_in_that_is_not_polled_bars_no_writer() {
+    model(|| {
+        let (lock, graph) = (GraphLock::new(), Arc::new(Graph::default()));
+        set_index(0);
+        let guard = block_on(take_write(&lock));
+        let mut kept = Box::pin(take_read(&lock));
+        assert!(poll_once(kept.as_mut()).is_pending());
+        drop(guard);
+        let theirs = lock.clone();
+        let timer = thread::spawn(move || end_grace(&theirs));
+        let guard = block_on(take_write(&lock));
+        graph.change();
+        // It was let in, and comes too late.
+        assert!(poll_once(kept.as_mut()).is_pending());
+        drop(guard);
+        timer.join().unwrap();
+        let guard = block_on(kept);
+        assert_eq!(graph.look(), 1);
+        drop(guard);
+    });
+}
+
+/// A reader that waits behind a writer and is let in when that leaves; the next writer, which need not wait for it, may be
+/// there first.
+///
+/// Catches: one that was let in and comes in beside a writer; one that was let in, came too late, and is not woken again.
+#[test]
+fn g07_a_reader_let_in_that_comes_too_late_waits_again() {
+    model(|| {
+        let (lock, graph) = (GraphLock::new(), Arc::new(Graph::default()));
+        set_index(0);
+        let guard = block_on(take_write(&lock));
+        let (theirs, seen) = (lock.clone(), Arc::clone(&graph));
+        let reader = thread::spawn(move || {
+            set_index(1);
+            let guard = block_on(take_read(&theirs));
+            seen.look();
+            drop(guard);
+        });
+        graph.change();
+        drop(guard);
+        end_grace(&lock);
+        let guard = block_on(take_write(&lock));
+        graph.change();
+        drop(guard);
+        reader.join().unwrap();
+    });
+}
+
+/// The same where the next writer waits for it.
+///
+/// Catches: a reader that came in, or gave up, and that the writer goes on waiting for.
+#[test]
+fn g07_the_next_writer_waits_until_those_let_in_have_come_and_gone() {
+    model(|| {
+        let (lock, graph) = (GraphLock::new(), Arc::new(Graph::default()));
+        set_index(0);
+        let guard = block_on(take_write(&lock));
+        let mut gives_up = Box::pin(take_read(&lock));
+        assert!(poll_once(gives_up.as_mut()).is_pending());
+        let (theirs, seen) = (lock.clone(), Arc::clone(&graph));
+        let reader = thread::spawn(move || {
+            set_index(1);
+            let guard = block_on(take_read(&theirs));
+            seen.look();
+            drop(guard);
+        });
+        drop(guard);
+        let mut writer = Box::pin(take_write(&lock));
+        assert!(poll_once(writer.as_mut()).is_pending(), "one was let in");
+        drop(gives_up);
+        let guard = block_on(writer);
+        graph.change();
+        drop(guard);
+        reader.join().unwrap();
+    });
+}
+
+/// A reader reads again while a writer waits, and gives back the first lock before the second.
+///
+/// Catches: a second lock that waits for the writer; one that is not counted, or counted where the writer need not see it.
+#[test]
+fn g07_who_reads_again_gets_past_a_writer_and_keeps_it_out() {
+    model(|| {
+        let (lock, graph) = (GraphLock::new(), Arc::new(Graph::default()));
+        set_index(0);
+        let (theirs, seen) = (lock.clone(), Arc::clone(&graph));
+        let reader = thread::spawn(move || {
+            set_index(1);
+            let outer = block_on(theirs.read());
+            let Poll::Ready(inner) = poll_once(Box::pin(theirs.read()).as_mut()) else { panic!("it reads already") };
+            drop(outer);
+            seen.look();
+            drop(inner);
+        });
+        let guard = block_on(take_write(&lock));
+        graph.change();
+        drop(guard);
+        reader.join().unwrap();
     });
 }
 

@@ -79,6 +79,7 @@ fn no_co_is_cancelled_before_it_begins_and_runs_on_after() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri cannot start the process that has no main loop")]
 fn no_co_without_a_main_loop_panics_and_names_the_cure() {
     on_main(|_| {
         // No home: the one that `on_main` made is this thread's, so another process it is.

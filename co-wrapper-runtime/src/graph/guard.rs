@@ -2,8 +2,13 @@
 
 use std::{fmt, marker::PhantomData, panic::Location, ptr::NonNull, sync::Arc};
 
-use super::{held::Record, lock::GraphLock, refuse, stripe::Stripe};
-use crate::fork;
+use super::{
+    held::{Entry, Record},
+    lock::GraphLock,
+    refuse,
+    stripe::Stripe,
+};
+use crate::{fork, sync::is_send_and_sync};
 
 /// The graph cannot change while this lives. Dropping it, on any thread, unlocks.
 ///
@@ -14,17 +19,23 @@ pub struct GraphRead {
     record: &'static Record,
 }
 
-// SAFETY: a `Stripe` is `Send` and `Sync`, and the guard holds a reference of its count.
+const _: () = {
+    is_send_and_sync::<Stripe>();
+    is_send_and_sync::<&'static Record>();
+};
+
+// SAFETY: a `Stripe` is `Send` and `Sync`, and the guard holds a reference of its count. So is a `Record`.
 unsafe impl Send for GraphRead {}
 // SAFETY: as above; a shared guard gives access to nothing.
 unsafe impl Sync for GraphRead {}
 
 impl GraphRead {
-    /// Of a reader that was counted on `stripe`.
-    pub(super) fn new(stripe: NonNull<Stripe>, place: &'static Location<'static>) -> Self {
+    /// Of a reader that was counted on `stripe`, and came in so.
+    #[inline]
+    pub(super) fn new(stripe: NonNull<Stripe>, entry: Entry, place: &'static Location<'static>) -> Self {
         // SAFETY: the reader's reference.
         let lock = Arc::as_ptr(unsafe { stripe.as_ref() }.shared()).addr();
-        Self { stripe, record: Record::new(lock, place) }
+        Self { stripe, record: Record::new(lock, entry, place) }
     }
 
     /// Says that another task or thread holds the guard from now on, for one that is sent to it: the lock cannot see that.
@@ -56,10 +67,9 @@ impl GraphRead {
 
 impl Drop for GraphRead {
     fn drop(&mut self) {
-        self.record.end();
-        // SAFETY: the guard's reference.
-        let stripe = unsafe { self.stripe.as_ref() };
-        if stripe.try_leave() {
+        let entry = self.record.end();
+        // SAFETY: the guard's reference, and the last use of it where this says true.
+        if unsafe { Stripe::try_leave(self.stripe) } {
             return;
         }
         if fork::is_child() {
@@ -67,10 +77,11 @@ impl Drop for GraphRead {
             return;
         }
         // Kept for what comes after the stripe may be gone.
-        let shared = Arc::clone(stripe.shared());
+        // SAFETY: the guard's reference.
+        let shared = Arc::clone(unsafe { self.stripe.as_ref() }.shared());
         // SAFETY: the guard's reference, given back once.
         unsafe { Stripe::release(self.stripe) };
-        shared.left();
+        shared.left(entry);
     }
 }
 

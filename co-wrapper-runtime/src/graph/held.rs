@@ -11,34 +11,56 @@ use std::{
     sync::Mutex,
 };
 
+use super::queue::Shared;
 use crate::{
     context::thread::Thread,
     fork,
     park::here,
     reactor,
+    sync::is_send_and_sync,
     tasks::{coroutine, unit},
 };
 
 // Not `crate::sync`: records are beside the lock's protocol, and loom need not go through them.
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
+/// How a reader came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Nobody waited to write.
+    Free,
+    /// At that time, as `hang::record::now` counts, past a writer that waits.
+    LetPast { since: u64 },
+    /// Within a section of its own, or of one on whose behalf it reads: past a writer that waits.
+    Again,
+}
+
+/// Set beside the lock's address: it came in by [`Entry::LetPast`] or [`Entry::Again`].
+const LET_PAST: usize = 1;
+const AGAIN: usize = 2;
+const FLAGS: usize = LET_PAST | AGAIN;
+const _: () = assert!(align_of::<Shared>() > FLAGS);
+
 /// One guard's record.
 #[repr(align(128))]
 pub struct Record {
-    /// The lock's address, 0 for a record that is not in use.
+    /// The lock's address and how the reader came in, 0 for a record that is not in use.
     lock: AtomicUsize,
+    /// When it came in; right if it was let past a writer.
+    since: AtomicU64,
     /// Who took it, see `Holder`.
     holder: AtomicU64,
     place: AtomicPtr<Location<'static>>,
 }
 
-/// Who took a guard, in a number: a task of ours, or a thread outside of one, within a blocking call or without. In a
-/// tokio task, which may go on on another thread, nobody that could be named; for other executors, of which we do not
-/// know, the thread says little.
+/// Who took a guard, in a number: a task of ours or of tokio's, or a thread outside of one, within a blocking call or
+/// without. For other executors, of which we do not know, the thread says little.
 struct Holder;
 
 impl Holder {
     const NOBODY: u64 = 0;
+    /// With a tokio task's number, which is not 0.
+    const FOREIGN: u64 = 0;
     const TASK: u64 = 1;
     const CALL: u64 = 2;
     const PLAIN: u64 = 3;
@@ -47,12 +69,13 @@ impl Holder {
     fn current() -> u64 {
         match unit::current() {
             0 if coroutine::is_marked() => here() << 2 | Self::CALL,
-            0 if reactor::in_a_task() => Self::NOBODY,
-            0 => here() << 2 | Self::PLAIN,
+            0 => reactor::task_id().map_or_else(|| here() << 2 | Self::PLAIN, |task| task << 2 | Self::FOREIGN),
             task => task << 2 | Self::TASK,
         }
     }
 }
+
+const _: () = is_send_and_sync::<Location<'static>>();
 
 static ALL: Mutex<Vec<&'static Record>> = Mutex::new(Vec::new());
 static SPARE: Mutex<Vec<&'static Record>> = Mutex::new(Vec::new());
@@ -81,14 +104,22 @@ thread_local! {
 }
 
 impl Record {
-    /// A record of a guard of `lock` that the caller takes at `place`.
+    /// A record of a guard of `lock` that the caller takes at `place`, having come in so.
     #[inline]
-    pub fn new(lock: usize, place: &'static Location<'static>) -> &'static Self {
+    pub fn new(lock: usize, entry: Entry, place: &'static Location<'static>) -> &'static Self {
         let record = FIRST.take().unwrap_or_else(Self::fetch);
         record.place.store(ptr::from_ref(place).cast_mut(), Ordering::Relaxed);
         record.holder.store(Holder::current(), Ordering::Relaxed);
+        let flags = match entry {
+            Entry::Free => 0,
+            Entry::LetPast { since } => {
+                record.since.store(since, Ordering::Relaxed);
+                LET_PAST
+            }
+            Entry::Again => AGAIN,
+        };
         // Last: what is read of a record in use is of that use.
-        record.lock.store(lock, Ordering::Release);
+        record.lock.store(lock | flags, Ordering::Release);
         record
     }
 
@@ -104,6 +135,7 @@ impl Record {
         let record = batch.pop().unwrap_or_else(|| {
             let new: &'static Self = Box::leak(Box::new(Self {
                 lock: AtomicUsize::new(0),
+                since: AtomicU64::new(0),
                 holder: AtomicU64::new(0),
                 place: AtomicPtr::new(ptr::null_mut()),
             }));
@@ -120,16 +152,22 @@ impl Record {
         }
     }
 
-    /// The guard is dropped.
+    /// The guard is dropped. Says how its reader came in.
     #[inline]
-    pub fn end(&'static self) {
+    pub fn end(&'static self) -> Entry {
+        // Before the record is another's.
+        let entry = match self.lock.load(Ordering::Relaxed) & FLAGS {
+            0 => Entry::Free,
+            LET_PAST => Entry::LetPast { since: self.since.load(Ordering::Relaxed) },
+            _ => Entry::Again,
+        };
         self.lock.store(0, Ordering::Release);
         if !LOOKED_AFTER.get() {
-            return self.put_back();
-        }
-        if let Some(another) = FIRST.replace(Some(self)) {
+            self.put_back();
+        } else if let Some(another) = FIRST.replace(Some(self)) {
             another.put_back();
         }
+        entry
     }
 
     #[cold]
@@ -162,7 +200,7 @@ impl Record {
     }
 
     fn place(&self) -> Option<&'static Location<'static>> {
-        // SAFETY: null or from a `&'static Location`.
+        // SAFETY: null or from a `&'static Location`, which may be read on any thread.
         unsafe { self.place.load(Ordering::Relaxed).as_ref() }
     }
 }
@@ -181,10 +219,33 @@ pub fn by_waiter(lock: usize, blocks: bool) -> Option<&'static Location<'static>
         _ => false,
     };
     let all = crate::sync::plain_lock(&ALL);
-    let held = all
-        .iter()
-        .find(|record| record.lock.load(Ordering::Acquire) == lock && holds(record.holder.load(Ordering::Relaxed)));
+    let held = all.iter().find(|record| {
+        record.lock.load(Ordering::Acquire) & !FLAGS == lock && holds(record.holder.load(Ordering::Relaxed))
+    });
     held.and_then(|record| record.place())
+}
+
+/// Whether the caller is about to read `lock` again: it holds a guard, or something on its own stack does that cannot go on
+/// before the caller has. Of guards that were themselves taken in this way none counts: else the branches of one task,
+/// which read by turns and without end, would vouch for each other.
+pub fn reads_again(lock: usize) -> bool {
+    let (current, task) = (Holder::current(), unit::current());
+    let on_stack = waits_on_stack();
+    let foreign = if task == 0 || on_stack { reactor::task_id() } else { None };
+    let thread = Thread::get();
+    let holds = |holder: u64| match (holder & 3, holder >> 2) {
+        _ if holder == Holder::NOBODY => false,
+        (Holder::FOREIGN, number) => foreign == Some(number),
+        (Holder::TASK, number) => {
+            number == task || on_stack && thread.as_ref().is_some_and(|thread| thread.suspended.contains(number))
+        }
+        (_, number) => (on_stack || matches!(current & 3, Holder::CALL | Holder::PLAIN)) && number == here(),
+    };
+    let all = crate::sync::plain_lock(&ALL);
+    all.iter().any(|record| {
+        let value = record.lock.load(Ordering::Acquire);
+        value & !LET_PAST == lock && holds(record.holder.load(Ordering::Relaxed))
+    })
 }
 
 /// Whether what runs now keeps the stack: it is, or is within, a blocking call that was made since the last loop dispatched

@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     guard::{GraphRead, GraphWrite},
+    held::Entry,
     queue::{Shared, Writing},
     refuse,
     stripe::{STRIPES, Stripe, index},
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     fork,
     park::here,
-    sync::{AtomicPtr, Ordering},
+    sync::{AtomicPtr, Ordering, is_send_and_sync},
     wrappers::frame::{Frame, Kind},
 };
 
@@ -28,11 +29,11 @@ use crate::{
 /// Many readers or one writer. Taking the read lock and giving it back costs a few nanoseconds as long as no writer is
 /// about, and threads that do so share no cache line (up to 256 threads; more share some).
 ///
-/// A waiting writer holds new readers back for 10 ms at most: one of them may be what a reader that is in waits for. So
-/// it gets its turn between sections that are shorter than that; where longer ones overlap without end, [drain] the nodes
-/// first, as a change of the graph does anyway.
-///
-/// [drain]: super::Drain
+/// A waiting writer holds new readers back. Who reads already reads again at once. But a reader that is in may also wait
+/// for one that is held back, in a way of which the lock knows nothing: so those that wait are let past the writer when no
+/// section has begun or ended for a while. That is 10 ms at first, and more where sections take longer than that or where
+/// it happens often. So the writer gets its turn after a few sections of each reader, however long they are and however
+/// often they read again.
 ///
 /// # Examples
 ///
@@ -96,13 +97,16 @@ impl GraphLock {
     pub(super) fn try_read(&self, place: &'static Location<'static>) -> Option<GraphRead> {
         let stripe = self.stripe();
         // SAFETY: it lives as long as the lock, which is borrowed.
-        unsafe { stripe.as_ref() }.try_enter().then(|| GraphRead::new(stripe, place))
+        unsafe { stripe.as_ref() }.try_enter().then(|| GraphRead::new(stripe, Entry::Free, place))
     }
 
     /// Waits for the read lock, in a task, a blocking call's future or another executor's task. A future that is dropped
-    /// while it waits leaves no trace.
+    /// while it waits leaves no trace; one that is kept and not polled keeps no writer out, for it takes the lock when it is
+    /// polled.
     ///
-    /// Reading again while one reads is legal, and waits no longer than a writer may hold readers back.
+    /// Reading again while one reads is legal, and never waits for a writer that waits: in the same task, of ours or of
+    /// tokio's, and in blocking calls that it makes. What else a reader waits for (another task, a call in another context,
+    /// what another executor moves to another thread) is let past such a writer after a while, see [`GraphLock`].
     ///
     /// # Panics
     ///
@@ -138,7 +142,7 @@ impl GraphLock {
         let mine = self.stripe();
         // SAFETY: it lives as long as the lock, which is borrowed.
         let stripe = if unsafe { mine.as_ref() }.try_share() { mine } else { self.shared().share()? };
-        Some(GraphRead::new(stripe, place))
+        Some(GraphRead::new(stripe, Entry::Again, place))
     }
 
     /// Takes the write lock, on the main loop: it polls, serving the thread's contexts, until no reader is in.
@@ -186,6 +190,8 @@ struct ReadWait {
     stripe: Option<NonNull<Stripe>>,
 }
 
+const _: () = is_send_and_sync::<Stripe>();
+
 // SAFETY: the stripe is `Send` and `Sync`, and lives as long as the lock beside it, see `Reading` and `TakeRead`.
 unsafe impl Send for ReadWait {}
 
@@ -210,7 +216,7 @@ impl ReadWait {
                 refuse::read_below(writing, place);
             }
         };
-        lock.shared().poll_read(&mut self.number, stripe, cx, refuse).map(|()| GraphRead::new(stripe, place))
+        lock.shared().poll_read(&mut self.number, stripe, cx, refuse).map(|entry| GraphRead::new(stripe, entry, place))
     }
 
     fn cancel(&mut self, lock: &GraphLock) {

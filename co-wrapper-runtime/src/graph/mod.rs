@@ -36,6 +36,9 @@ pub(crate) mod no_co;
 mod queue;
 mod refuse;
 mod stripe;
+#[cfg(not(loom))]
+mod timer;
+mod turn;
 
 use std::{future::Future, sync::LazyLock};
 
@@ -98,9 +101,14 @@ pub mod model {
         lock.try_share(Location::caller())
     }
 
-    /// The end of holding readers back, which a timer brings otherwise.
+    /// Lets the readers that wait past the writer that waits, which a timer brings otherwise.
     pub fn let_through(lock: &GraphLock) {
         lock.shared().let_through();
+    }
+
+    /// The writer that waits does so no longer for those that the last one let in, which a timer brings otherwise.
+    pub fn end_grace(lock: &GraphLock) {
+        lock.shared().end_grace();
     }
 
     /// The write lock, on any thread.

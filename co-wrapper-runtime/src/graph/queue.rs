@@ -1,34 +1,41 @@
 //! Who waits for the lock, and who goes first: the part of it that is behind a mutex, entered only while a writer waits
 //! or holds the lock.
 //!
-//! - A waiting writer holds new readers back, so that it gets its turn, but for [`HOLD_BACK`] at most: one of them may be
-//!   what a reader that is in waits for.
+//! - A waiting writer holds new readers back, so that it gets its turn. Who reads already reads again at once
+//!   (`held::reads_again`); who does not is let past when nothing has moved for a while (`turn.rs`), for it may be what a
+//!   reader that is in waits for.
 //! - When a writer leaves, the readers that waited go first, then the next writer: neither starves the other.
+//! - A reader that is let in is woken, and counted when it is polled and comes in. Until then it keeps nobody out: the next
+//!   writer waits for those whom the last one let in, but not for ever ([`GRACE`]).
 //! - In a forked child, where the mutex may have been another thread's, what waits or leaves does not come here.
-//! - A reader that is let in is counted at once, on its own stripe; it learns of it when it is polled next.
 
 use std::{
     collections::BTreeMap,
     mem,
     panic::Location,
-    ptr::NonNull,
+    ptr::{self, NonNull},
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use super::stripe::Stripe;
+#[cfg(not(loom))]
+use super::timer::Timer;
+use super::{
+    held::{self, Entry},
+    stripe::Stripe,
+    turn::{GRACE, Turn},
+};
 use crate::{
     fork,
-    sync::{Mutex, lock},
+    hang::record::now,
+    sync::{Mutex, is_send_and_sync, lock},
 };
-
-/// How long a waiting writer holds a new reader back, at most.
-#[cfg(not(loom))]
-const HOLD_BACK: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// A reference to a stripe that somebody holds.
 #[derive(Clone, Copy)]
 pub struct Pointer(pub NonNull<Stripe>);
+
+const _: () = is_send_and_sync::<Stripe>();
 
 // SAFETY: a `Stripe` is `Send` and `Sync`, and whoever has the pointer holds a reference of its count.
 unsafe impl Send for Pointer {}
@@ -41,23 +48,29 @@ pub struct Shared {
 struct State {
     /// Every stripe, as long as the lock lives, with the lock's reference.
     stripes: Vec<Pointer>,
-    /// The readers that wait, and those let in that do not know it yet, in the order in which they came.
+    /// The readers that wait, and those let in that were not polled since, in the order in which they came.
     readers: BTreeMap<u64, Reader>,
     /// The writers that wait.
     writers: BTreeMap<u64, Waker>,
     /// The number of the next who waits.
     next: u64,
     writing: Option<Writing>,
-    /// Runs while a reader is held back by a waiting writer; letting all in ends it.
+    /// How many readers the last writer let in that were not polled since, and when it left.
+    owed: usize,
+    owed_since: u64,
+    /// Of the writers that wait.
+    turn: Turn,
+    /// Fires when the queue is to be looked at again.
     #[cfg(not(loom))]
-    hold_back: Option<hold_back::Timer>,
+    timer: Option<Timer>,
 }
 
-struct Reader {
-    /// Where it is to be counted. The lock, which the waiting reader borrows or owns a handle of, holds a reference.
-    stripe: Pointer,
-    /// None once it was let in.
-    waker: Option<Waker>,
+enum Reader {
+    Waits(Waker),
+    /// It was woken. `owed`: the next writer waits for it.
+    LetIn {
+        owed: bool,
+    },
 }
 
 /// Who holds the write lock.
@@ -84,26 +97,70 @@ impl State {
     }
 
     /// Lets in all readers that wait; their wakers are to be woken when the mutex is free.
-    fn let_in(&mut self) -> Vec<Waker> {
-        #[cfg(not(loom))]
-        drop(self.hold_back.take());
-        let waiting = self.readers.values_mut().filter_map(|reader| Some((reader.waker.take()?, reader.stripe)));
-        waiting
-            .map(|(waker, stripe)| {
-                // SAFETY: the reader waits, so the lock is there.
-                unsafe { stripe.0.as_ref() }.enter();
-                waker
-            })
-            .collect()
+    fn let_in(&mut self, owed: bool) -> Vec<Waker> {
+        let mut woken = Vec::new();
+        for reader in self.readers.values_mut() {
+            // Who was let in before, and not polled since, has had its turn.
+            if matches!(reader, Reader::Waits(_))
+                && let Reader::Waits(waker) = mem::replace(reader, Reader::LetIn { owed })
+            {
+                woken.push(waker);
+            }
+        }
+        if owed {
+            self.owed += woken.len();
+        }
+        woken
     }
 
-    /// A waiting writer gave up.
-    fn after_writer(&mut self) -> Vec<Waker> {
+    /// A writer is gone, in or not: the readers that waited for it go first.
+    fn after_writer(&mut self, now: u64) -> Vec<Waker> {
         if self.gated() {
-            return Vec::new();
+            self.turn.begin(now);
+        } else {
+            self.set_gated(false);
         }
-        self.set_gated(false);
-        self.let_in()
+        self.owed_since = now;
+        self.let_in(true)
+    }
+
+    /// The next writer waits no longer for those that were let in and not polled.
+    fn forget_owed(&mut self) {
+        self.owed = 0;
+        for reader in self.readers.values_mut() {
+            if let Reader::LetIn { owed } = reader {
+                *owed = false;
+            }
+        }
+    }
+
+    /// A reader is not what it was: let in, or waiting.
+    fn was(&mut self, reader: Option<&Reader>) {
+        if let Some(Reader::LetIn { owed: true }) = reader {
+            self.owed -= 1;
+        }
+    }
+
+    /// Whether a writer may come in.
+    fn is_free(&self) -> bool {
+        self.writing.is_none() && self.owed == 0 && !self.has_readers()
+    }
+
+    /// Those to be told that a writer may come in. All, for the one that takes it first may be one that gives up.
+    fn free_for_writers(&self) -> Vec<Waker> {
+        if self.writers.is_empty() || !self.is_free() { Vec::new() } else { self.writers.values().cloned().collect() }
+    }
+
+    /// When to look again, if nothing comes here before.
+    fn due(&self) -> Option<u64> {
+        if self.writers.is_empty() || self.writing.is_some() {
+            return None;
+        }
+        if self.owed > 0 {
+            return Some(self.owed_since.saturating_add(GRACE));
+        }
+        let waits = self.readers.values().any(|reader| matches!(reader, Reader::Waits(_)));
+        waits.then(|| self.turn.due())
     }
 
     fn number(&mut self) -> u64 {
@@ -152,71 +209,64 @@ impl Shared {
         stripe: NonNull<Stripe>,
         cx: &mut Context<'_>,
         refuse: impl FnOnce(Writing),
-    ) -> Poll<()> {
+    ) -> Poll<Entry> {
         fork::forbid();
         // Cloning and dropping it is the user's code, which may come here: both happen outside the mutex.
         let new_waker = cx.waker().clone();
+        let again = number.is_none() && held::reads_again(ptr::from_ref(&**self).addr());
         let mut state = lock(&self.state);
-        if let Some(waiting) = *number {
-            let reader = state.readers.get_mut(&waiting).expect("a waiting reader is listed");
-            let Some(waker) = &mut reader.waker else {
-                state.readers.remove(&waiting);
-                *number = None;
-                return Poll::Ready(());
-            };
-            let old = mem::replace(waker, new_waker);
-            drop(state);
-            drop(old);
-            return Poll::Pending;
-        }
-        if !state.gated() {
-            // SAFETY: the caller's lock holds a reference.
-            unsafe { stripe.as_ref() }.enter();
-            return Poll::Ready(());
-        }
-        if let Some(writing) = state.writing {
+        if number.is_none()
+            && let Some(writing) = state.writing
+        {
             drop(state);
             refuse(writing);
             state = lock(&self.state);
-            if !state.gated() {
-                // SAFETY: as above.
-                unsafe { stripe.as_ref() }.enter();
-                return Poll::Ready(());
+        }
+        let let_in = number.is_some_and(|number| matches!(state.readers.get(&number), Some(Reader::LetIn { .. })));
+        let entry = match state.writing {
+            Some(_) => None,
+            None if state.writers.is_empty() => Some(Entry::Free),
+            None if let_in => Some(Entry::LetPast { since: now() }),
+            None if again => Some(Entry::Again),
+            None => None,
+        };
+        let old;
+        if let Some(entry) = entry {
+            // SAFETY: the caller's lock holds a reference.
+            unsafe { stripe.as_ref() }.enter();
+            old = number.take().and_then(|number| state.readers.remove(&number));
+            if let Entry::LetPast { since } = entry {
+                state.turn.came_in(since);
             }
+        } else {
+            let mine = *number.get_or_insert_with(|| state.number());
+            old = state.readers.insert(mine, Reader::Waits(new_waker));
         }
-        let new = state.number();
-        *number = Some(new);
-        state.readers.insert(new, Reader { stripe: Pointer(stripe), waker: Some(new_waker) });
-        #[cfg(not(loom))]
-        if state.writing.is_none() && state.hold_back.is_none() {
-            state.hold_back = Some(hold_back::Timer::start(self, new));
-        }
-        Poll::Pending
+        state.was(old.as_ref());
+        self.arm(&mut state);
+        drop(state);
+        drop(old);
+        entry.map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// A reader that waited, or was let in and does not know it, gives up.
+    /// A reader that waited, or was let in and not polled since, gives up.
     pub fn cancel_read(&self, number: u64) {
         if fork::is_child() {
             return;
         }
         let mut state = lock(&self.state);
-        let Some(reader) = state.readers.remove(&number) else { return };
-        if reader.waker.is_some() {
-            drop(state);
-            drop(reader);
-            return;
-        }
-        // SAFETY: the reader's reference, which it was given when it was let in; the lock holds another.
-        unsafe { Stripe::release(reader.stripe.0) };
-        let writers = Self::free_for_writers(&state);
+        let old = state.readers.remove(&number);
+        state.was(old.as_ref());
+        let writers = state.free_for_writers();
         drop(state);
+        drop(old);
         wake(writers);
     }
 
     /// Polls for the write lock on behalf of `writing`; `number` is the waiting writer's, once it has one. `refuse` is
     /// asked, before it waits, what it thinks of waiting for readers or, if given, for another writer.
     pub fn poll_write(
-        &self,
+        self: &Arc<Self>,
         number: &mut Option<u64>,
         writing: Writing,
         cx: &mut Context<'_>,
@@ -225,22 +275,31 @@ impl Shared {
         fork::forbid();
         // A writer's waker is ours.
         let mut state = lock(&self.state);
+        let now = now();
         if number.is_none() {
             // First, so that whoever leaves from now on comes here.
             state.set_gated(true);
         }
-        if state.writing.is_none() && !state.has_readers() {
+        if state.owed > 0 && now >= state.owed_since.saturating_add(GRACE) {
+            state.forget_owed();
+        }
+        if state.is_free() {
             let waker = number.take().and_then(|number| state.writers.remove(&number));
             state.writing = Some(writing);
+            self.arm(&mut state);
             drop(state);
             drop(waker);
             return Poll::Ready(());
+        }
+        if !state.gated() {
+            state.turn.begin(now);
         }
         let mine = number.unwrap_or_else(|| state.number());
         let first = number.is_none();
         *number = Some(mine);
         let old = state.writers.insert(mine, cx.waker().clone());
         let other = state.writing;
+        self.arm(&mut state);
         drop(state);
         drop(old);
         if first {
@@ -251,59 +310,102 @@ impl Shared {
     }
 
     /// A writer that waited gives up.
-    pub fn cancel_write(&self, number: u64) {
+    pub fn cancel_write(self: &Arc<Self>, number: u64) {
         if fork::is_child() {
             return;
         }
         let mut state = lock(&self.state);
         let removed = state.writers.remove(&number);
-        let readers = state.after_writer();
+        let readers = if state.gated() { Vec::new() } else { state.after_writer(now()) };
+        self.arm(&mut state);
         drop(state);
         drop(removed);
         wake(readers);
     }
 
     /// The writer leaves: readers that waited go first.
-    pub fn end_write(&self) {
+    pub fn end_write(self: &Arc<Self>) {
         let mut state = lock(&self.state);
         state.writing = None;
-        if !state.gated() {
-            state.set_gated(false);
-        }
-        let mut woken = state.let_in();
-        woken.extend(Self::free_for_writers(&state));
+        let mut woken = state.after_writer(now());
+        woken.extend(state.free_for_writers());
+        self.arm(&mut state);
         drop(state);
         wake(woken);
     }
 
-    /// A reader left while a writer was about.
-    pub fn left(&self) {
-        let state = lock(&self.state);
-        let writers = Self::free_for_writers(&state);
+    /// A reader left that had come in so, while a writer was about.
+    pub fn left(&self, entry: Entry) {
+        let mut state = lock(&self.state);
+        match entry {
+            Entry::Free => state.turn.left(None, now()),
+            Entry::LetPast { since } => state.turn.left(Some(since), now()),
+            Entry::Again => {}
+        }
+        let writers = state.free_for_writers();
         drop(state);
         wake(writers);
     }
 
-    /// Those to be told that nobody is in. All, for the one that takes it first may be one that gives up.
-    fn free_for_writers(state: &State) -> Vec<Waker> {
-        if state.writers.is_empty() || state.writing.is_some() || state.has_readers() {
-            return Vec::new();
+    /// Sees to it that `look` comes when it is due.
+    fn arm(self: &Arc<Self>, state: &mut State) {
+        // A model has no timer.
+        #[cfg(loom)]
+        let _ = state.due();
+        #[cfg(not(loom))]
+        match state.due() {
+            None => state.timer = None,
+            // One that fires too soon arms another.
+            Some(due) if state.timer.as_ref().is_none_or(|timer| timer.due > due) => {
+                let number = state.number();
+                state.timer = Some(Timer::start(self, number, now(), due));
+            }
+            Some(_) => {}
         }
-        state.writers.values().cloned().collect()
     }
 
-    /// Lets in the readers that a waiting writer has held back for long enough: since the reader `first` came, unless they
-    /// were let in meanwhile and others came. A model has no timer.
-    pub fn let_through(&self, #[cfg(not(loom))] first: u64) {
+    /// The timer of that number fired.
+    #[cfg(not(loom))]
+    pub fn look(self: &Arc<Self>, number: u64) {
         let mut state = lock(&self.state);
-        #[cfg(not(loom))]
-        if state.hold_back.as_ref().is_none_or(|timer| timer.first != first) {
+        if state.timer.as_ref().is_none_or(|timer| timer.number != number) {
             return;
         }
-        // Behind a writer that is in they wait until it leaves.
-        let readers = if state.writing.is_none() { state.let_in() } else { Vec::new() };
+        state.timer = None;
+        let now = now();
+        let mut woken = Vec::new();
+        if state.due().is_some_and(|due| now >= due) {
+            if state.owed > 0 {
+                state.forget_owed();
+                woken = state.free_for_writers();
+            } else {
+                state.turn.round(now);
+                woken = state.let_in(false);
+            }
+        }
+        self.arm(&mut state);
         drop(state);
-        wake(readers);
+        wake(woken);
+    }
+
+    /// What a timer brings otherwise: the readers that wait are let past the writer that waits.
+    #[cfg(loom)]
+    pub fn let_through(&self) {
+        let mut state = lock(&self.state);
+        state.turn.round(now());
+        let woken = if state.writing.is_none() { state.let_in(false) } else { Vec::new() };
+        drop(state);
+        wake(woken);
+    }
+
+    /// The same: the next writer waits no longer for those that the last one let in.
+    #[cfg(loom)]
+    pub fn end_grace(&self) {
+        let mut state = lock(&self.state);
+        state.forget_owed();
+        let woken = state.free_for_writers();
+        drop(state);
+        wake(woken);
     }
 
     /// Enters beside a reader that is in, past whoever waits; the stripe on which it is counted.
@@ -316,53 +418,5 @@ impl Shared {
     /// Who holds the write lock.
     pub fn writing(&self) -> Option<Writing> {
         lock(&self.state).writing
-    }
-}
-
-#[cfg(not(loom))]
-mod hold_back {
-    //! The end of holding back: by a timer of the main context, fired by whatever loop its thread runs; and by the
-    //! reactor, for the main loop may not be polled just now.
-
-    use std::{
-        pin::Pin,
-        sync::{Arc, Weak},
-        task::{Context, Wake, Waker},
-    };
-
-    use super::{HOLD_BACK, Shared};
-    use crate::{context::AioContext, reactor, tasks::timers::Sleep};
-
-    /// Dropping it takes the main context's timer back. The reactor's then fires for nothing: were it to let in whoever
-    /// waits by that time, each that was dropped would bring forth another, and all of them together leave the writer no
-    /// time.
-    pub struct Timer {
-        /// The number of the reader that it was started for.
-        pub first: u64,
-        #[expect(dead_code, reason = "held for its drop")]
-        sleep: Sleep,
-    }
-
-    struct LetThrough {
-        shared: Weak<Shared>,
-        first: u64,
-    }
-
-    impl Wake for LetThrough {
-        fn wake(self: Arc<Self>) {
-            if let Some(shared) = self.shared.upgrade() {
-                shared.let_through(self.first);
-            }
-        }
-    }
-
-    impl Timer {
-        pub fn start(shared: &Arc<Shared>, first: u64) -> Self {
-            let waker = Waker::from(Arc::new(LetThrough { shared: Arc::downgrade(shared), first }));
-            let mut sleep = Sleep::internal(Arc::clone(AioContext::main().mailbox()), HOLD_BACK);
-            let _ = Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker));
-            reactor::wake_after(HOLD_BACK, waker);
-            Self { first, sleep }
-        }
     }
 }

@@ -65,13 +65,23 @@ impl Stripe {
         false
     }
 
-    /// Leaves, unless a writer is about.
+    /// Leaves, unless a writer is about: then it says so, and the reader's reference is still the caller's.
+    ///
+    /// By pointer: once the count has changed, another thread may free the stripe, and an argument `&self` would have to
+    /// stay valid until this returns.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds a reader's reference, and if this says true, uses `this` no more.
     #[inline]
-    pub fn try_leave(&self) -> bool {
-        let mut word = self.word.load(Ordering::Relaxed);
+    pub unsafe fn try_leave(this: NonNull<Self>) -> bool {
+        // SAFETY: the caller's reference keeps it until the exchange below has succeeded, which is the last use. Of the
+        // field alone: a reference to an atomic may be dangling while the atomic's own function returns.
+        let count = unsafe { &(*this.as_ptr()).word };
+        let mut word = count.load(Ordering::Relaxed);
         // The lock's own reference is there, or this would be the last one: then it is the slow path's.
         while word & GATED == 0 && word >= 2 * ONE {
-            match self.word.compare_exchange_weak(word, word - ONE, Ordering::Release, Ordering::Relaxed) {
+            match count.compare_exchange_weak(word, word - ONE, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }
@@ -170,4 +180,58 @@ pub fn index() -> usize {
 #[cfg(loom)]
 pub fn set_index(index: usize) {
     INDEX.with(|place| place.set(index));
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{
+        ptr,
+        sync::atomic::{AtomicPtr, Ordering},
+        thread,
+    };
+
+    use super::*;
+
+    fn leave(stripe: NonNull<Stripe>) {
+        // SAFETY: each of the two who come here holds one reference, and uses the stripe no more.
+        unsafe {
+            if !Stripe::try_leave(stripe) {
+                Stripe::release(stripe);
+            }
+        }
+    }
+
+    /// Catches, below Miri alone: a leave that still has a reference to the stripe when another thread may free it.
+    #[test]
+    fn a_stripe_is_freed_by_one_reader_while_the_other_leaves() {
+        let rounds = if cfg!(miri) { 40 } else { 1_000 };
+        let shared = Arc::new(Shared::new());
+        let theirs = AtomicPtr::<Stripe>::new(ptr::null_mut());
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..rounds {
+                    let stripe = loop {
+                        match NonNull::new(theirs.swap(ptr::null_mut(), Ordering::Acquire)) {
+                            Some(stripe) => break stripe,
+                            None => thread::yield_now(),
+                        }
+                    };
+                    leave(stripe);
+                }
+            });
+            for _ in 0..rounds {
+                // The lock has gone: its reference is now the other thread's.
+                let stripe = Stripe::allocate(Arc::clone(&shared), false);
+                // SAFETY: just made.
+                unsafe { stripe.as_ref() }.enter();
+                theirs.store(stripe.as_ptr(), Ordering::Release);
+                leave(stripe);
+                while !theirs.load(Ordering::Relaxed).is_null() {
+                    thread::yield_now();
+                }
+            }
+        });
+        // Every stripe is gone, with its reference.
+        assert_eq!(Arc::strong_count(&shared), 1);
+    }
 }

@@ -9,7 +9,7 @@
 mod implementation;
 
 #[cfg(feature = "graph")]
-pub use implementation::in_a_task;
+pub use implementation::task_id;
 #[cfg(all(feature = "graph", not(loom)))]
 pub use implementation::wake_after;
 pub use implementation::{Above, Entered, Guard, ask, ensure, gate, prepare_thread, unconstrained};

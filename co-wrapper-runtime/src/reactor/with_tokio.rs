@@ -95,11 +95,31 @@ pub fn wake_after(duration: std::time::Duration, waker: Waker) {
     }
 }
 
-/// Whether a tokio runtime's task is being polled here, which may go on on another thread.
+/// The number, not 0, of the tokio task that is being polled here. It may go on on another thread.
 #[cfg(feature = "graph")]
 #[inline]
-pub fn in_a_task() -> bool {
-    tokio::task::try_id().is_some()
+pub fn task_id() -> Option<u64> {
+    use std::hash::{Hash, Hasher};
+
+    /// A task's `Id` is a number that it shows to nobody but hashers and, as text, readers.
+    struct Number(u64);
+    impl Hasher for Number {
+        fn write(&mut self, bytes: &[u8]) {
+            bytes.iter().for_each(|byte| self.0 = self.0 << 8 | u64::from(*byte));
+        }
+
+        fn write_u64(&mut self, number: u64) {
+            self.0 = number;
+        }
+
+        fn finish(&self) -> u64 {
+            self.0
+        }
+    }
+
+    let mut number = Number(0);
+    tokio::task::try_id()?.hash(&mut number);
+    Some(number.0)
 }
 
 /// Has the reactor's worker set `answered`, if it was started.

@@ -24,8 +24,8 @@ pub fn wake_after(duration: std::time::Duration, waker: std::task::Waker) {
 /// No scheduler's task that we know of.
 #[cfg(feature = "graph")]
 #[inline]
-pub fn in_a_task() -> bool {
-    false
+pub fn task_id() -> Option<u64> {
+    None
 }
 
 /// A call in flight; nothing is entered.

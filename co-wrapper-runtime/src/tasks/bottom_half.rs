@@ -5,7 +5,7 @@ use std::{fmt, mem::ManuallyDrop, panic::RefUnwindSafe, ptr::NonNull, sync::Arc}
 use super::mailbox::Mailbox;
 use crate::{
     fork,
-    sync::{AtomicU8, Ordering, UnsafeCell},
+    sync::{AtomicU8, Ordering, UnsafeCell, is_send, is_send_and_sync},
 };
 
 /// A bottom half in a context's queue: one that runs once, or one that can be scheduled again.
@@ -155,6 +155,11 @@ pub struct Reusable {
     /// Belongs to whoever set `RUNNING`, until that clears it; else to whoever set `GONE`.
     callback: UnsafeCell<Option<Box<dyn FnMut() + Send>>>,
 }
+
+const _: () = {
+    is_send_and_sync::<Arc<Mailbox>>();
+    is_send::<Option<Box<dyn FnMut() + Send>>>();
+};
 
 // SAFETY: the callback, which may be sent, is touched by one at a time, as `state` says, whose changes order them.
 unsafe impl Sync for Reusable {}

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     fork,
     park::{Unparker, WakeSlot, here},
-    sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, UnsafeCell, lock},
+    sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, UnsafeCell, is_send_and_sync, lock},
 };
 
 /// Who polls a context.
@@ -78,7 +78,13 @@ pub struct Mailbox {
     arrived: AtomicUsize,
 }
 
-// SAFETY: what is in the queue may be sent, and one thread at a time touches it: the one that `home_thread` names, which
+const _: () = {
+    is_send_and_sync::<Timers>();
+    is_send_and_sync::<Mutex<Option<Home>>>();
+    is_send_and_sync::<Mutex<Inbox>>();
+};
+
+// SAFETY: what is in the queue may be sent, the other fields may be shared, and one thread at a time touches it: the one that `home_thread` names, which
 // only that thread itself sets, before and after which it takes the lock of `home`; else, while nobody is at home, who
 // holds that lock.
 unsafe impl Sync for Mailbox where Queue: Send {}

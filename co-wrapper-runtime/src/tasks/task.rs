@@ -2,6 +2,19 @@
 //!
 //! A task is *begun* once it was polled; the nesting rule of `context/serve.rs` asks. A `!Send` task has an owner, the
 //! thread that spawned it, and is polled and dropped there alone.
+//!
+//! # What is relied on in async-task
+//!
+//! Its documentation promises less than this, so its minor version is pinned. As of 4.7 (`raw.rs`, `task.rs`, `runnable.rs`):
+//!
+//! - A `Runnable` of a `!Send` future may be stored, asked for its metadata and waker, and forgotten on any thread. Only
+//!   its `run` and its drop touch the future.
+//! - A future is dropped by nobody but who runs or drops its `Runnable`. The last waker, or a `Task` that cancels, makes a
+//!   `Runnable` and hands it to `schedule` instead.
+//! - Whoever drops a future holds a reference to the task until the destructor has returned, and takes the awaiter out
+//!   only after that and before it gives the reference up: so `Listed` may use the metadata in its destructor, who awaits
+//!   a task finds its future dropped, and what the awaiter does when it is woken may free the task.
+//! - The metadata lives as long as any waker does, and the output is stored after the future was dropped.
 
 use std::{
     cell::{Cell, UnsafeCell},
@@ -23,7 +36,7 @@ use super::{
 use crate::{
     fork,
     park::{WakeSlot, here},
-    sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, is_send, is_send_and_sync},
 };
 
 /// A task that is to be polled once, or dropped: wherever it is dropped, unwinding too, a `!Send` future off its thread
@@ -81,6 +94,13 @@ pub struct Meta {
     /// What wakes the blocked caller, if it is a call from another context.
     caller: Option<Arc<WakeSlot>>,
 }
+
+const _: () = {
+    is_send_and_sync::<Arc<WakeSlot>>();
+    // What the queue holds, and who waits for a task of a `Send` result.
+    is_send::<Runnable>();
+    is_send::<JoinHandle<()>>();
+};
 
 // SAFETY: the two cells are touched by the thread that polls the task or holds its `Runnable`; the rest is atomic or never
 // changes.
@@ -177,6 +197,8 @@ pub struct Alive {
     /// The task's, which the waker keeps.
     meta: NonNull<Meta>,
 }
+
+const _: () = is_send_and_sync::<Waker>();
 
 // SAFETY: a waker may be sent, and what is reached through the pointer too, for it is shared by threads anyway.
 unsafe impl Send for Alive where Meta: Sync {}
@@ -321,7 +343,7 @@ unsafe fn spawn_for<F: Future>(
     let listed = |meta| Listed { future: ManuallyDrop::new(future), meta, unit: Unit::new() };
     let schedule = |runnable| schedule(Runnable::new(runnable));
     let builder = async_task::Builder::new().propagate_panic(true).metadata(meta);
-    // SAFETY: `spawn_unchecked` asks for four things. A future that is not `Send` is run and dropped on one thread: both
+    // SAFETY: as the head of this file has it of async-task. `spawn_unchecked` asks for four things. A future that is not `Send` is run and dropped on one thread: both
     // happen through its `Runnable` alone, which looks at the owner in `run` and in its drop (the task's other references
     // hand the future to `schedule`, so to them, when they are the last). What the future borrows outlives it, by this
     // function's contract, and `meta` is the task's own. `schedule` is `Send + Sync` and `'static`, for it holds nothing.

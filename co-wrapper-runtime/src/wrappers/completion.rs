@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     park::WakeSlot,
-    sync::{AtomicBool, Ordering, UnsafeCell},
+    sync::{AtomicBool, Ordering, UnsafeCell, is_send},
     tasks::{
         mailbox::Mailbox,
         task::{self, Sent},
@@ -75,11 +75,24 @@ where
     E: FnOnce(S) -> Fut + Send,
     Fut: Future<Output: Send>,
 {
-    let remote = Remote { call: &raw const *call, wakes: Arc::clone(wakes), span: span.clone(), future: None::<Fut> };
+    let remote = Remote {
+        call: &raw const *call,
+        wakes: Arc::clone(wakes),
+        span: span.clone(),
+        made: false,
+        future: None::<Fut>,
+    };
     // SAFETY: `call` lives until `done` is set, as the caller promises, which is the remote's last use of it. `Remote` may
     // be sent before its first poll: it holds the pointer to a `Shared` of `Send` things, and no future yet.
     unsafe { task::send_call(mailbox, Arc::clone(wakes), remote) }
 }
+
+// What `Remote` holds beside the pointer to what `send` asks to be `Send`.
+const _: () = {
+    is_send::<Arc<WakeSlot>>();
+    is_send::<Span>();
+    is_send::<Box<dyn Any + Send>>();
+};
 
 /// The target's half: a task's future.
 struct Remote<S, E, R, Fut> {
@@ -87,6 +100,9 @@ struct Remote<S, E, R, Fut> {
     call: *const Shared<S, E, R>,
     wakes: Arc<WakeSlot>,
     span: Span,
+    /// Whether `future` was made. Kept beside it, for to ask `future` itself takes a shared reference to it, and a future
+    /// that waits may hold a unique one to a part of itself.
+    made: bool,
     /// Made by the first poll.
     future: Option<Fut>,
 }
@@ -125,7 +141,7 @@ where
         let span = this.span.clone();
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let _inside = span.enter();
-            if this.future.is_none() {
+            if !std::mem::replace(&mut this.made, true) {
                 // SAFETY: `done` is not set before `finish`, so the caller waits and `stage` is ours.
                 let packed = unsafe { (*this.call).stage.with_mut(|stage| stage.replace(Stage::Begun)) };
                 let Stage::Packed(args, entry) = packed else { unreachable!("begun once") };

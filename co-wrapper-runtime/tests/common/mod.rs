@@ -58,6 +58,11 @@ pub fn on_stack_of<T: Send + 'static>(bytes: usize, test: impl FnOnce() -> T + S
     }
 }
 
+/// How often something is done: less below Miri, which is some hundred times slower.
+pub const fn sized(natively: usize, below_miri: usize) -> usize {
+    if cfg!(miri) { below_miri } else { natively }
+}
+
 /// The message of a panic.
 pub fn message_of(payload: &(dyn std::any::Any + Send)) -> &str {
     payload
