@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     fork,
-    reactor::{self, Above, Entered},
+    reactor::{self, Below, Entered},
     tasks::{
         coroutine::{self, Mark},
         queue::{Allowed, Work},
@@ -181,9 +181,8 @@ pub fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: 
         if let Some(ran) = round() {
             return ran;
         }
-        let above = entered.above();
-        reactor::gate(above, || {
-            let mut sleeper = Sleeper::new(thread, above);
+        entered.gate(|below| {
+            let mut sleeper = Sleeper::new(thread, below);
             loop {
                 let mut moved = false;
                 served(thread, |other| moved |= other != context && run_all(thread, other));
@@ -287,9 +286,10 @@ impl<'a> Wait<'a> {
                 }
             }
             self.thread.stamp_shown();
-            let above = entered.above();
-            self.slot.record.set_below(above.below());
-            reactor::gate(above, || self.sleep_between_rounds(above, poll))
+            entered.gate(|below| {
+                self.slot.record.set_below(below);
+                self.sleep_between_rounds(below, poll)
+            })
         });
         (ended, self.panicked)
     }
@@ -312,8 +312,8 @@ impl<'a> Wait<'a> {
         if moved { Round::Moved } else { Round::Idle }
     }
 
-    fn sleep_between_rounds(&mut self, above: Above, poll: &mut dyn FnMut() -> bool) -> Ended {
-        let mut sleeper = Sleeper::new(self.thread, above);
+    fn sleep_between_rounds(&mut self, below: Below, poll: &mut dyn FnMut() -> bool) -> Ended {
+        let mut sleeper = Sleeper::new(self.thread, below);
         loop {
             let moved = match self.round(poll) {
                 Round::Done(ended) => return ended,

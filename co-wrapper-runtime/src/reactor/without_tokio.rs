@@ -57,34 +57,14 @@ impl Entered {
         false
     }
 
-    pub fn above(&self) -> Above {
-        Above
-    }
-}
-
-/// What stands above a call that is about to block: nobody that we know of.
-#[derive(Clone, Copy, Debug)]
-pub struct Above;
-
-impl Above {
-    pub fn defers_wakes(self) -> bool {
-        false
-    }
-
-    pub fn below(self) -> Below {
-        Below::Nothing
+    pub fn gate<R>(&self, block: impl FnOnce(Below) -> R) -> R {
+        block(Below::Nothing)
     }
 }
 
 /// Nobody is there to answer.
 pub fn ask(_: Arc<AtomicBool>) -> bool {
     false
-}
-
-pub fn prepare_thread() {}
-
-pub fn gate<R>(_: Above, block: impl FnOnce() -> R) -> R {
-    block()
 }
 
 pub fn unconstrained<R>(polls: impl FnOnce() -> R) -> R {

@@ -1,0 +1,172 @@
+//! What stands above a call that is about to sleep, and the one gate that everything of ours passes which blocks.
+//!
+//! A tokio scheduler whose task blocks stands still below the call: what was woken last lies where no other worker looks,
+//! and its timers and sockets may be this worker's to drive. A worker of a multi-thread runtime, ours or another, is
+//! therefore handed on by `block_in_place` before the call sleeps. A current-thread runtime cannot be, so there the
+//! future is polled unasked from time to time, and the user is told.
+//!
+//! Whether `block_in_place` is legal, tokio decides by its scheduler's kind, which nothing public tells. What is public:
+//!
+//! - `worker_index` says whether a scheduler polls something here. It does not in a multi-thread runtime's `block_on`, nor
+//!   in a `LocalSet` there, nor once a worker was handed on: there is nothing to hand on and nothing keeps wakes back.
+//! - Without a task's id it is a current-thread runtime's `block_on`, or a waker that a worker's driver calls.
+//! - The innermost foreign handle on the stack is the scheduler's, unless the user entered another one there.
+//!
+//! What remains is a *task* of a current-thread runtime that entered a multi-thread runtime's handle, or ours. There
+//! `block_in_place` panics before it does anything. That is caught; the panic hook has printed it, once a task.
+
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::pin,
+    sync::{
+        Once,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use tokio::{
+    runtime::{Handle, RuntimeFlavor, worker_index},
+    task::{self, block_in_place},
+};
+
+use super::{
+    Below,
+    entered::{Entered, innermost_foreign},
+    ours::OURS,
+};
+
+/// What stands above a call that is about to sleep.
+enum Above {
+    /// Nobody who minds.
+    Nothing,
+    /// A worker of a multi-thread runtime, which lets its work go on elsewhere when told: on that runtime's threads, or
+    /// on those of the runtime whose handle is current, which is ours.
+    Worker(Option<Handle>),
+    /// A tokio scheduler that is stopped by us, and that keeps back wakes such as `yield_now`'s until we return.
+    Scheduler(Below),
+}
+
+fn above() -> Above {
+    let Some(worker) = worker_index() else { return Above::Nothing };
+    let ours = OURS.get();
+    match innermost_foreign() {
+        Some(host) if host.runtime_flavor() == RuntimeFlavor::CurrentThread => Above::Scheduler(Below::CurrentThread),
+        // A waker that our driver calls.
+        None if ours && task::try_id().is_none() => Above::Scheduler(Below::Worker),
+        _ if task::try_id().is_none() => Above::Scheduler(Below::CurrentThread),
+        _ if REFUSED.get() == task::try_id() => Above::Scheduler(Below::CurrentThread),
+        Some(host) if !ours && may_be_worker_of(&host, worker) => Above::Worker(Some(host)),
+        _ => Above::Worker(None),
+    }
+}
+
+/// Whether this thread, which polls a task, may be that worker of `host`. It is not if `host` has no tasks, or if that
+/// worker sleeps. Then the user entered `host` in a task of another runtime, whose worker must not go on on the threads of
+/// `host`: dropping `host` would wait for it.
+fn may_be_worker_of(host: &Handle, worker: usize) -> bool {
+    let metrics = host.metrics();
+    #[cfg(target_has_atomic = "64")]
+    let sleeps = || !metrics.worker_park_unpark_count(worker).is_multiple_of(2);
+    #[cfg(not(target_has_atomic = "64"))]
+    let sleeps = || false;
+    worker < metrics.num_workers() && metrics.num_alive_tasks() > 0 && !sleeps()
+}
+
+thread_local! {
+    /// The task in which `block_in_place` was tried in vain.
+    static REFUSED: Cell<Option<task::Id>> = const { Cell::new(None) };
+}
+
+impl Entered {
+    /// The one gate that everything of ours passes which blocks: what stands above lets its work go on elsewhere first, if
+    /// it can. `block` is told what stands still nevertheless, and then keeps wakes back until the call has returned.
+    pub fn gate<R>(&self, block: impl FnOnce(Below) -> R) -> R {
+        match above() {
+            Above::Nothing => block(Below::Nothing),
+            Above::Worker(host) => hand_on(host, block),
+            Above::Scheduler(below) => {
+                if below == Below::CurrentThread {
+                    warn_of_current_thread();
+                }
+                block(below)
+            }
+        }
+    }
+}
+
+/// So many calls at once have their hosts' workers go on on threads of the host, which has at most 512 by default and at
+/// the limit stands still. The workers that the others block go on on ours.
+const MOST_ON_HOSTS: usize = 256;
+
+static ON_HOSTS: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts a call in [`ON_HOSTS`].
+struct OnHost;
+
+impl OnHost {
+    fn new() -> Option<Self> {
+        let counted = Self;
+        (ON_HOSTS.fetch_add(1, Ordering::Relaxed) < MOST_ON_HOSTS).then_some(counted)
+    }
+}
+
+impl Drop for OnHost {
+    fn drop(&mut self) {
+        ON_HOSTS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn hand_on<R>(host: Option<Handle>, block: impl FnOnce(Below) -> R) -> R {
+    let on_host = host.and_then(|host| Some((host, OnHost::new()?)));
+    let mut block = Some(block);
+    let handed_on = catch_unwind(AssertUnwindSafe(|| {
+        // The thread that the worker goes on on is taken from the current runtime, which is ours.
+        let _hosts = on_host.as_ref().map(|(host, _)| host.enter());
+        block_in_place(|| {
+            let _ours = Entered::guard();
+            block.take().expect("called once")(Below::Nothing)
+        })
+    }));
+    match (handed_on, block) {
+        (Ok(result), _) => result,
+        (Err(payload), None) => resume_unwind(payload),
+        (Err(_refused), Some(block)) => {
+            REFUSED.set(task::try_id());
+            warn_of_current_thread();
+            block(Below::CurrentThread)
+        }
+    }
+}
+
+#[cold]
+fn warn_of_current_thread() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        eprintln!(
+            "co_wrapper: warning: a blocking call waits on the thread of a tokio current_thread runtime, which stands \
+             still meanwhile, its own sockets and timers with it; await the async function there, or make the call in \
+             spawn_blocking"
+        );
+    });
+}
+
+/// Runs `polls` without tokio's cooperative budget, which a task above may have used up: in it the 129th operation on a
+/// tokio resource would wait for a scheduler that we block.
+pub fn unconstrained<R>(polls: impl FnOnce() -> R) -> R {
+    let mut polls = Some(polls);
+    let once = poll_fn(|_| Poll::Ready(polls.take().expect("polled once")()));
+    match pin!(task::unconstrained(once)).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => unreachable!("the closure is ready at once"),
+    }
+}
+
+/// Whether a tokio runtime's task is being polled here, which may go on on another thread.
+#[cfg(feature = "graph")]
+#[inline]
+pub fn in_a_task() -> bool {
+    task::try_id().is_some()
+}
