@@ -6,13 +6,17 @@ mod common;
 
 use std::{
     cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
 
 use co_wrapper_runtime::{
     __private::{Wrapper, poll_co_in, poll_co_in_timeout, poll_co_timeout},
-    AioContext, IoThread,
+    AioContext, IoThread, hang,
 };
 use common::*;
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -120,14 +124,13 @@ const WAYS: &[(&str, Waits)] = &[
         7
     }),
     ("AioContext::poll_while", || {
-        let ctx = AioContext::new().unwrap();
-        let (notifier, task) = (ctx.clone(), hosts_task());
-        let task = tokio::spawn(async move {
-            let seven = task.await.unwrap();
+        let (ctx, done) = (AioContext::new().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let (notifier, task, finishes) = (ctx.clone(), hosts_task(), Arc::clone(&done));
+        tokio::spawn(async move {
+            finishes.store(7, Ordering::Release);
             notifier.notify();
-            seven
         });
-        ctx.poll_while(|| !task.is_finished());
+        ctx.poll_while(|| done.load(Ordering::Acquire) == 0);
         plain(task).unwrap()
     }),
     ("a call into an IoThread", || {
@@ -183,9 +186,7 @@ const WAYS: &[(&str, Waits)] = &[
         let task = hosts_task_anywhere();
         plain(async { block_in_place(|| mixed(task)) }).unwrap()
     }),
-    ("in a foreign block_on", || {
-        block_in_place(|| Handle::current().block_on(async { plain(hosts_task()).unwrap() }))
-    }),
+    ("in a foreign block_on", || block_in_place(|| Handle::current().block_on(async { plain(hosts_task()).unwrap() }))),
     ("in a foreign LocalSet", || {
         let local = || async { tokio::task::spawn_local(async { plain(hosts_task()).unwrap() }).await.unwrap() };
         block_in_place(|| Handle::current().block_on(LocalSet::new().run_until(local())))
@@ -264,8 +265,6 @@ const WAYS: &[(&str, Waits)] = &[
     }),
     #[cfg(feature = "graph")]
     ("a drained section", || {
-        use std::sync::Arc;
-
         use co_wrapper_runtime::graph::Drain;
         let node = Arc::new(Drain::default());
         let (begun, begins) = std::sync::mpsc::channel();
@@ -310,4 +309,208 @@ fn whatever_blocks_in_a_hosts_task_lets_the_host_go_on() {
         });
         assert_eq!(runtime.block_on(task).unwrap(), 7);
     });
+}
+
+/// So many calls at once, each of them waiting for what the last task of the host does.
+fn all_wait(workers: usize, calls: usize) {
+    let runtime = host(workers);
+    runtime.block_on(async {
+        let (arrived, arrives) = async_channel::unbounded();
+        let (release, released) = async_channel::bounded::<()>(1);
+        let call = |_| {
+            let (arrived, released) = (arrived.clone(), released.clone());
+            tokio::spawn(async move {
+                plain(async {
+                    arrived.send(()).await.unwrap();
+                    assert!(released.recv().await.is_err(), "closed, for all at once");
+                });
+                hosts_task_anywhere().await.unwrap()
+            })
+        };
+        let all: Vec<_> = (0..calls).map(call).collect();
+        for _ in 0..calls {
+            arrives.recv().await.unwrap();
+        }
+        tokio::spawn(async move { drop(release) }).await.unwrap();
+        for call in all {
+            assert_eq!(call.await.unwrap(), 7);
+        }
+    });
+}
+
+/// Catches: a host that stands still when all its workers wait; one that does at its limit of threads.
+#[test]
+fn more_calls_wait_than_the_host_has_workers() {
+    within_bounds(|| all_wait(1, 2));
+    within_bounds(|| all_wait(2, 16));
+    // 512 is the limit of a runtime for which none is set.
+    within_bounds(|| all_wait(1, 600));
+}
+
+#[test]
+fn sixteen_tasks_each_wait_for_a_task_that_they_spawned() {
+    within_bounds(|| {
+        host(4).block_on(async {
+            let tasks: Vec<_> = (0..16).map(|_| tokio::spawn(async { plain(hosts_task()).unwrap() })).collect();
+            for task in tasks {
+                assert_eq!(task.await.unwrap(), 7);
+            }
+        });
+    });
+}
+
+/// Catches: a budget that is used up in a call, or before it, and is missing in the task afterwards.
+#[test]
+fn the_budget_of_the_hosts_task_is_as_it_was() {
+    within_bounds(|| {
+        let ready = || tokio::task::coop::cooperative(std::future::ready(()));
+        let task = async move {
+            for _ in 0..100 {
+                ready().await;
+            }
+            plain(hosts_task()).unwrap();
+            plain(async {
+                for _ in 0..1_000 {
+                    ready().await;
+                }
+            });
+            // tokio gives a task 128 operations.
+            for _ in 0..27 {
+                assert!(tokio::task::coop::has_budget_remaining());
+                ready().await;
+            }
+            plain(hosts_task()).unwrap()
+        };
+        let runtime = host(1);
+        assert_eq!(runtime.block_on(runtime.spawn(task)).unwrap(), 7);
+    });
+}
+
+/// Waits, at most until the receiver is closed.
+type WaitsUntil = fn(async_channel::Receiver<()>);
+
+/// What a call waits for while its host is shut down, and what it gets then.
+const WHILE_IT_ENDS: &[(&str, WaitsUntil)] = &[
+    ("something else", |released| assert!(plain(released.recv()).is_err())),
+    ("a task on our reactor", |released| {
+        assert!(plain(async { tokio::spawn(async move { released.recv().await }).await }).unwrap().is_err());
+    }),
+    ("a task", |_| assert!(plain(tokio::spawn(std::future::pending::<()>())).unwrap_err().is_cancelled())),
+    ("a timer", |released| {
+        let timer = tokio::time::sleep(LONG);
+        assert!(panic_of(|| plain(timer)).contains("shutdown"));
+        drop(released);
+    }),
+    ("twice", |released| {
+        let _cancelled = plain(tokio::spawn(std::future::pending::<()>()));
+        let _cancelled = plain(tokio::spawn(async {}));
+        assert!(plain(released.recv()).is_err());
+    }),
+];
+
+type Ends = fn(Runtime);
+
+/// Catches: an abort, or a call that waits for ever for a task that ended with its runtime.
+#[test]
+fn the_host_ends_while_calls_wait() {
+    const ENDS: [(&str, Ends); 3] = [
+        ("dropped", |runtime| drop(runtime)),
+        ("shut down in the background", Runtime::shutdown_background),
+        ("shut down with a timeout", |runtime| runtime.shutdown_timeout(Duration::from_millis(50))),
+    ];
+    let mut cases = Vec::new();
+    for workers in [1, 2] {
+        for (end, ends) in ENDS {
+            for (waits, wait) in WHILE_IT_ENDS {
+                cases.push((format!("{end}, {workers} worker(s), waiting for {waits}"), (workers, ends, *wait)));
+            }
+        }
+    }
+    each(cases, |(workers, ends, wait)| {
+        static CASES: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("host{}", CASES.fetch_add(1, Ordering::Relaxed));
+        let runtime =
+            Builder::new_multi_thread().worker_threads(workers).thread_name(&name).enable_all().build().unwrap();
+        let (release, released) = async_channel::bounded(1);
+        let (done, all_done) = std::sync::mpsc::channel();
+        for _ in 0..3 {
+            let (done, released) = (done.clone(), released.clone());
+            runtime.spawn(async move {
+                wait(released);
+                done.send(()).unwrap();
+            });
+        }
+        let thread = format!("`{name}`");
+        let waits = |call: &hang::Call| call.thread() == thread && call.state() == hang::State::Parked;
+        while hang::report().calls().iter().filter(|call| waits(call)).count() < 3 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        // Beside the shutdown, which waits for the calls where it is not told otherwise.
+        let released = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            drop(release);
+        });
+        ends(runtime);
+        drop(done);
+        (0..3).for_each(|_| all_done.recv().unwrap());
+        released.join().unwrap();
+    });
+}
+
+/// Calls thrice, each time waiting.
+fn three_calls() {
+    for _ in 0..3 {
+        plain(async { tokio::time::sleep(Duration::from_millis(1)).await });
+    }
+}
+
+/// Where `block_in_place` is illegal though a multi-thread runtime's handle is current, and whether tokio is asked in vain.
+const ILLEGAL: &[(&str, bool, fn())] = &[
+    ("a handle in a current-thread block_on", false, || {
+        let (other, one) = (host(1), Builder::new_current_thread().build().unwrap());
+        one.block_on(async {
+            let _entered = other.enter();
+            three_calls();
+        });
+    }),
+    ("our handle in a current-thread block_on", false, || {
+        let (ours, one) = (plain(async { Handle::current() }), Builder::new_current_thread().build().unwrap());
+        one.block_on(async {
+            let _entered = ours.enter();
+            three_calls();
+        });
+    }),
+    ("a handle in a current-thread task", true, || {
+        let (other, one) = (host(1).handle().clone(), Builder::new_current_thread().build().unwrap());
+        let task = async move {
+            let _entered = other.enter();
+            three_calls();
+        };
+        one.block_on(one.spawn(task)).unwrap();
+    }),
+    ("our handle in a current-thread LocalSet", true, || {
+        let (ours, one) = (plain(async { Handle::current() }), Builder::new_current_thread().build().unwrap());
+        let local = async move {
+            let _entered = ours.enter();
+            three_calls();
+        };
+        one.block_on(LocalSet::new().run_until(async { tokio::task::spawn_local(local).await })).unwrap();
+    }),
+];
+
+#[test]
+#[ignore = "run by where_the_worker_cannot_be_handed_on_the_call_goes_on"]
+fn illegal() {
+    let case: usize = std::env::var("CASE").unwrap().parse().unwrap();
+    (ILLEGAL[case].2)();
+}
+
+/// Catches: tokio's panic that reaches the caller, or is asked for where it can be told before, or more than once a task.
+#[test]
+fn where_the_worker_cannot_be_handed_on_the_call_goes_on() {
+    for (case, (name, in_vain, _)) in ILLEGAL.iter().enumerate() {
+        let stderr = in_child("illegal", &[("CASE", &case.to_string())]);
+        assert_eq!(stderr.matches("warning: a blocking call waits").count(), 1, "{name}: {stderr}");
+        assert_eq!(stderr.matches("panicked").count(), usize::from(*in_vain), "{name}: {stderr}");
+    }
 }

@@ -8,8 +8,10 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     task::Poll,
+    thread,
     time::Duration,
 };
 
@@ -47,6 +49,72 @@ fn six_hundred_blocking_calls_on_our_reactor() {
         }
     });
 }
+/// A way to block until told to end, by std's means.
+type Blocks = fn(mpsc::Receiver<()>);
+
+const WAYS_TO_BLOCK: [(&str, Blocks); 3] = [
+    ("a channel", |ends| ends.recv().unwrap()),
+    ("sleep", |ends| {
+        while ends.try_recv().is_err() {
+            thread::sleep(ms(1));
+        }
+    }),
+    ("a lock", |ends| {
+        let locked = Arc::new(std::sync::Mutex::new(()));
+        let (holds, (holding, held)) = (Arc::clone(&locked), mpsc::channel());
+        let holder = thread::spawn(move || {
+            let _guard = holds.lock().unwrap();
+            holding.send(()).unwrap();
+            ends.recv().unwrap();
+        });
+        held.recv().unwrap();
+        drop(locked.lock().unwrap());
+        holder.join().unwrap();
+    }),
+];
+
+/// A timer, a socket and a task of our reactor, from a thread that has to do with nobody.
+async fn uses_our_reactor() {
+    tokio::time::sleep(ms(2)).await;
+    let (a, b) = tokio::net::UnixStream::pair().unwrap();
+    a.writable().await.unwrap();
+    drop(a);
+    b.readable().await.unwrap();
+    tokio::spawn(async { tokio::time::sleep(ms(2)).await }).await.unwrap();
+}
+
+/// Catches: a reactor that one task, or three, stop by blocking, and with it the timers and sockets of all threads.
+#[test]
+fn tasks_that_block_our_reactor_do_not_stop_it() {
+    for (name, blocks) in WAYS_TO_BLOCK {
+        for count in 1..=3 {
+            within_bounds(move || {
+                println!("{count} × {name}");
+                let (begun, begins) = mpsc::channel();
+                let blocked: Vec<_> = (0..count)
+                    .map(|_| {
+                        let (end, ends) = mpsc::channel();
+                        let begun = begun.clone();
+                        let task = async move {
+                            begun.send(()).unwrap();
+                            blocks(ends);
+                        };
+                        let task = plain(async { tokio::spawn(task) });
+                        begins.recv().unwrap();
+                        (end, task)
+                    })
+                    .collect();
+                plain(uses_our_reactor());
+                for (end, task) in blocked {
+                    // By a task of the same reactor.
+                    plain(async { tokio::spawn(async move { end.send(()) }).await }).unwrap().unwrap();
+                    plain(task).unwrap();
+                }
+            });
+        }
+    }
+}
+
 /// Catches: polls unasked that start the patience over.
 #[test]
 fn under_a_foreign_scheduler_with_a_pending_task() {

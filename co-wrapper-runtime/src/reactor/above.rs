@@ -13,7 +13,8 @@
 //! - The innermost foreign handle on the stack is the scheduler's, unless the user entered another one there.
 //!
 //! What remains is a *task* of a current-thread runtime that entered a multi-thread runtime's handle, or ours. There
-//! `block_in_place` panics before it does anything. That is caught; the panic hook has printed it, once a task.
+//! `block_in_place` panics before it does anything. That is caught; the panic hook has printed it, once a task. In a
+//! `panic = "abort"` build it is not tried where the handle does not speak for it.
 
 use std::{
     cell::Cell,
@@ -59,6 +60,8 @@ fn above() -> Above {
         _ if task::try_id().is_none() => Above::Scheduler(Below::CurrentThread),
         _ if REFUSED.get() == task::try_id() => Above::Scheduler(Below::CurrentThread),
         Some(host) if !ours && may_be_worker_of(&host, worker) => Above::Worker(Some(host)),
+        // Where a panic ends the process there is no second try.
+        _ if cfg!(panic = "abort") && !ours && worker == 0 => Above::Scheduler(Below::Worker),
         _ => Above::Worker(None),
     }
 }

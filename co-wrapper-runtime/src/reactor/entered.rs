@@ -3,9 +3,9 @@
 
 use std::cell::RefCell;
 
-use tokio::runtime::{EnterGuard, Handle, TryCurrentError};
+use tokio::runtime::{EnterGuard, Handle};
 
-use super::ours::reactor;
+use super::ours::ours;
 
 /// Which tokio handle a call found current. In this order, so that what a call asks is one comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +43,7 @@ impl Entered {
     #[inline]
     #[track_caller]
     pub fn look() -> Self {
-        let ours = reactor().id;
+        let ours = ours().id;
         // What another frame entered says nothing: a foreign `block_on` may be between it and us. By reference: to move
         // what was just written costs more than to ask.
         let current = Handle::try_current();
@@ -54,7 +54,9 @@ impl Entered {
             Err(error) if error.is_thread_local_destroyed() => Found::Destroyed,
             Err(_) => Found::Nothing,
         };
-        if found == Found::Foreign {
+        if found == Found::Foreign
+            && let Ok(current) = current
+        {
             push(current);
         }
         Self { found }
@@ -70,7 +72,7 @@ impl Entered {
     #[inline]
     #[track_caller]
     pub fn guard() -> Guard {
-        reactor().runtime.enter()
+        ours().runtime.enter()
     }
 
     /// Whether another runtime's task may be above, whose cooperative budget the call's first poll would use up. What then waits
@@ -94,9 +96,9 @@ impl Drop for Entered {
 
 /// The handle moves there as it is, for to clone it takes an atomic step.
 #[cold]
-fn push(current: Result<Handle, TryCurrentError>) {
+fn push(current: Handle) {
     // In a thread-local destructor it may be gone, and then nobody asks.
-    let _ = FOREIGN.try_with(|foreign| foreign.borrow_mut().extend(current));
+    let _ = FOREIGN.try_with(|foreign| foreign.borrow_mut().push(current));
 }
 
 #[cold]

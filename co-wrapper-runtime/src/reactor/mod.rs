@@ -22,7 +22,7 @@ pub use entered::{Entered, Guard};
 #[cfg(all(feature = "graph", feature = "tokio", not(loom)))]
 pub use ours::wake_after;
 #[cfg(feature = "tokio")]
-pub use ours::{ask, ensure};
+pub use ours::{Question, ensure, reactor};
 #[cfg(not(feature = "tokio"))]
 pub use without_tokio::*;
 

@@ -1,9 +1,6 @@
 //! The reactor's shape without the feature `tokio`: nothing to start, nothing above.
 
-use std::{
-    io,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::io;
 
 use super::Below;
 
@@ -62,9 +59,17 @@ impl Entered {
     }
 }
 
-/// Nobody is there to answer.
-pub fn ask(_: Arc<AtomicBool>) -> bool {
-    false
+/// Nobody is there to ask.
+pub enum Question {}
+
+impl Question {
+    pub fn ask() -> Option<Self> {
+        None
+    }
+
+    pub fn is_answered(&self) -> bool {
+        match *self {}
+    }
 }
 
 pub fn unconstrained<R>(polls: impl FnOnce() -> R) -> R {
