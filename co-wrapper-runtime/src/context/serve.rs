@@ -177,11 +177,11 @@ pub fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: 
         let kicked = context.mailbox().take_kick();
         (ran || kicked || !blocking).then_some(ran)
     };
-    reactor::unconstrained(|| {
-        if let Some(ran) = round() {
-            return ran;
-        }
-        entered.gate(|below| {
+    if let Some(ran) = reactor::unconstrained(round) {
+        return ran;
+    }
+    entered.gate(|below| {
+        reactor::unconstrained(|| {
             let mut sleeper = Sleeper::new(thread, below);
             loop {
                 let mut moved = false;
@@ -276,19 +276,21 @@ impl<'a> Wait<'a> {
     /// Waits until `poll`, which polls the call's future, says that it is ready. Returns how it ended and the first
     /// panic of what ran meanwhile.
     pub fn run(mut self, entered: &Entered, poll: &mut dyn FnMut() -> bool) -> (Ended, Option<Payload>) {
+        // What needs no sleep does not ask what stands above either.
         let ended = reactor::unconstrained(|| {
-            // What needs no sleep does not ask what stands above either.
             loop {
                 match self.round(poll) {
-                    Round::Done(ended) => return ended,
+                    Round::Done(ended) => return Some(ended),
                     Round::Moved => _ = self.attend_to_held_back(true),
-                    Round::Idle => break,
+                    Round::Idle => return None,
                 }
             }
+        });
+        let ended = ended.unwrap_or_else(|| {
             self.thread.stamp_shown();
             entered.gate(|below| {
                 self.slot.record.set_below(below);
-                self.sleep_between_rounds(below, poll)
+                reactor::unconstrained(|| self.sleep_between_rounds(below, poll))
             })
         });
         (ended, self.panicked)

@@ -9,7 +9,8 @@
 //!
 //! - `worker_index` says whether a scheduler polls something here. It does not in a multi-thread runtime's `block_on`, nor
 //!   in a `LocalSet` there, nor once a worker was handed on: there is nothing to hand on and nothing keeps wakes back.
-//! - Without a task's id it is a current-thread runtime's `block_on`, or a waker that a worker's driver calls.
+//! - Without a task's id it is a current-thread runtime's `block_on`. A worker is a task of its own.
+//! - A worker that drives timers and sockets may call a waker that blocks. It counts as asleep then.
 //! - The innermost foreign handle on the stack is the scheduler's, unless the user entered another one there.
 //!
 //! What remains is a *task* of a current-thread runtime that entered a multi-thread runtime's handle, or ours. There
@@ -30,13 +31,13 @@ use std::{
 
 use tokio::{
     runtime::{Handle, RuntimeFlavor, worker_index},
-    task::{self, block_in_place},
+    task::{self, block_in_place, coop},
 };
 
 use super::{
     Below,
     entered::{Entered, innermost_foreign},
-    ours::OURS,
+    ours::{IDLE, OURS},
 };
 
 /// What stands above a call that is about to sleep.
@@ -55,27 +56,51 @@ fn above() -> Above {
     let ours = OURS.get();
     match innermost_foreign() {
         Some(host) if host.runtime_flavor() == RuntimeFlavor::CurrentThread => Above::Scheduler(Below::CurrentThread),
+        _ if task::try_id().is_none() || REFUSED.get() == task::try_id() => Above::Scheduler(Below::CurrentThread),
         // A waker that our driver calls.
-        None if ours && task::try_id().is_none() => Above::Scheduler(Below::Worker),
-        _ if task::try_id().is_none() => Above::Scheduler(Below::CurrentThread),
-        _ if REFUSED.get() == task::try_id() => Above::Scheduler(Below::CurrentThread),
-        Some(host) if !ours && may_be_worker_of(&host, worker) => Above::Worker(Some(host)),
+        _ if ours && IDLE.get() == task::try_id() => Above::Scheduler(Below::Worker),
+        Some(host) if !ours => above_in_task(host, worker),
         // Where a panic ends the process there is no second try.
-        _ if cfg!(panic = "abort") && !ours && worker == 0 => Above::Scheduler(Below::Worker),
+        None if cfg!(panic = "abort") && !ours && worker == 0 => Above::Scheduler(Below::Worker),
         _ => Above::Worker(None),
     }
 }
 
-/// Whether this thread, which polls a task, may be that worker of `host`. It is not if `host` has no tasks, or if that
-/// worker sleeps. Then the user entered `host` in a task of another runtime, whose worker must not go on on the threads of
-/// `host`: dropping `host` would wait for it.
-fn may_be_worker_of(host: &Handle, worker: usize) -> bool {
+/// The same where `host` is the scheduler's runtime, or another one that the user entered in its task. Then this worker must
+/// not go on on the threads of `host`: dropping `host` would wait for it.
+fn above_in_task(host: Handle, worker: usize) -> Above {
     let metrics = host.metrics();
     #[cfg(target_has_atomic = "64")]
-    let sleeps = || !metrics.worker_park_unpark_count(worker).is_multiple_of(2);
+    let sleeps = worker < metrics.num_workers() && !metrics.worker_park_unpark_count(worker).is_multiple_of(2);
     #[cfg(not(target_has_atomic = "64"))]
-    let sleeps = || false;
-    worker < metrics.num_workers() && metrics.num_alive_tasks() > 0 && !sleeps()
+    let sleeps = false;
+    if sleeps && !has_budget() {
+        // Not a task, but a waker that the driver of `host` calls: its worker sleeps in there, and cannot be handed on.
+        return Above::Scheduler(Below::Worker);
+    }
+    if !sleeps && worker < metrics.num_workers() && metrics.num_alive_tasks() > 0 {
+        return Above::Worker(Some(host));
+    }
+    if cfg!(panic = "abort") && worker == 0 { Above::Scheduler(Below::Worker) } else { Above::Worker(None) }
+}
+
+/// Whether tokio's cooperative budget is limited here, as it is in a task that did not ask for none.
+fn has_budget() -> bool {
+    /// More than tokio gives to a task.
+    const MOST: u32 = 256;
+
+    let mut cx = Context::from_waker(Waker::noop());
+    // Dropped last, it gives back what the others take.
+    let _restores = coop::has_budget_remaining().then(|| coop::poll_proceed(&mut cx));
+    for _ in 0..MOST {
+        if !coop::has_budget_remaining() {
+            return true;
+        }
+        if let Poll::Ready(taken) = coop::poll_proceed(&mut cx) {
+            taken.made_progress();
+        }
+    }
+    false
 }
 
 thread_local! {
@@ -85,7 +110,8 @@ thread_local! {
 
 impl Entered {
     /// The one gate that everything of ours passes which blocks: what stands above lets its work go on elsewhere first, if
-    /// it can. `block` is told what stands still nevertheless, and then keeps wakes back until the call has returned.
+    /// it can. `block` is told what stands still nevertheless, and then keeps wakes back until the call has returned. For
+    /// who has entered: ours is the current handle.
     pub fn gate<R>(&self, block: impl FnOnce(Below) -> R) -> R {
         match above() {
             Above::Nothing => block(Below::Nothing),

@@ -37,6 +37,8 @@ pub(super) struct Reactor {
 thread_local! {
     /// Set on the reactor's own threads.
     pub(super) static OURS: Cell<bool> = const { Cell::new(false) };
+    /// On a worker of the reactor the id that is current there while no task is polled.
+    pub(super) static IDLE: Cell<Option<tokio::task::Id>> = const { Cell::new(None) };
 }
 
 /// The reactor, started if need be.
@@ -65,6 +67,7 @@ fn start() -> io::Result<&'static Reactor> {
         .max_blocking_threads(32_768)
         .thread_name(NAME)
         .on_thread_start(|| OURS.set(true))
+        .on_thread_park(|| IDLE.set(tokio::task::try_id()))
         .enable_all()
         .build()?;
     let id = runtime.handle().id();
