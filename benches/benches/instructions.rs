@@ -44,7 +44,7 @@ fn ready_call(_warm: ()) {
     times(TIMES, || bdrv_ready(black_box(7)));
 }
 
-#[library_benchmark(config = limit(282), setup = warm)]
+#[library_benchmark(config = limit(269), setup = warm)]
 #[bench::plain()]
 fn ready_block_on(_warm: ()) {
     times(TIMES, || block_on(bdrv_co_ready(black_box(7))));

@@ -1,6 +1,6 @@
 //! The process's one tokio reactor, and what a blocking call must know of tokio: whether a scheduler stands above it.
 //!
-//! One reactor for the whole process, on a worker of its own, because a tokio resource belongs to the reactor that was
+//! One reactor for the whole process, on workers of its own, because a tokio resource belongs to the reactor that was
 //! current when it was made: with one a context, a socket would sleep whenever the context that made it does. Without
 //! the feature `tokio` all of this is empty.
 
