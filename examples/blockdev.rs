@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex};
 use std::{collections::BTreeMap, env, mem, process::ExitCode, thread, time::Duration};
 
-use co_wrapper::co_wrapper;
+use co_wrapper::{co_wrapper, reactor};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Handle};
@@ -53,13 +53,6 @@ const CAN_FLUSH: u16 = 1 << 2;
 const CAN_TRIM: u16 = 1 << 5;
 const MOST: usize = 32 << 20; // what any NBD server takes in one request
 
-/// The reactor that every wrapper enters: one a process, never shut down. Asked for inside a wrapper, so that a disk
-/// opened in a host's runtime needs that runtime neither alive nor driven.
-#[co_wrapper(mixed)]
-async fn co_reactor() -> Handle {
-    Handle::current()
-}
-
 #[co_wrapper(suffix = "_blocking")]
 impl Disk {
     /// Opens a path, `nbd://host[:port]/export` or `nbd+unix:///export?socket=path`; read-only if need be. With
@@ -78,6 +71,7 @@ impl Disk {
             }
         };
         let open = async move { tokio::time::timeout(patience, open).await };
+        // The process's own, so that a disk opened in a host's runtime needs that runtime neither alive nor driven.
         reactor().spawn(open).await?.unwrap_or_else(|_| Err(Kind::TimedOut.into())).map_err(hung_up)
     }
 

@@ -9,9 +9,9 @@
 
 use std::hint::black_box;
 
-use co_wrapper::{AioContext, BottomHalf, EnterGuard};
+use co_wrapper::{AioContext, BottomHalf, EnterGuard, block_on};
 use co_wrapper_bench::{
-    drivers::{bdrv_ready, bdrv_wakes},
+    drivers::{bdrv_co_ready, bdrv_ready, bdrv_wakes},
     measure::times,
 };
 use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
@@ -42,6 +42,12 @@ fn entered() -> EnterGuard {
 #[bench::plain()]
 fn ready_call(_warm: ()) {
     times(TIMES, || bdrv_ready(black_box(7)));
+}
+
+#[library_benchmark(config = limit(269), setup = warm)]
+#[bench::plain()]
+fn ready_block_on(_warm: ()) {
+    times(TIMES, || block_on(bdrv_co_ready(black_box(7))));
 }
 
 #[library_benchmark(config = limit(170), setup = entered)]
@@ -109,6 +115,6 @@ fn bottom_half((guard, context, all): (EnterGuard, AioContext, Vec<BottomHalf>))
 
 library_benchmark_group!(
     name = fast_paths;
-    benchmarks = ready_call, ready_call_entered, self_wake, call_with_a_self_wake, spawn, bottom_half
+    benchmarks = ready_call, ready_block_on, ready_call_entered, self_wake, call_with_a_self_wake, spawn, bottom_half
 );
 main!(library_benchmark_groups = fast_paths);

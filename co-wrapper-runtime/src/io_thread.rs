@@ -149,17 +149,7 @@ impl IoThread {
         if thread::current().id() == self.id {
             return;
         }
-        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            return self.wait();
-        };
-        self.wait();
-        // It has nothing left to do but to return.
-        // The panic of a destructor that ran at its end was printed by the hook.
-        let _ = thread.join();
-    }
-
-    #[track_caller]
-    fn wait(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let frame = Frame::enter(Kind::Own(&"IoThread::join"), Location::caller());
         frame.block_on(|| {
             std::future::poll_fn(|cx| {
@@ -171,6 +161,11 @@ impl IoThread {
                 Poll::Pending
             })
         });
+        if let Some(thread) = thread {
+            // Its thread-locals' destructors are left, which are users' code and may wait for what is above this call.
+            // The panic of a destructor that ran at its end was printed by the hook.
+            let _ = frame.gate(|| thread.join());
+        }
     }
 }
 

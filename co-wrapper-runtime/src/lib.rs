@@ -3,6 +3,7 @@
 //!
 //! - [`AioContext`]: a queue of tasks, bottom halves, timers and descriptor handlers, with a home thread that polls it.
 //! - [`IoThread`]: a thread that does nothing else.
+//! - [`block_on`]: a blocking call of any future.
 //! - [`in_coroutine`]: whether the caller may block.
 //! - [`hang`]: which blocking calls wait, for how long, and what they may wait for in vain.
 //!
@@ -43,11 +44,13 @@ mod wrappers;
 pub use context::FdHandler;
 pub use context::{AioContext, Builder, EnterGuard, Stats, reschedule_self};
 pub use io_thread::IoThread;
+#[cfg(feature = "tokio")]
+pub use reactor::reactor;
 pub use tasks::{bottom_half::BottomHalf, task::JoinHandle, timers::Sleep};
 /// What an [`FdHandler`] waits for.
 #[cfg(all(feature = "tokio", unix))]
 pub use tokio::io::Interest;
-pub use wrappers::{Elapsed, in_coroutine};
+pub use wrappers::{Elapsed, block_on, in_coroutine};
 
 /// What generated code refers to. Not for use by hand: it changes without notice.
 #[doc(hidden)]

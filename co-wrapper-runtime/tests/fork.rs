@@ -19,7 +19,7 @@ use std::{
 
 use co_wrapper_runtime::{
     __private::{Wrapper, poll_co_in},
-    AioContext, IoThread, hang,
+    AioContext, IoThread, block_on, hang,
 };
 use common::{in_child, message_of, mixed, panic_of, plain};
 
@@ -94,6 +94,9 @@ fn forks_after_use() {
         says_fork("poll", || ctx.poll(false));
         says_fork("poll_while", || ctx.poll_while(|| true));
         says_fork("block_on", || ctx.block_on(async {}));
+        says_fork("block_on without a context", || block_on(async {}));
+        #[cfg(feature = "tokio")]
+        says_fork("reactor", co_wrapper_runtime::reactor);
         says_fork("enter", || drop(ctx.enter()));
         says_fork("current", AioContext::current);
         says_fork("spawn", || ctx.spawn(async {}));

@@ -8,8 +8,10 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
-    task::Poll,
+    task::{Context, Poll, Wake, Waker},
+    thread,
     time::Duration,
 };
 
@@ -32,7 +34,7 @@ fn frame_leak_by_a_foreign_guard() {
         assert!(r.is_err(), "tokio's own panic");
         assert!(!in_coroutine());
         let ctx = AioContext::new().unwrap();
-        ctx.block_on(ctx.sleep(ms(1)));
+        ctx.block_on(ctx.spawn(async {}));
         assert_eq!(ctx.stats().deepest_nesting, 1, "the frame is off the stack");
     });
 }
@@ -47,6 +49,72 @@ fn six_hundred_blocking_calls_on_our_reactor() {
         }
     });
 }
+/// A way to block until told to end, by std's means.
+type Blocks = fn(mpsc::Receiver<()>);
+
+const WAYS_TO_BLOCK: [(&str, Blocks); 3] = [
+    ("a channel", |ends| ends.recv().unwrap()),
+    ("sleep", |ends| {
+        while ends.try_recv().is_err() {
+            thread::sleep(ms(1));
+        }
+    }),
+    ("a lock", |ends| {
+        let locked = Arc::new(std::sync::Mutex::new(()));
+        let (holds, (holding, held)) = (Arc::clone(&locked), mpsc::channel());
+        let holder = thread::spawn(move || {
+            let _guard = holds.lock().unwrap();
+            holding.send(()).unwrap();
+            ends.recv().unwrap();
+        });
+        held.recv().unwrap();
+        drop(locked.lock().unwrap());
+        holder.join().unwrap();
+    }),
+];
+
+/// A timer, a socket and a task of our reactor, from a thread that has to do with nobody.
+async fn uses_our_reactor() {
+    tokio::time::sleep(ms(2)).await;
+    let (a, b) = tokio::net::UnixStream::pair().unwrap();
+    a.writable().await.unwrap();
+    drop(a);
+    b.readable().await.unwrap();
+    tokio::spawn(async { tokio::time::sleep(ms(2)).await }).await.unwrap();
+}
+
+/// Catches: a reactor that one task, or three, stop by blocking, and with it the timers and sockets of all threads.
+#[test]
+fn tasks_that_block_our_reactor_do_not_stop_it() {
+    for (name, blocks) in WAYS_TO_BLOCK {
+        for count in 1..=3 {
+            within_bounds(move || {
+                println!("{count} × {name}");
+                let (begun, begins) = mpsc::channel();
+                let blocked: Vec<_> = (0..count)
+                    .map(|_| {
+                        let (end, ends) = mpsc::channel();
+                        let begun = begun.clone();
+                        let task = async move {
+                            begun.send(()).unwrap();
+                            blocks(ends);
+                        };
+                        let task = plain(async { tokio::spawn(task) });
+                        begins.recv().unwrap();
+                        (end, task)
+                    })
+                    .collect();
+                plain(uses_our_reactor());
+                for (end, task) in blocked {
+                    // By a task of the same reactor.
+                    plain(async { tokio::spawn(async move { end.send(()) }).await }).unwrap().unwrap();
+                    plain(task).unwrap();
+                }
+            });
+        }
+    }
+}
+
 /// Catches: polls unasked that start the patience over.
 #[test]
 fn under_a_foreign_scheduler_with_a_pending_task() {
@@ -67,6 +135,42 @@ fn under_a_foreign_scheduler_with_a_pending_task() {
         });
     });
 }
+/// A waker that blocks, called by the worker that drives its runtime's timers.
+///
+/// Catches: handing that worker on, which it cannot be meanwhile: tokio ends the process, or the worker.
+#[test]
+fn a_waker_that_blocks_where_a_runtimes_timers_are_driven() {
+    struct Blocks(async_channel::Receiver<u32>, mpsc::Sender<u32>);
+    impl Wake for Blocks {
+        fn wake(self: Arc<Self>) {
+            self.1.send(plain(self.0.recv()).unwrap()).unwrap();
+        }
+    }
+
+    within_bounds(|| {
+        let host = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        for handle in [host.handle().clone(), co_wrapper_runtime::reactor()] {
+            let (release, released) = async_channel::bounded(1);
+            let (done, is_done) = mpsc::channel();
+            let waker = Waker::from(Arc::new(Blocks(released, done)));
+            let mut timer = {
+                let _entered = handle.enter();
+                Box::pin(tokio::time::sleep(ms(1)))
+            };
+            // If it is due already, nobody wakes.
+            if timer.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+                thread::spawn(move || {
+                    thread::sleep(ms(5));
+                    release.send_blocking(7)
+                });
+                assert_eq!(is_done.recv(), Ok(7));
+            }
+            let after = handle.spawn(async { tokio::time::sleep(ms(1)).await });
+            plain(after).unwrap();
+        }
+    });
+}
+
 /// Catches: handing a worker on where a `LocalSet` forbids it.
 #[test]
 fn a_local_set_in_block_in_place_on_our_worker() {

@@ -38,7 +38,7 @@ use super::{
 };
 use crate::{
     fork,
-    reactor::{self, Above, Entered},
+    reactor::{self, Below, Entered},
     tasks::{
         coroutine::{self, Mark},
         queue::{Allowed, Work},
@@ -178,13 +178,12 @@ pub fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: 
         let kicked = context.mailbox().take_kick();
         (ran || kicked || !blocking).then_some(ran)
     };
-    reactor::unconstrained(|| {
-        if let Some(ran) = round() {
-            return ran;
-        }
-        let above = entered.above();
-        reactor::gate(above, || {
-            let mut sleeper = Sleeper::new(thread, above);
+    if let Some(ran) = reactor::unconstrained(round) {
+        return ran;
+    }
+    entered.gate(|below| {
+        reactor::unconstrained(|| {
+            let mut sleeper = Sleeper::new(thread, below);
             loop {
                 let mut moved = false;
                 served(thread, |other| moved |= other != context && run_all(thread, other));
@@ -280,19 +279,22 @@ impl<'a> Wait<'a> {
     /// Waits until `poll`, which polls the call's future, says that it is ready. Returns how it ended and the first
     /// panic of what ran meanwhile.
     pub fn run(mut self, entered: &Entered, poll: &mut dyn FnMut() -> bool) -> (Ended, Option<Payload>) {
+        // What needs no sleep does not ask what stands above either.
         let ended = reactor::unconstrained(|| {
-            // What needs no sleep does not ask what stands above either.
             loop {
                 match self.round(poll) {
-                    Round::Done(ended) => return ended,
+                    Round::Done(ended) => return Some(ended),
                     Round::Moved => _ = self.attend_to_held_back(true),
-                    Round::Idle => break,
+                    Round::Idle => return None,
                 }
             }
+        });
+        let ended = ended.unwrap_or_else(|| {
             self.thread.stamp_shown();
-            let above = entered.above();
-            self.slot.record.set_below(above.below());
-            reactor::gate(above, || self.sleep_between_rounds(above, poll))
+            entered.gate(|below| {
+                self.slot.record.set_below(below);
+                reactor::unconstrained(|| self.sleep_between_rounds(below, poll))
+            })
         });
         (ended, self.panicked)
     }
@@ -315,8 +317,8 @@ impl<'a> Wait<'a> {
         if moved { Round::Moved } else { Round::Idle }
     }
 
-    fn sleep_between_rounds(&mut self, above: Above, poll: &mut dyn FnMut() -> bool) -> Ended {
-        let mut sleeper = Sleeper::new(self.thread, above);
+    fn sleep_between_rounds(&mut self, below: Below, poll: &mut dyn FnMut() -> bool) -> Ended {
+        let mut sleeper = Sleeper::new(self.thread, below);
         loop {
             let moved = match self.round(poll) {
                 Round::Done(ended) => return ended,

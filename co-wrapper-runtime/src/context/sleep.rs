@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{AioContext, handlers::Watch, serve::served, thread::Thread};
-use crate::{fork, reactor::Above, trace};
+use crate::{fork, reactor::Below, trace};
 
 /// How often a future is polled unasked under a scheduler that keeps wakes back: first and at most.
 const REPOLL_FIRST: Duration = Duration::from_micros(50);
@@ -25,8 +25,9 @@ pub struct Sleeper<'a> {
 }
 
 impl<'a> Sleeper<'a> {
-    pub fn new(thread: &'a Thread, above: Above) -> Self {
-        Self { thread, every: above.defers_wakes().then_some(REPOLL_FIRST), woke_all: None, tasks_due: None }
+    /// For a loop under which that stands still: it keeps wakes back until we return.
+    pub fn new(thread: &'a Thread, below: Below) -> Self {
+        Self { thread, every: (below != Below::Nothing).then_some(REPOLL_FIRST), woke_all: None, tasks_due: None }
     }
 
     /// Something moved. Tasks that were woken unasked are no sign of anything.

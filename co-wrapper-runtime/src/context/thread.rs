@@ -20,7 +20,6 @@ use crate::{
         watchdog,
     },
     park::{Parker, WakeSlot, here},
-    reactor,
     tasks::{mailbox::Home, unit::Suspended},
 };
 
@@ -220,7 +219,6 @@ impl Thread {
     fn first_use() -> Rc<Self> {
         fork::forbid();
         fork::register();
-        reactor::prepare_thread();
         let late = END.try_with(|_| ()).is_err();
         let thread = Rc::new(Self {
             number: here(),

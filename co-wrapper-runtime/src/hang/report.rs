@@ -102,8 +102,9 @@ impl Report {
         &self.calls
     }
 
-    /// For how long the process's tokio reactor has not answered the watchdog, if it is late. Then a task on it blocks
-    /// its worker outside our calls, and the sockets and timers of every call stand still. Known while the watchdog runs.
+    /// For how long a worker of the process's tokio reactor has not answered the watchdog, if it is late. Then a task on it
+    /// blocks it outside our calls. What that task woke may wait for it; once all workers are blocked, the sockets and
+    /// timers of every call stand still. Known while the watchdog runs.
     ///
     /// # Examples
     ///
@@ -198,9 +199,9 @@ impl fmt::Display for Report {
         if let Some(late) = self.stalled_reactor {
             write!(
                 f,
-                "\n  thread `co-wrapper-io`: the tokio reactor that serves blocking calls has not answered for {late:.1?}: \
-                 a task on it blocks its worker outside our calls, and all sockets and timers wait; block in \
-                 spawn_blocking there, or through a wrapper"
+                "\n  thread `co-wrapper-io`: a worker of the tokio reactor that serves blocking calls does not answer, for \
+                 {late:.1?} now: a task on it blocks it outside our calls, what it woke waits, and with all workers \
+                 blocked so do all sockets and timers; block in spawn_blocking there, or through a wrapper"
             )?;
         }
         for call in &self.calls {

@@ -3,15 +3,15 @@
 use std::{
     env,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, Once, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Condvar, Mutex, MutexGuard, Once, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
     thread,
     time::Duration,
 };
 
 use super::{Report, record::now};
-use crate::{reactor, trace};
+use crate::{reactor::Question, trace};
 
 /// Seconds, a fraction if need be.
 const VARIABLE: &str = "CO_WRAPPER_HANG_SECS";
@@ -103,22 +103,21 @@ fn look(limit: Duration, heartbeat: &mut Heartbeat) {
 /// A question to the reactor, one at a time.
 #[derive(Default)]
 struct Heartbeat {
-    /// When it was asked, and where it answers.
-    asked: Option<(u64, Arc<AtomicBool>)>,
+    /// When it was asked, and what.
+    asked: Option<(u64, Question)>,
 }
 
 impl Heartbeat {
-    /// Whether the reactor is late now and was not before.
+    /// Whether a worker of the reactor is late now and none was before.
     fn beat(&mut self, limit: Duration) -> bool {
-        if let Some((at, answered)) = &self.asked {
-            if !answered.load(Ordering::Relaxed) {
+        if let Some((at, question)) = &self.asked {
+            if !question.is_answered() {
                 let late = Duration::from_nanos(now().saturating_sub(*at)) >= limit;
                 return late && STALLED_SINCE.swap(*at, Ordering::Relaxed) == 0;
             }
             STALLED_SINCE.store(0, Ordering::Relaxed);
         }
-        let answered = Arc::new(AtomicBool::new(false));
-        self.asked = reactor::ask(Arc::clone(&answered)).then(|| (now().max(1), answered));
+        self.asked = Question::ask().map(|question| (now().max(1), question));
         false
     }
 }

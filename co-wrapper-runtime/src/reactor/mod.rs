@@ -1,18 +1,30 @@
 //! The process's one tokio reactor, and what a blocking call must know of tokio: whether a scheduler stands above it.
 //!
-//! One reactor for the whole process, on a worker of its own, because a tokio resource belongs to the reactor that was
+//! One reactor for the whole process, on workers of its own, because a tokio resource belongs to the reactor that was
 //! current when it was made: with one a context, a socket would sleep whenever the context that made it does. Without
 //! the feature `tokio` all of this is empty.
 
-#[cfg_attr(feature = "tokio", path = "with_tokio.rs")]
-#[cfg_attr(not(feature = "tokio"), path = "without_tokio.rs")]
-mod implementation;
+#[cfg(feature = "tokio")]
+mod above;
+#[cfg(feature = "tokio")]
+mod entered;
+#[cfg(feature = "tokio")]
+mod ours;
+#[cfg(not(feature = "tokio"))]
+mod without_tokio;
 
-#[cfg(feature = "graph")]
-pub use implementation::task_id;
-#[cfg(all(feature = "graph", not(loom)))]
-pub use implementation::wake_after;
-pub use implementation::{Above, Entered, Guard, ask, ensure, gate, prepare_thread, unconstrained};
+#[cfg(all(feature = "graph", feature = "tokio"))]
+pub use above::task_id;
+#[cfg(feature = "tokio")]
+pub use above::unconstrained;
+#[cfg(feature = "tokio")]
+pub use entered::{Entered, Guard};
+#[cfg(all(feature = "graph", feature = "tokio", not(loom)))]
+pub use ours::wake_after;
+#[cfg(feature = "tokio")]
+pub use ours::{Question, ensure, reactor};
+#[cfg(not(feature = "tokio"))]
+pub use without_tokio::*;
 
 /// What stands still below a call that waits, for hang reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

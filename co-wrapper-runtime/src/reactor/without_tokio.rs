@@ -1,9 +1,6 @@
 //! The reactor's shape without the feature `tokio`: nothing to start, nothing above.
 
-use std::{
-    io,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::io;
 
 use super::Below;
 
@@ -57,34 +54,22 @@ impl Entered {
         false
     }
 
-    pub fn above(&self) -> Above {
-        Above
+    pub fn gate<R>(&self, block: impl FnOnce(Below) -> R) -> R {
+        block(Below::Nothing)
     }
 }
 
-/// What stands above a call that is about to block: nobody that we know of.
-#[derive(Clone, Copy, Debug)]
-pub struct Above;
+/// Nobody is there to ask.
+pub enum Question {}
 
-impl Above {
-    pub fn defers_wakes(self) -> bool {
-        false
+impl Question {
+    pub fn ask() -> Option<Self> {
+        None
     }
 
-    pub fn below(self) -> Below {
-        Below::Nothing
+    pub fn is_answered(&self) -> bool {
+        match *self {}
     }
-}
-
-/// Nobody is there to answer.
-pub fn ask(_: Arc<AtomicBool>) -> bool {
-    false
-}
-
-pub fn prepare_thread() {}
-
-pub fn gate<R>(_: Above, block: impl FnOnce() -> R) -> R {
-    block()
 }
 
 pub fn unconstrained<R>(polls: impl FnOnce() -> R) -> R {

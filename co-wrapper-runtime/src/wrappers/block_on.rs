@@ -1,4 +1,4 @@
-//! `AioContext::block_on`: a blocking call without a name.
+//! A blocking call of any future: `block_on` and `AioContext::block_on`.
 
 use std::panic::Location;
 
@@ -10,6 +10,44 @@ use crate::{
     context::{AioContext, EnterGuard, home::Stay},
     reactor::Entered,
 };
+
+/// Polls `future` on this thread until it is ready, as the blocking twin of an async function does with that function's: for
+/// futures that have no twin, of another crate or made on the spot.
+///
+/// It works wherever a twin does, inside other runtimes too, and needs no context; the contexts that this thread is home to
+/// are served meanwhile. With the feature `tokio`, tokio's sockets, timers and tasks work in it, on the process's reactor. A
+/// future that is ready costs as little as with a twin.
+///
+/// May be called in coroutine context, where it nests, as with a twin marked `mixed`. [Hang reports](crate::hang) name it
+/// `block_on`.
+///
+/// # Panics
+///
+/// If calls nest more than 256 deep; if the reactor cannot be started; in a forked child, if the future waits. A panic of
+/// the future goes to the caller, and so does, once the future is ready, the first panic of a bottom half that ran
+/// meanwhile.
+///
+/// # Examples
+///
+/// ```
+/// let (tx, rx) = async_channel::bounded(1);
+/// let sender = std::thread::spawn(move || tx.send_blocking(42));
+/// assert_eq!(co_wrapper_runtime::block_on(rx.recv()), Ok(42));
+/// sender.join().unwrap().unwrap();
+/// ```
+#[inline]
+#[track_caller]
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let _guard;
+    let frame = Frame::begin(Kind::Own(&"block_on"), Location::caller());
+    if frame.needs_guard() {
+        _guard = Entered::guard();
+    }
+    if const { large::is_large::<F>() } {
+        return frame.block_on(|| Large::make(|| future));
+    }
+    frame.block_on(|| future)
+}
 
 impl AioContext {
     /// Polls `future` on this thread until it is ready, serving the context, and whatever else this thread is home to,

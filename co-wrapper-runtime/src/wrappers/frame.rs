@@ -200,6 +200,11 @@ impl Frame {
         ended
     }
 
+    /// Blocks by other means than the poll loop's.
+    pub fn gate<R>(&self, block: impl FnOnce() -> R) -> R {
+        self.entered.gate(|_below| block())
+    }
+
     /// What wakes the frame.
     pub fn wakes(&self) -> &Arc<WakeSlot> {
         &self.place.slot().wakes

@@ -1,4 +1,4 @@
-//! Blocking calls: what generated wrappers call, here or in another context, and `AioContext::block_on`.
+//! Blocking calls: what generated wrappers call, here or in another context, and any future's: `block_on`.
 
 mod block_on;
 mod call;
@@ -10,6 +10,7 @@ mod no_co;
 mod owned;
 mod poll_co;
 
+pub use block_on::block_on;
 pub use call::{Sent, arg, poll_co_in, poll_co_in_timeout};
 pub use elapsed::Elapsed;
 pub use frame::in_coroutine;

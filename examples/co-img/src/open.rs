@@ -8,13 +8,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use co_wrapper::co_wrapper;
+use co_wrapper::{co_wrapper, reactor};
 use imago::format::gate::DenyImplicitOpenGate;
 use imago::qcow2::Qcow2;
 use imago::raw::Raw;
 use imago::storage::PreallocateMode;
 use imago::{FormatAccess, FormatCreateBuilder, FormatDriverBuilder, Storage, StorageExt};
-use tokio::runtime::Handle;
 
 use crate::backend::BlockBackend;
 use crate::driver::{Cache, Driver, Identity};
@@ -77,13 +76,6 @@ pub struct Layer {
 /// An image that nobody would make on purpose.
 const MOST_LAYERS: usize = 256;
 
-/// The reactor that every wrapper enters: one a process, never shut down. Asked for inside a wrapper, so that an image
-/// opened in a host's runtime needs that runtime neither alive nor driven.
-#[co_wrapper(mixed)]
-async fn co_reactor() -> Handle {
-    Handle::current()
-}
-
 /// Opens `name`, of the `format` or of what it looks like.
 ///
 /// # Errors
@@ -113,6 +105,7 @@ async fn open_chain(
     writable: bool,
     cache: Cache,
 ) -> std::result::Result<BlockBackend, Blame> {
+    // The process's own, so that an image opened in a host's runtime needs that runtime neither alive nor driven.
     let (reactor, tables) = (reactor(), Arc::<AtomicU64>::default());
     let (mut layers, mut drivers) = (Vec::<Layer>::new(), Vec::new());
     let (mut next, mut format) = (Some(top), format);

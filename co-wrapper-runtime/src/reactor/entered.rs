@@ -1,0 +1,113 @@
+//! The reactor's handle made current for a call, and what was current before: for the first poll, and for what stands
+//! above the call when it waits (`above.rs`).
+
+use std::cell::RefCell;
+
+use tokio::runtime::{EnterGuard, Handle};
+
+use super::ours::ours;
+
+/// Which tokio handle a call found current. In this order, so that what a call asks is one comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+enum Found {
+    Ours,
+    /// None, and none can be entered.
+    Destroyed,
+    // Beside these ours was made current.
+    Nothing,
+    Foreign,
+}
+
+/// The reactor's handle is current while this lives, together with the [`Guard`] that it needs.
+#[derive(Debug)]
+pub struct Entered {
+    found: Found,
+}
+
+/// Makes the reactor's handle current.
+pub type Guard = EnterGuard<'static>;
+
+thread_local! {
+    /// The foreign handles that the [`Entered`] on this stack found current, innermost last.
+    static FOREIGN: RefCell<Vec<Handle>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Entered {
+    /// Looks which handle is current. Where that is not ours the caller takes [`guard`](Self::guard) too, and keeps it for
+    /// longer than this.
+    ///
+    /// # Panics
+    ///
+    /// If the reactor cannot be started.
+    #[inline]
+    #[track_caller]
+    pub fn look() -> Self {
+        let ours = ours().id;
+        // What another frame entered says nothing: a foreign `block_on` may be between it and us. By reference: to move
+        // what was just written costs more than to ask.
+        let current = Handle::try_current();
+        let found = match &current {
+            Ok(current) if current.id() == ours => Found::Ours,
+            Ok(_) => Found::Foreign,
+            // A thread-local destructor, after tokio's own was run.
+            Err(error) if error.is_thread_local_destroyed() => Found::Destroyed,
+            Err(_) => Found::Nothing,
+        };
+        if found == Found::Foreign
+            && let Ok(current) = current
+        {
+            push(current);
+        }
+        Self { found }
+    }
+
+    /// Whether ours is not current without a guard.
+    #[inline]
+    pub fn needs_guard(&self) -> bool {
+        self.found >= Found::Nothing
+    }
+
+    /// The guard. To be kept where it is returned: to move it costs a call as much as all the rest.
+    #[inline]
+    #[track_caller]
+    pub fn guard() -> Guard {
+        ours().runtime.enter()
+    }
+
+    /// Whether another runtime's task may be above, whose cooperative budget the call's first poll would use up. What then waits
+    /// inside a `FuturesUnordered` is woken by the scheduler alone, which the call blocks: polling the whole again does
+    /// not reach it.
+    #[inline]
+    pub fn may_be_in_a_foreign_task(&self) -> bool {
+        // A worker of ours passes on what it kept back when it hands its work on.
+        self.found == Found::Foreign
+    }
+}
+
+impl Drop for Entered {
+    #[inline]
+    fn drop(&mut self) {
+        if self.found == Found::Foreign {
+            pop();
+        }
+    }
+}
+
+/// The handle moves there as it is, for to clone it takes an atomic step.
+#[cold]
+fn push(current: Handle) {
+    // In a thread-local destructor it may be gone, and then nobody asks.
+    let _ = FOREIGN.try_with(|foreign| foreign.borrow_mut().push(current));
+}
+
+#[cold]
+fn pop() {
+    // Dropped after the borrow ends: it may be the last that keeps its runtime.
+    let _last = FOREIGN.try_with(|foreign| foreign.borrow_mut().pop());
+}
+
+/// The foreign handle that was current before ours was made so last.
+pub(super) fn innermost_foreign() -> Option<Handle> {
+    FOREIGN.try_with(|foreign| foreign.borrow().last().cloned()).ok()?
+}

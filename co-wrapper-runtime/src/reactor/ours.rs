@@ -1,0 +1,226 @@
+//! The process's own tokio runtime: starting it, its handle, and asking it whether it is well.
+//!
+//! It is started by whoever needs it first, and never ends. What stands above a call is not looked at here.
+
+use std::{
+    cell::Cell,
+    io,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::runtime::{self, Handle, Runtime};
+
+use crate::fork;
+
+/// A task that blocks by other means than a call of ours keeps its worker, and with the last one gone no socket and no timer
+/// of the process would go on. A worker more is a thread that sleeps, and some twenty microseconds of the process's first
+/// call; on a single processor too.
+const WORKERS: usize = 4;
+
+/// Its threads' name.
+const NAME: &str = "co-wrapper-io";
+
+/// Never dropped: its resources may be in use as long as the process lives.
+static REACTOR: OnceLock<Reactor> = OnceLock::new();
+
+pub(super) struct Reactor {
+    pub runtime: Runtime,
+    /// Its handle's, which every call compares.
+    pub id: runtime::Id,
+}
+
+thread_local! {
+    /// Set on the reactor's own threads.
+    pub(super) static OURS: Cell<bool> = const { Cell::new(false) };
+    /// On a worker of the reactor the id that is current there while no task is polled.
+    pub(super) static IDLE: Cell<Option<tokio::task::Id>> = const { Cell::new(None) };
+}
+
+/// The reactor, started if need be.
+///
+/// # Errors
+///
+/// No descriptors or no thread for it. The next call tries again.
+fn start() -> io::Result<&'static Reactor> {
+    static STARTING: Mutex<()> = Mutex::new(());
+
+    if let Some(reactor) = REACTOR.get() {
+        return Ok(reactor);
+    }
+    fork::register();
+    let _one_at_a_time = STARTING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(reactor) = REACTOR.get() {
+        return Ok(reactor);
+    }
+    // Tokio panics where no thread can be had for a worker, or no descriptors for its signals, so ask for them first.
+    descriptors()?;
+    threads()?;
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        // A blocking call in a task of the reactor keeps its thread while another goes on, and at the limit nothing
+        // would go on: so high that memory ends first.
+        .max_blocking_threads(32_768)
+        .thread_name(NAME)
+        .on_thread_start(|| OURS.set(true))
+        .on_thread_park(|| IDLE.set(tokio::task::try_id()))
+        .enable_all()
+        .build()?;
+    let id = runtime.handle().id();
+    Ok(REACTOR.get_or_init(|| Reactor { runtime, id }))
+}
+
+/// Fails unless as many descriptors can be had as a reactor takes.
+fn descriptors() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::net::UnixStream;
+        // Six with all of tokio's features.
+        let _four = [UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?];
+    }
+    Ok(())
+}
+
+/// Fails unless as many threads can be had at once as a reactor has workers.
+fn threads() -> io::Result<()> {
+    let all_there = Mutex::new(());
+    thread::scope(|scope| {
+        let _not_yet = all_there.lock();
+        for _ in 0..WORKERS {
+            thread::Builder::new().name(NAME.into()).spawn_scoped(scope, || drop(all_there.lock()))?;
+        }
+        Ok(())
+    })
+}
+
+/// Starts the reactor, for callers that can report an error.
+///
+/// # Errors
+///
+/// As `start`.
+pub fn ensure() -> io::Result<()> {
+    start().map(drop)
+}
+
+/// The handle of the tokio runtime that serves blocking calls, which is started if need be and never ends: to spawn tasks
+/// on, or to make sockets and timers outside a call that belong to it all the same. Inside a call it is the current one.
+///
+/// A task that blocks there blocks one of its few workers, unless it does so through a blocking call of this crate.
+///
+/// # Panics
+///
+/// If it cannot be started, for want of threads or descriptors; [`AioContext::new`](crate::AioContext::new) starts it too
+/// and returns the error. In a forked child.
+///
+/// # Examples
+///
+/// ```
+/// let reactor = co_wrapper_runtime::reactor();
+/// let task = reactor.spawn(async { 42 });
+/// assert_eq!(co_wrapper_runtime::block_on(task).unwrap(), 42);
+///
+/// // A socket that is made outside a call, and used in one.
+/// let (here, there) = std::os::unix::net::UnixStream::pair()?;
+/// here.set_nonblocking(true)?;
+/// let here = {
+///     let _entered = reactor.enter();
+///     tokio::net::UnixStream::from_std(here)?
+/// };
+/// drop(there);
+/// co_wrapper_runtime::block_on(here.readable())?;
+/// # std::io::Result::Ok(())
+/// ```
+#[track_caller]
+pub fn reactor() -> Handle {
+    fork::forbid();
+    ours().runtime.handle().clone()
+}
+
+/// Wakes `waker` after `duration`, if the reactor can be had.
+#[cfg(all(feature = "graph", not(loom)))]
+pub fn wake_after(duration: Duration, waker: std::task::Waker) {
+    if let Ok(reactor) = start() {
+        reactor.runtime.spawn(async move {
+            tokio::time::sleep(duration).await;
+            waker.wake();
+        });
+    }
+}
+
+/// A question to the reactor: whether each of its workers goes on.
+pub struct Question {
+    /// Set by a task, which any worker may run.
+    answered: Arc<AtomicBool>,
+    /// What each worker had done when it was asked.
+    workers: Vec<Done>,
+}
+
+/// What a worker has done: how often it slept and woke, and for how long it has worked, which it counts every few dozen
+/// polls and whenever it sleeps.
+#[derive(PartialEq)]
+struct Done {
+    slept_and_woke: u64,
+    worked: Duration,
+}
+
+impl Done {
+    fn by_each() -> Vec<Self> {
+        #[cfg(target_has_atomic = "64")]
+        if let Some(reactor) = REACTOR.get() {
+            let metrics = reactor.runtime.metrics();
+            let by = |worker| Self {
+                slept_and_woke: metrics.worker_park_unpark_count(worker),
+                worked: metrics.worker_total_busy_duration(worker),
+            };
+            return (0..metrics.num_workers()).map(by).collect();
+        }
+        Vec::new()
+    }
+
+    fn sleeps(&self) -> bool {
+        !self.slept_and_woke.is_multiple_of(2)
+    }
+}
+
+impl Question {
+    /// Asks the reactor, if it was started.
+    pub fn ask() -> Option<Self> {
+        let reactor = REACTOR.get()?;
+        let answered = Arc::new(AtomicBool::new(false));
+        let answer = Arc::clone(&answered);
+        reactor.runtime.spawn(async move { answer.store(true, Ordering::Relaxed) });
+        Some(Self { answered, workers: Done::by_each() })
+    }
+
+    /// Whether somebody answered, and no worker has been at one thing ever since.
+    pub fn is_answered(&self) -> bool {
+        let goes_on = |(then, now): (&Done, &Done)| now.sleeps() || now != then;
+        self.answered.load(Ordering::Relaxed) && self.workers.iter().zip(&Done::by_each()).all(goes_on)
+    }
+}
+
+/// The reactor, started if need be.
+///
+/// # Panics
+///
+/// If it cannot be started.
+#[inline]
+#[track_caller]
+pub(super) fn ours() -> &'static Reactor {
+    REACTOR.get().unwrap_or_else(|| start_or_panic())
+}
+
+#[cold]
+#[track_caller]
+fn start_or_panic() -> &'static Reactor {
+    start().unwrap_or_else(|error| {
+        panic!(
+            "co_wrapper: the tokio reactor that serves blocking calls cannot start: {error}; free file descriptors or \
+             threads (ulimit -n, ulimit -u), or start it early with AioContext::new(), which returns the error"
+        )
+    })
+}
