@@ -153,7 +153,7 @@ fn x03_two_threads_that_call_each_other_at_once_both_finish() {
 #[test]
 fn x04_a_mutexed_counter_over_five_iothreads_loses_nothing() {
     within_bounds(|| {
-        const EACH: usize = 500;
+        const EACH: usize = sized(500, 5);
         let threads: Vec<_> = (0..5).map(|n| IoThread::spawn(&format!("x04-{n}")).unwrap()).collect();
         let counter = Arc::new(async_lock());
         let tasks: Vec<_> = threads
