@@ -13,7 +13,7 @@ use std::{
 };
 
 use co_wrapper_runtime::{AioContext, BottomHalf};
-use common::{panic_of, within_bounds};
+use common::{panic_of, sized, within_bounds};
 
 /// A context, a bottom half in it, and how often that ran.
 fn counting() -> (AioContext, BottomHalf, Arc<AtomicUsize>) {
@@ -151,7 +151,7 @@ fn b05_cancelling_and_dropping_elsewhere_races_the_run() {
     within_bounds(|| {
         let ctx = AioContext::new().unwrap();
         let runs = Arc::new(AtomicUsize::new(0));
-        for round in 0..3_000 {
+        for round in 0..sized(3_000, 10) {
             let counter = Arc::clone(&runs);
             let bh = ctx.bh(move || _ = counter.fetch_add(1, Ordering::Relaxed));
             thread::scope(|scope| {

@@ -21,7 +21,7 @@ use co_wrapper_runtime::{
     __private::{Wrapper, poll_co_in, poll_co_in_timeout, poll_co_timeout},
     AioContext, IoThread,
 };
-use common::{mixed, panic_of, plain, within_bounds};
+use common::{mixed, panic_of, plain, sized, within_bounds};
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -92,6 +92,7 @@ fn x01_an_iothread_runs_when_spawned_and_is_joined_once_for_all() {
 /// Catches: a future made on the caller's thread; arguments that are cloned or must live for ever; a caller that only
 /// waits.
 #[test]
+#[cfg_attr(miri, ignore = "Miri lacks the timerfd of async-io's timers")]
 fn x02_a_call_is_made_and_polled_there_with_borrowed_arguments() {
     within_bounds(|| {
         let io = IoThread::spawn("x02").unwrap();
@@ -135,7 +136,7 @@ fn x03_two_threads_that_call_each_other_at_once_both_finish() {
         let io = IoThread::spawn("x03").unwrap();
         let ctx = AioContext::new().unwrap();
         let _home = ctx.enter();
-        for round in 0..200 {
+        for round in 0..sized(200, 5) {
             let (back, done) = async_channel::bounded(1);
             let here = ctx.clone();
             io.context().schedule_bh(move || {
@@ -152,7 +153,7 @@ fn x03_two_threads_that_call_each_other_at_once_both_finish() {
 #[test]
 fn x04_a_mutexed_counter_over_five_iothreads_loses_nothing() {
     within_bounds(|| {
-        const EACH: usize = 500;
+        const EACH: usize = sized(500, 5);
         let threads: Vec<_> = (0..5).map(|n| IoThread::spawn(&format!("x04-{n}")).unwrap()).collect();
         let counter = Arc::new(async_lock());
         let tasks: Vec<_> = threads
@@ -186,6 +187,7 @@ fn async_lock() -> (async_channel::Sender<usize>, async_channel::Receiver<usize>
 /// Catches: a caller that waits for a home which nobody makes; a passing home that runs others' calls, or that leaves
 /// without waking the next.
 #[test]
+#[cfg_attr(miri, ignore = "Miri lacks the timerfd of async-io's timers")]
 fn x05_callers_of_a_context_without_a_home_serve_it_themselves() {
     within_bounds(|| {
         let ctx = AioContext::new().unwrap();
@@ -307,6 +309,7 @@ fn w05_a_panic_in_a_call_travels_to_the_caller() {
 
 /// Catches: a caller that leaves its frame by the panic of what it ran meanwhile, with the call still in flight.
 #[test]
+#[cfg_attr(miri, ignore = "Miri lacks the timerfd of async-io's timers")]
 fn w05_a_panic_in_what_the_caller_serves_waits_for_the_call() {
     within_bounds(|| {
         let io = IoThread::spawn("w05b").unwrap();
@@ -326,6 +329,7 @@ fn w05_a_panic_in_what_the_caller_serves_waits_for_the_call() {
 
 /// Catches: an error that comes back before the future is gone; a call that goes on in the other context.
 #[test]
+#[cfg_attr(miri, ignore = "Miri lacks the timerfd of async-io's timers")]
 fn w10_on_expiry_the_future_has_been_dropped() {
     static TIMED: Wrapper = Wrapper { name: "timed", target: "co_timed", mixed: false };
     within_bounds(|| {
@@ -494,7 +498,7 @@ fn x05_a_nested_call_leaves_the_outer_one_that_it_began() {
 #[test]
 fn w06_x05_leaving_while_the_next_moves_in_and_another_closes() {
     within_bounds(|| {
-        for round in 0..if cfg!(miri) { 20 } else { 2_000 } {
+        for round in 0..sized(2_000, 10) {
             let ctx = AioContext::new().unwrap();
             let start = std::sync::Barrier::new(3);
             thread::scope(|scope| {
@@ -726,6 +730,7 @@ fn w10_a_call_is_taken_back_from_a_home_that_begins_none() {
 
 /// Catches: threads, each home in passing to a context into which the next one calls, that wait for each other.
 #[test]
+#[cfg_attr(miri, ignore = "Miri lacks the timerfd of async-io's timers")]
 fn x05_callers_that_are_home_to_each_other_all_go_on() {
     within_bounds(|| {
         for count in [2, 3, 5] {
@@ -758,6 +763,7 @@ fn x05_callers_that_are_home_to_each_other_all_go_on() {
 ///
 /// Catches: a home that leaves with a call in hand which it began to break a circle.
 #[test]
+#[cfg_attr(miri, ignore = "Miri lacks the timerfd of async-io's timers")]
 fn x05_who_breaks_a_circle_stays_until_it_is_done() {
     static TIMED: Wrapper = Wrapper { name: "timed", target: "co_timed", mixed: true };
     within_bounds(|| {

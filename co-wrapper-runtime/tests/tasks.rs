@@ -16,7 +16,7 @@ use std::{
 };
 
 use co_wrapper_runtime::{AioContext, IoThread, JoinHandle, reschedule_self};
-use common::{panic_of, plain, within_bounds};
+use common::{panic_of, plain, sized, within_bounds};
 
 /// Catches: woken tasks that overtake each other.
 #[test]
@@ -56,7 +56,7 @@ fn t02_a_task_spawned_from_a_thread_that_ended_runs_at_home() {
 #[test]
 fn t03_two_tasks_that_wake_each_other_use_constant_stack() {
     common::on_stack_of(128 << 10, || {
-        const ROUNDS: usize = 25_000;
+        const ROUNDS: usize = sized(25_000, 500);
         let ctx = AioContext::new().unwrap();
         let wakers = Arc::new([Mutex::new(None::<Waker>), Mutex::new(None)]);
         let turns = Arc::new(AtomicUsize::new(0));
@@ -165,7 +165,7 @@ fn t07_wakes_too_many_or_too_late_are_harmless() {
                 late.wake_by_ref();
             }
         });
-        for n in 0..200 {
+        for n in 0..sized(200, 5) {
             let (tx, rx) = async_channel::bounded(1);
             let sender = thread::spawn(move || tx.send_blocking(n).unwrap());
             assert_eq!(common::plain(rx.recv()), Ok(n));
@@ -394,7 +394,7 @@ fn t06_a_wake_after_close_leaves_the_drop_to_the_home_thread() {
 #[test]
 fn t06_tasks_woken_while_nobody_is_home_end_with_the_close() {
     within_bounds(|| {
-        for _ in 0..200 {
+        for _ in 0..sized(200, 5) {
             let ctx = AioContext::new().unwrap();
             let (waker, dropped) = (Arc::new(Mutex::new(None::<Waker>)), Arc::new(()));
             let (place, held) = (Arc::clone(&waker), Arc::clone(&dropped));
@@ -471,7 +471,7 @@ fn w05_handles_may_be_used_across_a_caught_panic() {
 #[test]
 fn stats_no_task_that_lives_goes_uncounted() {
     let io = IoThread::spawn("counted").unwrap();
-    for n in 1..=2000 {
+    for n in 1..=sized(2_000, 20) as u64 {
         drop(io.context().spawn(pending::<()>()));
         for _ in 0..20 {
             assert!(io.context().stats().tasks_live >= n);
