@@ -22,8 +22,12 @@ mod docs;
 mod errors;
 #[path = "../co-wrapper-macros/src/expand/mod.rs"]
 mod expand;
+#[path = "../co-wrapper-macros/src/future.rs"]
+mod future;
 #[path = "../co-wrapper-macros/src/item.rs"]
 mod item;
+#[path = "../co-wrapper-macros/src/lifetimes.rs"]
+mod lifetimes;
 #[path = "../co-wrapper-macros/src/lock.rs"]
 mod lock;
 #[path = "../co-wrapper-macros/src/mark.rs"]
@@ -36,6 +40,8 @@ mod no_co;
 mod outer;
 #[path = "../co-wrapper-macros/src/pieces.rs"]
 mod pieces;
+#[path = "../co-wrapper-macros/src/rewritten.rs"]
+mod rewritten;
 #[path = "../co-wrapper-macros/src/signature.rs"]
 mod signature;
 #[path = "../co-wrapper-macros/src/spelling.rs"]

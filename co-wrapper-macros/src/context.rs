@@ -64,6 +64,14 @@ impl ToTokens for Context {
         let key = Ident::new(CONTEXT, Span::call_site());
         let within = &self.within;
         let in_trait = self.in_trait.then(|| quote!(trait));
+        let options = self.options();
+        tokens.extend(quote!(#key((#within) #in_trait #options)));
+    }
+}
+
+impl Context {
+    /// What the block's attribute said of all, as one on a block inside would say it.
+    pub fn options(&self) -> TokenStream {
         let mixed = self.mixed.then(|| quote!(mixed,));
         let timeout = self.timeout.then(|| quote!(timeout,));
         let ctx = self.ctx.iter().map(|ctx| quote!(ctx = #ctx,));
@@ -74,9 +82,7 @@ impl ToTokens for Context {
         let krate = self.krate.iter().map(|path| quote!(crate = #path,));
         let prefix = self.affixes.prefix.iter().map(|p| quote!(prefix = #p,));
         let suffix = self.affixes.suffix.iter().map(|s| quote!(suffix = #s,));
-        tokens.extend(quote! {
-            #key((#within) #in_trait #mixed #timeout #(#ctx)* #(#lock)* #(#krate)* #(#prefix)* #(#suffix)*)
-        });
+        quote!(#mixed #timeout #(#ctx)* #(#lock)* #(#krate)* #(#prefix)* #(#suffix)*)
     }
 }
 

@@ -51,7 +51,14 @@ pub use wrappers::{Elapsed, in_coroutine};
 /// What generated code refers to. Not for use by hand: it changes without notice.
 #[doc(hidden)]
 pub mod __private {
-    pub use core::{clone::Clone, future::Future, marker::Send, ops::FnOnce, result::Result, time::Duration};
+    pub use core::{
+        clone::Clone,
+        future::{Future, IntoFuture},
+        marker::Send,
+        ops::FnOnce,
+        result::Result,
+        time::Duration,
+    };
 
     #[cfg(feature = "graph")]
     pub use crate::graph::{

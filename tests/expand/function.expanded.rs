@@ -21,7 +21,14 @@ pub async fn bdrv_co_read(off: u64, buf: &mut [u8]) -> io::Result<usize> {
 /// # Errors
 ///
 /// If the disk does.
-#[allow(clippy::must_use_candidate)]
+#[allow(
+    clippy::implicit_return,
+    unreachable_pub,
+    clippy::must_use_candidate,
+    clippy::missing_errors_doc,
+    clippy::result_unit_err,
+    clippy::result_large_err
+)]
 #[track_caller]
 pub fn bdrv_read(off: u64, buf: &mut [u8]) -> io::Result<usize> {
     /// The packed arguments of [`bdrv_read`].

@@ -10,6 +10,12 @@ where
     with.fill(more).await
 }
 /// Blocking twin of [`fill_async`](fn@fill_async). Panics in coroutine context.
+#[allow(
+    clippy::implicit_return,
+    clippy::result_large_err,
+    clippy::trivially_copy_pass_by_ref,
+    clippy::elidable_lifetime_names
+)]
 #[track_caller]
 unsafe fn fill<'a, T: ?Sized + Fill<'a>, U, const N: usize>(
     with: &'a T,
