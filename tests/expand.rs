@@ -274,7 +274,8 @@ fn is_attribute(pair: &[TokenTree]) -> bool {
 }
 
 fn is_mark(pair: &[TokenTree]) -> bool {
-    is_attribute(pair) && (path_ends_in(&pair[1], "co_wrapper") || path_ends_in(&pair[1], "no_co_wrapper"))
+    is_attribute(pair)
+        && ["co_wrapper", mark::IN_TRAIT_IMPL, "no_co_wrapper"].iter().any(|name| path_ends_in(&pair[1], name))
 }
 
 fn path_ends_in(attribute: &TokenTree, name: &str) -> bool {

@@ -129,8 +129,13 @@ fn is_trait_variant(attr: &Attribute) -> bool {
 impl Block {
     /// The impl of a trait.
     pub fn is_of_trait(&self) -> bool {
-        self.keyword == "impl" && self.within.to_string() != "Self"
+        self.keyword == "impl" && is_of_trait(&self.within)
     }
+}
+
+/// Of an `impl` or `trait`, by what its functions are called through.
+pub fn is_of_trait(within: &TokenStream) -> bool {
+    !within.is_empty() && within.to_string() != "Self"
 }
 
 fn within_trait(item: &syn::ItemTrait) -> TokenStream {

@@ -32,7 +32,7 @@ mod spelling;
 mod values;
 mod witness;
 
-use proc_macro::{Span, TokenStream};
+use proc_macro::{Span, TokenStream, TokenTree};
 
 /// Gives an `async fn` a blocking twin.
 ///
@@ -293,6 +293,29 @@ pub fn co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
     let source = Span::call_site().source_text();
     let import = source.and_then(|source| mark::import_name(&source));
     attribute::co_wrapper(args.into(), item.into(), import).into()
+}
+
+/// `#[co_wrapper]`, as a marked `impl` of a trait has it on the fns in it. rustc names the macro that a method comes from
+/// when the trait has no such method, and so tells what to do about it.
+#[doc(hidden)]
+#[proc_macro_attribute]
+pub fn annotate_the_trait_or_use_declare(args: TokenStream, item: TokenStream) -> TokenStream {
+    co_wrapper(args, item)
+}
+
+/// The path of a free fn, in its twin. rustc names the macro that a path comes from when it finds nothing by it, as where
+/// the fn is in an `impl` and nothing of its own says so.
+#[doc(hidden)]
+#[proc_macro]
+pub fn if_in_an_impl_mark_that_too(path: TokenStream) -> TokenStream {
+    let here = |mut tree: TokenTree| {
+        tree.set_span(tree.span().resolved_at(Span::call_site()));
+        tree
+    };
+    // The generic arguments are the user's own.
+    let mut path = path.into_iter();
+    let name = path.next().map(here);
+    name.into_iter().chain(path).collect()
 }
 
 /// Declares blocking functions whose async twins live elsewhere: in another module or crate, or as the methods of a

@@ -149,8 +149,8 @@ fn with_body(block: &Block, body: TokenStream) -> TokenStream {
 }
 
 fn mark(options: &TokenStream, context: &Context) -> TokenStream {
-    let krate = crate::expand::krate(context.krate.as_ref(), Span::call_site());
-    quote!(#krate::co_wrapper(#options))
+    let mark = context.mark(Span::call_site());
+    quote!(#mark(#options))
 }
 
 fn mark_unless_marked(member: &Member, context: &Context, names: &Names, body: &mut TokenStream) {

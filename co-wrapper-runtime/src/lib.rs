@@ -67,7 +67,10 @@ pub mod __private {
     };
     pub use crate::{
         AioContext, Elapsed,
-        wrappers::{Owned, Sent, Wrapper, arg, no_co, owned, poll_co, poll_co_in, poll_co_in_timeout, poll_co_timeout},
+        wrappers::{
+            Owned, Sent, Wrapper, arg, no_co, owned, poll_co, poll_co_in, poll_co_in_timeout, poll_co_timeout,
+            sent_to_ctx,
+        },
     };
 }
 

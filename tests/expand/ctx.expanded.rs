@@ -50,9 +50,9 @@ impl Disk {
                 },
                 &__cw_ctx,
                 ReadArgs {
-                    __self: ::co_wrapper::__private::arg(self),
-                    __cw_arg: ::co_wrapper::__private::arg(__cw_arg),
-                    buf: ::co_wrapper::__private::arg(buf),
+                    __self: ::co_wrapper::__private::sent_to_ctx(self),
+                    __cw_arg: ::co_wrapper::__private::sent_to_ctx(__cw_arg),
+                    buf: ::co_wrapper::__private::sent_to_ctx(buf),
                 },
                 |__cw_args| co_read_entry(
                     __cw_args,

@@ -46,7 +46,9 @@ fn append<'__cw_life, T>(
         },
         |__cw_args| co_append_entry(
             __cw_args,
-            |__cw_0, __cw_1, __cw_2| co_append::<T>(__cw_0, __cw_1, __cw_2),
+            |__cw_0, __cw_1, __cw_2| ::co_wrapper::if_in_an_impl_mark_that_too!(
+                co_append:: < T >
+            )(__cw_0, __cw_1, __cw_2),
         ),
     )
 }

@@ -45,7 +45,11 @@ where
         FillArgs { with, more: { more } },
         |__cw_args| fill_async_entry(
             __cw_args,
-            |__cw_0, __cw_1| unsafe { fill_async::<T, U, N>(__cw_0, __cw_1) },
+            |__cw_0, __cw_1| unsafe {
+                ::co_wrapper::if_in_an_impl_mark_that_too!(
+                    fill_async:: < T, U, N >
+                )(__cw_0, __cw_1)
+            },
         ),
     )
 }

@@ -92,8 +92,8 @@ impl Disk {
                 },
                 &__cw_ctx,
                 FlushArgs {
-                    __self: ::co_wrapper::__private::arg(self),
-                    __cw_lock: ::co_wrapper::__private::arg(__cw_lock),
+                    __self: ::co_wrapper::__private::sent_to_ctx(self),
+                    __cw_lock: ::co_wrapper::__private::sent_to_ctx(__cw_lock),
                 },
                 |__cw_args| co_flush_entry(
                     __cw_args,

@@ -35,7 +35,10 @@ mod disk {
                 mixed: true,
             },
             OpenBlockingArgs { path },
-            |__cw_args| open_entry(__cw_args, |__cw_0| open(__cw_0)),
+            |__cw_args| open_entry(
+                __cw_args,
+                |__cw_0| ::co_wrapper::if_in_an_impl_mark_that_too!(open)(__cw_0),
+            ),
         )
     }
     impl Disk {
@@ -90,6 +93,9 @@ fn single_blocking() {
             mixed: false,
         },
         SingleBlockingArgs {},
-        |__cw_args| single_entry(__cw_args, || single()),
+        |__cw_args| single_entry(
+            __cw_args,
+            || ::co_wrapper::if_in_an_impl_mark_that_too!(single)(),
+        ),
     )
 }

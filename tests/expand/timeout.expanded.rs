@@ -135,9 +135,14 @@ unsafe fn drained(pool: &Pool) {
             },
             &__cw_ctx,
             DrainedArgs {
-                pool: ::co_wrapper::__private::arg(pool),
+                pool: ::co_wrapper::__private::sent_to_ctx(pool),
             },
-            |__cw_args| drain_entry(__cw_args, |__cw_0| unsafe { drain(__cw_0) }),
+            |__cw_args| drain_entry(
+                __cw_args,
+                |__cw_0| unsafe {
+                    ::co_wrapper::if_in_an_impl_mark_that_too!(drain)(__cw_0)
+                },
+            ),
         )
     }
 }
@@ -184,9 +189,14 @@ unsafe fn drained_within(
             &__cw_ctx,
             timeout,
             DrainedWithinArgs {
-                pool: ::co_wrapper::__private::arg(pool),
+                pool: ::co_wrapper::__private::sent_to_ctx(pool),
             },
-            |__cw_args| drain_entry(__cw_args, |__cw_0| unsafe { drain(__cw_0) }),
+            |__cw_args| drain_entry(
+                __cw_args,
+                |__cw_0| unsafe {
+                    ::co_wrapper::if_in_an_impl_mark_that_too!(drain)(__cw_0)
+                },
+            ),
         )
     }
 }

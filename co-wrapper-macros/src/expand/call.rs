@@ -79,7 +79,12 @@ impl Call<'_> {
             held.add_witness(&mut arguments);
             awaited = Some(quote!(.await));
         }
-        let mut co = quote_spanned!(self.span=> #path #turbofish(#(#arguments),*));
+        let mut path = quote_spanned!(self.span=> #path #turbofish);
+        if target.free && !self.subject.declared && !self.renamed {
+            let krate = located(self.krate.clone(), self.span);
+            path = quote_spanned!(self.span=> #krate::if_in_an_impl_mark_that_too!(#path));
+        }
+        let mut co = quote_spanned!(self.span=> #path(#(#arguments),*));
         if self.subject.returned == Returned::IntoFuture {
             let krate = located(self.krate.clone(), self.span);
             co = quote_spanned!(self.span=> #krate::__private::IntoFuture::into_future(#co));

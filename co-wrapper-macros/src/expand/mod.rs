@@ -107,6 +107,8 @@ pub struct Call<'a> {
     /// Of the call.
     span: Span,
     krate: TokenStream,
+    /// That is not under its own name.
+    renamed: bool,
     /// `BdrvReadArgs`
     args_struct: Ident,
     /// `bdrv_co_read_entry`
@@ -150,6 +152,11 @@ impl<'a> Call<'a> {
         taken.all_in(lock.and_then(|lock| lock.expr.as_ref()).to_token_stream());
 
         let mut sig = signature::blocking(subject.sig, &wrapper, subject.declared, context.in_trait, &mut taken);
+        if context.is_trait_impl() && !subject.declared {
+            // That the trait has no such method is told as of what comes from the mark.
+            sig.fn_token.span = sig.fn_token.span.resolved_at(Span::call_site());
+            sig.ident.set_span(sig.ident.span().resolved_at(Span::call_site()));
+        }
         let mut slots = signature::slots(&sig, &mut taken);
         let witness = witness::take(&mut sig, &mut slots);
         let held = lock.map(|lock| Held::new(lock, witness, &mut taken));
@@ -189,6 +196,7 @@ impl<'a> Call<'a> {
             timeout,
             span,
             krate,
+            renamed: options.krate.is_some() || context.krate.is_some(),
         }
     }
 }

@@ -9,7 +9,7 @@ mod no_co;
 mod owned;
 mod poll_co;
 
-pub use call::{Sent, arg, poll_co_in, poll_co_in_timeout};
+pub use call::{Sent, arg, poll_co_in, poll_co_in_timeout, sent_to_ctx};
 pub use elapsed::Elapsed;
 pub use frame::in_coroutine;
 #[cfg(feature = "graph")]
