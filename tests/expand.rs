@@ -200,7 +200,7 @@ fn reference() {
         expect_file![&path].assert_eq(&expected);
         pages += 1;
     }
-    assert_eq!(pages, 14);
+    assert_eq!(pages, 15);
 }
 
 fn marked_items(example: &str) -> TokenStream {
@@ -243,10 +243,13 @@ fn expand_all(source: TokenStream) -> TokenStream {
         while start >= 2 && is_attribute(&trees[start - 2..start]) {
             start -= 2;
         }
-        // The item ends with the braces that follow its first word `fn`, `impl`, …: inputs have no others before them.
-        let end = (at + 2..trees.len())
-            .find(|&i| matches!(&trees[i], TokenTree::Group(g) if g.delimiter() == Delimiter::Brace))
-            .map_or(trees.len(), |i| i + 1);
+        // The item ends with the braces or the `;` that follow its first word `fn`, `impl`, …: inputs have no others before.
+        let ends = |tree: &TokenTree| match tree {
+            TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+            TokenTree::Punct(punct) => punct.as_char() == ';',
+            _ => false,
+        };
+        let end = (at + 2..trees.len()).find(|&i| ends(&trees[i])).map_or(trees.len(), |i| i + 1);
         let rest = trees.split_off(end);
         let item = trees[start..at].iter().chain(&trees[at + 2..]).cloned();
         let expanded = if path_ends_in(&trees[at + 1], "no_co_wrapper") {
