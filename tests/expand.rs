@@ -156,6 +156,27 @@ fn half_typed_signatures() {
     }
 }
 
+/// rustc names the macro that a method comes from when its trait lacks it: in the impl of a trait that name says what to do.
+/// Under a path of the user's own there may be no such name.
+#[test]
+fn marks_in_the_impl_of_a_trait() {
+    let members = "async fn read(&self) {} #[co_wrapper(name = put)] async fn co_put(&self) {}";
+    for (options, head, named) in [
+        ("suffix = \"_blocking\"", "impl Driver for Disk", 2),
+        ("suffix = \"_blocking\", mixed", "impl<T> a::Driver<T> for Disk where T: Copy", 2),
+        ("mixed", "impl Driver for Disk", 1),
+        ("suffix = \"_blocking\", crate = a::reexport", "impl Driver for Disk", 0),
+        ("suffix = \"_blocking\"", "impl Disk", 0),
+        ("suffix = \"_blocking\"", "trait Driver", 0),
+    ] {
+        let block = TokenStream::from_str(&format!("{head} {{ {members} }}")).unwrap();
+        let expanded = attribute::co_wrapper(TokenStream::from_str(options).unwrap(), block, None);
+        let found = expanded.to_string().matches(":: co_wrapper :: annotate_the_trait_or_use_declare (").count();
+        assert_eq!(found, named, "{options} {head}: {expanded}");
+        assert!(!expand_all(expanded.clone()).to_string().contains("compile_error"), "{expanded}");
+    }
+}
+
 /// Half an attribute is told of, and the fn stays.
 #[test]
 fn half_typed_options() {
