@@ -17,6 +17,7 @@ pages! {
     ctx = "reference/ctx.md";
     timeout = "reference/timeout.md";
     suffix = "reference/suffix.md";
+    output = "reference/output.md";
     marked = "reference/marked.md";
     krate = "reference/krate.md";
     declare = "reference/declare.md";

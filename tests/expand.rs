@@ -22,8 +22,12 @@ mod docs;
 mod errors;
 #[path = "../co-wrapper-macros/src/expand/mod.rs"]
 mod expand;
+#[path = "../co-wrapper-macros/src/future.rs"]
+mod future;
 #[path = "../co-wrapper-macros/src/item.rs"]
 mod item;
+#[path = "../co-wrapper-macros/src/lifetimes.rs"]
+mod lifetimes;
 #[path = "../co-wrapper-macros/src/lock.rs"]
 mod lock;
 #[path = "../co-wrapper-macros/src/mark.rs"]
@@ -36,6 +40,8 @@ mod no_co;
 mod outer;
 #[path = "../co-wrapper-macros/src/pieces.rs"]
 mod pieces;
+#[path = "../co-wrapper-macros/src/rewritten.rs"]
+mod rewritten;
 #[path = "../co-wrapper-macros/src/signature.rs"]
 mod signature;
 #[path = "../co-wrapper-macros/src/spelling.rs"]
@@ -150,6 +156,27 @@ fn half_typed_signatures() {
     }
 }
 
+/// rustc names the macro that a method comes from when its trait lacks it: in the impl of a trait that name says what to do.
+/// Under a path of the user's own there may be no such name.
+#[test]
+fn marks_in_the_impl_of_a_trait() {
+    let members = "async fn read(&self) {} #[co_wrapper(name = put)] async fn co_put(&self) {}";
+    for (options, head, named) in [
+        ("suffix = \"_blocking\"", "impl Driver for Disk", 2),
+        ("suffix = \"_blocking\", mixed", "impl<T> a::Driver<T> for Disk where T: Copy", 2),
+        ("mixed", "impl Driver for Disk", 1),
+        ("suffix = \"_blocking\", crate = a::reexport", "impl Driver for Disk", 0),
+        ("suffix = \"_blocking\"", "impl Disk", 0),
+        ("suffix = \"_blocking\"", "trait Driver", 0),
+    ] {
+        let block = TokenStream::from_str(&format!("{head} {{ {members} }}")).unwrap();
+        let expanded = attribute::co_wrapper(TokenStream::from_str(options).unwrap(), block, None);
+        let found = expanded.to_string().matches(":: co_wrapper :: annotate_the_trait_or_use_declare (").count();
+        assert_eq!(found, named, "{options} {head}: {expanded}");
+        assert!(!expand_all(expanded.clone()).to_string().contains("compile_error"), "{expanded}");
+    }
+}
+
 /// Half an attribute is told of, and the fn stays.
 #[test]
 fn half_typed_options() {
@@ -194,7 +221,7 @@ fn reference() {
         expect_file![&path].assert_eq(&expected);
         pages += 1;
     }
-    assert_eq!(pages, 14);
+    assert_eq!(pages, 15);
 }
 
 fn marked_items(example: &str) -> TokenStream {
@@ -237,10 +264,13 @@ fn expand_all(source: TokenStream) -> TokenStream {
         while start >= 2 && is_attribute(&trees[start - 2..start]) {
             start -= 2;
         }
-        // The item ends with the braces that follow its first word `fn`, `impl`, …: inputs have no others before them.
-        let end = (at + 2..trees.len())
-            .find(|&i| matches!(&trees[i], TokenTree::Group(g) if g.delimiter() == Delimiter::Brace))
-            .map_or(trees.len(), |i| i + 1);
+        // The item ends with the braces or the `;` that follow its first word `fn`, `impl`, …: inputs have no others before.
+        let ends = |tree: &TokenTree| match tree {
+            TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+            TokenTree::Punct(punct) => punct.as_char() == ';',
+            _ => false,
+        };
+        let end = (at + 2..trees.len()).find(|&i| ends(&trees[i])).map_or(trees.len(), |i| i + 1);
         let rest = trees.split_off(end);
         let item = trees[start..at].iter().chain(&trees[at + 2..]).cloned();
         let expanded = if path_ends_in(&trees[at + 1], "no_co_wrapper") {
@@ -268,7 +298,8 @@ fn is_attribute(pair: &[TokenTree]) -> bool {
 }
 
 fn is_mark(pair: &[TokenTree]) -> bool {
-    is_attribute(pair) && (path_ends_in(&pair[1], "co_wrapper") || path_ends_in(&pair[1], "no_co_wrapper"))
+    is_attribute(pair)
+        && ["co_wrapper", mark::IN_TRAIT_IMPL, "no_co_wrapper"].iter().any(|name| path_ends_in(&pair[1], name))
 }
 
 fn path_ends_in(attribute: &TokenTree, name: &str) -> bool {

@@ -15,10 +15,6 @@ const KNOWN: RangeInclusive<u32> = 95..=95;
 /// Lints that an expansion may add, and why a twin written by hand has them too.
 const EXCEPTED: &[(&str, &str)] = &[
     (
-        "clippy::implicit_return",
-        "a body of one expression; with a `return` it is `needless_return`, which is on by default",
-    ),
-    (
         "clippy::missing_inline_in_public_items",
         "`#[inline]` is for the async fn: what the twin calls is inlined into it as it is",
     ),
@@ -31,8 +27,8 @@ const EXCEPTED: &[(&str, &str)] = &[
     ("clippy::len_without_is_empty", "of the twin's name"),
     ("clippy::new_ret_no_self", "of the twin's name"),
     ("clippy::same_name_method", "of the twin's name"),
+    ("clippy::single_call_fn", "the twin does call the async fn, and perhaps nothing else does so by its path"),
     ("clippy::should_implement_trait", "of the twin's name"),
-    ("clippy::result_unit_err", "of the result, which the lint does not see in an async fn"),
 ];
 
 /// Where in a package each lint finds something, by line and column. What is found twice at one place, in a signature that

@@ -23,12 +23,18 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
+#[path = "signatures/elided.rs"]
+mod elided;
 #[path = "signatures/forms.rs"]
 mod forms;
 #[path = "signatures/hygiene.rs"]
 mod hygiene;
 #[path = "signatures/macros.rs"]
 mod macros;
+#[path = "signatures/modules.rs"]
+mod modules;
+#[path = "signatures/returning.rs"]
+mod returning;
 #[path = "signatures/storage.rs"]
 mod storage;
 #[path = "signatures/traits.rs"]

@@ -6,11 +6,11 @@ use crate::errors::Errors;
 use crate::lock::Lock;
 use crate::name::Affixes;
 use crate::spelling::unknown;
-use crate::values::{affix, expression, flag, identifier, path, value, visibility};
+use crate::values::{affix, expression, flag, identifier, path, ty, value, visibility};
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Error, Expr, Path, Token, Visibility, parenthesized};
+use syn::{Error, Expr, Path, Token, Type, Visibility, parenthesized};
 
 /// Every option's key, and how it is written.
 pub const KNOWN: &[(&str, &str)] = &[
@@ -23,6 +23,7 @@ pub const KNOWN: &[(&str, &str)] = &[
     ("suffix", "suffix = \"_blocking\""),
     ("prefix", "prefix = \"blocking_\""),
     ("skip", "skip"),
+    ("output", "output = io::Result<u8>"),
     ("bdrv_rdlock", "bdrv_rdlock"),
     ("bdrv_wrlock", "bdrv_wrlock"),
 ];
@@ -39,11 +40,15 @@ pub struct Options {
     pub mixed: bool,
     pub name: Option<Ident>,
     pub ctx: Option<Expr>,
+    /// `ctx = none`: not the block's either.
+    pub no_ctx: bool,
     pub timeout: Option<Timeout>,
     pub vis: Option<Visibility>,
     pub krate: Option<Path>,
     pub affixes: Affixes,
     pub skip: bool,
+    /// What the future's result is, where the signature does not tell.
+    pub output: Option<Type>,
     pub lock: Option<Lock>,
     pub context: Option<Context>,
 }
@@ -124,7 +129,11 @@ impl Options {
             "mixed" => self.mixed = flag(&key, input)?,
             "skip" => self.skip = flag(&key, input)?,
             "name" => self.name = Some(identifier(&key, value(&key, form, input)?)?),
-            "ctx" => self.ctx = Some(expression(value(&key, form, input)?, form)?),
+            "ctx" => {
+                let expr = expression(value(&key, form, input)?, form)?;
+                self.no_ctx = matches!(&expr, Expr::Path(path) if path.path.is_ident("none"));
+                self.ctx = Some(expr).filter(|_| !self.no_ctx);
+            }
             "timeout" => {
                 let form = "timeout = read_timeout";
                 let name = if is_bare(input) { None } else { Some(identifier(&key, value(&key, form, input)?)?) };
@@ -139,6 +148,7 @@ impl Options {
                 let expr = if is_bare(input) { None } else { Some(expression(value(&key, form, input)?, form)?) };
                 self.lock = Some(Lock { key, expr });
             }
+            "output" => self.output = Some(ty(value(&key, form, input)?, form)?),
             "vis" => self.vis = Some(visibility(value(&key, form, input)?)?),
             "crate" => self.krate = Some(path(value(&key, form, input)?)?),
             "suffix" => self.affixes.suffix = Some(affix(&key, value(&key, form, input)?)?),

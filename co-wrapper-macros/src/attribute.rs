@@ -5,16 +5,15 @@ use crate::args::Options;
 use crate::context::Context;
 use crate::docs::Link;
 use crate::errors::Errors;
-use crate::expand::{self, Subject, Target, timeout};
+use crate::expand::{self, Returned, Subject, Target, timeout};
 use crate::item::{Block, ELSEWHERE, Function, Item};
 use crate::lock::{self, Lock};
 use crate::mark::Names;
 use crate::name::{unraw, with_affixes, without_co};
-use crate::signature::{self, Output};
-use crate::{attrs, outer, witness};
-use proc_macro2::{Ident, TokenStream};
-use quote::quote;
-use syn::Attribute;
+use crate::{attrs, future, outer, signature, witness};
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
+use syn::{Attribute, Signature};
 
 /// `import` is the name that this attribute was written with, where that can be known.
 pub fn co_wrapper(args: TokenStream, input: TokenStream, import: Option<String>) -> TokenStream {
@@ -40,7 +39,8 @@ pub fn co_wrapper(args: TokenStream, input: TokenStream, import: Option<String>)
 fn of_block(options: Options, mut block: Block, names: &Names, errors: &mut Errors) -> TokenStream {
     lock::check_co(&options, errors);
     refuse_repeated(&mut block.attrs, names, errors);
-    outer::check(&options, errors);
+    outer::check(&options, &block, errors);
+    check_no_ctx(&options, &Context::default(), errors);
     if errors.is_empty() { outer::rewrite(options, &block, names, errors) } else { outer::without_marks(&block, names) }
 }
 
@@ -50,15 +50,21 @@ fn of_function(options: Options, mut function: Function, names: &Names, errors: 
     check_options(&options, &context, errors);
     attrs::check(&function.attrs, errors);
     signature::check(&function.sig, errors);
-    let is_async = !matches!(signature::output(&function.sig), Output::Neither);
-    if !is_async {
+    check_output(&options, &function.sig, errors);
+    check_self(&function.sig, &options, &context, errors);
+    let as_async = future::as_async(&function.sig, options.output.as_ref());
+    let is_async = as_async.is_some();
+    let (sig, returned) = as_async.unwrap_or_else(|| (function.sig.clone(), Returned::Async));
+    if !is_async && options.key("output").is_some() && options.output.is_none() {
+        // What is wrong is the option, and it has been reported.
+    } else if !is_async {
         let message = format!(
             "`{}` is not async; make it an `async fn`, or let it return `impl Future<Output = …>` or `Pin<Box<dyn Future<Output = …>>>`",
             unraw(&function.sig.ident)
         );
         errors.error(function.sig.fn_token, message);
     } else if !lock::is_faulty(&options) {
-        witness::check(&function.sig, Lock::of(&options, &context), errors);
+        witness::check(&sig, Lock::of(&options, &context), errors);
     }
 
     let mut within = Some(context.within.clone()).filter(|within| !within.is_empty());
@@ -75,8 +81,10 @@ fn of_function(options: Options, mut function: Function, names: &Names, errors: 
     let subject = wrapper.map(|wrapper| Subject {
         attrs,
         vis: &function.vis,
-        sig: &function.sig,
+        sig: &sig,
         declared: false,
+        returned,
+        long: function.is_long(),
         body_span: function.body_span,
         wrapper,
         target,
@@ -121,11 +129,34 @@ fn refuse_repeated(attrs: &mut Vec<Attribute>, names: &Names, errors: &mut Error
     });
 }
 
+/// Only where the signature leaves it open is there something to say.
+fn check_output(options: &Options, sig: &Signature, errors: &mut Errors) {
+    if let Some(key) = options.key("output").filter(|_| sig.asyncness.is_some()) {
+        errors.error(key, "the result of an `async fn` is known; remove `output`");
+    }
+}
+
+pub fn check_no_ctx(options: &Options, context: &Context, errors: &mut Errors) {
+    if let Some(key) = options.key("ctx").filter(|_| options.no_ctx && context.ctx.is_none()) {
+        errors.error(key, "`ctx = none` is for a fn of a block that has a `ctx`; remove it");
+    }
+}
+
+/// What a block says of all its fns, one without `self` cannot follow.
+fn check_self(sig: &Signature, options: &Options, context: &Context, errors: &mut Errors) {
+    let ctx = context.ctx.as_ref().filter(|_| options.key("ctx").is_none() && sig.receiver().is_none());
+    if ctx.is_some_and(|ctx| signature::mentions(ctx.to_token_stream(), "self")) {
+        let message = "the `ctx` of the block is of `self`, which this fn has not; give it its own, or `ctx = none`";
+        errors.error(&sig.ident, message);
+    }
+}
+
 fn check_options(options: &Options, context: &Context, errors: &mut Errors) {
     lock::check_co(options, errors);
+    check_no_ctx(options, context, errors);
     for key in ["suffix", "prefix"] {
-        if let Some(key) = options.key(key) {
-            errors.error(key, format!("`{key}` is for an `impl` or `trait`; write `name = …` here"));
+        if let Some(key) = options.key(key).filter(|_| options.key("name").is_some()) {
+            errors.error(key, format!("`name` is the whole of the name; remove it or `{key}`"));
         }
     }
     let Some(key) = options.key("skip") else {
@@ -144,10 +175,10 @@ fn wrapper_name(options: &Options, context: &Context, function: &Function, error
     let target = &function.sig.ident;
     // One that is wrong has been reported, and nothing follows from it.
     let faulty = |key, value: bool| options.key(key).is_some() && !value;
-    if faulty("name", options.name.is_some())
-        || options.skip
-        || options.key("suffix").is_some()
-        || options.key("prefix").is_some()
+    if options.skip
+        || faulty("name", options.name.is_some())
+        || faulty("suffix", options.affixes.suffix.is_some())
+        || faulty("prefix", options.affixes.prefix.is_some())
     {
         return None;
     }
@@ -158,7 +189,8 @@ fn wrapper_name(options: &Options, context: &Context, function: &Function, error
         }
         return Some(name.clone());
     }
-    let name = if context.affixes.is_empty() { without_co(target) } else { with_affixes(target, &context.affixes) };
+    let affixes = if options.affixes.is_empty() { &context.affixes } else { &options.affixes };
+    let name = if affixes.is_empty() { without_co(target) } else { with_affixes(target, affixes) };
     match name {
         Ok(name) => Some(name),
         Err(message) => {
@@ -168,7 +200,22 @@ fn wrapper_name(options: &Options, context: &Context, function: &Function, error
     }
 }
 
+/// Few enough tokens for a hundred lines, which clippy lets pass by default.
+const SHORT: usize = 100;
+
 impl Function {
+    /// Its body is counted, not read.
+    pub fn is_long(&self) -> bool {
+        fn count(tokens: TokenStream) -> usize {
+            let counts = tokens.into_iter().map(|tree| match tree {
+                TokenTree::Group(group) => 1 + count(group.stream()),
+                _ => 1,
+            });
+            counts.sum()
+        }
+        self.rest.clone().into_iter().last().is_some_and(|body| count(body.into()) > SHORT)
+    }
+
     /// What is re-emitted. A fault of which rustc would tell too is taken out of a refused fn: one mistake, one
     /// message.
     fn rest_for_rustc(&self, errors: &Errors) -> TokenStream {

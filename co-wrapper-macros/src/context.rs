@@ -2,10 +2,12 @@
 //! block. It travels as tokens, in an option of its own that nobody writes by hand.
 
 use crate::args::Options;
+use crate::item::is_of_trait;
 use crate::lock::Lock;
+use crate::mark::IN_TRAIT_IMPL;
 use crate::name::Affixes;
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::{Expr, Path, Token, parenthesized};
 
@@ -64,6 +66,28 @@ impl ToTokens for Context {
         let key = Ident::new(CONTEXT, Span::call_site());
         let within = &self.within;
         let in_trait = self.in_trait.then(|| quote!(trait));
+        let options = self.options();
+        tokens.extend(quote!(#key((#within) #in_trait #options)));
+    }
+}
+
+impl Context {
+    /// The block is the impl of a trait.
+    pub fn is_trait_impl(&self) -> bool {
+        !self.in_trait && is_of_trait(&self.within)
+    }
+
+    /// The path of the mark on a fn in the block.
+    pub fn mark(&self, span: Span) -> TokenStream {
+        let krate = crate::expand::krate(self.krate.as_ref(), span);
+        // Under another path there may be no more than what the user knows of.
+        let in_trait_impl = self.is_trait_impl() && self.krate.is_none();
+        let name = Ident::new(if in_trait_impl { IN_TRAIT_IMPL } else { "co_wrapper" }, span);
+        quote_spanned!(span=> #krate::#name)
+    }
+
+    /// What the block's attribute said of all, as one on a block inside would say it.
+    pub fn options(&self) -> TokenStream {
         let mixed = self.mixed.then(|| quote!(mixed,));
         let timeout = self.timeout.then(|| quote!(timeout,));
         let ctx = self.ctx.iter().map(|ctx| quote!(ctx = #ctx,));
@@ -74,9 +98,7 @@ impl ToTokens for Context {
         let krate = self.krate.iter().map(|path| quote!(crate = #path,));
         let prefix = self.affixes.prefix.iter().map(|p| quote!(prefix = #p,));
         let suffix = self.affixes.suffix.iter().map(|s| quote!(suffix = #s,));
-        tokens.extend(quote! {
-            #key((#within) #in_trait #mixed #timeout #(#ctx)* #(#lock)* #(#krate)* #(#prefix)* #(#suffix)*)
-        });
+        quote!(#mixed #timeout #(#ctx)* #(#lock)* #(#krate)* #(#prefix)* #(#suffix)*)
     }
 }
 

@@ -21,12 +21,11 @@
 //! ```
 
 use crate::args::Options;
-use crate::attrs;
 use crate::context::Context;
 use crate::docs::Link;
 use crate::errors::Errors;
 use crate::expand::no_co::NoCo;
-use crate::expand::{self, Subject, Target, timeout};
+use crate::expand::{self, Returned, Subject, Target, timeout};
 use crate::lock::{self, Lock};
 use crate::mark::Names;
 use crate::name::{unraw, with_co, without_affixes, without_co};
@@ -34,6 +33,7 @@ use crate::no_co::{self, is_no_co};
 use crate::pieces::{Piece, pieces};
 use crate::signature;
 use crate::witness;
+use crate::{attribute, attrs};
 use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
@@ -85,6 +85,7 @@ fn options(attrs: Vec<Attribute>, errors: &mut Errors) -> (Options, Vec<Attribut
     }
     for (key, remedy) in [
         ("name", "the wrapper is called as it is declared; remove it"),
+        ("output", "the wrapper returns what its declaration says; remove it"),
         ("vis", "the wrapper is as visible as its declaration says; remove it"),
     ] {
         if let Some(key) = options.key(key) {
@@ -106,6 +107,7 @@ fn function(piece: Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
             errors.error(key, format!("`{key}` is for an `impl`; name the async fn with `= …` here"));
         }
     }
+    attribute::check_no_ctx(&options, &Context::default(), errors);
     let (vis, mut sig) = head;
     check(&attrs, &mut sig, &options, options.lock.as_ref(), errors);
     if let Some(receiver) = sig.receiver() {
@@ -136,6 +138,8 @@ fn function(piece: Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
         vis: &vis,
         sig: &sig,
         declared: true,
+        returned: Returned::Async,
+        long: false,
         body_span: end,
         wrapper: sig.ident.clone(),
         target: Target { turbofish: !has_arguments, path: target.to_token_stream(), free: true, name, link },
@@ -164,6 +168,7 @@ fn extension(piece: Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
         errors.error(mark.path(), "`#[no_co_wrapper]` is of one fn; write it on the fns inside");
     }
     let (options, attrs) = options(attrs, errors);
+    attribute::check_no_ctx(&options, &Context::default(), errors);
     let faulty = !errors.is_empty();
     let context = Context { within: quote!(Self), ..Context::new(options, quote!(Self), true) };
     let mut declarations = TokenStream::new();
@@ -243,6 +248,7 @@ fn method(
             errors.error(key, format!("`{key}` is of the whole `impl`; write it there"));
         }
     }
+    attribute::check_no_ctx(&options, context, errors);
     // What the `impl` says of all is of its blocking ones.
     let lock = if options.no_co { options.lock.as_ref() } else { Lock::of(&options, context) };
     check(&attrs, &mut sig, &options, lock, errors);
@@ -277,6 +283,8 @@ fn method(
         vis: &Visibility::Inherited,
         sig: &sig,
         declared: true,
+        returned: Returned::Async,
+        long: false,
         body_span: end,
         wrapper: sig.ident.clone(),
         target: Target {

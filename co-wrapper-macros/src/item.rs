@@ -1,4 +1,4 @@
-//! What is annotated: a function, an `impl` or `trait` block, or something that cannot be. Bodies stay tokens and are
+//! What is annotated: a function, an `impl` or `trait` block, a module, or something that cannot be. Bodies stay tokens and are
 //! never parsed: code that is being typed must still expand.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
@@ -24,7 +24,7 @@ pub struct Function {
     pub rest: TokenStream,
 }
 
-/// An `impl` or `trait` block.
+/// An `impl` or `trait` block, or a module.
 pub struct Block {
     pub keyword: Ident,
     pub attrs: Vec<Attribute>,
@@ -33,15 +33,23 @@ pub struct Block {
     pub braces: Group,
     pub inner_attrs: TokenStream,
     pub members: Vec<Member>,
-    /// What its functions are called through: `Self` or `<Self as Trait>`.
+    /// What its functions are called through: `Self` or `<Self as Trait>`; nothing in a module.
     pub within: TokenStream,
 }
 
-/// One item of a block, as it was written; `function` if it is one whose signature can be read.
+/// One item of a block, as it was written.
 pub struct Member {
     pub attrs: Vec<Attribute>,
     pub rest: TokenStream,
-    pub function: Option<Signature>,
+    pub kind: Kind,
+}
+
+pub enum Kind {
+    /// One whose signature can be read.
+    Function(Box<Signature>),
+    /// In a module.
+    Block(Block),
+    Other,
 }
 
 impl Item {
@@ -52,7 +60,7 @@ impl Item {
         };
         match &*keyword.to_string() {
             "fn" => Function::parse(attrs, rest).map(|function| Item::Fn(Box::new(function))),
-            "impl" | "trait" => Block::parse(keyword, attrs, rest).map(Item::Block),
+            "impl" | "trait" | "mod" => Block::parse(keyword, attrs, rest).map(Item::Block),
             _ => {
                 let what = describe(&keyword);
                 Ok(Item::Other(keyword, what))
@@ -78,16 +86,25 @@ impl Block {
         let mut trees: Vec<TokenTree> = rest.into_iter().collect();
         let braces = match trees.pop() {
             Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => group,
+            other if keyword == "mod" => {
+                let message =
+                    "no attribute sees what is in another file; mark its items there, or write the module here";
+                return Err(syn::Error::new_spanned(other, message));
+            }
             other => return Err(syn::Error::new_spanned(other, "expected a block in braces")),
         };
         let head: TokenStream = trees.into_iter().collect();
-        let within = if keyword == "trait" {
-            within_trait(&syn::parse2(quote!(#head {}))?)
-        } else {
-            match syn::parse2::<syn::ItemImpl>(quote!(#head {}))?.trait_ {
+        let empty = quote!(#head {});
+        let within = match &*keyword.to_string() {
+            "mod" => syn::parse2::<syn::ItemMod>(empty).map(|_| TokenStream::new())?,
+            "trait" => {
+                let item = syn::parse2(empty)?;
+                if attrs.iter().any(is_trait_variant) { quote!(Self) } else { within_trait(&item) }
+            }
+            _ => match syn::parse2::<syn::ItemImpl>(empty)?.trait_ {
                 Some((path, _)) => within_trait_impl(&path),
                 None => quote!(Self),
-            }
+            },
         };
         let body: Vec<TokenTree> = braces.stream().into_iter().collect();
         let (inner_attrs, body) = body.split_at(attributes_end(&body, true));
@@ -101,6 +118,24 @@ impl Block {
             within,
         })
     }
+}
+
+/// `#[trait_variant::make(…)]` below us copies the fns to a trait of another name.
+fn is_trait_variant(attr: &Attribute) -> bool {
+    let mut segments = attr.path().segments.iter();
+    segments.any(|segment| segment.ident == "trait_variant" || segment.ident == "make")
+}
+
+impl Block {
+    /// The impl of a trait.
+    pub fn is_of_trait(&self) -> bool {
+        self.keyword == "impl" && is_of_trait(&self.within)
+    }
+}
+
+/// Of an `impl` or `trait`, by what its functions are called through.
+pub fn is_of_trait(within: &TokenStream) -> bool {
+    !within.is_empty() && within.to_string() != "Self"
 }
 
 fn within_trait(item: &syn::ItemTrait) -> TokenStream {
@@ -118,11 +153,11 @@ fn members(trees: &[TokenTree]) -> syn::Result<Vec<Member>> {
     let mut trees = trees;
     while !trees.is_empty() {
         let (attrs, rest) = trees.split_at(attributes_end(trees, false));
-        let (end, function) = member_end(rest);
+        let (end, kind) = member_end(rest);
         members.push(Member {
             attrs: Attribute::parse_outer.parse2(attrs.iter().cloned().collect())?,
             rest: rest[..end].iter().cloned().collect(),
-            function,
+            kind,
         });
         trees = &rest[end..];
     }
@@ -146,23 +181,27 @@ pub fn attributes_end(trees: &[TokenTree], inner: bool) -> usize {
 /// Where the first item of these ends. A function may have braces before its body, as in `-> Wide<{ N }>`, so its body
 /// is what follows the first piece that reads as a signature. Any other item may as well be cut at the first `;` or
 /// braces: pieces stay in their order.
-fn member_end(trees: &[TokenTree]) -> (usize, Option<Signature>) {
+fn member_end(trees: &[TokenTree]) -> (usize, Kind) {
     let may_end = |tree: &TokenTree| match tree {
         TokenTree::Punct(punct) => punct.as_char() == ';',
         TokenTree::Group(group) => is_body(group),
         _ => false,
     };
-    let head: TokenStream = trees.iter().take(8).cloned().collect();
-    if keyword(&head).is_some_and(|keyword| keyword == "fn") {
-        for (i, _) in trees.iter().enumerate().filter(|(_, tree)| may_end(tree)) {
-            let head = trees[..i].iter().cloned().collect();
-            if let Ok((_, sig)) = Parser::parse2(vis_and_signature, head) {
-                return (i + 1, Some(sig));
+    let ends = || trees.iter().enumerate().filter(|(_, tree)| may_end(tree)).map(|(i, _)| i);
+    let tokens = |end: usize| -> TokenStream { trees[..end].iter().cloned().collect() };
+    if let Some(keyword) = keyword(&trees.iter().take(8).cloned().collect()) {
+        for i in ends() {
+            let kind = match &*keyword.to_string() {
+                "fn" => Parser::parse2(vis_and_signature, tokens(i)).map(|(_, sig)| Kind::Function(Box::new(sig))),
+                "impl" | "trait" | "mod" => Block::parse(keyword.clone(), Vec::new(), tokens(i + 1)).map(Kind::Block),
+                _ => break,
+            };
+            if let Ok(kind) = kind {
+                return (i + 1, kind);
             }
         }
     }
-    let end = trees.iter().position(may_end);
-    (end.map_or(trees.len(), |end| end + 1), None)
+    (ends().next().map_or(trees.len(), |end| end + 1), Kind::Other)
 }
 
 /// Braces, perhaps in the None-delimited group of a `$body:block`.
@@ -229,7 +268,6 @@ fn describe(keyword: &Ident) -> &'static str {
         "struct" => "a struct",
         "enum" => "an enum",
         "union" => "a union",
-        "mod" => "a module",
         "static" => "a static",
         "const" => "a constant",
         "type" => "a type",

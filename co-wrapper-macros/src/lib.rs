@@ -17,19 +17,22 @@ mod declare;
 mod docs;
 mod errors;
 mod expand;
+mod future;
 mod item;
+mod lifetimes;
 mod lock;
 mod mark;
 mod name;
 mod no_co;
 mod outer;
 mod pieces;
+mod rewritten;
 mod signature;
 mod spelling;
 mod values;
 mod witness;
 
-use proc_macro::{Span, TokenStream};
+use proc_macro::{Span, TokenStream, TokenTree};
 
 /// Gives an `async fn` a blocking twin.
 ///
@@ -60,9 +63,10 @@ use proc_macro::{Span, TokenStream};
 /// # Ok::<(), io::Error>(())
 /// ```
 ///
-/// It goes on free functions, on methods, and on the `impl` and `trait` blocks around them. The function may be
+/// It goes on free functions, on methods, and on the `impl` and `trait` blocks and modules around them. The function may be
 /// `unsafe`, and generic in every way; arguments and result may borrow, and need not be `Send`. Besides an `async fn`,
-/// one that returns `impl Future<Output = R>` or `Pin<Box<dyn Future<Output = R> + …>>` will do; its twin returns `R`.
+/// one that returns `impl Future<Output = R>`, `Pin<Box<dyn Future<Output = R> + …>>` or `BoxFuture<'_, R>` will do; its
+/// twin returns `R`. Of what else becomes a future, `output = R` names the result.
 ///
 /// # The name
 ///
@@ -90,8 +94,11 @@ use proc_macro::{Span, TokenStream};
 /// On a function:
 ///
 /// - **`mixed`**: the wrapper may be called in coroutine context too.
-/// - **`name = read_blocking`**: what the wrapper is called.
+/// - **`name = read_blocking`**: what the wrapper is called. Or **`suffix = "_blocking"`**, **`prefix = "blocking_"`**: what
+///   is added to the whole name.
 /// - **`ctx = self.ctx`**: the context that the call runs in. Arguments and result must be `Send`, the future need not.
+///   `ctx = none`: not that of the block.
+/// - **`output = io::Result<u64>`**: what the future results in, where the signature does not tell.
 /// - **`timeout`**: beside the wrapper there is one of the name and `_timeout`, which gives up; `timeout = read_within`
 ///   gives it another name.
 /// - **`bdrv_rdlock`**, **`bdrv_rdlock = self.graph`**: the graph's read lock is held around the call: the process's one,
@@ -186,11 +193,12 @@ use proc_macro::{Span, TokenStream};
 ///
 /// A result that borrows the witness is refused.
 ///
-/// On an `impl` or `trait` block:
+/// On an `impl` or `trait` block, or a module:
 ///
 /// - **`suffix = "_blocking"`**, **`prefix = "blocking_"`**: *every* `async fn` in the block gets a wrapper, whose name
-///   is the whole name with that added. `#[co_wrapper(skip)]` leaves one out; `#[co_wrapper(…)]` on one adds to what
-///   the block says of all, and its `name` is the one that counts.
+///   is the whole name with that added, and so does every fn that returns a future. `#[co_wrapper(skip)]` leaves one out;
+///   `#[co_wrapper(…)]` on one adds to what the block says of all, and its `name` is the one that counts. In a module those
+///   in its inherent `impl`s, traits and modules too.
 /// - **`mixed`**, **`ctx`**, **`bdrv_rdlock`**, **`timeout`** and **`crate`**: for all wrappers in the block.
 ///
 /// ```
@@ -215,7 +223,7 @@ use proc_macro::{Span, TokenStream};
 /// assert_eq!(Pool::open_blocking(2).count(), 2);
 /// ```
 ///
-/// Without `suffix` and `prefix`, only the functions that are marked themselves get a wrapper. Then the attribute on
+/// Without `suffix` and `prefix`, which a module must have, only the functions that are marked themselves get a wrapper. Then the attribute on
 /// the block tells them where they are, which matters in two cases. A method that has no receiver and no `Self` in its
 /// signature cannot be told from a free function by itself. And in a trait or its impl, `<Self as Trait>::co_read` is
 /// called even where `Self` has another `co_read`.
@@ -283,6 +291,9 @@ use proc_macro::{Span, TokenStream};
 /// - A free function with a parameter of its own name is refused, as the wrapper could not call it.
 /// - In a trait, a wrapper that takes or returns `Self` itself is for `Self: Sized`. A wrapper in the impl of a trait
 ///   must be declared by that trait.
+/// - A lifetime that is elided inside `impl Trait`, which only an `async fn` may do, has a name in the wrapper.
+/// - What a macro makes inside a block is unseen by the block's attribute; the mark goes into the macro. Nor does
+///   `pub use` of a function export its wrapper.
 /// - The body is never parsed, so what is being typed still has its wrapper.
 #[proc_macro_attribute]
 pub fn co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
@@ -290,6 +301,29 @@ pub fn co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
     let source = Span::call_site().source_text();
     let import = source.and_then(|source| mark::import_name(&source));
     attribute::co_wrapper(args.into(), item.into(), import).into()
+}
+
+/// `#[co_wrapper]`, as a marked `impl` of a trait has it on the fns in it. rustc names the macro that a method comes from
+/// when the trait has no such method, and so tells what to do about it.
+#[doc(hidden)]
+#[proc_macro_attribute]
+pub fn annotate_the_trait_or_use_declare(args: TokenStream, item: TokenStream) -> TokenStream {
+    co_wrapper(args, item)
+}
+
+/// The path of a free fn, in its twin. rustc names the macro that a path comes from when it finds nothing by it, as where
+/// the fn is in an `impl` and nothing of its own says so.
+#[doc(hidden)]
+#[proc_macro]
+pub fn if_in_an_impl_mark_that_too(path: TokenStream) -> TokenStream {
+    let here = |mut tree: TokenTree| {
+        tree.set_span(tree.span().resolved_at(Span::call_site()));
+        tree
+    };
+    // The generic arguments are the user's own.
+    let mut path = path.into_iter();
+    let name = path.next().map(here);
+    name.into_iter().chain(path).collect()
 }
 
 /// Declares blocking functions whose async twins live elsewhere: in another module or crate, or as the methods of a

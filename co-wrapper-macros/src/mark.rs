@@ -3,17 +3,21 @@
 use crate::attrs::cfg_attr;
 use crate::context::Context;
 use crate::no_co::is_no_co;
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::quote;
+use syn::spanned::Spanned;
 use syn::{Attribute, Meta, MetaList, parse_quote};
 
 /// What the macro goes by: its own name, and the one that the user imported it under, if the attribute at hand shows
 /// another.
 pub struct Names(Vec<String>);
 
+/// What the mark on a fn in the impl of a trait is called after its block has been expanded.
+pub const IN_TRAIT_IMPL: &str = "annotate_the_trait_or_use_declare";
+
 impl Names {
     pub fn new(import: Option<String>) -> Self {
-        Names(["co_wrapper".to_owned()].into_iter().chain(import).collect())
+        Names(["co_wrapper", IN_TRAIT_IMPL].into_iter().map(str::to_owned).chain(import).collect())
     }
 
     pub fn matches(&self, meta: &Meta) -> bool {
@@ -52,13 +56,23 @@ impl Names {
             let metas = metas.iter().map(|meta| self.write(meta, context));
             return parse_quote!(cfg_attr(#condition, #(#metas),*));
         }
+        let path = || {
+            if is_no_co(meta) || !context.is_trait_impl() || context.krate.is_some() {
+                return meta.path().clone();
+            }
+            let span = meta.span().resolved_at(Span::call_site());
+            syn::parse2(context.mark(span)).unwrap_or_else(|_| meta.path().clone())
+        };
         match meta {
-            Meta::Path(path) if self.matches(meta) || is_no_co(meta) => parse_quote!(#path(#context)),
+            Meta::Path(_) if self.matches(meta) || is_no_co(meta) => {
+                let path = path();
+                parse_quote!(#path(#context))
+            }
             Meta::List(list) if self.matches(meta) || is_no_co(meta) => {
                 let tokens = &list.tokens;
                 let comma = needs_comma(tokens).then(|| quote!(,));
                 Meta::List(MetaList {
-                    path: list.path.clone(),
+                    path: path(),
                     delimiter: list.delimiter.clone(),
                     tokens: quote!(#tokens #comma #context),
                 })

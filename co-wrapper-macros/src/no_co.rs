@@ -3,10 +3,11 @@
 
 use crate::args::Options;
 use crate::errors::Errors;
-use crate::expand::{Subject, no_co::NoCo};
+use crate::expand::{Returned, Subject, no_co::NoCo};
+use crate::future::is_async;
 use crate::item::{Function, Item};
 use crate::name::{unraw, with_co};
-use crate::signature::{self, Output, ungroup};
+use crate::signature::{self, ungroup};
 use crate::{attribute, attrs, lock, witness};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -18,6 +19,10 @@ pub fn no_co_wrapper(args: TokenStream, input: TokenStream) -> TokenStream {
     check_options(&options, &mut errors);
     let output = match Item::parse(input.clone()) {
         Ok(Item::Fn(function)) => of_function(&options, *function, &mut errors),
+        Ok(Item::Block(block)) if block.keyword == "mod" => {
+            errors.error(block.keyword, "a module has no async twin; `#[no_co_wrapper]` belongs on a blocking fn");
+            input
+        }
         Ok(Item::Block(block)) => {
             errors.error(block.keyword, "`#[no_co_wrapper]` is of one fn; write it on the blocking fn inside");
             input
@@ -36,6 +41,9 @@ pub fn no_co_wrapper(args: TokenStream, input: TokenStream) -> TokenStream {
 }
 
 pub fn check_options(options: &Options, errors: &mut Errors) {
+    if let Some(key) = options.key("output") {
+        errors.error(key, "`output` is for `#[co_wrapper]`; a blocking fn says what it returns, remove it");
+    }
     for key in ["mixed", "ctx", "timeout", "suffix", "prefix", "skip"] {
         if let Some(key) = options.key(key) {
             errors.error(key, format!("`{key}` is for `#[co_wrapper]`; an async fn waits for nobody, remove it"));
@@ -71,6 +79,8 @@ fn of_function(options: &Options, mut function: Function, errors: &mut Errors) -
             vis: &function.vis,
             sig: &function.sig,
             declared: false,
+            returned: Returned::Async,
+            long: function.is_long(),
             body_span: function.body_span,
             wrapper,
             target: attribute::target(&function, within, options),
@@ -115,7 +125,7 @@ fn check(sig: &Signature, errors: &mut Errors) -> bool {
         errors.error(token, "the fn is async already; mark a blocking one, or write `#[co_wrapper]`");
         return false;
     }
-    if !matches!(signature::output(sig), Output::Neither) {
+    if is_async(sig) {
         errors.error(&sig.output, "the fn returns a future; mark a blocking one, or write `#[co_wrapper]`");
         return false;
     }
@@ -157,7 +167,7 @@ pub fn check_owned(sig: &Signature, errors: &mut Errors) -> bool {
             },
         }
     }
-    if let Some(never) = signature::never(sig, true) {
+    if let Some(never) = signature::never(sig) {
         errors.error(never, "a fn that returns `!` leaves nothing to await; call it from a bottom half");
     }
     if let ReturnType::Type(_, ty) = &sig.output

@@ -1,21 +1,27 @@
-//! The attribute on an `impl` or `trait`. It expands nothing itself: it writes its defaults and the block's context
-//! into the marks on the functions inside, or puts marks there, and those expand themselves. So other attributes on the
+//! The attribute on an `impl`, `trait` or module. It expands nothing itself: it writes its defaults and the block's context
+//! into the marks on the functions inside, or puts marks there and on the blocks in a module, and those expand themselves. So other attributes on the
 //! block and on the functions see what they would see without it.
 
 use crate::args::Options;
 use crate::context::Context;
 use crate::errors::Errors;
-use crate::item::{Block, Member};
+use crate::future::is_async;
+use crate::item::{Block, Kind, Member};
 use crate::mark::Names;
-use crate::signature::is_async_trait_output;
-use proc_macro2::{Group, Span, TokenStream};
+use crate::signature::ungroup;
+use proc_macro2::{Group, Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
-use syn::Signature;
+use syn::{Attribute, ReturnType, Type};
 
-pub fn check(options: &Options, errors: &mut Errors) {
+pub fn check(options: &Options, block: &Block, errors: &mut Errors) {
+    if block.keyword == "mod" && options.key("suffix").is_none() && options.key("prefix").is_none() {
+        let message = "a module cannot have a wrapper; give a `suffix` for all async fns in it, or mark those";
+        errors.error(&block.keyword, message);
+    }
     for (key, remedy) in [
         ("name", "write it on the fn inside"),
         ("vis", "write it on the fn inside"),
+        ("output", "write it on the fn inside"),
         ("skip", "write it on the fn inside, or remove this attribute"),
     ] {
         if let Some(key) = options.key(key) {
@@ -48,18 +54,28 @@ pub fn check(options: &Options, errors: &mut Errors) {
 /// ```
 pub fn rewrite(options: Options, block: &Block, names: &Names, errors: &mut Errors) -> TokenStream {
     let every = !options.affixes.is_empty();
-    let context = Context::new(options, block.within.clone(), block.keyword == "trait");
+    let keyword = &block.keyword;
+    let context = Context::new(options, block.within.clone(), keyword == "trait");
     let mut marked = false;
     let mut body = block.inner_attrs.clone();
     for member in &block.members {
-        let is_async = member.function.as_ref().is_some_and(is_async);
         let is_mark = |attr: &_| names.holds_mark(attr) || names.holds_no_co(attr);
-        marked |= member.attrs.iter().any(is_mark) || every && is_async;
-        if every && is_async {
-            mark_unless_marked(member, &context, names, &mut body);
+        let meant = every && has_async(member, names);
+        marked |= meant || member.attrs.iter().any(is_mark);
+        let is_block = matches!(member.kind, Kind::Block(_));
+        match &member.kind {
+            Kind::Block(_) if meant => {
+                let mark = mark(&context.options(), &context);
+                body.extend(quote!(#[#mark]));
+            }
+            Kind::Function(_) if meant => mark_unless_marked(member, &context, names, &mut body),
+            _ => {}
         }
         for attr in &member.attrs {
-            if is_mark(attr) {
+            // A block inside a module goes by its own mark.
+            if is_block && is_skip(attr, names) {
+                continue;
+            } else if !is_block && is_mark(attr) {
                 names.with_context(attr, &context).to_tokens(&mut body);
             } else {
                 attr.to_tokens(&mut body);
@@ -68,8 +84,11 @@ pub fn rewrite(options: Options, block: &Block, names: &Names, errors: &mut Erro
         body.extend(member.rest.clone());
     }
     if !marked {
-        let keyword = &block.keyword;
-        let message = if every {
+        let message = if every && block.members.iter().any(may_return_future) {
+            format!(
+                "no fn in this `{keyword}` is known as async; remove the attribute, or name the result of a future with `#[co_wrapper(output = …)]`"
+            )
+        } else if every {
             format!("no async fn in this `{keyword}`; remove the attribute")
         } else {
             format!(
@@ -80,6 +99,35 @@ pub fn rewrite(options: Options, block: &Block, names: &Names, errors: &mut Erro
     }
 
     with_body(block, body)
+}
+
+/// Whether a `suffix` on the block around it means it: an async fn, or in a module a block with some that has no mark of
+/// its own. Not the impl of a trait, whose twins are the trait's.
+fn has_async(member: &Member, names: &Names) -> bool {
+    match &member.kind {
+        Kind::Function(sig) => is_async(sig),
+        Kind::Block(block) => {
+            !block.is_of_trait()
+                && !member.attrs.iter().any(|attr| names.holds_mark(attr))
+                && block.members.iter().any(|member| has_async(member, names))
+        }
+        Kind::Other => false,
+    }
+}
+
+/// Whether a fn returns something of a name and arguments that may be an alias of a future.
+fn may_return_future(member: &Member) -> bool {
+    let Kind::Function(sig) = &member.kind else { return false };
+    let ReturnType::Type(_, ty) = &sig.output else { return false };
+    let Type::Path(ty) = ungroup(ty) else { return false };
+    let known = |ident: &Ident| ["Option", "Result", "Vec"].iter().any(|name| ident == name);
+    let last = ty.path.segments.last();
+    last.is_some_and(|segment| !segment.arguments.is_none() && !known(&segment.ident))
+}
+
+/// `#[co_wrapper(skip)]`
+fn is_skip(attr: &Attribute, names: &Names) -> bool {
+    names.is_mark(attr) && attr.parse_args::<Ident>().is_ok_and(|option| option == "skip")
 }
 
 /// After a mistake in the outer attribute: what the marks inside would make of it is no news.
@@ -100,17 +148,16 @@ fn with_body(block: &Block, body: TokenStream) -> TokenStream {
     quote!(#(#attrs)* #head #braces)
 }
 
-/// An async fn; also one that `#[async_trait]` on the same block has rewritten before us.
-fn is_async(sig: &Signature) -> bool {
-    sig.asyncness.is_some() || is_async_trait_output(sig)
+fn mark(options: &TokenStream, context: &Context) -> TokenStream {
+    let mark = context.mark(Span::call_site());
+    quote!(#mark(#options))
 }
 
 fn mark_unless_marked(member: &Member, context: &Context, names: &Names, body: &mut TokenStream) {
     if member.attrs.iter().any(|attr| names.is_mark(attr)) {
         return;
     }
-    let krate = crate::expand::krate(context.krate.as_ref(), Span::call_site());
-    let mark = quote!(#krate::co_wrapper(#context));
+    let mark = mark(&context.to_token_stream(), context);
     // Where a `cfg_attr` does not mark, the block's own rule holds.
     let elsewhere: Vec<TokenStream> =
         member.attrs.iter().filter(|attr| names.holds_mark(attr)).filter_map(|attr| names.condition(attr)).collect();

@@ -3,13 +3,14 @@
 
 use crate::attrs;
 use crate::errors::Errors;
+use crate::lifetimes::name_elided;
 use crate::name::{Taken, unraw};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
 use syn::spanned::Spanned;
 use syn::{
-    FnArg, GenericArgument, GenericParam, Pat, PatIdent, PatType, PathArguments, ReceiverKind, ReturnType, Safety,
-    Signature, Type, TypeParamBound, parse_quote,
+    FnArg, GenericParam, Lifetime, Pat, PatIdent, PatType, ReceiverKind, ReturnType, Safety, Signature, Type,
+    parse_quote,
 };
 
 /// One parameter: where it lies in the struct and how the wrapper's body names it.
@@ -118,99 +119,19 @@ fn has_arguments(ty: TokenStream) -> bool {
     })
 }
 
-/// What the wrapper returns, if the fn is `async` or returns a future in one of the two known forms.
-pub enum Output<'a> {
-    Async,
-    Future(&'a Type),
-    Neither,
-}
-
-pub fn output(sig: &Signature) -> Output<'_> {
-    if sig.asyncness.is_some() {
-        return Output::Async;
-    }
-    match &sig.output {
-        ReturnType::Type(_, ty) => future_output(ty).map_or(Output::Neither, Output::Future),
-        ReturnType::Default => Output::Neither,
-    }
-}
-
-/// The `R` in `impl Future<Output = R>` and in `Pin<Box<dyn Future<Output = R>>>`.
-fn future_output(ty: &Type) -> Option<&Type> {
-    match ty {
-        Type::Group(ty) => future_output(&ty.elem),
-        Type::Paren(ty) => future_output(&ty.elem),
-        Type::ImplTrait(ty) => ty.bounds.iter().find_map(future_bound),
-        Type::Path(_) => match only_argument(only_argument(ty, "Pin")?, "Box")? {
-            Type::TraitObject(ty) => ty.bounds.iter().find_map(future_bound),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
 /// The `!` that the wrapper returns, if it never does.
-pub fn never(sig: &Signature, declared: bool) -> Option<&Type> {
-    let ty = match (output(sig), &sig.output) {
-        (Output::Future(ty), _) if !declared => ty,
-        (_, ReturnType::Type(_, ty)) => ty,
-        _ => return None,
-    };
+pub fn never(sig: &Signature) -> Option<&Type> {
+    let ReturnType::Type(_, ty) = &sig.output else { return None };
     matches!(ungroup(ty), Type::Never(_)).then_some(ty)
 }
 
-fn future_bound(bound: &TypeParamBound) -> Option<&Type> {
-    let TypeParamBound::Trait(bound) = bound else {
-        return None;
-    };
-    let segment = bound.path.segments.last()?;
-    let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
-        return None;
-    };
-    if segment.ident != "Future" {
-        return None;
-    }
-    arguments.args.iter().find_map(|argument| match argument {
-        GenericArgument::AssocType(assoc) if assoc.ident == "Output" => Some(&assoc.ty),
-        _ => None,
-    })
-}
-
-/// The `T` of a path that ends in `name<T>`.
-fn only_argument<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
-    let ty = match ty {
-        Type::Group(ty) => return only_argument(&ty.elem, name),
-        Type::Paren(ty) => return only_argument(&ty.elem, name),
-        Type::Path(ty) => ty,
-        _ => return None,
-    };
-    let segment = ty.path.segments.last().filter(|s| s.ident == name)?;
-    let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
-        return None;
-    };
-    arguments.args.iter().find_map(|argument| match argument {
-        GenericArgument::Type(ty) => Some(ty),
-        _ => None,
-    })
-}
-
 /// The wrapper's signature is the user's, token by token, but for what would be unused in a body that only passes its
-/// arguments on: `async`, `mut`, and patterns, which become names.
+/// arguments on: `async`, `mut`, and patterns, which become names; and for lifetimes that only an `async fn` may elide.
 pub fn blocking(sig: &Signature, wrapper: &Ident, declared: bool, in_trait: bool, taken: &mut Taken) -> Signature {
     let mut blocking = sig.clone();
     blocking.asyncness = None;
     blocking.ident = wrapper.clone();
-    if !declared
-        && let Output::Future(ty) = output(sig)
-        && let ReturnType::Type(_, output) = &mut blocking.output
-    {
-        // Nobody writes `-> ()`, and clippy says so.
-        if matches!(ty, Type::Tuple(ty) if ty.elems.is_empty()) {
-            blocking.output = ReturnType::Default;
-        } else {
-            **output = ty.clone();
-        }
-    }
+    let mut named = Vec::new();
     for input in &mut blocking.inputs {
         match input {
             FnArg::Receiver(receiver) => {
@@ -224,8 +145,17 @@ pub fn blocking(sig: &Signature, wrapper: &Ident, declared: bool, in_trait: bool
                     None => taken.fresh("__cw_arg"),
                 };
                 *param.pat = parse_quote!(#ident);
+                if !declared {
+                    let mut fresh = || Lifetime::new(&format!("'{}", taken.fresh("__cw_life")), Span::call_site());
+                    named.extend(name_elided(&mut param.ty, &mut fresh));
+                }
             }
         }
+    }
+    let others = blocking.generics.params.iter().position(|param| !matches!(param, GenericParam::Lifetime(_)));
+    let at = others.unwrap_or(blocking.generics.params.len());
+    for lifetime in named.into_iter().rev() {
+        blocking.generics.params.insert(at, parse_quote!(#lifetime));
     }
     // A provided method has a body, and a body cannot move what may be unsized. One that is declared was not written for
     // a trait, where `Vec<Self>` is of something unsized.
@@ -238,7 +168,7 @@ pub fn blocking(sig: &Signature, wrapper: &Ident, declared: bool, in_trait: bool
 /// Apart from the receiver's own.
 fn types_mention_self(sig: &Signature) -> bool {
     let inputs = sig.inputs.iter().filter(|input| matches!(input, FnArg::Typed(_)));
-    inputs.map(ToTokens::to_token_stream).chain([sig.output.to_token_stream()]).any(names_self_type)
+    inputs.map(ToTokens::to_token_stream).chain([sig.output.to_token_stream()]).any(|tokens| mentions(tokens, "Self"))
 }
 
 fn moves_self(sig: &Signature) -> bool {
@@ -316,13 +246,7 @@ pub fn is_unsafe(sig: &Signature) -> bool {
 
 /// Without a receiver, only its types tell a method from a free function.
 pub fn mentions_self(sig: &Signature) -> bool {
-    sig.receiver().is_some() || names_self_type(sig.to_token_stream())
-}
-
-/// `'async_trait`, by which an async fn that `#[async_trait]` has rewritten is known again.
-pub fn is_async_trait_output(sig: &Signature) -> bool {
-    matches!(output(sig), Output::Future(_))
-        && sig.generics.lifetimes().any(|param| param.lifetime.ident == "async_trait")
+    sig.receiver().is_some() || mentions(sig.to_token_stream(), "Self")
 }
 
 /// A parameter whose name begins with one `_`, at which clippy would complain that it is used.
@@ -333,10 +257,10 @@ pub fn has_underscored(sig: &Signature) -> bool {
     })
 }
 
-fn names_self_type(tokens: TokenStream) -> bool {
+pub fn mentions(tokens: TokenStream, name: &str) -> bool {
     tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident == "Self",
-        TokenTree::Group(group) => names_self_type(group.stream()),
+        TokenTree::Ident(ident) => ident == name,
+        TokenTree::Group(group) => mentions(group.stream(), name),
         _ => false,
     })
 }

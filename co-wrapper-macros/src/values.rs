@@ -4,7 +4,7 @@ use crate::name::is_reserved;
 use proc_macro2::Ident;
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
-use syn::{Error, Expr, LitStr, Path, Token, Visibility, token};
+use syn::{Error, Expr, LitStr, Path, Token, Type, Visibility, token};
 
 pub fn flag(key: &Ident, input: ParseStream) -> syn::Result<bool> {
     if input.peek(Token![=]) || input.peek(token::Paren) {
@@ -67,6 +67,13 @@ pub fn path(input: ParseStream) -> syn::Result<Path> {
     input
         .call(Path::parse_mod_style)
         .map_err(|_| Error::new(span, "not a path; write `crate = ::co_wrapper`, without quotes"))
+}
+
+pub fn ty(input: ParseStream, form: &str) -> syn::Result<Type> {
+    if input.peek(LitStr) {
+        return Err(input.error(format!("a string where a type belongs; write `{form}`, without quotes")));
+    }
+    input.parse().map_err(|error: Error| Error::new(error.span(), format!("not a type; write `{form}`")))
 }
 
 pub fn expression(input: ParseStream, form: &str) -> syn::Result<Expr> {

@@ -3,7 +3,7 @@
 
 use crate::errors::Errors;
 use crate::lock::Lock;
-use crate::signature::{self, Output, Slot, ungroup};
+use crate::signature::{Slot, ungroup};
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{FnArg, GenericParam, Lifetime, ReturnType, Signature, Type};
@@ -95,11 +95,7 @@ pub fn check(sig: &Signature, lock: Option<&Lock>, errors: &mut Errors) {
 
 /// Where the result names the witness's lifetime, be it by elision.
 fn borrowed_result(sig: &Signature, witness: &Witness) -> Option<Span> {
-    let result = match (signature::output(sig), &sig.output) {
-        (Output::Future(ty), _) => ty,
-        (_, ReturnType::Type(_, ty)) => ty,
-        (_, ReturnType::Default) => return None,
-    };
+    let ReturnType::Type(_, result) = &sig.output else { return None };
     match witness.lifetime {
         Some(lifetime) if lifetime.ident == "static" => None,
         Some(lifetime) if lifetime.ident != "_" => find_lifetime(result.to_token_stream(), &lifetime.ident.to_string()),
@@ -144,6 +140,7 @@ fn find(tokens: TokenStream, is: &dyn Fn(char, Option<String>) -> bool) -> Optio
 mod tests {
     use super::*;
     use crate::name::Taken;
+    use crate::signature;
 
     fn sig(text: &str) -> Signature {
         syn::parse_str(text).unwrap()
@@ -202,8 +199,6 @@ mod tests {
             ("async fn f(&self, g: &GraphRead) -> &u8", false),
             ("async fn f(g: &GraphRead) -> &'static u8", false),
             ("async fn f<'a>(x: &'a u8, g: &GraphRead) -> &'a u8", false),
-            ("fn f(g: &GraphRead) -> impl Future<Output = u8> + '_", false),
-            ("fn f(g: &GraphRead) -> impl Future<Output = &u8>", true),
         ] {
             let sig = sig(text);
             let witness = witnesses(&sig).next().unwrap();

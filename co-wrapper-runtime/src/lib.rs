@@ -55,7 +55,14 @@ pub use wrappers::{Elapsed, block_on, in_coroutine};
 /// What generated code refers to. Not for use by hand: it changes without notice.
 #[doc(hidden)]
 pub mod __private {
-    pub use core::{clone::Clone, future::Future, marker::Send, ops::FnOnce, result::Result, time::Duration};
+    pub use core::{
+        clone::Clone,
+        future::{Future, IntoFuture},
+        marker::Send,
+        ops::FnOnce,
+        result::Result,
+        time::Duration,
+    };
 
     #[cfg(feature = "graph")]
     pub use crate::graph::{
@@ -64,7 +71,10 @@ pub mod __private {
     };
     pub use crate::{
         AioContext, Elapsed,
-        wrappers::{Owned, Sent, Wrapper, arg, no_co, owned, poll_co, poll_co_in, poll_co_in_timeout, poll_co_timeout},
+        wrappers::{
+            Owned, Sent, Wrapper, arg, no_co, owned, poll_co, poll_co_in, poll_co_in_timeout, poll_co_timeout,
+            sent_to_ctx,
+        },
     };
 }
 

@@ -40,7 +40,9 @@ fn open(path: &str, #[cfg(feature = "flags")] flags: u32) {
         },
         |__cw_args| co_open_entry(
             __cw_args,
-            |__cw_0, __cw_1| co_open(__cw_0, #[cfg(feature = "flags")] __cw_1),
+            |__cw_0, __cw_1| ::co_wrapper::if_in_an_impl_mark_that_too!(
+                co_open
+            )(__cw_0, #[cfg(feature = "flags")] __cw_1),
         ),
     )
 }

@@ -9,7 +9,16 @@ impl Disk {
         self.0.read(off, buf).await
     }
     /// Blocking twin of [`co_read`](Self::co_read). Panics in coroutine context.
-    #[allow(clippy::must_use_candidate, clippy::return_self_not_must_use)]
+    #[allow(
+        clippy::implicit_return,
+        unreachable_pub,
+        clippy::must_use_candidate,
+        clippy::return_self_not_must_use,
+        clippy::missing_errors_doc,
+        clippy::result_unit_err,
+        clippy::result_large_err,
+        clippy::type_complexity
+    )]
     #[track_caller]
     pub fn read(&mut self, __cw_arg: (u64, u8), buf: &mut [u8]) -> io::Result<()> {
         let __cw_ctx = <::co_wrapper::__private::AioContext as ::co_wrapper::__private::Clone>::clone(
@@ -41,9 +50,9 @@ impl Disk {
                 },
                 &__cw_ctx,
                 ReadArgs {
-                    __self: ::co_wrapper::__private::arg(self),
-                    __cw_arg: ::co_wrapper::__private::arg(__cw_arg),
-                    buf: ::co_wrapper::__private::arg(buf),
+                    __self: ::co_wrapper::__private::sent_to_ctx(self),
+                    __cw_arg: ::co_wrapper::__private::sent_to_ctx(__cw_arg),
+                    buf: ::co_wrapper::__private::sent_to_ctx(buf),
                 },
                 |__cw_args| co_read_entry(
                     __cw_args,
@@ -51,5 +60,35 @@ impl Disk {
                 ),
             )
         }
+    }
+}
+impl Disk {
+    async fn open(path: &str) -> Disk {
+        Disk::of(path)
+    }
+    /// Blocking twin of [`open`](Self::open). Panics in coroutine context.
+    #[allow(clippy::implicit_return, dead_code, clippy::result_large_err)]
+    #[track_caller]
+    fn open_blocking(path: &str) -> Disk {
+        /// The packed arguments of [`open_blocking`].
+        struct OpenBlockingArgs<A0> {
+            path: A0,
+        }
+        /// Unpacks them and makes the future; runs where it is polled.
+        fn open_entry<A0, Fut>(
+            __cw_args: OpenBlockingArgs<A0>,
+            __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,
+        ) -> Fut {
+            __cw_co(__cw_args.path)
+        }
+        ::co_wrapper::__private::poll_co(
+            &::co_wrapper::__private::Wrapper {
+                name: "open_blocking",
+                target: "open",
+                mixed: false,
+            },
+            OpenBlockingArgs { path },
+            |__cw_args| open_entry(__cw_args, |__cw_0| Self::open(__cw_0)),
+        )
     }
 }

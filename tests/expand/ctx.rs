@@ -4,3 +4,11 @@ impl Disk {
         self.0.read(off, buf).await
     }
 }
+
+#[co_wrapper(suffix = "_blocking", ctx = self.ctx)]
+impl Disk {
+    #[co_wrapper(ctx = none)]
+    async fn open(path: &str) -> Disk {
+        Disk::of(path)
+    }
+}

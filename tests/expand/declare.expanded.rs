@@ -1,7 +1,14 @@
 // Generated from the file beside this one: `UPDATE_EXPECT=1 cargo test --test expand`.
 
 /// Blocking twin of [`bdrv_co_pread`](fn@bdrv_co_pread). May be called in coroutine context.
-#[allow(clippy::must_use_candidate)]
+#[allow(
+    clippy::implicit_return,
+    clippy::must_use_candidate,
+    clippy::missing_errors_doc,
+    clippy::result_unit_err,
+    clippy::result_large_err,
+    clippy::trivially_copy_pass_by_ref
+)]
 #[track_caller]
 pub fn bdrv_pread(
     child: &BdrvChild,
@@ -47,7 +54,13 @@ pub fn bdrv_pread(
     )
 }
 /// Blocking twin of [`open`](fn@block::Blk::open). Panics in coroutine context.
-#[allow(clippy::must_use_candidate)]
+#[allow(
+    clippy::implicit_return,
+    clippy::must_use_candidate,
+    clippy::missing_errors_doc,
+    clippy::result_unit_err,
+    clippy::result_large_err
+)]
 #[track_caller]
 pub(crate) fn blk_create<S: Storage>(storage: S) -> Blk<S> {
     /// The packed arguments of [`blk_create`].
@@ -80,7 +93,13 @@ where
     ///
     /// Reads.
     #[must_use]
-    #[allow(clippy::double_must_use)]
+    #[allow(
+        clippy::double_must_use,
+        clippy::implicit_return,
+        clippy::missing_errors_doc,
+        clippy::result_unit_err,
+        clippy::result_large_err
+    )]
     #[track_caller]
     fn read_now(&self, off: u64) -> io::Result<&S>;
     /// Blocking twin of [`discard_unsafe`](Disk::discard_unsafe). Panics in coroutine context.
@@ -92,7 +111,13 @@ impl<S: Storage> DiskNow<S> for Disk<S>
 where
     S: Debug,
 {
-    #[allow(clippy::double_must_use)]
+    #[allow(
+        clippy::double_must_use,
+        clippy::implicit_return,
+        clippy::missing_errors_doc,
+        clippy::result_unit_err,
+        clippy::result_large_err
+    )]
     fn read_now(&self, off: u64) -> io::Result<&S> {
         /// The packed arguments of [`read_now`].
         struct ReadNowArgs<A0, A1> {
@@ -148,6 +173,7 @@ where
     }
 }
 /// Async twin of [`bdrv_open`](fn@bdrv_open). Runs it as a bottom half of the main context.
+#[allow(clippy::implicit_return)]
 #[track_caller]
 pub fn bdrv_co_open(
     filename: &str,
@@ -189,6 +215,7 @@ trait NodeTwins {
     /// Async twin of [`detach_child`](Node::detach_child). Runs it as a bottom half of the main context, with the graph's write lock held.
     ///
     /// Takes it off.
+    #[allow(clippy::implicit_return)]
     #[track_caller]
     fn co_detach(
         &self,
@@ -201,6 +228,7 @@ trait NodeTwins {
             + 'static;
 }
 impl NodeTwins for Node {
+    #[allow(clippy::implicit_return)]
     fn co_detach(
         &self,
         child: &Child,

@@ -21,7 +21,14 @@ pub async fn bdrv_co_read(off: u64, buf: &mut [u8]) -> io::Result<usize> {
 /// # Errors
 ///
 /// If the disk does.
-#[allow(clippy::must_use_candidate)]
+#[allow(
+    clippy::implicit_return,
+    unreachable_pub,
+    clippy::must_use_candidate,
+    clippy::missing_errors_doc,
+    clippy::result_unit_err,
+    clippy::result_large_err
+)]
 #[track_caller]
 pub fn bdrv_read(off: u64, buf: &mut [u8]) -> io::Result<usize> {
     /// The packed arguments of [`bdrv_read`].
@@ -45,7 +52,9 @@ pub fn bdrv_read(off: u64, buf: &mut [u8]) -> io::Result<usize> {
         BdrvReadArgs { off, buf },
         |__cw_args| bdrv_co_read_entry(
             __cw_args,
-            |__cw_0, __cw_1| bdrv_co_read(__cw_0, __cw_1),
+            |__cw_0, __cw_1| ::co_wrapper::if_in_an_impl_mark_that_too!(
+                bdrv_co_read
+            )(__cw_0, __cw_1),
         ),
     )
 }

@@ -5,6 +5,7 @@ impl Pool {
         async { 1 }
     }
     /// Blocking twin of [`co_one`](Self::co_one). Panics in coroutine context.
+    #[allow(clippy::implicit_return, clippy::trivially_copy_pass_by_ref)]
     #[track_caller]
     fn one(&self) -> u8 {
         /// The packed arguments of [`one`].
@@ -34,7 +35,14 @@ impl Pool {
         Box::pin(async { &self.0 })
     }
     /// Blocking twin of [`co_two`](Self::co_two). Panics in coroutine context.
-    #[allow(clippy::extra_unused_lifetimes, clippy::needless_lifetimes)]
+    #[allow(
+        clippy::implicit_return,
+        clippy::elidable_lifetime_names,
+        clippy::needless_lifetimes,
+        single_use_lifetimes,
+        clippy::extra_unused_lifetimes,
+        unused_lifetimes
+    )]
     #[track_caller]
     fn two<'a>(self: Pin<&'a mut Self>) -> &'a u8 {
         /// The packed arguments of [`two`].

@@ -10,6 +10,12 @@ where
     with.fill(more).await
 }
 /// Blocking twin of [`fill_async`](fn@fill_async). Panics in coroutine context.
+#[allow(
+    clippy::implicit_return,
+    clippy::result_large_err,
+    clippy::trivially_copy_pass_by_ref,
+    clippy::elidable_lifetime_names
+)]
 #[track_caller]
 unsafe fn fill<'a, T: ?Sized + Fill<'a>, U, const N: usize>(
     with: &'a T,
@@ -39,7 +45,11 @@ where
         FillArgs { with, more: { more } },
         |__cw_args| fill_async_entry(
             __cw_args,
-            |__cw_0, __cw_1| unsafe { fill_async::<T, U, N>(__cw_0, __cw_1) },
+            |__cw_0, __cw_1| unsafe {
+                ::co_wrapper::if_in_an_impl_mark_that_too!(
+                    fill_async:: < T, U, N >
+                )(__cw_0, __cw_1)
+            },
         ),
     )
 }

@@ -12,7 +12,16 @@ impl Disk {
     /// Blocking twin of [`co_size`](Self::co_size). Holds the graph's read lock meanwhile. May be called in coroutine context that holds it already.
     ///
     /// The size in bytes.
-    #[allow(clippy::must_use_candidate, clippy::return_self_not_must_use)]
+    #[allow(
+        clippy::implicit_return,
+        unreachable_pub,
+        clippy::must_use_candidate,
+        clippy::return_self_not_must_use,
+        clippy::missing_errors_doc,
+        clippy::result_unit_err,
+        clippy::result_large_err,
+        clippy::trivially_copy_pass_by_ref
+    )]
     #[track_caller]
     pub fn size(&self, exact: bool) -> io::Result<u64> {
         let __cw_lock = ::co_wrapper::__private::read_lock_mixed(&self.graph);
@@ -53,6 +62,7 @@ impl Disk {
     }
     async unsafe fn co_flush(&self) {}
     /// Blocking twin of [`co_flush`](Self::co_flush). Holds the graph's read lock meanwhile. Panics in coroutine context.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
     #[track_caller]
     unsafe fn flush(&self) {
         let __cw_ctx = <::co_wrapper::__private::AioContext as ::co_wrapper::__private::Clone>::clone(
@@ -82,8 +92,8 @@ impl Disk {
                 },
                 &__cw_ctx,
                 FlushArgs {
-                    __self: ::co_wrapper::__private::arg(self),
-                    __cw_lock: ::co_wrapper::__private::arg(__cw_lock),
+                    __self: ::co_wrapper::__private::sent_to_ctx(self),
+                    __cw_lock: ::co_wrapper::__private::sent_to_ctx(__cw_lock),
                 },
                 |__cw_args| co_flush_entry(
                     __cw_args,
@@ -103,6 +113,7 @@ fn bdrv_open(filename: &str, flags: i32) -> io::Result<Node> {
 /// Async twin of `bdrv_open`. Runs it as a bottom half of the main context.
 ///
 /// Opens it.
+#[allow(clippy::implicit_return)]
 #[track_caller]
 pub(crate) fn bdrv_co_open(
     filename: &str,
@@ -143,6 +154,7 @@ pub(crate) fn bdrv_co_open(
 trait Graph {
     fn detach(&self, child: &Child, graph: &GraphWrite);
     /// Async twin of [`detach`](Self::detach). Runs it as a bottom half of the main context, with the graph's write lock held.
+    #[allow(clippy::implicit_return)]
     #[track_caller]
     fn co_detach(
         &self,

@@ -3,7 +3,15 @@
 pub trait Driver<'a, T: Debug, const N: usize>: Sized {
     async fn open(self, path: &str) -> Result<T, Error>;
     /// Blocking twin of [`open`](Self::open). Panics in coroutine context.
-    #[allow(clippy::must_use_candidate, clippy::return_self_not_must_use)]
+    #[allow(
+        clippy::implicit_return,
+        dead_code,
+        clippy::must_use_candidate,
+        clippy::return_self_not_must_use,
+        clippy::missing_errors_doc,
+        clippy::result_unit_err,
+        clippy::result_large_err
+    )]
     #[track_caller]
     fn blocking_open(self, path: &str) -> Result<T, Error>
     where
@@ -43,6 +51,7 @@ impl<'a> other::Driver<'a, u8, 2> for Disk {
         self.0
     }
     /// Blocking twin of [`co_size`](Self::co_size). Panics in coroutine context.
+    #[allow(clippy::implicit_return, clippy::trivially_copy_pass_by_ref)]
     #[track_caller]
     fn size(&self) -> u64 {
         /// The packed arguments of [`size`].

@@ -20,7 +20,9 @@ impl Disk {
         deprecated,
         clippy::double_must_use,
         clippy::too_many_arguments,
-        clippy::used_underscore_binding
+        clippy::used_underscore_binding,
+        clippy::implicit_return,
+        clippy::trivially_copy_pass_by_ref
     )]
     #[track_caller]
     pub(super) fn read(&self, _a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8) -> u8 {

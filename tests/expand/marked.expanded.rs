@@ -5,7 +5,7 @@ impl<T> Pool<T> {
         path.open().await
     }
     /// Blocking twin of [`co_open`](Self::co_open). Panics in coroutine context.
-    #[allow(clippy::must_use_candidate)]
+    #[allow(clippy::implicit_return, unreachable_pub, clippy::must_use_candidate)]
     #[track_caller]
     pub fn open(path: &str) -> u32 {
         /// The packed arguments of [`open`].

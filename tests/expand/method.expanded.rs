@@ -14,7 +14,14 @@ impl<T> BlockDev<T> {
     }
     /// Blocking twin of [`bdrv_co_read`](Self::bdrv_co_read). May be called in coroutine context.
     #[must_use]
-    #[allow(clippy::double_must_use)]
+    #[allow(
+        clippy::double_must_use,
+        clippy::implicit_return,
+        clippy::missing_errors_doc,
+        clippy::result_unit_err,
+        clippy::result_large_err,
+        clippy::trivially_copy_pass_by_ref
+    )]
     #[track_caller]
     pub(crate) fn bdrv_read(
         &self,

@@ -5,6 +5,7 @@ impl Pool {
         self.0.read().await
     }
     /// Blocking twin of [`read`](Self::read). May be called in coroutine context.
+    #[allow(unreachable_pub, dead_code, clippy::trivially_copy_pass_by_ref)]
     #[track_caller]
     pub fn read_blocking(&self) {
         /// The packed arguments of [`read_blocking`].
@@ -32,6 +33,7 @@ impl Pool {
         self.0.write().await
     }
     /// Blocking twin of [`write`](Self::write). May be called in coroutine context.
+    #[allow(unreachable_pub, clippy::trivially_copy_pass_by_ref)]
     #[track_caller]
     pub fn store(&self) {
         /// The packed arguments of [`store`].

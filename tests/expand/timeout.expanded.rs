@@ -16,7 +16,16 @@ impl Disk {
     /// # Errors
     ///
     /// If the disk does.
-    #[allow(clippy::must_use_candidate, clippy::return_self_not_must_use)]
+    #[allow(
+        clippy::implicit_return,
+        unreachable_pub,
+        clippy::must_use_candidate,
+        clippy::return_self_not_must_use,
+        clippy::missing_errors_doc,
+        clippy::result_unit_err,
+        clippy::result_large_err,
+        clippy::trivially_copy_pass_by_ref
+    )]
     #[track_caller]
     pub fn read(&self, off: u64) -> io::Result<u8> {
         /// The packed arguments of [`read`].
@@ -49,7 +58,14 @@ impl Disk {
     /// # Errors
     ///
     /// `Elapsed`, if it gave up.
-    #[allow(clippy::must_use_candidate, clippy::return_self_not_must_use)]
+    #[allow(
+        clippy::implicit_return,
+        unreachable_pub,
+        clippy::must_use_candidate,
+        clippy::return_self_not_must_use,
+        clippy::type_complexity,
+        clippy::trivially_copy_pass_by_ref
+    )]
     #[track_caller]
     pub fn read_timeout(
         &self,
@@ -93,6 +109,7 @@ async unsafe fn drain(pool: &Pool) {
     pool.drain().await
 }
 /// Blocking twin of [`drain`](fn@drain). Panics in coroutine context.
+#[allow(clippy::trivially_copy_pass_by_ref)]
 #[track_caller]
 unsafe fn drained(pool: &Pool) {
     let __cw_ctx = <::co_wrapper::__private::AioContext as ::co_wrapper::__private::Clone>::clone(
@@ -118,9 +135,14 @@ unsafe fn drained(pool: &Pool) {
             },
             &__cw_ctx,
             DrainedArgs {
-                pool: ::co_wrapper::__private::arg(pool),
+                pool: ::co_wrapper::__private::sent_to_ctx(pool),
             },
-            |__cw_args| drain_entry(__cw_args, |__cw_0| unsafe { drain(__cw_0) }),
+            |__cw_args| drain_entry(
+                __cw_args,
+                |__cw_0| unsafe {
+                    ::co_wrapper::if_in_an_impl_mark_that_too!(drain)(__cw_0)
+                },
+            ),
         )
     }
 }
@@ -133,6 +155,11 @@ unsafe fn drained(pool: &Pool) {
 /// # Safety
 ///
 /// As [`drained`](fn@drained).
+#[allow(
+    clippy::implicit_return,
+    clippy::type_complexity,
+    clippy::trivially_copy_pass_by_ref
+)]
 #[track_caller]
 unsafe fn drained_within(
     pool: &Pool,
@@ -162,9 +189,14 @@ unsafe fn drained_within(
             &__cw_ctx,
             timeout,
             DrainedWithinArgs {
-                pool: ::co_wrapper::__private::arg(pool),
+                pool: ::co_wrapper::__private::sent_to_ctx(pool),
             },
-            |__cw_args| drain_entry(__cw_args, |__cw_0| unsafe { drain(__cw_0) }),
+            |__cw_args| drain_entry(
+                __cw_args,
+                |__cw_0| unsafe {
+                    ::co_wrapper::if_in_an_impl_mark_that_too!(drain)(__cw_0)
+                },
+            ),
         )
     }
 }

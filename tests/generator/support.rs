@@ -25,6 +25,17 @@ pub struct Unit;
 pub struct View<'a>(pub &'a str);
 pub struct Three;
 
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+/// A name that says nothing.
+pub type Alias<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+/// What becomes a future when it is awaited.
+pub struct Builder<'a, T>(pub Alias<'a, T>);
+impl<'a, T> std::future::IntoFuture for Builder<'a, T> {
+    type Output = T;
+    type IntoFuture = Alias<'a, T>;
+    fn into_future(self) -> Self::IntoFuture { self.0 }
+}
+
 pub trait Sum: Sized { fn sum(all: &[Self]) -> u64; }
 impl Sum for Three { fn sum(all: &[Self]) -> u64 { 3 * all.len() as u64 } }
 

@@ -1,11 +1,5 @@
 use co_wrapper::co_wrapper;
 
-#[co_wrapper(suffix = "_blocking")]
-async fn co_a() {}
-
-#[co_wrapper(prefix = "blocking_", mixed)]
-async fn co_b() {}
-
 #[co_wrapper(skip)]
 async fn co_c() {}
 

@@ -47,9 +47,10 @@ impl Call<'_> {
         quote_spanned!(self.span=> #name { #(#fields),* })
     }
 
-    /// An argument that crosses to another context. That it is not `Send` is told at the type of its parameter.
+    /// An argument that crosses to another context. That it is not `Send` is told at the type of its parameter, with the
+    /// name of this function.
     fn sent(&self, value: &TokenStream, span: Span) -> TokenStream {
         let (krate, value) = (located(self.krate.clone(), span), located(value.clone(), span));
-        quote_spanned!(span.resolved_at(Span::call_site())=> #krate::__private::arg(#value))
+        quote_spanned!(span.resolved_at(Span::call_site())=> #krate::__private::sent_to_ctx(#value))
     }
 }

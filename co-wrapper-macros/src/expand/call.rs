@@ -1,6 +1,6 @@
 //! The call of the runtime. Its closure captures nothing, and so is `Send` whatever the arguments are.
 
-use super::Call;
+use super::{Call, Returned};
 use crate::name::unraw;
 use crate::signature;
 use proc_macro2::{Ident, Span, TokenStream};
@@ -79,7 +79,17 @@ impl Call<'_> {
             held.add_witness(&mut arguments);
             awaited = Some(quote!(.await));
         }
-        let co = quote_spanned!(self.span=> #path #turbofish(#(#arguments),*) #awaited);
+        let mut path = quote_spanned!(self.span=> #path #turbofish);
+        if target.free && !self.subject.declared && !self.renamed {
+            let krate = located(self.krate.clone(), self.span);
+            path = quote_spanned!(self.span=> #krate::if_in_an_impl_mark_that_too!(#path));
+        }
+        let mut co = quote_spanned!(self.span=> #path(#(#arguments),*));
+        if self.subject.returned == Returned::IntoFuture {
+            let krate = located(self.krate.clone(), self.span);
+            co = quote_spanned!(self.span=> #krate::__private::IntoFuture::into_future(#co));
+        }
+        let co = quote_spanned!(self.span=> #co #awaited);
         self.locked(if signature::is_unsafe(self.subject.sig) { quote!(unsafe { #co }) } else { co })
     }
 }

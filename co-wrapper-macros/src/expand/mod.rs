@@ -23,6 +23,7 @@
 mod args_struct;
 mod call;
 mod entry;
+mod lints;
 mod lock;
 pub mod no_co;
 pub mod timeout;
@@ -48,9 +49,12 @@ use syn::{Attribute, Expr, Path, Signature, Visibility};
 pub struct Subject<'a> {
     pub attrs: &'a [Attribute],
     pub vis: &'a Visibility,
-    /// The async fn's own, or, if only its blocking twin is declared, that one's.
+    /// The async fn's, as an `async fn`; or, if only its blocking twin is declared, that one's.
     pub sig: &'a Signature,
     pub declared: bool,
+    pub returned: Returned,
+    /// Its body is so long that a lint may count its lines.
+    pub long: bool,
     /// What an error about the wrapper's whole body points at.
     pub body_span: Span,
     pub wrapper: Ident,
@@ -69,6 +73,16 @@ pub struct Target {
     pub link: Link,
 }
 
+/// What the fn returns.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Returned {
+    /// It is an `async fn`, or only its twin is declared.
+    Async,
+    Future,
+    /// What is yet to be made a future.
+    IntoFuture,
+}
+
 /// The path to the facade.
 pub fn krate(option: Option<&Path>, span: Span) -> TokenStream {
     option.map_or_else(|| quote_spanned!(span=> ::co_wrapper), ToTokens::to_token_stream)
@@ -81,6 +95,8 @@ pub struct Call<'a> {
     sig: Signature,
     vis: &'a Visibility,
     in_trait: bool,
+    /// It has its name from a block's `suffix` or `prefix`.
+    unasked: bool,
     slots: Vec<Slot>,
     mixed: bool,
     /// The context to run in, and the variable that holds it.
@@ -91,6 +107,8 @@ pub struct Call<'a> {
     /// Of the call.
     span: Span,
     krate: TokenStream,
+    /// That is not under its own name.
+    renamed: bool,
     /// `BdrvReadArgs`
     args_struct: Ident,
     /// `bdrv_co_read_entry`
@@ -128,12 +146,17 @@ impl<'a> Call<'a> {
         let span = blamed(subject, &wrapper);
         let krate = krate(options.krate.as_ref().or(context.krate.as_ref()), span);
         taken.all_in(krate.clone());
-        let ctx = options.ctx.as_ref().or(context.ctx.as_ref());
+        let ctx = options.ctx.as_ref().or(context.ctx.as_ref().filter(|_| !options.no_ctx));
         taken.all_in(ctx.to_token_stream());
         let lock = Lock::of(options, context);
         taken.all_in(lock.and_then(|lock| lock.expr.as_ref()).to_token_stream());
 
         let mut sig = signature::blocking(subject.sig, &wrapper, subject.declared, context.in_trait, &mut taken);
+        if context.is_trait_impl() && !subject.declared {
+            // That the trait has no such method is told as of what comes from the mark.
+            sig.fn_token.span = sig.fn_token.span.resolved_at(Span::call_site());
+            sig.ident.set_span(sig.ident.span().resolved_at(Span::call_site()));
+        }
         let mut slots = signature::slots(&sig, &mut taken);
         let witness = witness::take(&mut sig, &mut slots);
         let held = lock.map(|lock| Held::new(lock, witness, &mut taken));
@@ -148,6 +171,12 @@ impl<'a> Call<'a> {
                 slot.value = quote_spanned!(span=> { #value });
             }
         }
+        let own_name = options.name.is_some() || !options.affixes.is_empty();
+        let named = match &options.timeout {
+            _ if !timeout => own_name,
+            Some(own) => own_name || own.name.is_some(),
+            None => false,
+        };
         let timeout = timeout.then(|| timeout::add(&mut sig, &krate, &mut taken));
         let camel = upper_camel_case(&unraw(&wrapper));
         Call {
@@ -161,11 +190,13 @@ impl<'a> Call<'a> {
             subject,
             sig,
             in_trait: context.in_trait,
+            unasked: !subject.declared && !context.affixes.is_empty() && !named,
             slots,
             held,
             timeout,
             span,
             krate,
+            renamed: options.krate.is_some() || context.krate.is_some(),
         }
     }
 }

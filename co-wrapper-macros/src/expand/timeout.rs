@@ -33,7 +33,7 @@ pub fn check(subject: &Subject, options: &Options, context: &Context, errors: &m
             return;
         }
     }
-    if let Some(never) = signature::never(subject.sig, subject.declared) {
+    if let Some(never) = signature::never(subject.sig) {
         let place = options.key("timeout");
         let message = "a fn that returns `!` has nothing to be in time with; remove `timeout`";
         match place {

@@ -5,7 +5,7 @@ use super::Subject;
 use crate::{attrs, signature};
 use proc_macro2::{Delimiter, Group, TokenStream};
 use quote::{ToTokens, quote};
-use syn::{Signature, Visibility};
+use syn::{ReturnType, Signature, Visibility};
 
 /// More arguments than clippy's default lets pass.
 const CLIPPY_TOO_MANY: usize = 7;
@@ -83,6 +83,16 @@ impl<'a> Twin<'a> {
         }
         if signature::has_underscored(self.sig) {
             lints.push(quote!(clippy::used_underscore_binding));
+        }
+        if matches!(self.sig.output, ReturnType::Type(..)) {
+            // The body is one expression; with a `return` it would be `needless_return`.
+            lints.push(quote!(clippy::implicit_return));
+        }
+        if self.subject.long {
+            lints.push(quote!(clippy::too_many_lines));
+        }
+        if matches!(self.vis, Visibility::Public(_)) && !self.subject.declared {
+            lints.push(quote!(unreachable_pub));
         }
         lints.extend(self.allows.iter().cloned());
         (!lints.is_empty()).then(|| quote!(#[allow(#(#lints),*)]))

@@ -2,11 +2,10 @@
 
 use super::Call;
 use super::twin::Twin;
+use crate::docs;
 use crate::name::unraw;
-use crate::{attrs, docs};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
-use syn::{ReturnType, Visibility};
 
 impl ToTokens for Call<'_> {
     fn to_tokens(&self, tokens: &mut TokenStream) {
@@ -49,26 +48,5 @@ impl Call<'_> {
                 { #all }
             },
         }
-    }
-
-    /// What a blocking fn needs that its async one does not.
-    fn allows(&self) -> Vec<TokenStream> {
-        let subject = self.subject;
-        let mut lints = Vec::new();
-        let visible = self.in_trait || !matches!(self.vis, Visibility::Inherited);
-        if !attrs::has(subject.attrs, "must_use") && visible && !matches!(self.sig.output, ReturnType::Default) {
-            // A future must be used anyway, so on the async fn nobody missed the attribute.
-            lints.push(quote!(clippy::must_use_candidate));
-            if self.sig.receiver().is_some() {
-                lints.push(quote!(clippy::return_self_not_must_use));
-            }
-        }
-        let returns_future = !subject.declared && subject.sig.asyncness.is_none();
-        if returns_future && self.sig.generics.lifetimes().next().is_some() {
-            // The future may need lifetimes that its result does not.
-            lints.push(quote!(clippy::extra_unused_lifetimes));
-            lints.push(quote!(clippy::needless_lifetimes));
-        }
-        lints
     }
 }

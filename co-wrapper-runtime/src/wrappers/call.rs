@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Sent<T>(T);
 
-// SAFETY: the field is private, and [`arg`] alone fills it, with a `T: Send`; what a `Sent` is coerced to holds the same
+// SAFETY: the field is private, and [`sent_to_ctx`] and [`arg`] alone fill it, with a `T: Send`; what a `Sent` is coerced to holds the same
 // value. That every `Sent` is `Send` keeps a `T` which is not from being told of a second time, at the call.
 unsafe impl<T> Send for Sent<T> {}
 
@@ -41,7 +41,13 @@ impl<T> Sent<T> {
     }
 }
 
-/// Marks an argument as sent, so that one which is not `Send` is an error at that argument.
+/// Marks an argument of a call with `ctx` as sent, so that one which is not `Send` is an error at that argument. The error
+/// shows this function's name.
+pub fn sent_to_ctx<T: Send>(value: T) -> Sent<T> {
+    Sent(value)
+}
+
+/// The same of what crosses to the main context, and of the result.
 pub fn arg<T: Send>(value: T) -> Sent<T> {
     Sent(value)
 }

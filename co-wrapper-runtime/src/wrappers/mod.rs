@@ -11,7 +11,7 @@ mod owned;
 mod poll_co;
 
 pub use block_on::block_on;
-pub use call::{Sent, arg, poll_co_in, poll_co_in_timeout};
+pub use call::{Sent, arg, poll_co_in, poll_co_in_timeout, sent_to_ctx};
 pub use elapsed::Elapsed;
 pub use frame::in_coroutine;
 #[cfg(feature = "graph")]

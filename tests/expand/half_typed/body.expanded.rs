@@ -7,7 +7,17 @@ impl BlockDev {
         }
     }
     /// Blocking twin of [`bdrv_co_read`](Self::bdrv_co_read). Panics in coroutine context.
-    #[allow(clippy::must_use_candidate, clippy::return_self_not_must_use)]
+    #[allow(
+        clippy::implicit_return,
+        unreachable_pub,
+        clippy::must_use_candidate,
+        clippy::return_self_not_must_use,
+        clippy::missing_errors_doc,
+        clippy::result_unit_err,
+        clippy::result_large_err,
+        clippy::type_complexity,
+        clippy::trivially_copy_pass_by_ref
+    )]
     #[track_caller]
     pub fn bdrv_read(&self, off: u64) -> io::Result<()> {
         /// The packed arguments of [`bdrv_read`].

@@ -1,6 +1,7 @@
 // Generated from the file beside this one: `UPDATE_EXPECT=1 cargo test --test expand`.
 
 /// Blocking twin of [`bdrv_co_flush`](fn@bdrv_co_flush). Panics in coroutine context.
+#[allow(clippy::trivially_copy_pass_by_ref)]
 #[track_caller]
 fn bdrv_flush(bs: &Bds) {
     /// The packed arguments of [`bdrv_flush`].

@@ -7,7 +7,15 @@ impl BlockDev {
         }
     }
     /// Blocking twin of [`read`](Self::read). Panics in coroutine context.
-    #[allow(clippy::must_use_candidate, clippy::return_self_not_must_use)]
+    #[allow(
+        clippy::implicit_return,
+        unreachable_pub,
+        dead_code,
+        clippy::must_use_candidate,
+        clippy::return_self_not_must_use,
+        clippy::type_complexity,
+        clippy::trivially_copy_pass_by_ref
+    )]
     #[track_caller]
     pub fn read_blocking(&self) -> [u8; { 4 }] {
         /// The packed arguments of [`read_blocking`].
@@ -39,7 +47,17 @@ impl BlockDev {
         }
     }
     /// Blocking twin of [`write`](Self::write). Panics in coroutine context.
-    #[allow(clippy::must_use_candidate, clippy::return_self_not_must_use)]
+    #[allow(
+        clippy::implicit_return,
+        unreachable_pub,
+        dead_code,
+        clippy::must_use_candidate,
+        clippy::return_self_not_must_use,
+        clippy::missing_errors_doc,
+        clippy::result_unit_err,
+        clippy::result_large_err,
+        clippy::trivially_copy_pass_by_ref
+    )]
     #[track_caller]
     pub fn write_blocking(&self) -> Wide<4> {
         /// The packed arguments of [`write_blocking`].

@@ -15,9 +15,15 @@ pub enum Place {
     Block,
     Suffix,
     Prefix,
+    /// In a module with a `suffix`.
+    Module,
+    /// With a `suffix` of its own.
+    FreeSuffix,
     /// A method of `Generic<T>`.
     Generic,
     Trait,
+    /// In a trait with a `suffix`, whose impl has it too.
+    TraitSuffix,
     /// In a trait, with a body.
     Default,
     /// In a trait that `#[async_trait]` expands before us.
@@ -36,8 +42,11 @@ const PLACES: &[Place] = &[
     Place::Block,
     Place::Suffix,
     Place::Prefix,
+    Place::Module,
+    Place::FreeSuffix,
     Place::Generic,
     Place::Trait,
+    Place::TraitSuffix,
     Place::Default,
     Place::AsyncTrait,
     Place::InAsyncTrait,
@@ -49,7 +58,25 @@ pub enum Form {
     Async,
     ImplFuture,
     Boxed,
+    /// `BoxFuture<'_, R>`
+    BoxFuture,
+    /// An alias whose result the mark names.
+    Alias,
+    /// What becomes a future when it is awaited, likewise.
+    Builder,
 }
+
+const FORMS: &[Form] = &[
+    Form::Async,
+    Form::Async,
+    Form::Async,
+    Form::Async,
+    Form::ImplFuture,
+    Form::Boxed,
+    Form::BoxFuture,
+    Form::Alias,
+    Form::Builder,
+];
 
 /// Names of parameters: plain ones, and such as careless expansions use themselves.
 const STEMS: &[&str] = &[
@@ -118,7 +145,7 @@ impl Function {
         Function {
             seed,
             place,
-            form: *rng.pick(&[Form::Async, Form::Async, Form::Async, Form::ImplFuture, Form::Boxed]),
+            form: *rng.pick(FORMS),
             receiver: (place.has_self() && !rng.one_in(4)).then(|| rng.pick(RECEIVERS)),
             parameters,
             output: rng.pick(OUTPUTS),
@@ -160,6 +187,11 @@ impl Function {
             && self.receiver.is_some_and(|receiver| receiver.is.contains(&Is::Owned))
     }
 
+    /// The lifetime of a boxed type that holds the arguments.
+    pub fn lifetime(&self) -> &'static str {
+        if self.borrows_named() { "'a" } else { "'static" }
+    }
+
     /// What an opaque or boxed type that holds the arguments says of its lifetime.
     pub fn bound(&self) -> &'static str {
         if self.borrows_named() { " + 'a" } else { "" }
@@ -180,6 +212,10 @@ impl Function {
         self.parameters.iter().any(|(shape, _)| of_type(shape) || shape.ty.contains("impl "))
     }
 
+    fn is_bounded(&self) -> bool {
+        self.parameters.iter().any(|(shape, _)| shape.ty == "impl Debug + '_")
+    }
+
     pub fn is_valid(&self) -> bool {
         let place = self.place;
         let in_trait = place.is_trait();
@@ -188,6 +224,8 @@ impl Function {
         let output = match self.output.needs {
             Needs::Nothing => true,
             // Before edition 2024 a fn's opaque result captures no lifetime that it does not name.
+            // Nor does one know that a type of a lifetime's bound outlives what it is returned for.
+            Needs::Opaque if self.is_bounded() => false,
             Needs::Opaque => !in_trait && !declared && (self.captures_all() || self.is_owned() || self.borrows_named()),
             Needs::Lender => self.receiver.is_some_and(|receiver| receiver.lends),
             Needs::Named => self.named().is_some(),
@@ -197,8 +235,9 @@ impl Function {
         };
         let form = match self.form {
             Form::Async => true,
-            // `suffix` and `prefix` are for every `async fn`.
-            _ if matches!(place, Place::Suffix | Place::Prefix) => false,
+            _ if self.is_any(Is::Elided) => false,
+            // What a declaration calls is a future.
+            Form::Builder if declared => false,
             _ if self.output.needs == Needs::Opaque || place.is_async_trait() => false,
             _ if self.parameters.iter().any(|(shape, _)| shape.pattern.starts_with("ref")) => false,
             // A `Self` that the future owns need not live as long as `'a`, unless one knows the type.
@@ -206,10 +245,11 @@ impl Function {
                 !self.borrows_named() && (self.captures_all() || self.is_owned())
             }
             Form::ImplFuture => self.captures_all() || self.is_owned() || self.borrows_named(),
-            Form::Boxed => {
+            Form::Boxed | Form::BoxFuture | Form::Alias | Form::Builder => {
                 !in_trait && !self.has_types() && place != Place::Generic && (self.is_owned() || self.borrows_named())
             }
         };
+        let elided = !declared || !self.is_any(Is::Elided);
         let ctx = !self.ctx || !self.is_any(Is::NotSend);
         // Two shapes that `#[async_trait]` itself does not accept.
         let refused = |shape: &Shape| shape.pattern.starts_with("#[cfg") || shape.ty.contains("+ '_");
@@ -219,7 +259,7 @@ impl Function {
         // A method that shows nowhere that it is one needs something around it.
         let method = place != Place::Method || self.receiver.is_some() || of_self || self.output.ty.contains("Self");
         let selfless = place.has_self() || !of_self && self.receiver.is_none();
-        output && form && ctx && method && selfless && !(of_self && place == Place::Generic)
+        output && form && elided && ctx && method && selfless && !(of_self && place == Place::Generic)
     }
 
     /// The smallest form of it that still fails.
@@ -281,7 +321,12 @@ impl Function {
 
 impl Place {
     pub fn is_trait(self) -> bool {
-        matches!(self, Place::Trait | Place::Default) || self.is_async_trait()
+        matches!(self, Place::Trait | Place::TraitSuffix | Place::Default) || self.is_async_trait()
+    }
+
+    /// The twin's name comes from a `suffix` or `prefix`.
+    pub fn has_affix(self) -> bool {
+        matches!(self, Place::Suffix | Place::Prefix | Place::Module | Place::FreeSuffix | Place::TraitSuffix)
     }
 
     pub fn is_async_trait(self) -> bool {
@@ -289,7 +334,7 @@ impl Place {
     }
 
     pub fn has_self(self) -> bool {
-        !matches!(self, Place::Free | Place::Macro | Place::Declared)
+        !matches!(self, Place::Free | Place::Macro | Place::Declared | Place::Module | Place::FreeSuffix)
     }
 }
 

@@ -24,7 +24,9 @@ pub fn module(function: &Function) -> String {
 fn names(function: &Function) -> (String, String, String) {
     let seed = function.seed;
     let (original, wrapper) = match (function.place, function.name) {
-        (Place::Suffix, _) => (format!("read_{seed}"), format!("read_{seed}_blocking")),
+        (Place::Suffix | Place::Module | Place::FreeSuffix | Place::TraitSuffix, _) => {
+            (format!("read_{seed}"), format!("read_{seed}_blocking"))
+        }
         (Place::Prefix, _) => (format!("co_read_{seed}"), format!("sync_co_read_{seed}")),
         (_, 0) => (format!("co_f_{seed}"), format!("f_{seed}")),
         (_, 1) => (format!("bdrv_co_read_{seed}"), format!("bdrv_read_{seed}")),
@@ -68,6 +70,7 @@ fn call(function: &Function, name: &str, timeout: bool) -> String {
         (Some(_), _) => "node.",
         (None, Place::Generic) => "Generic::<u32>::",
         (None, place) if place.has_self() => "Node::",
+        (None, Place::Module) => "inner::",
         (None, Place::Declared) if name == names(function).0 => "target::",
         _ => "",
     };
@@ -79,7 +82,8 @@ fn options(function: &Function) -> String {
     let mut options = Vec::new();
     let (_, wrapper, _) = names(function);
     if function.name == 5
-        && !matches!(function.place, Place::Suffix | Place::Prefix | Place::Declared | Place::Extension)
+        && !function.place.has_affix()
+        && !matches!(function.place, Place::Declared | Place::Extension)
     {
         options.push(format!("name = {wrapper}"));
     }
@@ -93,6 +97,17 @@ fn options(function: &Function) -> String {
         options.push("ctx = other()".to_owned());
     }
     options.join(", ")
+}
+
+/// The result, where the form leaves it open.
+fn output(function: &Function) -> Option<String> {
+    let open = matches!(function.form, Form::Alias | Form::Builder);
+    let declared = matches!(function.place, Place::Declared | Place::Extension);
+    (open && !declared).then(|| format!("output = {}", unit(function)))
+}
+
+fn unit(function: &Function) -> &'static str {
+    if function.output.ty.is_empty() { "()" } else { function.output.ty }
 }
 
 fn mark(options: &str) -> String {
@@ -150,7 +165,7 @@ fn signature(function: &Function, name: &str, of: Of) -> String {
         inputs.push(format!("{pattern}: {}{sent}", number(shape.ty, i)));
     }
     let generics = if generics.is_empty() { String::new() } else { format!("<{}>", generics.join(", ")) };
-    let unit = if function.output.ty.is_empty() { "()" } else { function.output.ty };
+    let unit = unit(function);
     let bound = function.bound();
     let opaque = if function.output.needs == Needs::Opaque { bound } else { "" };
     let output = match (of, function.form) {
@@ -158,6 +173,9 @@ fn signature(function: &Function, name: &str, of: Of) -> String {
         (Of::Wrapper, _) | (_, Form::Async) => format!(" -> {unit}{opaque}"),
         (_, Form::ImplFuture) => format!(" -> impl Future<Output = {unit}>{bound}"),
         (_, Form::Boxed) => format!(" -> Pin<Box<dyn Future<Output = {unit}>{bound}>>"),
+        (_, Form::BoxFuture) => format!(" -> BoxFuture<{}, {unit}>", function.lifetime()),
+        (_, Form::Alias) => format!(" -> Alias<{}, {unit}>", function.lifetime()),
+        (_, Form::Builder) => format!(" -> Builder<{}, {unit}>", function.lifetime()),
     };
     let asyncness = if of != Of::Wrapper && function.form == Form::Async { "async " } else { "" };
     let unsafety = if function.is_unsafe { "unsafe " } else { "" };
@@ -190,21 +208,25 @@ fn body(function: &Function) -> String {
     match function.form {
         Form::Async => body,
         Form::ImplFuture => format!("async move {{ {body} }}"),
-        Form::Boxed => format!("Box::pin(async move {{ {body} }})"),
+        Form::Boxed | Form::BoxFuture | Form::Alias => format!("Box::pin(async move {{ {body} }})"),
+        Form::Builder => format!("Builder(Box::pin(async move {{ {body} }}))"),
     }
 }
 
 fn items(function: &Function) -> String {
     let (original, wrapper, _) = names(function);
     let options = options(function);
-    let mark = mark(&options);
+    let output = output(function);
+    let own = output.as_ref().map(|output| mark(output)).unwrap_or_default();
+    let all: Vec<&str> = [&*options].into_iter().chain(output.as_deref()).filter(|option| !option.is_empty()).collect();
+    let mark = mark(&all.join(", "));
     let vis = function.vis;
     let seed = function.seed;
     let async_fn = format!("{} {{ {} }}", signature(function, &original, Of::Original), body(function));
     let declared = signature(function, &wrapper, Of::Wrapper);
     let bodiless = signature(function, &original, Of::Bodiless);
     let sent = if function.ctx { " + Send + Sync" } else { "" };
-    let optional_mark = if options.is_empty() { "" } else { &*mark };
+    let optional_mark = if all.is_empty() { "" } else { &*mark };
     let block = |affix: &str| if options.is_empty() { affix.to_owned() } else { format!("{affix}, {options}") };
     match function.place {
         Place::Free => format!("{mark}{vis}{async_fn}"),
@@ -219,7 +241,21 @@ fn items(function: &Function) -> String {
         ),
         Place::Method => format!("impl Node {{ {mark}{vis}{async_fn} }}"),
         Place::Block => format!("#[co_wrapper] impl Node {{ {mark}{vis}{async_fn} }}"),
-        Place::Suffix => format!("#[co_wrapper({})] impl Node {{ {vis}{async_fn} }}", block("suffix = \"_blocking\"")),
+        Place::Suffix => {
+            format!("#[co_wrapper({})] impl Node {{ {own}{vis}{async_fn} }}", block("suffix = \"_blocking\""))
+        }
+        Place::Module => format!(
+            "#[co_wrapper({})] pub mod inner {{ use super::*; {own}pub {async_fn} }}",
+            block("suffix = \"_blocking\"")
+        ),
+        Place::FreeSuffix => {
+            let options = [&["suffix = \"_blocking\""], &*all].concat().join(", ");
+            format!("#[co_wrapper({options})] {vis}{async_fn}")
+        }
+        Place::TraitSuffix => format!(
+            "#[co_wrapper({0})] pub trait Trait{seed}: Get{sent} {{ {bodiless}; }} #[co_wrapper({0})] impl Trait{seed} for Node {{ {async_fn} }}",
+            block("suffix = \"_blocking\"")
+        ),
         Place::Prefix => format!("#[co_wrapper(prefix = \"sync_\")] impl Node {{ {optional_mark}{vis}{async_fn} }}"),
         Place::Generic => {
             format!("#[co_wrapper] impl<T: Copy + Into<u64> + From<u8>{sent}> Generic<T> {{ {mark}{vis}{async_fn} }}")

@@ -25,9 +25,11 @@ pub enum Is {
     OfSelf,
     /// Of the lifetime `'a`.
     Named,
+    /// Elides what only an `async fn` may.
+    Elided,
 }
 
-use Is::{Named, NotSend, OfSelf, Owned};
+use Is::{Elided, Named, NotSend, OfSelf, Owned};
 
 const fn shape(
     pattern: &'static str,
@@ -97,6 +99,23 @@ pub static PARAMETERS: &[Shape] = &[
         "&mut vec![1, 2].into_iter()",
         "$.map(u64::from).sum::<u64>()",
         &[NotSend],
+    ),
+    shape("mut $", "impl Iterator<Item = &u8>", "[1, 2].iter()", "u64::from(*$.next().unwrap())", &[Elided]),
+    shape("$", "impl Into<View<'_>>", "View(\"into\")", "$.into().0.len() as u64", &[Elided]),
+    shape("$", "impl Debug + '_", "&5u8", "debug($)", &[Elided]),
+    shape(
+        "(a%, b%)",
+        "(impl Iterator<Item = (&u8, View<'_>)>, &u8)",
+        "(vec![(&1, View(\"v\"))].into_iter(), &2)",
+        "a%.map(|(x, view)| u64::from(*x) + view.0.len() as u64).sum::<u64>() + u64::from(*b%)",
+        &[Elided, NotSend],
+    ),
+    shape(
+        "$",
+        "&mut (impl Iterator<Item = Box<dyn Fn(&u8) -> u8 + '_>> + ?Sized)",
+        "&mut vec![Box::new(|x: &u8| x + 1) as Box<dyn Fn(&u8) -> u8>].into_iter()",
+        "$.map(|f| u64::from(f(&1))).sum::<u64>()",
+        &[Elided, NotSend],
     ),
     shape("$", "Rc<Cell<u8>>", "Rc::new(Cell::new(6))", "u64::from($.get())", &[NotSend, Owned]),
     shape("$", "*const u8", "std::ptr::null()", "u64::from($.is_null())", &[NotSend, Owned]),
