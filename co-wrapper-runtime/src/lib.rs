@@ -31,6 +31,7 @@ mod fork;
 pub mod graph;
 pub mod hang;
 mod io_thread;
+mod panics;
 mod park;
 mod reactor;
 mod sync;
@@ -42,7 +43,11 @@ mod wrappers;
 pub use context::FdHandler;
 pub use context::{AioContext, Builder, EnterGuard, Stats, reschedule_self};
 pub use io_thread::IoThread;
-pub use tasks::{bottom_half::BottomHalf, task::JoinHandle, timers::Sleep};
+pub use tasks::{
+    bottom_half::BottomHalf,
+    join::{AbortHandle, JoinHandle},
+    timers::Sleep,
+};
 /// What an [`FdHandler`] waits for.
 #[cfg(feature = "tokio")]
 pub use tokio::io::Interest;

@@ -19,6 +19,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
     fork,
+    panics::{self, Guarded},
     reactor::Entered,
     sync::{Mutex, lock},
     tasks::mailbox::Mailbox,
@@ -162,8 +163,9 @@ impl Handler {
     pub fn call(&self) {
         let mut state = lock(&self.callback);
         let State::Idle(_) = *state else { return };
-        let State::Idle(mut callback) = std::mem::replace(&mut *state, State::Running) else { return };
+        let State::Idle(callback) = std::mem::replace(&mut *state, State::Running) else { return };
         drop(state);
+        let mut callback = Guarded::new(callback);
         struct Panicked<'a>(&'a Handler);
         impl Drop for Panicked<'_> {
             fn drop(&mut self) {
@@ -175,7 +177,7 @@ impl Handler {
         std::mem::forget(panicked);
         let mut state = lock(&self.callback);
         if matches!(*state, State::Running) {
-            *state = State::Idle(callback);
+            *state = State::Idle(callback.into_inner());
         }
     }
 }
@@ -217,7 +219,7 @@ impl Drop for FdHandler {
         }
         self.handlers.remove(&self.handler);
         let callback = std::mem::replace(&mut *lock(&self.handler.callback), State::Gone);
-        drop(callback);
+        panics::drop_one(callback);
     }
 }
 

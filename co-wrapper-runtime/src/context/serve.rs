@@ -18,9 +18,7 @@
 //! Another caller's call is never begun by a passing home, but where nobody would go on without (`circle.rs`).
 
 use std::{
-    any::Any,
     ops::ControlFlow,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -33,6 +31,7 @@ use super::{
 };
 use crate::{
     fork,
+    panics::{Payload, catch},
     reactor::{self, Above, Entered},
     tasks::{
         coroutine::{self, Mark},
@@ -40,9 +39,6 @@ use crate::{
         task,
     },
 };
-
-/// What a panic left, to be raised later.
-pub type Payload = Box<dyn Any + Send>;
 
 /// From this many frames on a nested loop runs nothing of its own accord. Up to it begun tasks run freely: they are what
 /// a call usually waits for.
@@ -66,7 +62,7 @@ const BUSY: u32 = 8;
 enum As {
     /// A coroutine, if it is polled rather than dropped. Whether it may move to another thread between two polls.
     Task { send: bool },
-    /// A bottom half or a handler.
+    /// A bottom half, a handler, a timer's waker, destructors.
     Callback,
 }
 
@@ -126,8 +122,19 @@ fn round_of(
     }
     let mailbox = context.mailbox();
     let _current = AsCurrent::new(thread, context);
-    mailbox.obey_close();
-    let mut ran = mailbox.timers().fire();
+    if mailbox.has_to_close() && each(&mut || dispatch(thread, As::Callback, || mailbox.clear_out())).is_break() {
+        return false;
+    }
+    let mut ran = false;
+    if let Some(now) = mailbox.timers().due() {
+        while let Some((waker, counts)) = mailbox.timers().pop(now) {
+            ran |= counts;
+            let mut waker = Some(waker);
+            if each(&mut || dispatch(thread, As::Callback, || waker.take().expect("called once").wake())).is_break() {
+                return true;
+            }
+        }
+    }
     let end = mailbox.batch_end();
     if allowed.bottom_halves {
         for handler in context.handlers().ready() {
@@ -413,13 +420,5 @@ impl<'a> Wait<'a> {
         });
         thread.taken.update(|n| n - 1);
         taken
-    }
-}
-
-/// Keeps the first panic.
-pub fn catch(panicked: &mut Option<Payload>, run: impl FnOnce()) {
-    // What ran is dropped by its panic, and what it shared with others is theirs to guard, as across threads.
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
-        panicked.get_or_insert(payload);
     }
 }

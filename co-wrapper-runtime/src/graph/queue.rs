@@ -19,6 +19,7 @@ use std::{
 use super::stripe::Stripe;
 use crate::{
     fork,
+    panics::wake_all,
     sync::{Mutex, lock},
 };
 
@@ -110,10 +111,6 @@ impl State {
         self.next += 1;
         self.next
     }
-}
-
-fn wake(wakers: Vec<Waker>) {
-    wakers.into_iter().for_each(Waker::wake);
 }
 
 impl Shared {
@@ -210,7 +207,7 @@ impl Shared {
         unsafe { Stripe::release(reader.stripe.0) };
         let writers = Self::free_for_writers(&state);
         drop(state);
-        wake(writers);
+        wake_all(writers);
     }
 
     /// Polls for the write lock on behalf of `writing`; `number` is the waiting writer's, once it has one. `refuse` is
@@ -260,7 +257,7 @@ impl Shared {
         let readers = state.after_writer();
         drop(state);
         drop(removed);
-        wake(readers);
+        wake_all(readers);
     }
 
     /// The writer leaves: readers that waited go first.
@@ -273,7 +270,7 @@ impl Shared {
         let mut woken = state.let_in();
         woken.extend(Self::free_for_writers(&state));
         drop(state);
-        wake(woken);
+        wake_all(woken);
     }
 
     /// A reader left while a writer was about.
@@ -281,7 +278,7 @@ impl Shared {
         let state = lock(&self.state);
         let writers = Self::free_for_writers(&state);
         drop(state);
-        wake(writers);
+        wake_all(writers);
     }
 
     /// Those to be told that nobody is in. All, for the one that takes it first may be one that gives up.
@@ -303,7 +300,7 @@ impl Shared {
         // Behind a writer that is in they wait until it leaves.
         let readers = if state.writing.is_none() { state.let_in() } else { Vec::new() };
         drop(state);
-        wake(readers);
+        wake_all(readers);
     }
 
     /// Enters beside a reader that is in, past whoever waits; the stripe on which it is counted.

@@ -12,7 +12,7 @@ mod implementation;
 pub use implementation::in_a_task;
 #[cfg(all(feature = "graph", not(loom)))]
 pub use implementation::wake_after;
-pub use implementation::{Above, Entered, Guard, ask, ensure, gate, prepare_thread, unconstrained};
+pub use implementation::{Above, Entered, Guard, KeptGuard, ask, ensure, gate, prepare_thread, unconstrained};
 
 /// What stands still below a call that waits, for hang reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

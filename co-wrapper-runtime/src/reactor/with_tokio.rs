@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     future::{Future, poll_fn},
     io,
+    mem::ManuallyDrop,
     pin::pin,
     sync::{
         Arc, Mutex, Once, OnceLock,
@@ -130,6 +131,30 @@ pub struct Entered {
 
 /// Makes the reactor's handle current.
 pub type Guard = EnterGuard<'static>;
+
+/// The same for who may be kept in a thread-local: tokio's own may be gone when that is dropped, and then tokio's guard
+/// panics.
+#[derive(Debug)]
+pub struct KeptGuard {
+    guard: ManuallyDrop<Guard>,
+    kept: bool,
+}
+
+impl KeptGuard {
+    /// `kept`: it is the user's to keep, not a call's.
+    pub fn new(kept: bool) -> Self {
+        Self { guard: ManuallyDrop::new(Entered::guard()), kept }
+    }
+}
+
+impl Drop for KeptGuard {
+    fn drop(&mut self) {
+        if !self.kept || !Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed()) {
+            // SAFETY: dropped here and nowhere else.
+            unsafe { ManuallyDrop::drop(&mut self.guard) };
+        }
+    }
+}
 
 /// How many [`Entered`] on a stack found a foreign handle.
 #[derive(Clone, Copy)]

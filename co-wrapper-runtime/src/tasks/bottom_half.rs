@@ -4,7 +4,7 @@ use std::{fmt, mem::ManuallyDrop, panic::RefUnwindSafe, ptr::NonNull, sync::Arc}
 
 use super::mailbox::Mailbox;
 use crate::{
-    fork,
+    fork, panics,
     sync::{AtomicU8, Ordering, UnsafeCell},
 };
 
@@ -198,7 +198,7 @@ impl Reusable {
                 let before = self.0.state.fetch_and(!(RUNNING | AGAIN), Ordering::AcqRel);
                 if before & GONE != 0 {
                     // SAFETY: whoever set `GONE` saw `RUNNING`, and left the callback here.
-                    drop(unsafe { self.0.take() });
+                    panics::drop_one(unsafe { self.0.take() });
                 } else if before & AGAIN != 0 && before & SCHEDULED != 0 {
                     self.0.set_and_queue(0);
                 }
@@ -226,7 +226,7 @@ impl Reusable {
         // If it runs, that drops it.
         if self.state.fetch_or(GONE, Ordering::AcqRel) & RUNNING == 0 {
             // SAFETY: nobody runs it, and nobody will.
-            drop(unsafe { self.take() });
+            panics::drop_one(unsafe { self.take() });
         }
     }
 }
