@@ -88,8 +88,8 @@ pub struct Meta {
     /// Whether it is a call that its caller has taken back: it may be dropped at any time, begun or not.
     taken_back: AtomicBool,
     /// What wakes it, for who has the `async_task::Task`, which keeps the memory: not counted, for counting costs what all
-    /// else of a handle does. Written once, before spawning returns or another thread sees the task; nothing if it was
-    /// dropped before it was queued.
+    /// else of a handle does. Written once, by who holds the `Runnable`: of a task that has a handle before spawning
+    /// returns or another thread sees it. Nothing if it was dropped before it was queued.
     lent: UnsafeCell<Option<ManuallyDrop<Waker>>>,
     /// Whether its future is to be dropped instead of polled.
     aborted: AtomicBool,
@@ -313,8 +313,8 @@ fn schedule(runnable: Runnable) {
         // SAFETY: nobody else runs the task before this returns, so it keeps its mailbox.
         unsafe { (*Arc::as_ptr(place)).push_task_here(runnable) }
     } else {
-        if !runnable.metadata().is_lent() {
-            // Before another thread sees the task.
+        // Before another thread sees the task. A call has no handle that reads it.
+        if !runnable.metadata().is_lent() && runnable.metadata().caller.is_none() {
             drop(runnable.alive());
         }
         Arc::clone(place).push_task(runnable)
