@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    panic::{AssertUnwindSafe, Location, catch_unwind},
+    panic::Location,
     sync::{Arc, Mutex, PoisonError, mpsc},
     task::{Poll, Waker},
     thread,
@@ -12,6 +12,7 @@ use std::{
 use crate::{
     context::AioContext,
     fork,
+    panics::{self, Payload},
     wrappers::frame::{Frame, Kind},
 };
 
@@ -64,7 +65,7 @@ impl Ending {
         state.ended = true;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        panics::wake_all(waiting);
     }
 }
 
@@ -94,17 +95,17 @@ impl IoThread {
         let (running, runs) = mpsc::channel();
         let (here, end) = (context.clone(), Arc::clone(&ending));
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // Declared before the guard, so dropped after it, also if a destructor panics while the context is left.
+            // Declared before the guard, so dropped after it.
             let _tells = Tells(end.clone());
             let home = here.enter();
             // The spawner waits, so it is there.
             let _ = running.send(());
+            // What panics here was printed by the hook; it may not take the thread with it, nor be the thread's result.
             while !end.state().asked {
-                // A bottom half's panic was printed by the hook; it may not take the thread with it.
-                let _ = catch_unwind(AssertUnwindSafe(|| here.poll(true)));
+                drop(Payload::of(|| here.poll(true)));
             }
-            here.close();
-            drop(home);
+            drop(Payload::of(|| here.close()));
+            panics::discard(home);
         })?;
         let id = thread.thread().id();
         runs.recv().map_err(|_| io::Error::other("the IOThread ended before it ran"))?;
@@ -164,7 +165,7 @@ impl IoThread {
         if let Some(thread) = thread {
             // Its thread-locals' destructors are left, which are users' code and may wait for what is above this call.
             // The panic of a destructor that ran at its end was printed by the hook.
-            let _ = frame.gate(|| thread.join());
+            panics::discard(frame.gate(|| thread.join()));
         }
     }
 }

@@ -33,6 +33,7 @@ mod fork;
 pub mod graph;
 pub mod hang;
 mod io_thread;
+mod panics;
 mod park;
 mod reactor;
 mod sync;
@@ -46,7 +47,11 @@ pub use context::{AioContext, Builder, EnterGuard, Stats, reschedule_self};
 pub use io_thread::IoThread;
 #[cfg(feature = "tokio")]
 pub use reactor::reactor;
-pub use tasks::{bottom_half::BottomHalf, task::JoinHandle, timers::Sleep};
+pub use tasks::{
+    bottom_half::BottomHalf,
+    join::{AbortHandle, JoinHandle},
+    timers::Sleep,
+};
 /// What an [`FdHandler`] waits for.
 #[cfg(all(feature = "tokio", unix))]
 pub use tokio::io::Interest;

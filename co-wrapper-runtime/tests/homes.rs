@@ -631,3 +631,44 @@ fn x06_a_local_task_cannot_leave_the_home_that_it_runs_in() {
         mixed(task);
     });
 }
+
+/// Catches: a context that is taken for another one when some are left in another order than they were entered.
+#[test]
+fn many_contexts_are_left_in_any_order() {
+    within_bounds(|| {
+        const MANY: usize = 300;
+        let orders: [fn(usize) -> usize; 4] =
+            [|n| n, |n| MANY - 1 - n, |n| n * 7 % MANY, |n| if n % 2 == 0 { n / 2 } else { MANY - 1 - n / 2 }];
+        for order in orders {
+            let contexts: Vec<_> = (0..MANY).map(|_| AioContext::new().unwrap()).collect();
+            let mut guards: Vec<_> = contexts.iter().map(|ctx| Some(ctx.enter())).collect();
+            let mut again: Vec<_> = contexts.iter().map(|ctx| Some(ctx.enter())).collect();
+            for n in 0..MANY {
+                let left = order(n);
+                drop(again[left].take());
+                drop(guards[left].take());
+                assert!(format!("{:?}", contexts[left]).contains("home: None"));
+                let last = again.iter().rposition(Option::is_some);
+                if let Some(last) = last {
+                    assert_eq!(AioContext::current(), contexts[last]);
+                }
+                // Those that are left over are still served.
+                for at in (0..MANY).filter(|at| guards[*at].is_some()).step_by(97) {
+                    let ran = Arc::new(Mutex::new(None));
+                    let run = Arc::clone(&ran);
+                    contexts[at].schedule_bh(move || *run.lock().unwrap() = Some(thread::current().id()));
+                    plain(async {
+                        let mut polls = 0;
+                        std::future::poll_fn(|cx| {
+                            polls += 1;
+                            cx.waker().wake_by_ref();
+                            if polls > 2 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+                        })
+                        .await;
+                    });
+                    assert_eq!(*ran.lock().unwrap(), Some(thread::current().id()));
+                }
+            }
+        }
+    });
+}

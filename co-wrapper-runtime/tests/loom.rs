@@ -475,7 +475,9 @@ fn w06_a_close_wakes_the_home_thread_to_clear_out() {
         let closed = Arc::clone(&mailbox);
         let closer = thread::spawn(move || closed.close());
         while settled.load(Ordering::Acquire) == 0 {
-            mailbox.obey_close();
+            if mailbox.has_to_close() {
+                mailbox.clear_out();
+            }
             if settled.load(Ordering::Acquire) == 0 && !mailbox.take_notified() {
                 parker.park(None);
             }
@@ -517,7 +519,7 @@ fn call_in(mailbox: &Arc<Mailbox>, is_ready: bool) -> bool {
         7
     });
     // SAFETY: it stays where it is until it is done.
-    let sent = unsafe { send(mailbox, &call, &wakes, &span) };
+    let sent = unsafe { send(mailbox, &call, &wakes, span) };
     let mut at_home = false;
     loop {
         if !at_home && mailbox.home_number().is_none() {
@@ -527,7 +529,9 @@ fn call_in(mailbox: &Arc<Mailbox>, is_ready: bool) -> bool {
             break;
         }
         if at_home {
-            mailbox.obey_close();
+            if mailbox.has_to_close() {
+                mailbox.clear_out();
+            }
             run_tasks(mailbox);
         }
         if !(wakes.take_woken() || at_home && mailbox.take_notified()) {
@@ -566,7 +570,9 @@ fn x02_w06_a_call_is_done_while_another_closes() {
         let closed = Arc::clone(&mailbox);
         let closer = thread::spawn(move || closed.close());
         while !mailbox.take_kick() {
-            mailbox.obey_close();
+            if mailbox.has_to_close() {
+                mailbox.clear_out();
+            }
             run_tasks(&mailbox);
             if !mailbox.take_notified() {
                 parker.park(None);

@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -81,6 +81,7 @@ impl Builder {
             name: name.into(),
             mailbox: Arc::new(Mailbox::new()),
             handlers: Arc::new(handlers::Handlers::default()),
+            served_at: AtomicUsize::new(0),
             spin: Spin::new(self.spin_max, self.spin_grow, self.spin_shrink),
             counters: Counters::default(),
         }))

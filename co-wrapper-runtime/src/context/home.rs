@@ -5,30 +5,25 @@
 
 use std::{
     fmt, mem,
-    panic::resume_unwind,
     rc::Rc,
     thread,
     time::{Duration, Instant},
 };
 
-use super::{
-    AioContext,
-    serve::{self, Payload, catch},
-    thread::Thread,
-};
+use super::{AioContext, serve, thread::Thread};
 use crate::{
-    fork, reactor,
+    fork,
+    panics::{self, Payload, catch},
+    reactor,
     tasks::{coroutine, mailbox::Home, task},
 };
 
 /// The contexts of one thread.
 #[derive(Default)]
 pub struct Homes {
-    /// The contexts that this thread is home to.
+    /// The contexts that this thread is home to. Each knows its place here.
     served: Vec<Served>,
-    /// What `current()` answers, innermost last; the number tells stays in the same context apart.
-    entered: Vec<(u64, AioContext)>,
-    next_stay: u64,
+    entered: Entered,
     /// The thread's own context.
     own: Option<AioContext>,
 }
@@ -65,6 +60,51 @@ pub(crate) enum Stay {
     Passing,
 }
 
+/// What `current()` answers, innermost last. Entering and leaving, in whichever order, take the same time however many are
+/// entered.
+#[derive(Default)]
+struct Entered {
+    /// By number, which grows and tells stays in the same context apart. Empty where one was left out of order; the last one
+    /// is not.
+    stays: Vec<(u64, Option<AioContext>)>,
+    next: u64,
+    /// How many are empty.
+    empty: usize,
+}
+
+impl Entered {
+    fn current(&self) -> Option<&AioContext> {
+        self.stays.last()?.1.as_ref()
+    }
+
+    /// Adds a stay and returns its number.
+    fn push(&mut self, context: &AioContext) -> u64 {
+        self.next += 1;
+        self.stays.push((self.next, Some(context.clone())));
+        self.next
+    }
+
+    /// Takes a stay out, if it is there.
+    fn remove(&mut self, number: u64) -> Option<AioContext> {
+        let at = self.stays.binary_search_by_key(&number, |stay| stay.0).ok()?;
+        let left = self.stays[at].1.take()?;
+        self.empty += 1;
+        while self.stays.pop_if(|stay| stay.1.is_none()).is_some() {
+            self.empty -= 1;
+        }
+        // Each time as many have been left since the last time as are moved.
+        if self.empty > self.stays.len() / 2 {
+            self.stays.retain(|stay| stay.1.is_some());
+            self.empty = 0;
+        }
+        Some(left)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.stays.is_empty()
+    }
+}
+
 impl Homes {
     pub fn entered(&self) -> Option<AioContext> {
         self.current().cloned()
@@ -72,12 +112,31 @@ impl Homes {
 
     /// The same, for a look.
     pub fn current(&self) -> Option<&AioContext> {
-        self.entered.last().map(|(_, context)| context)
+        self.entered.current()
+    }
+
+    /// What is known of `context`, if this thread is home to it.
+    fn find(&mut self, context: &AioContext) -> Option<&mut Served> {
+        self.served.get_mut(context.served_at()).filter(|served| served.context == *context)
+    }
+
+    fn add(&mut self, served: Served) {
+        served.context.set_served_at(self.served.len());
+        self.served.push(served);
+    }
+
+    fn remove(&mut self, context: &AioContext) -> Served {
+        let at = context.served_at();
+        let removed = self.served.swap_remove(at);
+        if let Some(moved) = self.served.get(at) {
+            moved.context.set_served_at(at);
+        }
+        removed
     }
 
     /// Whether one call or guard alone keeps the thread home to `context`.
-    fn is_last_stay(&self, context: &AioContext) -> bool {
-        self.served.iter().any(|served| served.context == *context && served.stays == 1)
+    fn is_last_stay(&mut self, context: &AioContext) -> bool {
+        self.find(context).is_some_and(|served| served.stays == 1)
     }
 
     /// Whether this thread is home to something for the length of a call only.
@@ -115,7 +174,7 @@ pub fn own(thread: &Thread) -> AioContext {
 fn move_in(thread: &Thread, context: &AioContext, stay: Stay) -> Result<(), Home> {
     let resident = usize::from(stay == Stay::Resident);
     let homes = &mut *thread.homes.borrow_mut();
-    if let Some(served) = homes.served.iter_mut().find(|served| served.context == *context) {
+    if let Some(served) = homes.find(context) {
         served.stays += 1;
         served.residences += resident;
         if served.residences == resident && resident > 0 {
@@ -129,14 +188,15 @@ fn move_in(thread: &Thread, context: &AioContext, stay: Stay) -> Result<(), Home
         unparker: thread.parker.unparker(),
         passing: stay == Stay::Passing,
     })?;
-    homes.served.push(Served { context: context.clone(), stays: 1, residences: resident, leaving: false });
+    homes.add(Served { context: context.clone(), stays: 1, residences: resident, leaving: false });
     Ok(())
 }
 
-/// Ends one stay, and with the last one leaves home.
+/// Ends one stay, and with the last one leaves home. What panics in destructors of what is dropped with that is the panic
+/// hook's alone: a guard may be kept in a thread-local, whose destructor may not panic.
 fn move_out(thread: &Thread, context: &AioContext, stay: Stay) {
     let mut homes = thread.homes.borrow_mut();
-    let Some(served) = homes.served.iter_mut().find(|served| served.context == *context) else { return };
+    let Some(served) = homes.find(context) else { return };
     served.stays -= 1;
     served.residences -= usize::from(stay == Stay::Resident);
     if served.stays_on(stay) || std::mem::replace(&mut served.leaving, true) {
@@ -144,47 +204,34 @@ fn move_out(thread: &Thread, context: &AioContext, stay: Stay) {
     }
     drop(homes);
     // Still at home while they are dropped, so that what their destructors wake is rung here.
-    let panicked = drop_local_tasks(thread, context, stay == Stay::Resident);
+    drop_local_tasks(thread, context, stay == Stay::Resident);
     let mut homes = thread.homes.borrow_mut();
-    let at = homes.served.iter().position(|served| served.context == *context).expect("only this removes it");
-    homes.served[at].leaving = false;
+    let served = homes.find(context).expect("only this removes it");
+    served.leaving = false;
     // A destructor may have entered again, for longer, or begun a call.
-    let left = (!homes.served[at].stays_on(stay)).then(|| homes.served.remove(at));
+    let left = if served.stays_on(stay) { None } else { Some(homes.remove(context)) };
     drop(homes);
     if left.is_some() {
-        context.mailbox().move_out();
+        // It drops what waits in a context that was closed.
+        drop(Payload::of(|| context.mailbox().move_out()));
     }
-    drop(left);
-    raise(panicked);
-}
-
-/// Raises what a destructor panicked with, unless the thread unwinds already.
-fn raise(panicked: Option<Payload>) {
-    if let Some(payload) = panicked {
-        if thread::panicking() {
-            eprintln!("co_wrapper: a panic in a task's destructor is dropped: the thread is panicking");
-        } else {
-            resume_unwind(payload);
-        }
-    }
+    panics::discard(left);
 }
 
 /// Drops the `!Send` tasks of `thread` in `context` and the calls that it began, and with `calls` those not begun too.
-/// Returns the first panic of a destructor.
-fn drop_local_tasks(thread: &Thread, context: &AioContext, calls: bool) -> Option<Payload> {
+fn drop_local_tasks(thread: &Thread, context: &AioContext, calls: bool) {
     // One round is enough but where another thread is between waking a task and queueing it, for some instructions,
     // or where destructors spawn on and on.
     const PATIENCE: Duration = Duration::from_secs(1);
-    let mut panicked = None;
     let mut deadline = None;
     loop {
         for task in context.mailbox().take_local(thread.number, calls) {
-            catch(&mut panicked, || drop(task));
+            panics::discard(task);
         }
         if !context.mailbox().has_local(thread.number)
             || Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + PATIENCE)
         {
-            return panicked;
+            return;
         }
         thread::yield_now();
     }
@@ -192,7 +239,6 @@ fn drop_local_tasks(thread: &Thread, context: &AioContext, calls: bool) -> Optio
 
 /// Leaves everything, at the thread's end, guards forgotten or not.
 pub fn leave_all(thread: &Thread) {
-    let mut panicked = None;
     // What destructors enter or make meanwhile is left too, but not for ever.
     for _ in 0..64 {
         let served = thread.homes.borrow_mut().served.last_mut().map(|served| {
@@ -200,18 +246,17 @@ pub fn leave_all(thread: &Thread) {
             served.context.clone()
         });
         match served {
-            Some(context) => catch(&mut panicked, || move_out(thread, &context, Stay::Resident)),
+            Some(context) => move_out(thread, &context, Stay::Resident),
             None => {
                 // Dropped when it is not borrowed any more: their destructors come back here too.
                 let rest = mem::take(&mut *thread.homes.borrow_mut());
                 if rest.own.is_none() && rest.entered.is_empty() {
                     break;
                 }
-                catch(&mut panicked, || drop(rest));
+                panics::discard(rest);
             }
         }
     }
-    raise(panicked);
 }
 
 /// What a thread serves is current meanwhile, whichever context it entered last: what a task takes from `current()`, a
@@ -227,26 +272,23 @@ impl<'a> AsCurrent<'a> {
         if homes.current().or(homes.own.as_ref()) == Some(context) {
             return Self { thread, number: None };
         }
-        homes.next_stay += 1;
-        homes.entered.push((homes.next_stay, context.clone()));
-        Self { thread, number: Some(homes.next_stay) }
+        Self { thread, number: Some(homes.entered.push(context)) }
     }
 }
 
 impl Drop for AsCurrent<'_> {
     fn drop(&mut self) {
-        if self.number.is_none() {
-            return;
-        }
-        let mut homes = self.thread.homes.borrow_mut();
-        let at = homes.entered.iter().rposition(|(number, _)| Some(*number) == self.number);
-        let left = at.map(|at| homes.entered.remove(at));
-        drop(homes);
+        let Some(number) = self.number else { return };
+        let left = self.thread.homes.borrow_mut().entered.remove(number);
         drop(left);
     }
 }
 
 /// A thread is home to a context while this lives. Returned by [`AioContext::enter`].
+///
+/// It may be kept in a thread-local: whichever is destroyed first at the thread's end, this or what it needs, the thread
+/// leaves the context then. Dropped earlier, it leaves with the last of the context's guards, in whichever order; a
+/// destructor of what is dropped with that, whose panic could end the process, has its panic printed and no more.
 #[must_use = "the thread leaves the context when the guard is dropped"]
 pub struct EnterGuard {
     thread: Rc<Thread>,
@@ -257,7 +299,7 @@ pub struct EnterGuard {
     depth: usize,
     dispatched: usize,
     entered: reactor::Entered,
-    _guard: Option<reactor::Guard>,
+    _guard: Option<reactor::KeptGuard>,
 }
 
 impl EnterGuard {
@@ -279,12 +321,9 @@ impl EnterGuard {
         let thread = Thread::current();
         // First, for it may panic.
         let entered = reactor::Entered::look();
-        let guard = entered.needs_guard().then(reactor::Entered::guard);
+        let guard = entered.needs_guard().then(|| reactor::KeptGuard::new(stay == Stay::Resident));
         move_in(&thread, context, stay)?;
-        let homes = &mut *thread.homes.borrow_mut();
-        homes.next_stay += 1;
-        homes.entered.push((homes.next_stay, context.clone()));
-        let number = homes.next_stay;
+        let number = thread.homes.borrow_mut().entered.push(context);
         let (depth, dispatched) = (thread.depth(), thread.dispatched.get());
         Ok(Self {
             thread: Rc::clone(&thread),
@@ -302,7 +341,7 @@ impl EnterGuard {
     /// (`circle.rs`). Returns the first panic of what ran.
     fn finish_received(&self) -> Option<Payload> {
         let mut panicked = None;
-        if self.stay == Stay::Passing && self.thread.homes.borrow().is_last_stay(&self.context) {
+        if self.stay == Stay::Passing && self.thread.homes.borrow_mut().is_last_stay(&self.context) {
             while self.context.mailbox().has_received() {
                 catch(&mut panicked, || _ = serve::poll(&self.thread, &self.entered, &self.context, true));
             }
@@ -327,7 +366,7 @@ impl Drop for EnterGuard {
         // A local task, whose own guard is the last to keep its thread at home: left there it could not even be dropped.
         let saws = task::runs_in(self.context.mailbox())
             && !coroutine::may_move()
-            && self.thread.homes.borrow().is_last_stay(&self.context)
+            && self.thread.homes.borrow_mut().is_last_stay(&self.context)
             && !self.context.mailbox().has_own_call();
         let live = self.thread.depth() > self.depth || self.thread.dispatched.get() > self.dispatched;
         if live || saws {
@@ -348,20 +387,41 @@ impl Drop for EnterGuard {
             }
         }
         let panicked = self.finish_received();
-        let mut homes = self.thread.homes.borrow_mut();
-        let stay = homes.entered.iter().rposition(|(number, _)| *number == self.number);
-        let left = stay.map(|at| homes.entered.remove(at));
-        drop(homes);
+        let left = self.thread.homes.borrow_mut().entered.remove(self.number);
         if left.is_some() {
             move_out(&self.thread, &self.context, self.stay);
         }
         self.thread.end_if_late();
-        raise(panicked);
+        panics::raise(panicked);
     }
 }
 
 impl fmt::Debug for EnterGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("EnterGuard").field(&self.context).finish()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Catches: stays that were left out of order and are kept, or looked through, as long as a later one lasts: the list is
+    /// bounded by those that last, and each change moves a bounded number of stays on average.
+    #[test]
+    fn the_list_of_stays_has_room_for_those_that_last() {
+        let context = AioContext::builder().unstarted();
+        let (mut entered, mut lasting) = (Entered::default(), Vec::new());
+        // Hand over hand: the next one is entered before the last one is left.
+        for n in 0..1_000 {
+            lasting.push(entered.push(&context));
+            if lasting.len() > 3 {
+                assert!(entered.remove(lasting.remove(n % 2)).is_some());
+            }
+            assert!(entered.stays.len() <= 2 * lasting.len() + 1, "{} for {}", entered.stays.len(), lasting.len());
+        }
+        assert!(entered.remove(0).is_none());
+        lasting.into_iter().for_each(|number| assert!(entered.remove(number).is_some()));
+        assert!(entered.is_empty() && entered.current().is_none());
     }
 }

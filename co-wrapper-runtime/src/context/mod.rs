@@ -16,7 +16,10 @@ pub(crate) mod thread;
 use std::{
     fmt, io, mem,
     panic::Location,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,8 +36,9 @@ use crate::{
     fork,
     tasks::{
         bottom_half::{BottomHalf, Queued},
+        join::JoinHandle,
         mailbox::Mailbox,
-        task::{self, JoinHandle},
+        task,
         timers::Sleep,
     },
 };
@@ -67,6 +71,8 @@ struct Inner {
     name: Arc<str>,
     mailbox: Arc<Mailbox>,
     handlers: Arc<handlers::Handlers>,
+    /// Where its home thread lists it: that thread's own.
+    served_at: AtomicUsize,
     spin: spin::Spin,
     counters: stats::Counters,
 }
@@ -129,6 +135,14 @@ impl AioContext {
 
     pub(crate) fn handlers(&self) -> &handlers::Handlers {
         &self.0.handlers
+    }
+
+    fn served_at(&self) -> usize {
+        self.0.served_at.load(Ordering::Relaxed)
+    }
+
+    fn set_served_at(&self, at: usize) {
+        self.0.served_at.store(at, Ordering::Relaxed);
     }
 
     pub(crate) fn spin(&self) -> &spin::Spin {

@@ -23,9 +23,7 @@
 //! Another caller's call is never begun by a passing home, but where nobody would go on without (`circle.rs`).
 
 use std::{
-    any::Any,
     ops::ControlFlow,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -38,6 +36,7 @@ use super::{
 };
 use crate::{
     fork,
+    panics::{Payload, catch},
     reactor::{self, Below, Entered},
     tasks::{
         coroutine::{self, Mark},
@@ -45,9 +44,6 @@ use crate::{
         task,
     },
 };
-
-/// What a panic left, to be raised later.
-pub type Payload = Box<dyn Any + Send>;
 
 /// From this many frames on a nested loop runs nothing of its own accord. Up to it begun tasks run freely: they are what
 /// a call usually waits for.
@@ -71,7 +67,7 @@ const BUSY: u32 = 8;
 enum As {
     /// A coroutine, if it is polled rather than dropped. Whether it may move to another thread between two polls.
     Task { send: bool },
-    /// A bottom half, a descriptor's handler among them.
+    /// A bottom half, a descriptor's handler among them; a timer's waker, destructors.
     Callback,
 }
 
@@ -132,8 +128,19 @@ fn round_of(
     }
     let mailbox = context.mailbox();
     let _current = AsCurrent::new(thread, context);
-    mailbox.obey_close();
-    let mut ran = mailbox.timers().fire();
+    if mailbox.has_to_close() && each(&mut || dispatch(thread, As::Callback, || mailbox.clear_out())).is_break() {
+        return false;
+    }
+    let mut ran = false;
+    if let Some(now) = mailbox.timers().due() {
+        while let Some((waker, counts)) = mailbox.timers().pop(now) {
+            ran |= counts;
+            let mut waker = Some(waker);
+            if each(&mut || dispatch(thread, As::Callback, || waker.take().expect("called once").wake())).is_break() {
+                return true;
+            }
+        }
+    }
     if looks {
         context.handlers().queue_ready();
     }
@@ -424,13 +431,5 @@ impl<'a> Wait<'a> {
         });
         thread.taken.update(|n| n - 1);
         taken
-    }
-}
-
-/// Keeps the first panic.
-pub fn catch(panicked: &mut Option<Payload>, run: impl FnOnce()) {
-    // What ran is dropped by its panic, and what it shared with others is theirs to guard, as across threads.
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
-        panicked.get_or_insert(payload);
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use super::refuse;
 use crate::{
-    fork,
+    fork, panics,
     sync::{AtomicUsize, Mutex, Ordering, lock},
     wrappers::frame::{Frame, Kind},
 };
@@ -256,7 +256,7 @@ impl Drain {
         self.word.fetch_and(!DRAINED, Ordering::AcqRel);
         let requests = mem::take(&mut waiting.requests);
         drop(waiting);
-        requests.into_values().for_each(Waker::wake);
+        panics::wake_all(requests.into_values());
     }
 
     /// Counts a request, unless a section is drained.
@@ -278,7 +278,7 @@ impl Drain {
         }
         // The last one, and somebody drains.
         let drainers = mem::take(&mut lock(&self.waiting).drainers);
-        drainers.into_values().for_each(Waker::wake);
+        panics::wake_all(drainers.into_values());
     }
 }
 

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     fork,
     hang::record::now,
+    panics::wake_all,
     sync::{Mutex, is_send_and_sync, lock},
 };
 
@@ -169,10 +170,6 @@ impl State {
     }
 }
 
-fn wake(wakers: Vec<Waker>) {
-    wakers.into_iter().for_each(Waker::wake);
-}
-
 impl Shared {
     pub fn new() -> Self {
         Self { state: Mutex::new(State::default()) }
@@ -260,7 +257,7 @@ impl Shared {
         let writers = state.free_for_writers();
         drop(state);
         drop(old);
-        wake(writers);
+        wake_all(writers);
     }
 
     /// Polls for the write lock on behalf of `writing`; `number` is the waiting writer's, once it has one. `refuse` is
@@ -320,7 +317,7 @@ impl Shared {
         self.arm(&mut state);
         drop(state);
         drop(removed);
-        wake(readers);
+        wake_all(readers);
     }
 
     /// The writer leaves: readers that waited go first.
@@ -331,7 +328,7 @@ impl Shared {
         woken.extend(state.free_for_writers());
         self.arm(&mut state);
         drop(state);
-        wake(woken);
+        wake_all(woken);
     }
 
     /// A reader left that had come in so, while a writer was about.
@@ -344,7 +341,7 @@ impl Shared {
         }
         let writers = state.free_for_writers();
         drop(state);
-        wake(writers);
+        wake_all(writers);
     }
 
     /// Sees to it that `look` comes when it is due.
@@ -385,7 +382,7 @@ impl Shared {
         }
         self.arm(&mut state);
         drop(state);
-        wake(woken);
+        wake_all(woken);
     }
 
     /// What a timer brings otherwise: the readers that wait are let past the writer that waits.
@@ -395,7 +392,7 @@ impl Shared {
         state.turn.round(now());
         let woken = if state.writing.is_none() { state.let_in(false) } else { Vec::new() };
         drop(state);
-        wake(woken);
+        wake_all(woken);
     }
 
     /// The same: the next writer waits no longer for those that the last one let in.
@@ -405,7 +402,7 @@ impl Shared {
         state.forget_owed();
         let woken = state.free_for_writers();
         drop(state);
-        wake(woken);
+        wake_all(woken);
     }
 
     /// Enters beside a reader that is in, past whoever waits; the stripe on which it is counted.

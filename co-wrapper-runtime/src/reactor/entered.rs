@@ -1,7 +1,7 @@
 //! The reactor's handle made current for a call, and what was current before: for the first poll, and for what stands
 //! above the call when it waits (`above.rs`).
 
-use std::cell::RefCell;
+use std::{cell::RefCell, mem::ManuallyDrop};
 
 use tokio::runtime::{EnterGuard, Handle};
 
@@ -27,6 +27,31 @@ pub struct Entered {
 
 /// Makes the reactor's handle current.
 pub type Guard = EnterGuard<'static>;
+
+/// The same for who may be kept in a thread-local: tokio's own may be gone when that is dropped, and then tokio's guard
+/// panics.
+#[derive(Debug)]
+pub struct KeptGuard {
+    guard: ManuallyDrop<Guard>,
+    kept: bool,
+}
+
+impl KeptGuard {
+    /// `kept`: it is the user's to keep, not a call's.
+    #[track_caller]
+    pub fn new(kept: bool) -> Self {
+        Self { guard: ManuallyDrop::new(Entered::guard()), kept }
+    }
+}
+
+impl Drop for KeptGuard {
+    fn drop(&mut self) {
+        if !self.kept || !Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed()) {
+            // SAFETY: dropped here and nowhere else.
+            unsafe { ManuallyDrop::drop(&mut self.guard) };
+        }
+    }
+}
 
 thread_local! {
     /// The foreign handles that the [`Entered`] on this stack found current, innermost last.

@@ -18,7 +18,7 @@ pub use above::task_id;
 #[cfg(feature = "tokio")]
 pub use above::unconstrained;
 #[cfg(feature = "tokio")]
-pub use entered::{Entered, Guard};
+pub use entered::{Entered, Guard, KeptGuard};
 #[cfg(all(feature = "graph", feature = "tokio", not(loom)))]
 pub use ours::wake_after;
 #[cfg(feature = "tokio")]

@@ -3,6 +3,8 @@
 use std::io;
 
 use super::Below;
+#[cfg(all(feature = "graph", not(loom)))]
+use crate::panics::Payload;
 
 pub fn ensure() -> io::Result<()> {
     Ok(())
@@ -13,7 +15,8 @@ pub fn ensure() -> io::Result<()> {
 pub fn wake_after(duration: std::time::Duration, waker: std::task::Waker) {
     let timer = std::thread::Builder::new().name("co-wrapper-timer".to_owned()).spawn(move || {
         std::thread::sleep(duration);
-        waker.wake();
+        // Nobody hears of what it panics with.
+        drop(Payload::of(|| waker.wake()));
     });
     drop(timer);
 }
@@ -32,6 +35,16 @@ pub struct Entered;
 /// Nothing to keep.
 #[derive(Debug)]
 pub struct Guard;
+
+/// Nothing either.
+#[derive(Debug)]
+pub struct KeptGuard;
+
+impl KeptGuard {
+    pub fn new(_: bool) -> Self {
+        Self
+    }
+}
 
 impl Entered {
     #[inline]

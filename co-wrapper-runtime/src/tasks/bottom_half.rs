@@ -4,7 +4,7 @@ use std::{fmt, mem::ManuallyDrop, panic::RefUnwindSafe, ptr::NonNull, sync::Arc}
 
 use super::mailbox::Mailbox;
 use crate::{
-    fork,
+    fork, panics,
     sync::{AtomicU8, Ordering, UnsafeCell, is_send, is_send_and_sync},
 };
 
@@ -216,7 +216,7 @@ impl Reusable {
         let before = self.state.fetch_and(!(RUNNING | AGAIN), Ordering::AcqRel);
         if before & GONE != 0 {
             // SAFETY: whoever set `GONE` saw `RUNNING`, and left the callback here.
-            drop(unsafe { self.take() });
+            panics::drop_one(unsafe { self.take() });
         } else if before & AGAIN != 0 && before & SCHEDULED != 0 {
             self.set_and_queue(0);
         }
@@ -251,7 +251,7 @@ impl Reusable {
         // If it runs, that drops it; and what was deleted before is dropped by whoever did that.
         if self.state.fetch_or(GONE, Ordering::AcqRel) & (RUNNING | GONE) == 0 {
             // SAFETY: nobody runs it, nobody will, and nobody else drops it.
-            drop(unsafe { self.take() });
+            panics::drop_one(unsafe { self.take() });
         }
     }
 }

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     fork,
+    panics::{self, Payload},
     park::{Unparker, WakeSlot, here},
     sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, UnsafeCell, is_send_and_sync, lock},
 };
@@ -476,16 +477,17 @@ impl Mailbox {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// On the home thread, in each round of its loop: clears out what a `close` elsewhere left to it.
-    pub fn obey_close(self: &Arc<Self>) {
-        if self.is_closed() && (!self.is_empty() || self.live() > 0) {
-            self.clear_out();
-        }
+    /// On the home thread, in each round of its loop: whether it is to clear out what a `close` elsewhere left to it.
+    pub fn has_to_close(&self) -> bool {
+        self.is_closed() && (!self.is_empty() || self.live() > 0)
     }
 
     /// Drops all that waits here, if it is ours to drop; else rings the home thread, which does it. What runs just now is
     /// dropped when it has returned.
-    fn clear_out(self: &Arc<Self>) {
+    ///
+    /// The first panic of a destructor is raised when all of it is dropped.
+    pub fn clear_out(self: &Arc<Self>) {
+        let mut panicked = None;
         loop {
             lock(&self.inbox).clearing += 1;
             // A woken task queues itself.
@@ -495,13 +497,17 @@ impl Mailbox {
             lock(&self.inbox).clearing -= 1;
             let taken = self.at_home_or_nobody_s(|queue| (queue.take_bottom_halves(), queue.take_tasks(|_| true)));
             // Asked after `closing` was set, so whoever moved in since sees that, and begins nothing.
-            let Some((bottom_halves, runnables)) = taken else { return self.ring() };
+            let Some((bottom_halves, runnables)) = taken else {
+                self.ring();
+                break;
+            };
             if bottom_halves.is_empty() && runnables.is_empty() {
-                return;
+                break;
             }
-            drop(bottom_halves);
-            drop(runnables);
+            panics::catch(&mut panicked, || panics::drop_each(bottom_halves));
+            panics::catch(&mut panicked, || panics::drop_each(runnables));
         }
+        panics::raise(panicked);
     }
 
     /// Nothing if another thread is at home.
@@ -515,19 +521,15 @@ impl Mailbox {
     /// Clears out on a thread of its own: for a wake that came while somebody closed a context without a home.
     #[cold]
     fn clear_out_elsewhere(self: &Arc<Self>) {
+        // Nobody is there to raise a destructor's panic to.
+        let clear_out = |this: Arc<Self>| drop(Payload::of(|| this.clear_out()));
+        let this = Arc::clone(self);
         // A model has no threads but its own.
         #[cfg(loom)]
-        return self.clear_out();
+        clear_out(this);
         #[cfg(not(loom))]
-        self.clear_out_on_a_thread();
-    }
-
-    #[cfg(not(loom))]
-    fn clear_out_on_a_thread(self: &Arc<Self>) {
-        let this = Arc::clone(self);
-        let thread = thread::Builder::new().name("co-wrapper-close".to_owned()).spawn(move || this.clear_out());
-        if thread.is_err() {
-            self.clear_out();
+        if thread::Builder::new().name("co-wrapper-close".to_owned()).spawn(move || clear_out(this)).is_err() {
+            clear_out(Arc::clone(self));
         }
     }
 }

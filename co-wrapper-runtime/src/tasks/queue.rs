@@ -135,12 +135,19 @@ impl Queue {
     /// The oldest allowed item, if it came no later than `end`.
     pub fn pop(&mut self, end: u64, allowed: Allowed, of: Option<u64>) -> Option<Work> {
         // Nothing else waits, so nothing is compared.
-        let place = if allowed.bottom_halves && self.len == self.bottom_halves.len() {
-            self.bottom_halves.front().filter(|item| item.0 <= end)?;
-            Place::BottomHalf
+        let alone = |allowed, waiting| allowed && self.len == waiting;
+        let (place, number) = if alone(allowed.bottom_halves, self.bottom_halves.len()) {
+            (Place::BottomHalf, self.bottom_halves.front()?.0)
+        } else if alone(allowed.begun, self.begun.len()) {
+            (Place::Begun, self.begun.front()?.0)
+        } else if alone(allowed.fresh, self.fresh.len()) {
+            (Place::Fresh, self.fresh.front()?.0)
         } else {
-            self.oldest(allowed, of).filter(|(_, number)| *number <= end)?.0
+            self.oldest(allowed, of)?
         };
+        if number > end {
+            return None;
+        }
         self.len -= 1;
         match place {
             Place::BottomHalf => self.bottom_halves.pop_front().map(|item| Work::BottomHalf(item.1)),

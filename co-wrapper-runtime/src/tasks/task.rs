@@ -1,4 +1,4 @@
-//! Tasks: async-task's cell with our queue behind it, and the handle that waits for one.
+//! Tasks: async-task's cell with our queue behind it.
 //!
 //! A task is *begun* once it was polled; the nesting rule of `context/serve.rs` asks. A `!Send` task has an owner, the
 //! thread that spawned it, and is polled and dropped there alone.
@@ -15,28 +15,31 @@
 //!   only after that and before it gives the reference up: so `Listed` may use the metadata in its destructor, who awaits
 //!   a task finds its future dropped, and what the awaiter does when it is woken may free the task.
 //! - The metadata lives as long as any waker does, and the output is stored after the future was dropped.
+//! async-task ends the process where a user's destructor or waker panics inside it. So what it gets of the user's is wrapped:
+//! the future in [`Listed`], what comes of it in [`Output`], the waker of who joins in `Joiner` (`join.rs`).
 
 use std::{
     cell::{Cell, UnsafeCell},
-    fmt,
     future::Future,
     mem::{self, ManuallyDrop},
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{RefUnwindSafe, UnwindSafe},
     pin::Pin,
     ptr::{self, NonNull},
     sync::{Arc, atomic},
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
 };
 
 use super::{
     coroutine::{self, Mark},
+    join::JoinHandle,
     mailbox::Mailbox,
     unit::Unit,
 };
 use crate::{
     fork,
+    panics::{self, Payload},
     park::{WakeSlot, here},
-    sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, is_send, is_send_and_sync},
+    sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, is_send, is_send_and_sync},
 };
 
 /// A task that is to be polled once, or dropped: wherever it is dropped, unwinding too, a `!Send` future off its thread
@@ -54,7 +57,12 @@ impl Runnable {
 
     /// Its entry for the list of the living.
     pub fn alive(&self) -> Alive {
-        Alive { waker: self.0.waker(), meta: NonNull::from(self.metadata()) }
+        let alive = Alive { waker: self.0.waker(), meta: NonNull::from(self.metadata()) };
+        if !self.metadata().is_lent() {
+            // SAFETY: this has not happened, so the task is being spawned, see `lent`.
+            unsafe { *self.metadata().lent.get() = Some(ManuallyDrop::new(ptr::read(&raw const alive.waker))) };
+        }
+        alive
     }
 
     fn into_inner(self) -> async_task::Runnable<Meta> {
@@ -75,7 +83,7 @@ impl Drop for Runnable {
     }
 }
 
-/// What the queue knows of a task.
+/// What the queue knows of a task. Small: a task of a few words and this fit into what malloc gives out fastest.
 ///
 /// One thread at a time polls a task or holds its [`Runnable`], and async-task's state orders one after the other: what is
 /// written here is that thread's.
@@ -85,12 +93,20 @@ pub struct Meta {
     /// Where it goes when it is queued next, by `reschedule_self`.
     moves_to: UnsafeCell<Option<Arc<Mailbox>>>,
     /// Its place in the list of the living, 0 for none, else one more than it is.
-    key: AtomicUsize,
+    key: AtomicU32,
     /// The thread that a `!Send` task or a begun call belongs to, 0 for none.
     owner: AtomicU64,
     begun: AtomicBool,
     /// Whether it is a call that its caller has taken back: it may be dropped at any time, begun or not.
     taken_back: AtomicBool,
+    /// What wakes it, for who has the `async_task::Task`, which keeps the memory: not counted, for counting costs what all
+    /// else of a handle does. Written once, by who holds the `Runnable`: of a task that has a handle before spawning
+    /// returns or another thread sees it. Nothing if it was dropped before it was queued.
+    lent: UnsafeCell<Option<ManuallyDrop<Waker>>>,
+    /// Whether its future is to be dropped instead of polled.
+    aborted: AtomicBool,
+    /// Whether its future was dropped.
+    ended: AtomicBool,
     /// What wakes the blocked caller, if it is a call from another context.
     caller: Option<Arc<WakeSlot>>,
 }
@@ -102,8 +118,8 @@ const _: () = {
     is_send::<JoinHandle<()>>();
 };
 
-// SAFETY: the two cells are touched by the thread that polls the task or holds its `Runnable`; the rest is atomic or never
-// changes.
+// SAFETY: two of the cells are touched by the thread that polls the task or holds its `Runnable`; `lent` is written before
+// any other thread reads it, see there; the rest is atomic or never changes.
 unsafe impl Sync for Meta where Arc<Mailbox>: Send + Sync {}
 
 impl Meta {
@@ -111,10 +127,13 @@ impl Meta {
         Self {
             place: UnsafeCell::new(place),
             moves_to: UnsafeCell::new(None),
-            key: AtomicUsize::new(0),
+            key: AtomicU32::new(0),
             owner: AtomicU64::new(owner),
             begun: AtomicBool::new(false),
             taken_back: AtomicBool::new(false),
+            lent: UnsafeCell::new(None),
+            aborted: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             caller,
         }
     }
@@ -146,11 +165,30 @@ impl Meta {
 
     /// Where it is in its mailbox's list of the living, if it is.
     pub fn key(&self) -> Option<usize> {
-        self.key.load(Ordering::Relaxed).checked_sub(1)
+        self.key.load(Ordering::Relaxed).checked_sub(1).map(|key| key as usize)
     }
 
     pub fn set_key(&self, key: Option<usize>) {
-        self.key.store(key.map_or(0, |key| key + 1), Ordering::Relaxed);
+        let key = key.map_or(0, |key| u32::try_from(key + 1).expect("memory ends before the numbers do"));
+        self.key.store(key, Ordering::Relaxed);
+    }
+
+    fn is_lent(&self) -> bool {
+        // SAFETY: it is written while nobody else reads it.
+        unsafe { (*self.lent.get()).is_some() }
+    }
+
+    /// What aborts the task, unless it was dropped before it was queued. Not counted: whoever has the task keeps it.
+    pub fn alive(&self) -> Option<ManuallyDrop<Alive>> {
+        // SAFETY: written before any other thread saw the task. It is never dropped, and used as long as `self` is borrowed,
+        // but by its clones, which count.
+        let waker = unsafe { (*self.lent.get()).as_ref().map(|waker| ptr::read(waker)) }?;
+        Some(ManuallyDrop::new(Alive { waker: ManuallyDrop::into_inner(waker), meta: NonNull::from(self) }))
+    }
+
+    /// Whether its future was dropped.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Whether the task may go to another thread between two polls.
@@ -191,7 +229,8 @@ impl Meta {
     }
 }
 
-/// A task in its mailbox's list, until it ends.
+/// A task in its mailbox's list, until it ends; or for who may abort it.
+#[derive(Clone)]
 pub struct Alive {
     waker: Waker,
     /// The task's, which the waker keeps.
@@ -200,10 +239,24 @@ pub struct Alive {
 
 const _: () = is_send_and_sync::<Waker>();
 
-// SAFETY: a waker may be sent, and what is reached through the pointer too, for it is shared by threads anyway.
+// SAFETY: a waker may be sent and shared, and what is reached through the pointer too, for it is shared by threads anyway.
 unsafe impl Send for Alive where Meta: Sync {}
+// SAFETY: as above.
+unsafe impl Sync for Alive where Meta: Sync {}
+
+// Nothing of ours panics while it is at a task, so that is whole.
+impl UnwindSafe for Alive {}
+impl RefUnwindSafe for Alive {}
 
 impl Alive {
+    /// Has the task's future dropped where it would be polled next, which is soon.
+    pub fn abort(&self) {
+        if !fork::is_child() {
+            self.metadata().aborted.store(true, Ordering::Release);
+            self.waker.wake_by_ref();
+        }
+    }
+
     /// What wakes it.
     pub fn waker(&self) -> &Waker {
         &self.waker
@@ -265,7 +318,7 @@ pub fn runs_in(mailbox: &Arc<Mailbox>) -> bool {
     ptr::eq(RUNNING_IN.get(), Arc::as_ptr(mailbox))
 }
 
-/// Queues a woken task where it lives, or goes.
+/// Queues a task, which is new or was woken, where it lives, or goes.
 fn schedule(runnable: Runnable) {
     if fork::is_child() {
         // Its parent's, like the queue.
@@ -281,6 +334,10 @@ fn schedule(runnable: Runnable) {
         // SAFETY: nobody else runs the task before this returns, so it keeps its mailbox.
         unsafe { (*Arc::as_ptr(place)).push_task_here(runnable) }
     } else {
+        // Before another thread sees the task. A call has no handle that reads it.
+        if !runnable.metadata().is_lent() && runnable.metadata().caller.is_none() {
+            drop(runnable.alive());
+        }
         Arc::clone(place).push_task(runnable)
     };
     drop(refused);
@@ -294,7 +351,7 @@ where
 {
     // SAFETY: the future is `Send` and `'static`.
     let task = unsafe { spawn_for(mailbox, 0, None, future) };
-    JoinHandle { task: Some(task.fallible()) }
+    JoinHandle::new(task)
 }
 
 /// Spawns a task that belongs to this thread.
@@ -305,7 +362,7 @@ where
 {
     // SAFETY: this thread is named as the owner, and the future is `'static`.
     let task = unsafe { spawn_for(mailbox, here(), None, future) };
-    JoinHandle { task: Some(task.fallible()) }
+    JoinHandle::new(task)
 }
 
 /// Sends a call. Dropping what is returned cancels it.
@@ -320,7 +377,7 @@ pub unsafe fn send_call<F: Future<Output = ()>>(mailbox: &Arc<Mailbox>, caller: 
 }
 
 /// A call sent to another context.
-pub type Sent = async_task::Task<(), Meta>;
+pub type Sent = async_task::Task<Output<()>, Meta>;
 
 /// Cancels a call that was sent to `mailbox`, which drops it at its home's next look, whatever that may begin.
 pub fn take_back(sent: Sent, mailbox: &Mailbox) {
@@ -338,18 +395,49 @@ unsafe fn spawn_for<F: Future>(
     owner: u64,
     caller: Option<Arc<WakeSlot>>,
     future: F,
-) -> async_task::Task<F::Output, Meta> {
+) -> async_task::Task<Output<F::Output>, Meta> {
     let meta = Meta::new(Arc::clone(mailbox), owner, caller);
     let listed = |meta| Listed { future: ManuallyDrop::new(future), meta, unit: Unit::new() };
     let schedule = |runnable| schedule(Runnable::new(runnable));
-    let builder = async_task::Builder::new().propagate_panic(true).metadata(meta);
-    // SAFETY: as the head of this file has it of async-task. `spawn_unchecked` asks for four things. A future that is not `Send` is run and dropped on one thread: both
+    let builder = async_task::Builder::new().metadata(meta);
+    // SAFETY: as the head of this file has it of async-task. `spawn_unchecked` asks for four things. A future that is not
+    // `Send` is run and dropped on one thread: both
     // happen through its `Runnable` alone, which looks at the owner in `run` and in its drop (the task's other references
     // hand the future to `schedule`, so to them, when they are the last). What the future borrows outlives it, by this
     // function's contract, and `meta` is the task's own. `schedule` is `Send + Sync` and `'static`, for it holds nothing.
     let (runnable, task) = unsafe { builder.spawn_unchecked(listed, schedule) };
     runnable.schedule();
     task
+}
+
+/// What came of a task.
+pub enum Outcome<T> {
+    Done(T),
+    Panicked(Payload),
+    Aborted,
+}
+
+/// The same as async-task keeps it until it is joined. Dropping it, which async-task does where nobody joins any more, does
+/// not panic.
+pub struct Output<T>(ManuallyDrop<Outcome<T>>);
+
+impl<T> Output<T> {
+    fn new(outcome: Outcome<T>) -> Self {
+        Self(ManuallyDrop::new(outcome))
+    }
+
+    pub fn into_inner(self) -> Outcome<T> {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: taken once, for `this` is not dropped.
+        unsafe { ManuallyDrop::take(&mut this.0) }
+    }
+}
+
+impl<T> Drop for Output<T> {
+    fn drop(&mut self) {
+        // SAFETY: dropped here and, after `into_inner`, nowhere else.
+        panics::discard(unsafe { ManuallyDrop::take(&mut self.0) });
+    }
 }
 
 /// A task's future, and how it leaves the list of the living.
@@ -362,23 +450,21 @@ struct Listed<'a, F> {
 impl<F> Drop for Listed<'_, F> {
     fn drop(&mut self) {
         // async-task aborts the process if this panics. The hook has printed the message; the task is gone as asked.
-        let dropped = catch_unwind(AssertUnwindSafe(|| {
+        let dropped = Payload::of(|| {
             // SAFETY: dropped here and nowhere else, where it was pinned.
             unsafe { ManuallyDrop::drop(&mut self.future) };
-        }));
-        if let Err(payload) = dropped {
-            // Its destructor may panic in turn.
-            mem::forget(payload);
-        }
+        });
+        drop(dropped);
+        self.meta.ended.store(true, Ordering::Release);
         // SAFETY: who drops a task's future polls it or holds its `Runnable`.
         unsafe { self.meta.place() }.strike(self.meta);
     }
 }
 
 impl<F: Future> Future for Listed<'_, F> {
-    type Output = F::Output;
+    type Output = Output<F::Output>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         struct Restore(*const Mailbox, Mark, Option<Arc<Mailbox>>);
         impl Drop for Restore {
             fn drop(&mut self) {
@@ -394,104 +480,27 @@ impl<F: Future> Future for Listed<'_, F> {
             let listed = self.get_unchecked_mut();
             (Pin::new_unchecked(&mut *listed.future), listed.meta, listed.unit)
         };
+        if meta.aborted.load(Ordering::Acquire) {
+            // async-task drops the future now, outside coroutine context.
+            return Poll::Ready(Output::new(Outcome::Aborted));
+        }
         // SAFETY: this polls it.
         let place = Arc::as_ptr(unsafe { meta.place() });
         let _running = unit.run();
         // The task further down the stack may have asked already, in one branch, and wait here in another.
         let outer_wanted = WANTED.with(|wanted| wanted.take());
         let _restore = Restore(RUNNING_IN.replace(place), coroutine::mark_polled(), outer_wanted);
-        let result = future.poll(cx);
-        if result.is_pending()
-            && let Some(target) = WANTED.with(|wanted| wanted.take())
-        {
-            // SAFETY: this polls it.
-            unsafe { *meta.moves_to.get() = Some(target) };
-        }
-        result
-    }
-}
-
-/// Waits for a spawned task: a future of its result.
-///
-/// Dropping the handle lets the task run on, detached.
-///
-/// # Panics
-///
-/// Awaiting it raises the panic of a task that panicked, and panics if the task was dropped before it finished because
-/// its context was closed, or its `!Send` future's thread left home.
-///
-/// # Examples
-///
-/// ```
-/// use co_wrapper_runtime::AioContext;
-///
-/// let ctx = AioContext::new()?;
-/// let sum = ctx.spawn(async { 40 + 2 });
-/// assert_eq!(ctx.block_on(sum), 42);
-/// # std::io::Result::Ok(())
-/// ```
-pub struct JoinHandle<T> {
-    /// Gone when it gave its result.
-    task: Option<async_task::FallibleTask<T, Meta>>,
-}
-
-impl<T> JoinHandle<T> {
-    /// Cancels the task. Its future is dropped, outside coroutine context, on its context's home thread, when that next polls; the returned future
-    /// waits for it and gives the result if the task had finished before. Dropping that future does not undo it.
-    ///
-    /// # Panics
-    ///
-    /// The returned future raises the panic of a task that had panicked.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use co_wrapper_runtime::AioContext;
-    ///
-    /// let ctx = AioContext::new()?;
-    /// let never = ctx.spawn(std::future::pending::<()>());
-    /// assert_eq!(ctx.block_on(never.cancel()), None);
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn cancel(mut self) -> impl Future<Output = Option<T>> {
-        // A `FallibleTask` cancels when it is dropped, so the future does so polled or not.
-        let task = self.task.take();
-        async move { task?.cancel().await }
-    }
-
-    /// Whether the task has finished, was cancelled or panicked.
-    pub fn is_finished(&self) -> bool {
-        self.task.as_ref().is_none_or(async_task::FallibleTask::is_finished)
-    }
-}
-
-impl<T> Future for JoinHandle<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let task = self.task.as_mut().expect("JoinHandle: awaited again after it gave its result; await it once");
-        let output = ready!(Pin::new(task).poll(cx));
-        self.task = None;
-        match output {
-            Some(output) => Poll::Ready(output),
-            None => panic!(
-                "JoinHandle: the task was dropped before it finished: its context was closed, or the thread of a \
-                 `spawn_local` left it; join tasks before you leave their context"
-            ),
-        }
-    }
-}
-
-impl<T> Drop for JoinHandle<T> {
-    fn drop(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.detach();
-        }
-    }
-}
-
-impl<T> fmt::Debug for JoinHandle<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinHandle").field("finished", &self.is_finished()).finish()
+        let outcome = match Payload::of(|| future.poll(cx)) {
+            Ok(Poll::Ready(output)) => Outcome::Done(output),
+            Ok(Poll::Pending) => {
+                if let Some(target) = WANTED.with(|wanted| wanted.take()) {
+                    // SAFETY: this polls it.
+                    unsafe { *meta.moves_to.get() = Some(target) };
+                }
+                return Poll::Pending;
+            }
+            Err(payload) => Outcome::Panicked(payload),
+        };
+        Poll::Ready(Output::new(outcome))
     }
 }

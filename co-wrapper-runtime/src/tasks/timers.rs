@@ -1,4 +1,7 @@
 //! A context's timers: who sleeps until when. The poll loop fires them and sleeps no longer than the next one.
+//!
+//! Wakers are users' code. They are cloned, woken and dropped outside the mutex, and taken out one by one: what a waker does
+//! may wait for another timer that is due by then.
 
 use std::{
     collections::BTreeMap,
@@ -13,6 +16,7 @@ use std::{
 use super::mailbox::Mailbox;
 use crate::{
     fork,
+    panics::Guarded,
     sync::{AtomicUsize, Mutex, Ordering, lock},
 };
 
@@ -32,7 +36,7 @@ struct Waiting {
 }
 
 struct Timer {
-    waker: Waker,
+    waker: Guarded<Waker>,
     /// Whether a poll that fires it has done something: not for what is our own affair.
     counts: bool,
 }
@@ -56,22 +60,20 @@ impl Timers {
         lock(&self.waiting).wakers.keys().next().map(|key| key.0)
     }
 
-    /// Wakes those that are due, in order; true if there was one that counts.
-    pub fn fire(&self) -> bool {
-        let Some(next) = self.next() else { return false };
-        let now = Instant::now();
-        if next > now {
-            return false;
-        }
+    /// When it is now, if a timer is due.
+    pub fn due(&self) -> Option<Instant> {
+        let next = self.next()?;
+        Some(Instant::now()).filter(|now| next <= *now)
+    }
+
+    /// Takes out the first timer that was due at `now`: what is to be woken, and whether a poll that does so has done
+    /// something.
+    pub fn pop(&self, now: Instant) -> Option<(Waker, bool)> {
         let mut waiting = lock(&self.waiting);
-        // Everything up to and with `now`.
-        let later = waiting.wakers.split_off(&(now, u64::MAX));
-        let due = std::mem::replace(&mut waiting.wakers, later);
+        let first = waiting.wakers.first_entry().filter(|timer| timer.key().0 <= now)?;
+        let Timer { waker, counts } = first.remove();
         self.len.store(waiting.wakers.len(), Ordering::Release);
-        drop(waiting);
-        let any = due.values().any(|timer| timer.counts);
-        due.into_values().for_each(|timer| timer.waker.wake());
-        any
+        Some((waker.into_inner(), counts))
     }
 
     /// Enters a timer. Says whether it is now the first, for which a sleeping home must be woken.
@@ -93,7 +95,7 @@ impl Timers {
             Some(_) => {}
         }
         // Cloned and dropped outside the mutex, for that is the user's code.
-        let new = waker.clone();
+        let new = Guarded::new(waker.clone());
         let mut waiting = lock(&self.waiting);
         let Some(timer) = waiting.wakers.get_mut(&key) else { return false };
         let old = std::mem::replace(&mut timer.waker, new);
@@ -150,8 +152,8 @@ impl Future for Sleep {
         }
         let waits = self.key.is_some_and(|key| self.mailbox.timers().update(key, cx.waker()));
         if !waits {
-            let (key, first) =
-                self.mailbox.timers().insert(self.deadline, Timer { waker: cx.waker().clone(), counts: self.counts });
+            let waker = Guarded::new(cx.waker().clone());
+            let (key, first) = self.mailbox.timers().insert(self.deadline, Timer { waker, counts: self.counts });
             self.key = Some(key);
             if first {
                 self.mailbox.ring();

@@ -5,8 +5,7 @@
 //! The arguments and the result stay in the caller's frame, which waits: see `completion.rs`.
 
 use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind},
+    panic::Location,
     process,
     time::{Duration, Instant},
 };
@@ -21,6 +20,7 @@ use super::{
 use crate::{
     context::{AioContext, EnterGuard, home::Stay, serve::Ended},
     fork,
+    panics::{self, Payload},
     park::here,
     reactor::Entered,
     tasks::task,
@@ -135,17 +135,19 @@ where
         };
     }
 
+    // Cloned for the call before anything is sent, for a subscriber may panic.
+    let span = frame.span().clone();
     let call = Shared::new(args, entry);
     let abort = AbortOnUnwind;
     // SAFETY: `call` lives until the wait below has seen that it is done; the wait is not left otherwise, and does not
     // unwind but through the abort.
-    let sent = unsafe { completion::send(context.mailbox(), &call, frame.wakes(), frame.span()) };
+    let sent = unsafe { completion::send(context.mailbox(), &call, frame.wakes(), span) };
     let mut sent = Some(sent);
     let mut home = None;
     let mut ended = Ended::Ready;
     let mut until = deadline;
     // The first panic of what ran meanwhile waits for the call too, so that nothing is raised before `done`.
-    let mut panicked: Option<Box<dyn Any + Send>> = None;
+    let mut panicked: Option<Payload> = None;
     let mut is_done = || {
         // Its home may have been a passing one, and have left: whoever waits longest is the next. Asked once after the
         // call was queued, for a home that left before that woke nobody. Or it is this thread, which began the call in a
@@ -156,7 +158,7 @@ where
         call.is_done()
     };
     while !is_done() {
-        let waited = catch_unwind(AssertUnwindSafe(|| frame.wait(Some(context), None, until, &mut is_done)));
+        let waited = Payload::of(|| frame.wait(Some(context), None, until, &mut is_done));
         match waited {
             Ok(Ended::Ready | Ended::Closed) => {}
             Ok(Ended::Elapsed) => {
@@ -169,7 +171,7 @@ where
             Err(payload) if fork::is_child() => {
                 // The thread that has the call is the parent's: here nobody will touch it any more.
                 std::mem::forget((abort, sent, home));
-                resume_unwind(payload);
+                payload.resume();
             }
             Err(payload) => {
                 panicked.get_or_insert(payload);
@@ -180,15 +182,21 @@ where
     if let Some(sent) = sent {
         sent.detach();
     }
-    drop(home);
+    panics::catch(&mut panicked, || drop(home));
+    let stage = call.into_stage();
     if let Some(payload) = panicked {
-        resume_unwind(payload);
+        // One is raised: the caller's own panic, or its result, goes with the call.
+        panics::discard(stage);
+        payload.resume();
     }
-    match call.into_stage() {
+    match stage {
         Stage::Done(output) => Ok(output),
-        Stage::Panicked(payload) => resume_unwind(payload),
-        Stage::Packed(..) | Stage::Begun if ended == Ended::Elapsed => Err(Ended::Elapsed),
-        Stage::Packed(..) | Stage::Begun => refuse_closed(wrapper, context, site),
+        Stage::Panicked(payload) => payload.resume(),
+        unfinished @ (Stage::Packed(..) | Stage::Begun) => {
+            // The arguments' destructors may panic, so first.
+            drop(unfinished);
+            if ended == Ended::Elapsed { Err(Ended::Elapsed) } else { refuse_closed(wrapper, context, site) }
+        }
     }
 }
 

@@ -4,14 +4,13 @@
 //! The target reaches them through one pointer, and the store that says it is done is its last use of it.
 
 use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Wake, ready},
 };
 
 use crate::{
+    panics::{self, Payload},
     park::WakeSlot,
     sync::{AtomicBool, Ordering, UnsafeCell, is_send},
     tasks::{
@@ -37,7 +36,7 @@ pub enum Stage<S, E, R> {
     /// Its result.
     Done(R),
     /// What it panicked with.
-    Panicked(Box<dyn Any + Send>),
+    Panicked(Payload),
 }
 
 impl<S, E, R> Shared<S, E, R> {
@@ -68,20 +67,14 @@ pub unsafe fn send<S, E, Fut>(
     mailbox: &Arc<Mailbox>,
     call: &Shared<S, E, Fut::Output>,
     wakes: &Arc<WakeSlot>,
-    span: &Span,
+    span: Span,
 ) -> Sent
 where
     S: Send,
     E: FnOnce(S) -> Fut + Send,
     Fut: Future<Output: Send>,
 {
-    let remote = Remote {
-        call: &raw const *call,
-        wakes: Arc::clone(wakes),
-        span: span.clone(),
-        made: false,
-        future: None::<Fut>,
-    };
+    let remote = Remote { call: &raw const *call, wakes: Arc::clone(wakes), span, made: false, future: None::<Fut> };
     // SAFETY: `call` lives until `done` is set, as the caller promises, which is the remote's last use of it. `Remote` may
     // be sent before its first poll: it holds the pointer to a `Shared` of `Send` things, and no future yet.
     unsafe { task::send_call(mailbox, Arc::clone(wakes), remote) }
@@ -91,7 +84,7 @@ where
 const _: () = {
     is_send::<Arc<WakeSlot>>();
     is_send::<Span>();
-    is_send::<Box<dyn Any + Send>>();
+    is_send::<Payload>();
 };
 
 /// The target's half: a task's future.
@@ -138,9 +131,8 @@ where
         // SAFETY: `future` is pinned with `self`: made in place, never moved, dropped by assignment. Nothing else in
         // `Remote` is pinned.
         let this = unsafe { self.get_unchecked_mut() };
-        let span = this.span.clone();
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let _inside = span.enter();
+        let polled = Payload::of(|| {
+            let _inside = this.span.enter();
             if !std::mem::replace(&mut this.made, true) {
                 // SAFETY: `done` is not set before `finish`, so the caller waits and `stage` is ours.
                 let packed = unsafe { (*this.call).stage.with_mut(|stage| stage.replace(Stage::Begun)) };
@@ -150,16 +142,13 @@ where
             let future = this.future.as_mut().expect("made above");
             // SAFETY: as above.
             unsafe { Pin::new_unchecked(future) }.poll(cx)
-        }));
+        });
         let stage = match polled {
             Ok(polled) => Stage::Done(ready!(polled)),
             Err(payload) => Stage::Panicked(payload),
         };
         // What the future's destructor panics with is lost behind a result: it may not keep the caller waiting.
-        let dropped = catch_unwind(AssertUnwindSafe(|| this.future = None));
-        if dropped.is_err() {
-            std::mem::forget(dropped);
-        }
+        drop(Payload::of(|| this.future = None));
         // SAFETY: the task ends with this poll, so `done` was not set before; the future is gone.
         unsafe { this.finish(Some(stage)) };
         Poll::Ready(())
@@ -170,14 +159,10 @@ impl<S, E, R, Fut> Drop for Remote<S, E, R, Fut> {
     fn drop(&mut self) {
         if !self.call.is_null() {
             // Cancelled, closed, or its home thread left.
-            let dropped = catch_unwind(AssertUnwindSafe(|| self.future = None));
+            let dropped = Payload::of(|| self.future = None);
             // SAFETY: `call` is not null, so `done` was not set; the future is gone.
             unsafe { self.finish(None) };
-            if let Err(payload) = dropped
-                && !std::thread::panicking()
-            {
-                resume_unwind(payload);
-            }
+            panics::raise(dropped.err());
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     ops::Deref,
-    panic::{Location, resume_unwind},
+    panic::Location,
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
@@ -17,7 +17,7 @@ use crate::{
         serve::{Ended, Wait},
         thread::Place,
     },
-    fork,
+    fork, panics,
     park::WakeSlot,
     reactor,
     tasks::coroutine::{self, Mark},
@@ -187,16 +187,9 @@ impl Frame {
             trace::nested(slot.name(), thread.depth());
         }
         let wait = Wait::new(thread, slot, target, thread.outer_callback_waits(), deadline, called_in);
-        let (ended, payload) = wait.run(&self.entered, &mut || slot.record.poll(&mut *poll));
+        let (ended, panicked) = wait.run(&self.entered, &mut || slot.record.poll(&mut *poll));
         slot.record.end_wait();
-        if let Some(payload) = payload {
-            // The hook has printed it when it was caught. Raised while unwinding it would abort.
-            if thread::panicking() {
-                eprintln!("co_wrapper: a panic in what ran while a call waited is dropped: the thread is panicking");
-            } else {
-                resume_unwind(payload);
-            }
-        }
+        panics::raise(panicked);
         ended
     }
 

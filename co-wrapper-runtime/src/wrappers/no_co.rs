@@ -2,10 +2,9 @@
 //! the result. (QEMU's `no_co_wrapper`.)
 
 use std::{
-    any::Any,
     future::{Future, ready},
     mem,
-    panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind},
+    panic::Location,
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll, Wake, Waker},
@@ -15,6 +14,7 @@ use super::{call::Sent, poll_co::Wrapper};
 use crate::{
     context::AioContext,
     fork,
+    panics::{self, Payload},
     sync::plain_lock as lock,
     tasks::{bottom_half::Queued, mailbox::Mailbox},
 };
@@ -79,7 +79,7 @@ enum Stage<A, B, R> {
     Taken {
         waiter: Option<Waker>,
     },
-    Finished(Result<Sent<R>, Box<dyn Any + Send>>),
+    Finished(Result<Sent<R>, Payload>),
     /// The bottom half was dropped without having run.
     Closed,
     /// Nobody awaits it any more.
@@ -106,10 +106,11 @@ where
         let waiter = waiter.take();
         let old = mem::replace(&mut *place, stage);
         drop(place);
-        drop(old);
-        if let Some(waiter) = waiter {
-            waiter.wake();
-        }
+        // The arguments' destructors may panic; whoever waits is woken all the same.
+        let mut panicked = None;
+        panics::catch(&mut panicked, || drop(old));
+        panics::catch(&mut panicked, || waiter.into_iter().for_each(Waker::wake));
+        panics::raise(panicked);
         None
     }
 
@@ -140,12 +141,10 @@ where
         if matches!(*lock(&self.stage), Stage::Over) {
             return;
         }
-        let result = catch_unwind(AssertUnwindSafe(|| body(had)));
+        let result = Payload::of(|| body(had));
         if let Some(unheard) = self.leave(Stage::Finished(result)) {
-            // The hook has printed a panic; its payload may panic in turn.
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(unheard))) {
-                mem::forget(payload);
-            }
+            // As the result of a detached task.
+            panics::discard(unheard);
         }
     }
 }
@@ -239,7 +238,7 @@ where
             _ => match mem::replace(&mut *place, Stage::Over) {
                 Stage::Finished(result) => {
                     drop(place);
-                    return Poll::Ready(result.unwrap_or_else(|payload| resume_unwind(payload)).into_inner());
+                    return Poll::Ready(result.unwrap_or_else(|payload| payload.resume()).into_inner());
                 }
                 Stage::Closed => {
                     drop(place);
@@ -268,6 +267,6 @@ impl<C, A, B, R> Drop for NoCo<C, A, B, R> {
         let mut place = lock(&self.call.stage);
         let old = mem::replace(&mut *place, Stage::Over);
         drop(place);
-        drop(old);
+        panics::drop_one(old);
     }
 }
