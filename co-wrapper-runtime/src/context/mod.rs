@@ -70,6 +70,9 @@ struct Inner {
     counters: stats::Counters,
 }
 
+/// Made when it is first asked for.
+static MAIN: OnceLock<AioContext> = OnceLock::new();
+
 impl Drop for Inner {
     fn drop(&mut self) {
         if fork::is_child() {
@@ -149,8 +152,12 @@ impl AioContext {
     /// ```
     #[doc(alias = "qemu_get_aio_context")]
     pub fn main() -> Self {
-        static MAIN: OnceLock<AioContext> = OnceLock::new();
         MAIN.get_or_init(|| Self::builder().name("main").unstarted()).clone()
+    }
+
+    /// The same, if it was asked for before.
+    pub(crate) fn main_if_made() -> Option<&'static Self> {
+        MAIN.get()
     }
 
     /// The context that is current on this thread: the one entered last, else the thread's own, which is made on first

@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     fork,
+    hang::board::Runs,
     reactor::{self, Above, Entered},
     tasks::{
         coroutine::{self, Mark},
@@ -95,6 +96,8 @@ fn dispatch(thread: &Thread, as_: As, what: impl FnOnce()) {
         outer: coroutine::mark(if as_ == (As::Task { send: true }) { Mark::SEND_TASK } else { Mark::NONE }),
     };
     let _dispatched = thread.suspended.dispatch(thread.depth());
+    let runs = if as_ == As::Callback { Runs::Callback } else { Runs::Task };
+    let _running = thread.board.runs(runs, thread.depth());
     thread.dispatched.set(dispatched + 1);
     thread.callbacks.set(callbacks + usize::from(as_ == As::Callback));
     what();
@@ -288,7 +291,7 @@ impl<'a> Wait<'a> {
             }
             self.thread.stamp_shown();
             let above = entered.above();
-            self.slot.record.set_below(above.below());
+            self.slot.record.set_below(entered.below(above));
             reactor::gate(above, || self.sleep_between_rounds(above, poll))
         });
         (ended, self.panicked)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{AioContext, serve::served, thread::Thread};
-use crate::{fork, reactor::Above, trace};
+use crate::{fork, hang::watchdog, reactor::Above, trace};
 
 /// How often a future is polled unasked under a scheduler that keeps wakes back: first and at most.
 const REPOLL_FIRST: Duration = Duration::from_micros(50);
@@ -99,7 +99,13 @@ impl<'a> Sleeper<'a> {
         if woken() || self.is_notified() {
             return;
         }
+        // A call, not what merely polls: that waits for anything at all.
+        let first_look = if self.thread.waits() { watchdog::first_look_at() } else { None };
+        let wake_up = [wake_up, first_look].into_iter().flatten().min();
         self.thread.board.parked(|| self.thread.parker.park(wake_up));
+        if first_look.is_some_and(|look| Instant::now() >= look) {
+            watchdog::start();
+        }
     }
 
     /// Spins until `end`; true if something came in.

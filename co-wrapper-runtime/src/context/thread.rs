@@ -9,20 +9,18 @@ use std::{
     ptr::{self, NonNull},
     rc::Rc,
     sync::Arc,
-    task::Waker,
 };
 
 use super::{AioContext, home};
 use crate::{
     fork,
-    hang::{
-        record::{Record, Registered, What},
-        watchdog,
-    },
-    park::{Parker, WakeSlot, here},
+    hang::{board::Registered, record::What, watchdog},
+    park::{Parker, here},
     reactor,
     tasks::{mailbox::Home, unit::Suspended},
 };
+
+pub use crate::hang::record::Slot;
 
 /// Blocking calls, or polls within callbacks, on one stack, at most. So that endless recursion ends in a message rather
 /// than the stack's end; 128 are promised on a 2 MiB stack.
@@ -37,52 +35,26 @@ pub struct Thread {
     pub callbacks: Cell<usize>,
     /// How many of them a nested wait took though it holds them back, see `serve.rs`.
     pub taken: Cell<u32>,
-    /// How many blocking calls are on this stack.
-    depth: Cell<usize>,
-    /// So many slots are the calls' on this stack, innermost last; the rest are between two calls, any one for the next.
-    /// One list, so that entering and leaving a call moves nothing.
-    slots: RefCell<Vec<Rc<Slot>>>,
+    /// So many slots are the calls' on this stack as it is deep, innermost last; the rest are for the next ones. One list
+    /// that only grows, so that entering and leaving a call moves nothing.
+    slots: RefCell<Vec<Arc<Slot>>>,
     /// The one that the next call takes, if there is one: what that call writes waits for no other pointer.
     next: Cell<Option<NonNull<Slot>>>,
     pub homes: RefCell<home::Homes>,
     /// The tasks on this stack that wait for what runs now.
     pub suspended: Suspended,
-    /// What hang reports see of this thread.
+    /// What hang reports see of this thread: how many blocking calls are on this stack, for one.
     pub board: Registered,
     /// So many calls at the bottom of the stack are shown there.
     shown: Cell<usize>,
-    /// And so many polls, which have no frame.
+    /// Whoever leaves with fewer calls than this below has more to do than to leave: those that are shown, and in a late
+    /// block all.
+    attended: Cell<usize>,
+    /// Polls that are shown, which have no frame, and spare slots for more of them.
     polls: Cell<usize>,
+    spare_polls: RefCell<Vec<Arc<Slot>>>,
     /// Made in a thread-local destructor, after the thread left its homes.
     late: bool,
-}
-
-/// What a frame borrows from its thread for the length of a call.
-pub struct Slot {
-    pub wakes: Arc<WakeSlot>,
-    pub waker: Waker,
-    /// Whether a bottom half or handler waits in this frame, that is, runs further down this stack.
-    pub callback_waits: Cell<bool>,
-    /// Who called, and where, for the record.
-    name: Cell<&'static &'static str>,
-    site: Cell<&'static Location<'static>>,
-    pub record: Arc<Record>,
-}
-
-impl Slot {
-    /// The next call begins to use it.
-    #[inline]
-    fn begin(&self, name: &'static &'static str, site: &'static Location<'static>, callback_waits: bool) {
-        self.name.set(name);
-        self.site.set(site);
-        self.wakes.reset();
-        self.callback_waits.set(callback_waits);
-    }
-
-    /// Who called.
-    pub fn name(&self) -> &'static str {
-        self.name.get()
-    }
 }
 
 /// A blocking call's place on its thread's stack. A scope: made and dropped in stack order. So what it points to is there:
@@ -106,14 +78,14 @@ impl Place {
         let thread = NonNull::new(THREAD.get().cast_mut()).unwrap_or_else(Thread::first_place);
         // SAFETY: the thread-local's reference keeps it, and nothing below ends that.
         let this = unsafe { thread.as_ref() };
-        let below = this.depth.get();
+        let below = this.depth();
         if below >= MOST_NESTED {
             refuse_so_deep(name, site);
         }
-        let slot = this.next.get().unwrap_or_else(|| this.add_slot(name, site));
+        let slot = this.next.get().unwrap_or_else(|| this.add_slot());
         // SAFETY: in the list of slots.
         unsafe { slot.as_ref() }.begin(name, site, this.callbacks.get() > 0);
-        this.depth.set(below + 1);
+        this.board.set_depth(below + 1);
         this.next.set(this.slot_at(below + 1));
         Self { thread, slot, below }
     }
@@ -132,11 +104,17 @@ impl Place {
         unsafe { self.slot.as_ref() }
     }
 
-    /// Hang reports see it no more.
+    /// Hang reports see it no more; and a late block may end.
     #[cold]
-    fn hide(&self) {
-        self.thread().shown.set(self.below);
-        self.slot().record.hide();
+    fn attend(&self) {
+        let thread = self.thread();
+        if thread.shown.get() > self.below {
+            thread.set_shown(self.below);
+            self.slot().record.hide();
+        }
+        if thread.late {
+            end_if_late();
+        }
     }
 }
 
@@ -144,13 +122,10 @@ impl Drop for Place {
     #[inline]
     fn drop(&mut self) {
         let thread = self.thread();
-        thread.depth.set(self.below);
+        thread.board.set_depth(self.below);
         thread.next.set(Some(self.slot));
-        if thread.shown.get() > self.below {
-            self.hide();
-        }
-        if thread.late {
-            end_if_late();
+        if thread.attended.get() > self.below {
+            self.attend();
         }
     }
 }
@@ -220,6 +195,7 @@ impl Thread {
     fn first_use() -> Rc<Self> {
         fork::forbid();
         fork::register();
+        watchdog::at_first_use();
         reactor::prepare_thread();
         let late = END.try_with(|_| ()).is_err();
         let thread = Rc::new(Self {
@@ -228,14 +204,15 @@ impl Thread {
             dispatched: Cell::new(0),
             callbacks: Cell::new(0),
             taken: Cell::new(0),
-            depth: Cell::new(0),
             slots: RefCell::default(),
             next: Cell::new(None),
             homes: RefCell::default(),
             suspended: Suspended::default(),
             board: Registered::new(here(), Home::name_of(&std::thread::current())),
             shown: Cell::new(0),
+            attended: Cell::new(if late { usize::MAX } else { 0 }),
             polls: Cell::new(0),
+            spare_polls: RefCell::default(),
             late,
         });
         THREAD.set(Rc::into_raw(Rc::clone(&thread)));
@@ -266,27 +243,13 @@ impl Thread {
     /// How many blocking calls are on this stack.
     #[inline]
     pub fn depth(&self) -> usize {
-        self.depth.get()
+        self.board.depth()
     }
 
     /// Whether a bottom half or handler waits in a frame below the innermost.
     pub fn outer_callback_waits(&self) -> bool {
         let below = self.depth().checked_sub(2);
-        below.is_some_and(|at| self.slots.borrow()[at].callback_waits.get())
-    }
-
-    #[cold]
-    fn new_slot(&self, name: &'static &'static str, site: &'static Location<'static>) -> Rc<Slot> {
-        let wakes = Arc::new(WakeSlot::new(self.parker.unparker()));
-        let waker = Waker::from(Arc::clone(&wakes));
-        Rc::new(Slot {
-            wakes,
-            waker,
-            callback_waits: Cell::new(false),
-            name: Cell::new(name),
-            site: Cell::new(site),
-            record: self.board.record(),
-        })
+        below.is_some_and(|at| self.slots.borrow()[at].record.callback_waits())
     }
 
     /// The slot at `depth`, if there is one.
@@ -298,11 +261,17 @@ impl Thread {
     }
 
     #[cold]
-    fn add_slot(&self, name: &'static &'static str, site: &'static Location<'static>) -> NonNull<Slot> {
-        let slot = self.new_slot(name, site);
+    fn add_slot(&self) -> NonNull<Slot> {
+        let slot = Arc::new(Slot::new(self.parker.unparker()));
         let added = NonNull::from(&*slot);
+        self.board.add_call(&slot);
         self.slots.borrow_mut().push(slot);
         added
+    }
+
+    fn set_shown(&self, shown: usize) {
+        self.shown.set(shown);
+        self.attended.set(if self.late { usize::MAX } else { shown });
     }
 
     /// Whether this block was made after the thread's end.
@@ -324,7 +293,7 @@ impl Thread {
     pub fn show_frames(&self, context: Option<&AioContext>) {
         let Some(below) = self.depth().checked_sub(1) else { return };
         self.show_first_polls(below);
-        self.shown.set(below + 1);
+        self.set_shown(below + 1);
         self.show(&self.slots.borrow()[below], 1, context.or(self.homes.borrow().current()));
     }
 
@@ -336,13 +305,12 @@ impl Thread {
         context: &AioContext,
     ) -> Shown<'_> {
         self.show_first_polls(self.depth());
-        let mut slots = self.slots.borrow_mut();
-        let spare = if slots.len() > self.depth() { slots.pop() } else { None };
-        drop(slots);
-        self.next.set(self.slot_at(self.depth()));
-        let slot = spare.unwrap_or_else(|| self.new_slot(name, site));
-        slot.name.set(name);
-        slot.site.set(site);
+        let slot = self.spare_polls.borrow_mut().pop().unwrap_or_else(|| {
+            let slot = Arc::new(Slot::new(self.parker.unparker()));
+            self.board.add_poll(&slot);
+            slot
+        });
+        slot.begin(name, site, false);
         self.polls.set(self.polls.get() + 1);
         self.show(&slot, 1, Some(context));
         slot.record.stamp();
@@ -356,11 +324,16 @@ impl Thread {
 
     /// Shows those of the lowest `count` calls that are not shown yet, as in their first poll.
     fn show_first_polls(&self, count: usize) {
-        watchdog::at_first_wait();
         while self.shown.get() < count {
-            let at = self.shown.replace(self.shown.get() + 1);
+            let at = self.shown.get();
+            self.set_shown(at + 1);
             self.show(&self.slots.borrow()[at], 0, None);
         }
+    }
+
+    /// Whether a call or `poll_while` is on this stack.
+    pub fn waits(&self) -> bool {
+        self.depth() + self.polls.get() > 0
     }
 
     /// Shows a call, above all that is shown if it is new.
@@ -370,8 +343,8 @@ impl Thread {
             level => level,
         };
         let dispatched = self.dispatched.get() > 0;
-        let what = What { name: slot.name.get(), site: slot.site.get(), level, dispatched, polls };
-        slot.record.show(what, context.map(AioContext::shared_name));
+        let what = What { level, dispatched, expected_long: self.board.expects_long(), polls };
+        slot.record.show(what, context.map(|context| (context.shared_name(), context.mailbox())));
     }
 
     /// The innermost context entered here.
@@ -383,7 +356,7 @@ impl Thread {
 /// A poll is shown while this lives.
 pub struct Shown<'a> {
     thread: &'a Thread,
-    slot: Option<Rc<Slot>>,
+    slot: Option<Arc<Slot>>,
 }
 
 impl Drop for Shown<'_> {
@@ -391,8 +364,7 @@ impl Drop for Shown<'_> {
         if let Some(slot) = self.slot.take() {
             slot.record.hide();
             self.thread.polls.set(self.thread.polls.get() - 1);
-            self.thread.slots.borrow_mut().push(slot);
-            self.thread.next.set(self.thread.slot_at(self.thread.depth()));
+            self.thread.spare_polls.borrow_mut().push(slot);
         }
     }
 }

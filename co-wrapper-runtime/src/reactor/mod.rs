@@ -12,7 +12,7 @@ mod implementation;
 pub use implementation::in_a_task;
 #[cfg(all(feature = "graph", not(loom)))]
 pub use implementation::wake_after;
-pub use implementation::{Above, Entered, Guard, ask, ensure, gate, prepare_thread, unconstrained};
+pub use implementation::{Above, Entered, Guard, ask, ensure, every, gate, prepare_thread, unconstrained};
 
 /// What stands still below a call that waits, for hang reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +24,19 @@ pub enum Below {
     CurrentThread,
     /// A worker of another one, or something that runs on it.
     Worker,
+    /// Nothing, but the handle of a current-thread runtime is entered, which this thread does not drive.
+    Undriven,
+    /// Nothing, or a `LocalSet` or the root of a multi-thread runtime, whose handle is entered.
+    LocalSet,
+    /// Nothing, and the thread is ending: tokio's part of it is gone.
+    Ended,
 }
 
 impl Below {
     /// The inverse of `as u8`.
     pub fn from_u8(value: u8) -> Self {
-        [Self::CurrentThread, Self::Worker].into_iter().find(|below| *below as u8 == value).unwrap_or(Self::Nothing)
+        [Self::CurrentThread, Self::Worker, Self::Undriven, Self::LocalSet, Self::Ended]
+            .into_iter()
+            .find(|below| *below as u8 == value).unwrap_or(Self::Nothing)
     }
 }

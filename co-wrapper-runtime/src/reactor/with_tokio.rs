@@ -11,12 +11,13 @@ use std::{
     },
     task::{Context, Poll, Wake, Waker},
     thread,
+    time::Duration,
 };
 
 use tokio::runtime::{self, EnterGuard, Handle, Runtime, RuntimeFlavor};
 
 use super::Below;
-use crate::fork;
+use crate::{fork, hang::watchdog};
 
 /// Never dropped: its resources may be in use as long as the process lives.
 static REACTOR: OnceLock<Reactor> = OnceLock::new();
@@ -61,7 +62,9 @@ fn start() -> io::Result<&'static Reactor> {
         .enable_all()
         .build()?;
     let id = runtime.handle().id();
-    Ok(REACTOR.get_or_init(|| Reactor { runtime, id }))
+    let reactor = REACTOR.get_or_init(|| Reactor { runtime, id });
+    watchdog::at_reactor_start();
+    Ok(reactor)
 }
 
 /// Fails unless as many descriptors can be had as a reactor takes.
@@ -86,7 +89,7 @@ pub fn ensure() -> io::Result<()> {
 
 /// Wakes `waker` after `duration`, if the reactor can be had.
 #[cfg(all(feature = "graph", not(loom)))]
-pub fn wake_after(duration: std::time::Duration, waker: Waker) {
+pub fn wake_after(duration: Duration, waker: Waker) {
     if let Ok(reactor) = start() {
         reactor.runtime.spawn(async move {
             tokio::time::sleep(duration).await;
@@ -107,6 +110,19 @@ pub fn ask(answered: Arc<AtomicBool>) -> bool {
     let Some(reactor) = REACTOR.get() else { return false };
     reactor.runtime.spawn(async move { answered.store(true, Ordering::Relaxed) });
     true
+}
+
+/// Has the reactor call `look` in such intervals, as long as that says to go on.
+pub fn every(interval: Duration, look: impl Fn() -> bool + Send + 'static) {
+    let Some(reactor) = REACTOR.get() else { return };
+    reactor.runtime.spawn(async move {
+        loop {
+            tokio::time::sleep(interval).await;
+            if !look() {
+                return;
+            }
+        }
+    });
 }
 
 /// Which tokio handle a call found current. In this order, so that what a call asks is one comparison.
@@ -220,6 +236,18 @@ impl Entered {
     pub fn may_be_in_a_foreign_task(&self) -> bool {
         // A worker of ours passes on what it kept back when it hands its work on.
         self.found >= Found::Foreign
+    }
+
+    /// What stands still below a call on this thread that blocks, `above` known, for hang reports.
+    pub fn below(&self, above: Above) -> Below {
+        let foreign = FOREIGN.get();
+        match above.below() {
+            Below::Nothing if self.found == Found::Destroyed => Below::Ended,
+            Below::Nothing if above == Above::OurWorker => Below::Nothing,
+            Below::Nothing if foreign.current_thread > 0 => Below::Undriven,
+            Below::Nothing if foreign.any > 0 => Below::LocalSet,
+            below => below,
+        }
     }
 
     /// What stands above a call on this thread that is about to block.
