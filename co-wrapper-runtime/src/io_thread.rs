@@ -136,7 +136,8 @@ impl IoThread {
     pub fn join(&self) {
         assert!(
             thread::current().id() != self.id,
-            "IoThread::join: called on the thread itself, {}; join it from another one",
+            "IoThread::join: called at {}, on the thread itself, {}; join it from another one",
+            Location::caller(),
             self.context
         );
         self.end();

@@ -208,14 +208,22 @@ const ROWS: &[Row] = &[
             AioContext::main().schedule_bh(|| ());
             sleeps();
         },
-        &["thread `loop`: AioContext `main` has work that waits for ", "its home thread is outside our calls: a std lock or"],
+        &[
+            "thread `loop`: AioContext `main` has work that waits for ",
+            "its home thread is outside our calls: a std lock or",
+        ],
     ),
     (
         "an IoThread is joined that is stuck",
         || {
             stuck_io_thread().join();
         },
-        &["IoThread::join, called at ", HERE, "waits for the thread's end", "a bottom half or handler has not returned"],
+        &[
+            "IoThread::join, called at ",
+            HERE,
+            "waits for the thread's end",
+            "a bottom half or handler has not returned",
+        ],
     ),
     (
         "nothing is known",

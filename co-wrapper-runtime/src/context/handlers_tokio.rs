@@ -55,7 +55,7 @@ enum Descriptor {
 
 impl Descriptor {
     fn new(fd: OwnedFd, interest: Interest) -> io::Result<Self> {
-        let _guard = Entered::look().needs_guard().then(Entered::guard);
+        let _guard = Entered::look("AioContext::fd_handler").needs_guard().then(Entered::guard);
         // SAFETY: an `OwnedFd` gives the same open descriptor as long as it lives, and lives in the `AsyncFd`.
         match unsafe { AsyncFd::register_with_interest(fd, interest) } {
             Ok(watched) => Ok(Self::Watched(watched, interest)),

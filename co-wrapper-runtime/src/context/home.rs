@@ -5,7 +5,7 @@
 
 use std::{
     fmt, mem,
-    panic::resume_unwind,
+    panic::{Location, resume_unwind},
     rc::Rc,
     thread,
     time::{Duration, Instant},
@@ -70,7 +70,12 @@ impl Homes {
         self.current().cloned()
     }
 
-    /// The same, for a look.
+    /// The context that is current, if one was made: the thread's own too.
+    pub fn running_in(&self) -> Option<&AioContext> {
+        self.current().or(self.own.as_ref())
+    }
+
+    /// The innermost that was entered, for a look.
     pub fn current(&self) -> Option<&AioContext> {
         self.entered.last().map(|(_, context)| context)
     }
@@ -155,14 +160,18 @@ fn move_out(thread: &Thread, context: &AioContext, stay: Stay) {
         context.mailbox().move_out();
     }
     drop(left);
-    raise(panicked);
+    raise(panicked, context);
 }
 
-/// Raises what a destructor panicked with, unless the thread unwinds already.
-fn raise(panicked: Option<Payload>) {
+/// Raises what a task of `context` or its destructor panicked with, unless the thread unwinds already.
+fn raise(panicked: Option<Payload>, context: &dyn fmt::Display) {
     if let Some(payload) = panicked {
         if thread::panicking() {
-            eprintln!("co_wrapper: a panic in a task's destructor is dropped: the thread is panicking");
+            eprintln!(
+                "co_wrapper: EnterGuard: a task of {context} or its destructor panicked as thread {} left that; the panic is \
+                 printed above and dropped, because the thread is panicking already; catch it in the task",
+                Home::name_of(&thread::current())
+            );
         } else {
             resume_unwind(payload);
         }
@@ -211,7 +220,7 @@ pub fn leave_all(thread: &Thread) {
             }
         }
     }
-    raise(panicked);
+    raise(panicked, &"an AioContext");
 }
 
 /// What a thread serves is current meanwhile, whichever context it entered last: what a task takes from `current()`, a
@@ -251,6 +260,7 @@ impl Drop for AsCurrent<'_> {
 pub struct EnterGuard {
     thread: Rc<Thread>,
     context: AioContext,
+    site: &'static Location<'static>,
     stay: Stay,
     number: u64,
     /// Where on the stack it was made: it may not be dropped further up.
@@ -264,21 +274,24 @@ impl EnterGuard {
     /// Enters `context`; `caller` is the function that a refusal names.
     #[track_caller]
     pub(crate) fn new(context: &AioContext, stay: Stay, caller: &str) -> Self {
-        Self::try_new(context, stay).unwrap_or_else(|home| {
-            panic!(
-                "{caller}: {context} is polled by thread {}, its home; thread {} cannot, spawn a task or schedule a \
-                 bottom half there instead",
+        match Self::try_new(context, stay, caller) {
+            Ok(guard) => guard,
+            Err(home) => panic!(
+                "{caller}: called at {}, and {context} is polled by thread {}, its home; thread {} cannot, spawn a task or \
+                 schedule a bottom half there instead",
+                Location::caller(),
                 home.thread_name,
                 Home::name_of(&thread::current()),
-            )
-        })
+            ),
+        }
     }
 
-    /// Enters `context`, or says who is at home.
-    pub(crate) fn try_new(context: &AioContext, stay: Stay) -> Result<Self, Home> {
-        let thread = Thread::current();
+    /// Enters `context` for the function `caller`, or says who is at home.
+    #[track_caller]
+    pub(crate) fn try_new(context: &AioContext, stay: Stay, caller: &str) -> Result<Self, Home> {
+        let thread = Thread::current(caller);
         // First, for it may panic.
-        let entered = reactor::Entered::look();
+        let entered = reactor::Entered::look(caller);
         let guard = entered.needs_guard().then(reactor::Entered::guard);
         move_in(&thread, context, stay)?;
         let homes = &mut *thread.homes.borrow_mut();
@@ -289,6 +302,7 @@ impl EnterGuard {
         Ok(Self {
             thread: Rc::clone(&thread),
             context: context.clone(),
+            site: Location::caller(),
             stay,
             number,
             depth,
@@ -332,9 +346,10 @@ impl Drop for EnterGuard {
         let live = self.thread.depth() > self.depth || self.thread.dispatched.get() > self.dispatched;
         if live || saws {
             let message = format!(
-                "EnterGuard: thread {} leaves {} inside a {} there; drop the guard where it was made",
+                "EnterGuard: thread {} leaves {}, which it entered at {}, inside a {} there; drop the guard where it was made",
                 Home::name_of(&thread::current()),
                 self.context,
+                self.site,
                 if saws { "local task that still runs" } else { "call that still waits" },
             );
             // The thread stays home until it ends.
@@ -356,7 +371,7 @@ impl Drop for EnterGuard {
             move_out(&self.thread, &self.context, self.stay);
         }
         self.thread.end_if_late();
-        raise(panicked);
+        raise(panicked, &self.context);
     }
 }
 

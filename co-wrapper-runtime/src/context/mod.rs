@@ -180,7 +180,7 @@ impl AioContext {
     #[doc(alias = "qemu_get_current_aio_context")]
     #[track_caller]
     pub fn current() -> Self {
-        let thread = Thread::current();
+        let thread = Thread::current("AioContext::current");
         let current = thread.entered().unwrap_or_else(|| home::own(&thread));
         thread.end_if_late();
         current
@@ -324,7 +324,7 @@ impl AioContext {
     #[doc(alias = "aio_bh_schedule_oneshot")]
     #[track_caller]
     pub fn schedule_bh(&self, bottom_half: impl FnOnce() + Send + 'static) {
-        fork::forbid();
+        fork::forbid("AioContext::schedule_bh");
         // A closed context drops it.
         drop(self.mailbox().push_bottom_half(Queued::once(bottom_half)));
     }
@@ -398,12 +398,17 @@ impl AioContext {
         interest: crate::Interest,
         callback: impl FnMut() + Send + 'static,
     ) -> FdHandler {
-        fork::forbid();
-        let handler = fd
-            .as_fd()
-            .try_clone_to_owned()
-            .and_then(|fd| FdHandler::new(&self.0.handlers, fd, interest, callback))
-            .unwrap_or_else(|error| panic!("AioContext::fd_handler: {self} cannot watch the descriptor: {error}"));
+        fork::forbid("AioContext::fd_handler");
+        let handler =
+            fd.as_fd().try_clone_to_owned().and_then(|fd| FdHandler::new(&self.0.handlers, fd, interest, callback));
+        let handler = match handler {
+            Ok(handler) => handler,
+            Err(error) => panic!(
+                "AioContext::fd_handler: called at {}, and {self} cannot watch the descriptor: {error}; free descriptors or \
+                 watches (ulimit -n, /proc/sys/fs/epoll/max_user_watches)",
+                Location::caller()
+            ),
+        };
         // A home thread that sleeps does not know of it yet.
         self.mailbox().ring();
         handler
@@ -465,7 +470,7 @@ impl AioContext {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        fork::forbid();
+        fork::forbid("AioContext::spawn");
         task::spawn(self.mailbox(), future)
     }
 
@@ -495,10 +500,12 @@ impl AioContext {
         F: Future + 'static,
         F::Output: 'static,
     {
-        fork::forbid();
+        fork::forbid("AioContext::spawn_local");
         assert!(
             self.mailbox().is_home_here(),
-            "AioContext::spawn_local: this thread is not the home of {self}; enter() it first, or spawn() a Send task"
+            "AioContext::spawn_local: called at {}, and this thread is not the home of {self}; enter() it first, or \
+             spawn() a Send task",
+            Location::caller()
         );
         task::spawn_local(self.mailbox(), future)
     }

@@ -20,7 +20,7 @@
 use std::{
     any::Any,
     ops::ControlFlow,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, Location, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -170,9 +170,11 @@ fn run_all(thread: &Thread, context: &AioContext) -> bool {
 /// `ctx.poll()`: runs what `context` holds, and if that is nothing and `blocking`, waits for something.
 #[track_caller]
 pub fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool) -> bool {
+    let site = Location::caller();
     assert!(
         thread.dispatched.get() < MOST_NESTED,
-        "AioContext::poll: {context} is polled within {MOST_NESTED} callbacks that poll on this stack; return from some"
+        "AioContext::poll: {context} is polled at {site} within {MOST_NESTED} callbacks that poll on this stack; return from \
+         some"
     );
     let round = || {
         context.counters().polls.count();
@@ -185,6 +187,7 @@ pub fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: 
             return ran;
         }
         let above = entered.above();
+        reactor::warn_of_current_thread(above.below(), "AioContext::poll", site);
         reactor::gate(above, || {
             let mut sleeper = Sleeper::new(thread, above);
             loop {
@@ -234,6 +237,8 @@ pub enum Ended {
     Elapsed,
     /// The context was closed under the call.
     Closed,
+    /// What ran meanwhile has forked, and this is the child.
+    Forked,
 }
 
 /// When to take what is held back.
@@ -292,6 +297,9 @@ impl<'a> Wait<'a> {
             self.thread.stamp_shown();
             let above = entered.above();
             self.slot.record.set_below(entered.below(above));
+            if let Some(site) = self.slot.site() {
+                reactor::warn_of_current_thread(above.below(), self.slot.name(), site);
+            }
             reactor::gate(above, || self.sleep_between_rounds(above, poll))
         });
         (ended, self.panicked)
@@ -333,6 +341,9 @@ impl<'a> Wait<'a> {
                 Take::At(take) => Some(self.deadline.map_or(take, |deadline| deadline.min(take))),
                 Take::Nothing => self.deadline,
             };
+            if fork::is_child() {
+                return Ended::Forked;
+            }
             let wakes = &self.slot.wakes;
             if sleeper.sleep(wake_up, || wakes.is_woken()) && poll() {
                 return Ended::Ready;

@@ -75,7 +75,11 @@ impl Place {
     #[inline]
     #[track_caller]
     pub fn push(name: &'static &'static str, site: &'static Location<'static>) -> Self {
-        let thread = NonNull::new(THREAD.get().cast_mut()).unwrap_or_else(Thread::first_place);
+        // No closure or function passed on: the caller's place would be lost there.
+        let thread = match NonNull::new(THREAD.get().cast_mut()) {
+            Some(thread) => thread,
+            None => Thread::first_place(name),
+        };
         // SAFETY: the thread-local's reference keeps it, and nothing below ends that.
         let this = unsafe { thread.as_ref() };
         let below = this.depth();
@@ -95,6 +99,11 @@ impl Place {
     pub fn thread(&self) -> &Thread {
         // SAFETY: there while the call is on the stack.
         unsafe { self.thread.as_ref() }
+    }
+
+    /// How many calls are below it.
+    pub fn depth(&self) -> usize {
+        self.below
     }
 
     /// What it has of its thread.
@@ -168,15 +177,18 @@ impl Drop for End {
 }
 
 impl Thread {
-    /// This thread's block.
+    /// This thread's block, for the function `name`.
     ///
     /// # Panics
     ///
     /// In a forked child.
     #[inline]
     #[track_caller]
-    pub fn current() -> Rc<Self> {
-        Self::get().unwrap_or_else(Self::first_use)
+    pub fn current(name: &str) -> Rc<Self> {
+        match Self::get() {
+            Some(thread) => thread,
+            None => Self::first_use(name),
+        }
     }
 
     /// This thread's block, if it has one.
@@ -192,8 +204,8 @@ impl Thread {
 
     #[cold]
     #[track_caller]
-    fn first_use() -> Rc<Self> {
-        fork::forbid();
+    fn first_use(name: &str) -> Rc<Self> {
+        fork::forbid(name);
         fork::register();
         watchdog::at_first_use();
         reactor::prepare_thread();
@@ -222,8 +234,8 @@ impl Thread {
     /// The same, for a call that borrows it.
     #[cold]
     #[track_caller]
-    fn first_place() -> NonNull<Self> {
-        NonNull::from(&*Self::first_use())
+    fn first_place(name: &str) -> NonNull<Self> {
+        NonNull::from(&*Self::first_use(name))
     }
 
     /// Takes the thread's block out of its place.
@@ -345,6 +357,19 @@ impl Thread {
         let dispatched = self.dispatched.get() > 0;
         let what = What { level, dispatched, expected_long: self.board.expects_long(), polls };
         slot.record.show(what, context.map(|context| (context.shared_name(), context.mailbox())));
+    }
+
+    /// What is in the midst of a poll below the calls from the `depth`-th on, for messages: a call's future, or a task.
+    pub fn coroutine_below(&self, depth: usize) -> String {
+        let slots = self.slots.borrow();
+        let call = depth.checked_sub(1).and_then(|at| slots.get(at)).filter(|_| !self.board.runs_above(depth));
+        match call.and_then(|slot| Some((slot.name(), slot.site()?))) {
+            Some((name, site)) => format!("inside the future of `{name}`, called at {site}"),
+            None => match self.homes.borrow().running_in() {
+                Some(context) => format!("inside a task of {context}"),
+                None => "inside a task".to_owned(),
+            },
+        }
     }
 
     /// The innermost context entered here.

@@ -153,7 +153,7 @@ impl Shared {
         cx: &mut Context<'_>,
         refuse: impl FnOnce(Writing),
     ) -> Poll<()> {
-        fork::forbid();
+        fork::forbid("GraphLock::read");
         // Cloning and dropping it is the user's code, which may come here: both happen outside the mutex.
         let new_waker = cx.waker().clone();
         let mut state = lock(&self.state);
@@ -222,7 +222,7 @@ impl Shared {
         cx: &mut Context<'_>,
         refuse: impl FnOnce(Option<Writing>),
     ) -> Poll<()> {
-        fork::forbid();
+        fork::forbid("GraphLock::write");
         // A writer's waker is ours.
         let mut state = lock(&self.state);
         if number.is_none() {

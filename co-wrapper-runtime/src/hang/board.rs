@@ -135,6 +135,11 @@ pub fn all() -> Vec<Arc<Board>> {
     boards
 }
 
+/// How many calls are below what runs.
+fn below(running: usize) -> usize {
+    running >> BELOW & ((1 << (COUNT - BELOW)) - 1)
+}
+
 /// For the board's own thread.
 impl Board {
     /// How many blocking calls are on the stack.
@@ -163,6 +168,12 @@ impl Board {
         let count = outer >> COUNT;
         self.running.store((count + 1) << COUNT | depth << BELOW | (what as usize) << KIND, Ordering::Relaxed);
         Running { board: self, outer }
+    }
+
+    /// Whether what a loop runs is above so many calls, and no more.
+    pub fn runs_above(&self, depth: usize) -> bool {
+        let running = self.running.load(Ordering::Relaxed);
+        running >> COUNT > 0 && below(running) == depth
     }
 
     /// Runs `park`, which puts the thread to sleep.
@@ -242,13 +253,12 @@ impl Board {
         let running = self.running.fetch_or(looked, Ordering::Relaxed);
         let parked = self.parked.fetch_or(LOOKED, Ordering::Relaxed);
         let depth = self.depth();
-        let below = running >> BELOW & ((1 << (COUNT - BELOW)) - 1);
         let runs = [Runs::Task, Runs::Callback].into_iter().find(|what| running >> KIND & 3 == *what as usize);
         if parked & 1 != 0 {
             return (Doing::Waiting, false);
         }
         match runs {
-            Some(what) if below == depth => (Doing::Running { what, depth }, running & looked != 0),
+            Some(what) if below(running) == depth => (Doing::Running { what, depth }, running & looked != 0),
             _ => match self.on_stack(depth).last() {
                 // Neither slept nor ran anything for its contexts.
                 None => (Doing::Elsewhere, running & looked != 0 && parked & LOOKED != 0),

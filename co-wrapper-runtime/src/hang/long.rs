@@ -35,7 +35,7 @@ use crate::context::thread::Thread;
 /// ```
 #[track_caller]
 pub fn expect_long() -> ExpectLong {
-    let thread = Thread::current();
+    let thread = Thread::current("hang::expect_long");
     let outer = thread.board.expect_long();
     ExpectLong { thread, outer }
 }

@@ -120,6 +120,7 @@ pub enum Suspect {
 enum Wanted {
     All,
     /// What has been so for that long.
+    #[cfg(feature = "tokio")]
     Since(Duration),
     /// The same, if it was not printed before and is not meant to be so.
     News(Duration),
@@ -129,7 +130,9 @@ impl Wanted {
     fn least(self) -> Duration {
         match self {
             Self::All => Duration::ZERO,
-            Self::Since(least) | Self::News(least) => least,
+            #[cfg(feature = "tokio")]
+            Self::Since(least) => least,
+            Self::News(limit) => limit,
         }
     }
 
@@ -148,6 +151,7 @@ impl Report {
     }
 
     /// What has waited for `least`.
+    #[cfg(feature = "tokio")]
     pub(super) fn since(least: Duration) -> Self {
         Self::take(Wanted::Since(least))
     }
@@ -280,10 +284,11 @@ fn main_waits(looks: &Looks, wanted: Wanted) -> Option<Home> {
     static WAITS: Mutex<Option<(u64, bool)>> = Mutex::new(None);
 
     let mut waits = lock(&WAITS);
-    let home = AioContext::main_if_made().map(|main| main.mailbox()).filter(|main| main.is_notified()).and_then(|main| {
-        let home = main.home_number()?;
-        looks.iter().find(|(board, look)| board.number == home && look.doing == Doing::Elsewhere && look.again)
-    });
+    let home =
+        AioContext::main_if_made().map(|main| main.mailbox()).filter(|main| main.is_notified()).and_then(|main| {
+            let home = main.home_number()?;
+            looks.iter().find(|(board, look)| board.number == home && look.doing == Doing::Elsewhere && look.again)
+        });
     let Some((board, look)) = home else {
         *waits = None;
         return None;
@@ -335,7 +340,11 @@ impl Call {
         let blocks = match look.doing {
             Doing::Polling { depth, .. } => {
                 let innermost = board.on_stack(depth).pop();
-                if innermost.is_some_and(|innermost| Arc::ptr_eq(&innermost, slot)) { Blocks::Future } else { Blocks::Call }
+                if innermost.is_some_and(|innermost| Arc::ptr_eq(&innermost, slot)) {
+                    Blocks::Future
+                } else {
+                    Blocks::Call
+                }
             }
             Doing::Running { what, .. } => Blocks::Runs(what),
             Doing::Waiting | Doing::Elsewhere => return,

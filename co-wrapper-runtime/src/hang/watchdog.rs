@@ -23,9 +23,6 @@ const VARIABLE: &str = "CO_WRAPPER_HANG_SECS";
 /// The limit of a program that was told none.
 const DEFAULT: Option<Duration> = if cfg!(debug_assertions) { Some(Duration::from_secs(30)) } else { None };
 
-/// The thread needs little: a report is text.
-const STACK: usize = 256 << 10;
-
 struct Watch {
     /// How long a call may wait. Nothing while nobody watches.
     limit: Option<Duration>,
@@ -74,7 +71,7 @@ pub fn start() {
         return;
     }
     FIRST_LOOK.store(0, Ordering::Relaxed);
-    match thread::Builder::new().name("co-wrapper-hang".into()).stack_size(STACK).spawn(run) {
+    match thread::Builder::new().name("co-wrapper-hang".into()).spawn(run) {
         Ok(_detached) => watch.running = true,
         Err(error) => eprintln!(
             "co_wrapper: no hang reports: their thread cannot start: {error}; free a thread (ulimit -u), or set \
@@ -117,6 +114,7 @@ pub fn at_first_use() {
 }
 
 /// The reactor was started.
+#[cfg(feature = "tokio")]
 pub fn at_reactor_start() {
     at_first_use();
     if let Some(interval) = first_look() {

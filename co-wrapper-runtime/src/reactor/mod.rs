@@ -4,15 +4,34 @@
 //! current when it was made: with one a context, a socket would sleep whenever the context that made it does. Without
 //! the feature `tokio` all of this is empty.
 
+use std::{panic::Location, sync::Once};
+
 #[cfg_attr(feature = "tokio", path = "with_tokio.rs")]
 #[cfg_attr(not(feature = "tokio"), path = "without_tokio.rs")]
 mod implementation;
 
+#[cfg(feature = "tokio")]
+pub use implementation::every;
 #[cfg(feature = "graph")]
 pub use implementation::in_a_task;
 #[cfg(all(feature = "graph", not(loom)))]
 pub use implementation::wake_after;
-pub use implementation::{Above, Entered, Guard, ask, ensure, every, gate, prepare_thread, unconstrained};
+pub use implementation::{Above, Entered, Guard, ask, ensure, gate, prepare_thread, unconstrained};
+
+/// Warns, once a process, of a call of the function `name` at `site` that blocks what is `below`, if that is all that drives a
+/// runtime.
+pub fn warn_of_current_thread(below: Below, name: &str, site: &Location<'_>) {
+    static ONCE: Once = Once::new();
+    if below == Below::CurrentThread {
+        ONCE.call_once(|| {
+            eprintln!(
+                "co_wrapper: warning: {name}, called at {site}, waits on the thread of a tokio current_thread runtime, which \
+                 stands still meanwhile, its own sockets and timers with it; await the async function there, or make the call \
+                 in spawn_blocking (said once)"
+            );
+        });
+    }
+}
 
 /// What stands still below a call that waits, for hang reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +56,7 @@ impl Below {
     pub fn from_u8(value: u8) -> Self {
         [Self::CurrentThread, Self::Worker, Self::Undriven, Self::LocalSet, Self::Ended]
             .into_iter()
-            .find(|below| *below as u8 == value).unwrap_or(Self::Nothing)
+            .find(|below| *below as u8 == value)
+            .unwrap_or(Self::Nothing)
     }
 }

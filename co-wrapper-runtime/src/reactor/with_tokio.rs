@@ -4,9 +4,10 @@ use std::{
     cell::Cell,
     future::{Future, poll_fn},
     io,
+    panic::Location,
     pin::pin,
     sync::{
-        Arc, Mutex, Once, OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
@@ -159,15 +160,19 @@ thread_local! {
 }
 
 impl Entered {
-    /// Looks which handle is current. Where that is not ours the caller takes [`guard`](Self::guard) too, and keeps it for
+    /// Looks, for the function `name`, which handle is current. Where that is not ours the caller takes [`guard`](Self::guard) too, and keeps it for
     /// longer than this.
     ///
     /// # Panics
     ///
     /// If the reactor cannot be started.
     #[inline]
-    pub fn look() -> Self {
-        let ours = REACTOR.get().unwrap_or_else(|| start_or_panic()).id;
+    #[track_caller]
+    pub fn look(name: &str) -> Self {
+        let ours = match REACTOR.get() {
+            Some(reactor) => reactor.id,
+            None => start_or_panic(name).id,
+        };
         // What another frame entered says nothing: a foreign `block_on` may be between it and us. By reference: to move
         // what was just written costs more than to ask.
         let found = match &Handle::try_current() {
@@ -193,7 +198,7 @@ impl Entered {
     /// The guard. To be kept where it is returned: to move it costs a call as much as all the rest.
     #[inline]
     pub fn guard() -> Guard {
-        REACTOR.get().unwrap_or_else(|| start_or_panic()).runtime.enter()
+        REACTOR.get().expect("started by the look before").runtime.enter()
     }
 }
 
@@ -219,13 +224,16 @@ impl Found {
 }
 
 #[cold]
-fn start_or_panic() -> &'static Reactor {
-    start().unwrap_or_else(|error| {
-        panic!(
-            "co_wrapper: the tokio reactor that serves blocking calls cannot start: {error}; free file descriptors or \
-             threads (ulimit -n, ulimit -u), or start it early with AioContext::new(), which returns the error"
-        )
-    })
+#[track_caller]
+fn start_or_panic(name: &str) -> &'static Reactor {
+    match start() {
+        Ok(reactor) => reactor,
+        Err(error) => panic!(
+            "{name}: called at {}, and the tokio reactor that serves blocking calls cannot start: {error}; free file \
+             descriptors or threads (ulimit -n, ulimit -u), or start it early with AioContext::new(), which returns the error",
+            Location::caller()
+        ),
+    }
 }
 
 impl Entered {
@@ -236,6 +244,11 @@ impl Entered {
     pub fn may_be_in_a_foreign_task(&self) -> bool {
         // A worker of ours passes on what it kept back when it hands its work on.
         self.found >= Found::Foreign
+    }
+
+    /// Whether tokio's thread-locals are gone here, so that none of its handles can be entered.
+    pub fn is_after_tokio(&self) -> bool {
+        self.found == Found::Destroyed
     }
 
     /// What stands still below a call on this thread that blocks, `above` known, for hang reports.
@@ -264,7 +277,6 @@ impl Entered {
         if foreign.current_thread == 0 {
             return Above::Scheduler(Below::Worker);
         }
-        warn_of_current_thread();
         Above::Scheduler(Below::CurrentThread)
     }
 }
@@ -331,18 +343,6 @@ fn wakes_are_deferred() -> bool {
         let (probe, waker) = probe();
         ask(&probe, &waker)
     })
-}
-
-#[cold]
-fn warn_of_current_thread() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        eprintln!(
-            "co_wrapper: warning: a blocking call waits on the thread of a tokio current_thread runtime, which stands \
-             still meanwhile, its own sockets and timers with it; await the async function there, or make the call in \
-             spawn_blocking"
-        );
-    });
 }
 
 /// The one gate that everything of ours passes which blocks: a worker of our reactor hands its work on first.

@@ -8,7 +8,7 @@ use std::{
     fmt,
     future::Future,
     mem::{self, ManuallyDrop},
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, Location, catch_unwind},
     pin::Pin,
     ptr::{self, NonNull},
     sync::{Arc, atomic},
@@ -265,6 +265,7 @@ fn schedule(runnable: Runnable) {
 }
 
 /// Spawns a task that may run on any thread.
+#[track_caller]
 pub fn spawn<F>(mailbox: &Arc<Mailbox>, future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
@@ -272,10 +273,11 @@ where
 {
     // SAFETY: the future is `Send` and `'static`.
     let task = unsafe { spawn_for(mailbox, 0, None, future) };
-    JoinHandle { task: Some(task.fallible()) }
+    JoinHandle { task: Some(task.fallible()), site: Location::caller() }
 }
 
 /// Spawns a task that belongs to this thread.
+#[track_caller]
 pub fn spawn_local<F>(mailbox: &Arc<Mailbox>, future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
@@ -283,7 +285,7 @@ where
 {
     // SAFETY: this thread is named as the owner, and the future is `'static`.
     let task = unsafe { spawn_for(mailbox, here(), None, future) };
-    JoinHandle { task: Some(task.fallible()) }
+    JoinHandle { task: Some(task.fallible()), site: Location::caller() }
 }
 
 /// Sends a call. Dropping what is returned cancels it.
@@ -411,6 +413,8 @@ impl<F: Future> Future for Listed<'_, F> {
 pub struct JoinHandle<T> {
     /// Gone when it gave its result.
     task: Option<async_task::FallibleTask<T, Meta>>,
+    /// Where it was spawned.
+    site: &'static Location<'static>,
 }
 
 impl<T> JoinHandle<T> {
@@ -447,13 +451,18 @@ impl<T> Future for JoinHandle<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let task = self.task.as_mut().expect("JoinHandle: awaited again after it gave its result; await it once");
+        let site = self.site;
+        let Some(task) = self.task.as_mut() else {
+            panic!(
+                "JoinHandle: of the task spawned at {site}, and awaited again after it gave its result; await it once"
+            );
+        };
         let output = ready!(Pin::new(task).poll(cx));
         self.task = None;
         match output {
             Some(output) => Poll::Ready(output),
             None => panic!(
-                "JoinHandle: the task was dropped before it finished: its context was closed, or the thread of a \
+                "JoinHandle: the task was dropped before it finished, spawned at {site}: its context was closed, or the thread of a \
                  `spawn_local` left it; join tasks before you leave their context"
             ),
         }

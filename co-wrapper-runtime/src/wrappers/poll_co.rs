@@ -2,6 +2,7 @@
 //! `bdrv_poll_co`.)
 
 use std::{
+    any::type_name,
     panic::Location,
     time::{Duration, Instant},
 };
@@ -41,7 +42,7 @@ where
     Fut: Future,
 {
     let _guard;
-    let frame = Frame::begin(Kind::Wrapper(wrapper), Location::caller());
+    let frame = Frame::begin(Kind::Wrapper(wrapper, type_name::<S>()), Location::caller());
     if frame.needs_guard() {
         _guard = Entered::guard();
     }
@@ -63,7 +64,7 @@ where
     Fut: Future,
 {
     let _guard;
-    let frame = Frame::begin(Kind::Wrapper(wrapper), Location::caller());
+    let frame = Frame::begin(Kind::Wrapper(wrapper, type_name::<S>()), Location::caller());
     if frame.needs_guard() {
         _guard = Entered::guard();
     }
