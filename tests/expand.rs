@@ -194,7 +194,7 @@ fn reference() {
         expect_file![&path].assert_eq(&expected);
         pages += 1;
     }
-    assert_eq!(pages, 14);
+    assert_eq!(pages, 15);
 }
 
 fn marked_items(example: &str) -> TokenStream {

@@ -20,6 +20,7 @@ pub struct Context {
     pub in_trait: bool,
     pub mixed: bool,
     pub timeout: bool,
+    pub expect_long: bool,
     pub ctx: Option<Expr>,
     pub lock: Option<Lock>,
     pub krate: Option<Path>,
@@ -34,6 +35,7 @@ impl Context {
             in_trait,
             mixed: options.mixed,
             timeout: options.timeout.is_some(),
+            expect_long: options.expect_long,
             ctx: options.ctx,
             lock: options.lock,
             krate: options.krate,
@@ -66,6 +68,7 @@ impl ToTokens for Context {
         let in_trait = self.in_trait.then(|| quote!(trait));
         let mixed = self.mixed.then(|| quote!(mixed,));
         let timeout = self.timeout.then(|| quote!(timeout,));
+        let expect_long = self.expect_long.then(|| quote!(expect_long,));
         let ctx = self.ctx.iter().map(|ctx| quote!(ctx = #ctx,));
         let lock = self.lock.iter().map(|Lock { key, expr }| {
             let value = expr.iter().map(|expr| quote!(= #expr));
@@ -75,7 +78,7 @@ impl ToTokens for Context {
         let prefix = self.affixes.prefix.iter().map(|p| quote!(prefix = #p,));
         let suffix = self.affixes.suffix.iter().map(|s| quote!(suffix = #s,));
         tokens.extend(quote! {
-            #key((#within) #in_trait #mixed #timeout #(#ctx)* #(#lock)* #(#krate)* #(#prefix)* #(#suffix)*)
+            #key((#within) #in_trait #mixed #timeout #expect_long #(#ctx)* #(#lock)* #(#krate)* #(#prefix)* #(#suffix)*)
         });
     }
 }
@@ -94,6 +97,7 @@ mod tests {
             in_trait: true,
             mixed: true,
             timeout: true,
+            expect_long: true,
             ctx: Some(syn::parse_quote!(self.context(1, 2) + 3)),
             lock: Some(Lock {
                 key: Ident::new("bdrv_rdlock", Span::call_site()),
@@ -108,6 +112,7 @@ mod tests {
         assert_eq!(read.within.to_string(), context.within.to_string());
         assert!(read.in_trait && read.mixed && !options.mixed);
         assert!(read.timeout && options.timeout.is_none());
+        assert!(read.expect_long && !options.expect_long);
         assert_eq!(read.ctx.to_token_stream().to_string(), context.ctx.to_token_stream().to_string());
         assert_eq!(read.lock.and_then(|lock| lock.expr).to_token_stream().to_string(), "self . graph");
         assert!(read.krate.is_some());

@@ -94,6 +94,7 @@ use proc_macro::{Span, TokenStream};
 /// - **`ctx = self.ctx`**: the context that the call runs in. Arguments and result must be `Send`, the future need not.
 /// - **`timeout`**: beside the wrapper there is one of the name and `_timeout`, which gives up; `timeout = read_within`
 ///   gives it another name.
+/// - **`expect_long`**: calls are meant to wait for long, so the watchdog of `hang` leaves them out.
 /// - **`bdrv_rdlock`**, **`bdrv_rdlock = self.graph`**: the graph's read lock is held around the call: the process's one,
 ///   or the one given. With the feature `graph`.
 /// - **`vis = pub(crate)`**: its visibility, if it is not that of the async fn. `pub(self)` is none.
@@ -191,7 +192,7 @@ use proc_macro::{Span, TokenStream};
 /// - **`suffix = "_blocking"`**, **`prefix = "blocking_"`**: *every* `async fn` in the block gets a wrapper, whose name
 ///   is the whole name with that added. `#[co_wrapper(skip)]` leaves one out; `#[co_wrapper(…)]` on one adds to what
 ///   the block says of all, and its `name` is the one that counts.
-/// - **`mixed`**, **`ctx`**, **`bdrv_rdlock`**, **`timeout`** and **`crate`**: for all wrappers in the block.
+/// - **`mixed`**, **`ctx`**, **`bdrv_rdlock`**, **`timeout`**, **`expect_long`** and **`crate`**: for all wrappers in the block.
 ///
 /// ```
 /// # use co_wrapper::co_wrapper;
@@ -320,8 +321,8 @@ pub fn co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
 /// assert_eq!(bdrv_getlength("disk"), length("disk"));
 /// ```
 ///
-/// Before a declaration may stand `#[co_wrapper(…)]`, with the options `mixed`, `ctx`, `bdrv_rdlock`, `timeout`
-/// and `crate`; a witness is declared too, in its place. All other
+/// Before a declaration may stand `#[co_wrapper(…)]`, with the options `mixed`, `ctx`, `bdrv_rdlock`, `timeout`,
+/// `expect_long` and `crate`; a witness is declared too, in its place. All other
 /// attributes are the wrapper's own.
 ///
 /// # Methods

@@ -36,7 +36,7 @@ pub fn no_co_wrapper(args: TokenStream, input: TokenStream) -> TokenStream {
 }
 
 pub fn check_options(options: &Options, errors: &mut Errors) {
-    for key in ["mixed", "ctx", "timeout", "suffix", "prefix", "skip"] {
+    for key in ["mixed", "ctx", "timeout", "expect_long", "suffix", "prefix", "skip"] {
         if let Some(key) = options.key(key) {
             errors.error(key, format!("`{key}` is for `#[co_wrapper]`; an async fn waits for nobody, remove it"));
         }
