@@ -39,6 +39,8 @@ pub struct IoThread {
     ending: Arc<Ending>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
     id: thread::ThreadId,
+    /// Where it was spawned.
+    spawned: &'static Location<'static>,
 }
 
 /// How the thread is told to end, and tells that it did.
@@ -88,6 +90,7 @@ impl IoThread {
     ///
     /// See [`IoThread`].
     #[doc(alias = "iothread_create")]
+    #[track_caller]
     pub fn spawn(name: &str) -> io::Result<Self> {
         let context = AioContext::builder().name(name).spin_max(SPIN_MAX).build()?;
         let ending = Arc::new(Ending::default());
@@ -108,7 +111,7 @@ impl IoThread {
         })?;
         let id = thread.thread().id();
         runs.recv().map_err(|_| io::Error::other("the IOThread ended before it ran"))?;
-        Ok(Self { context, ending, thread: Mutex::new(Some(thread)), id })
+        Ok(Self { context, ending, thread: Mutex::new(Some(thread)), id, spawned: Location::caller() })
     }
 
     /// The thread's context.
@@ -140,28 +143,28 @@ impl IoThread {
             Location::caller(),
             self.context
         );
-        self.end();
+        self.end(&"IoThread::join", Location::caller());
     }
 
     #[track_caller]
-    fn end(&self) {
+    fn end(&self, name: &'static &'static str, site: &'static Location<'static>) {
         self.ending.state().asked = true;
         self.context.notify();
         if thread::current().id() == self.id {
             return;
         }
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            return self.wait();
+            return self.wait(name, site);
         };
-        self.wait();
+        self.wait(name, site);
         // It has nothing left to do but to return.
         // The panic of a destructor that ran at its end was printed by the hook.
         let _ = thread.join();
     }
 
     #[track_caller]
-    fn wait(&self) {
-        let frame = Frame::enter(Kind::Own(&"IoThread::join"), Location::caller());
+    fn wait(&self, name: &'static &'static str, site: &'static Location<'static>) {
+        let frame = Frame::enter(Kind::Own(name), site);
         frame.block_on(|| {
             std::future::poll_fn(|cx| {
                 let mut state = self.ending.state();
@@ -182,7 +185,8 @@ impl Drop for IoThread {
             std::mem::forget(self.thread.get_mut().map(Option::take));
             return;
         }
-        self.end();
+        // A drop has no place of its own in the user's code.
+        self.end(&"IoThread::drop", self.spawned);
     }
 }
 

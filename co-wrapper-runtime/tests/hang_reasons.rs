@@ -230,6 +230,11 @@ const ROWS: &[Row] = &[
         || plain(never()),
         &["plain, called at ", HERE, "nothing on its thread stands in its way", "a thread must drive that"],
     ),
+    (
+        "an IoThread is dropped that is stuck",
+        || drop(stuck_io_thread()),
+        &["IoThread::drop, called at ", HERE, "waits for the end of the thread spawned there"],
+    ),
     #[cfg(feature = "graph")]
     (
         "a request drains itself",
@@ -427,6 +432,49 @@ fn hang_a_debug_build_watches_unasked() {
             scope.spawn(|| run(row, None));
         }
     });
+}
+
+#[test]
+#[ignore = "a child's part"]
+fn child_goes_on_and_on() {
+    let until = Instant::now() + Duration::from_secs(3);
+    let io = IoThread::spawn("io0").unwrap();
+    while Instant::now() < until {
+        // Always one or the other, and always at the same place.
+        plain(async { thread::sleep(Duration::from_millis(5)) });
+        plain(io.context().spawn(async { thread::sleep(Duration::from_millis(5)) }));
+        io.context().schedule_bh(|| thread::sleep(Duration::from_millis(5)));
+    }
+}
+
+/// Catches: a call, a task or a bottom half that is taken for the one before it, which was like it.
+#[test]
+fn hang_what_returns_and_begins_again_does_not_hang() {
+    assert_eq!(common::in_child("child_goes_on_and_on", &[("CO_WRAPPER_HANG_SECS", "1")]), "");
+}
+
+#[test]
+#[ignore = "a child's part"]
+fn child_blocks_for_long() {
+    let nap = || thread::sleep(Duration::from_millis(1_500));
+    plain(async { nap() });
+    plain(async { nap() });
+    AioContext::current().schedule_bh(move || {
+        nap();
+        // What it calls is neither its end nor another's beginning.
+        plain(async {});
+        nap();
+    });
+    AioContext::current().poll(true);
+}
+
+/// Catches: a call or bottom half that is reported again and again, or not again when it is the next one.
+#[test]
+fn hang_what_blocks_is_reported_once() {
+    let said = common::in_child("child_blocks_for_long", &[("CO_WRAPPER_HANG_SECS", "0.2")]);
+    assert_eq!(said.matches("plain, called at ").count(), 2, "{said}");
+    assert_eq!(said.matches("a bottom half or handler has not returned").count(), 1, "{said}");
+    assert_eq!(said.matches("hang report").count(), 3, "{said}");
 }
 
 /// Catches: a report that is not marked, or that the watchdog prints; a guard whose end is not one.

@@ -267,7 +267,10 @@ const ROWS: &[Row] = &[
     (
         "awaiting a task that was dropped",
         Text,
-        &["JoinHandle: the task was dropped before it finished, spawned at ", "join tasks before you leave their context"],
+        &[
+            "JoinHandle: the task was dropped before it finished, spawned at ",
+            "join tasks before you leave their context",
+        ],
         || {
             let ctx = AioContext::new().unwrap();
             let task = here!(ctx.spawn(std::future::pending::<()>()));
@@ -423,7 +426,7 @@ const ROWS: &[Row] = &[
         "waiting on the thread of a current-thread runtime",
         Text,
         &[
-            "co_wrapper: warning: plain, called at ",
+            "current_thread runtime: plain, called at ",
             "await the async function there, or make the call in spawn_blocking",
         ],
         || {
@@ -442,7 +445,7 @@ const ROWS: &[Row] = &[
     (
         "polling on the thread of a current-thread runtime",
         Text,
-        &["co_wrapper: warning: AioContext::poll, called at ", "await the async function there"],
+        &["current_thread runtime: AioContext::poll, called at ", "await the async function there"],
         || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {

@@ -35,6 +35,8 @@ pub struct Thread {
     pub callbacks: Cell<usize>,
     /// How many of them a nested wait took though it holds them back, see `serve.rs`.
     pub taken: Cell<u32>,
+    /// How many blocking calls are on this stack.
+    depth: Cell<usize>,
     /// So many slots are the calls' on this stack as it is deep, innermost last; the rest are for the next ones. One list
     /// that only grows, so that entering and leaving a call moves nothing.
     slots: RefCell<Vec<Arc<Slot>>>,
@@ -43,7 +45,7 @@ pub struct Thread {
     pub homes: RefCell<home::Homes>,
     /// The tasks on this stack that wait for what runs now.
     pub suspended: Suspended,
-    /// What hang reports see of this thread: how many blocking calls are on this stack, for one.
+    /// What hang reports see of this thread.
     pub board: Registered,
     /// So many calls at the bottom of the stack are shown there.
     shown: Cell<usize>,
@@ -82,14 +84,14 @@ impl Place {
         };
         // SAFETY: the thread-local's reference keeps it, and nothing below ends that.
         let this = unsafe { thread.as_ref() };
-        let below = this.depth();
+        let below = this.depth.get();
         if below >= MOST_NESTED {
             refuse_so_deep(name, site);
         }
         let slot = this.next.get().unwrap_or_else(|| this.add_slot());
         // SAFETY: in the list of slots.
         unsafe { slot.as_ref() }.begin(name, site, this.callbacks.get() > 0);
-        this.board.set_depth(below + 1);
+        this.depth.set(below + 1);
         this.next.set(this.slot_at(below + 1));
         Self { thread, slot, below }
     }
@@ -131,7 +133,8 @@ impl Drop for Place {
     #[inline]
     fn drop(&mut self) {
         let thread = self.thread();
-        thread.board.set_depth(self.below);
+        self.slot().end();
+        thread.depth.set(self.below);
         thread.next.set(Some(self.slot));
         if thread.attended.get() > self.below {
             self.attend();
@@ -216,6 +219,7 @@ impl Thread {
             dispatched: Cell::new(0),
             callbacks: Cell::new(0),
             taken: Cell::new(0),
+            depth: Cell::new(0),
             slots: RefCell::default(),
             next: Cell::new(None),
             homes: RefCell::default(),
@@ -255,7 +259,7 @@ impl Thread {
     /// How many blocking calls are on this stack.
     #[inline]
     pub fn depth(&self) -> usize {
-        self.board.depth()
+        self.depth.get()
     }
 
     /// Whether a bottom half or handler waits in a frame below the innermost.

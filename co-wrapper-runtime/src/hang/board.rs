@@ -1,7 +1,7 @@
 //! What a thread shows of itself: its calls, what its loop runs, whether it sleeps; and what that says to who looks.
 //!
-//! One [`Board`] a thread. The thread writes what it writes anyway, a depth and a byte a call, and says nothing when a call's
-//! first poll begins or ends. So whoever looks leaves a bit ([`LOOKED`]) in what the thread writes over with the next call,
+//! One [`Board`] a thread. A call says that it is on the stack, in a byte of its own, and says nothing when its first poll
+//! begins or ends. So whoever looks leaves a bit ([`LOOKED`]) in what the thread writes over with the next call,
 //! dispatch or sleep. A bit that is still there at the next look says that nothing new has begun: the thread is where it was.
 //!
 //! What this cannot see: a loop of calls that are ready at once, inside one bottom half, counts as one bottom half that has
@@ -44,8 +44,6 @@ pub struct Board {
     pub number: u64,
     /// The thread, as messages name it.
     pub name: String,
-    /// How many blocking calls are on its stack.
-    depth: AtomicUsize,
     /// What its innermost loop runs, nothing at first.
     running: AtomicUsize,
     /// Whether it sleeps.
@@ -100,7 +98,6 @@ impl Registered {
         let board = Arc::new(Board {
             number,
             name,
-            depth: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
             parked: AtomicU8::new(0),
             expects_long: AtomicUsize::new(0),
@@ -142,17 +139,6 @@ fn below(running: usize) -> usize {
 
 /// For the board's own thread.
 impl Board {
-    /// How many blocking calls are on the stack.
-    #[inline]
-    pub fn depth(&self) -> usize {
-        self.depth.load(Ordering::Relaxed)
-    }
-
-    #[inline]
-    pub fn set_depth(&self, depth: usize) {
-        self.depth.store(depth, Ordering::Relaxed);
-    }
-
     /// One more call's, which is that much deeper than the last one made.
     pub fn add_call(&self, slot: &Arc<Slot>) {
         lock(&self.calls).push(Arc::clone(slot));
@@ -162,12 +148,20 @@ impl Board {
         lock(&self.polls).push(Arc::clone(slot));
     }
 
-    /// A loop runs `what`, above `depth` calls, until the guard is dropped.
-    pub fn runs(&self, what: Runs, depth: usize) -> Running<'_> {
-        let outer = self.running.load(Ordering::Relaxed) & !usize::from(LOOKED | REPORTED);
-        let count = outer >> COUNT;
-        self.running.store((count + 1) << COUNT | depth << BELOW | (what as usize) << KIND, Ordering::Relaxed);
-        Running { board: self, outer }
+    /// A loop runs `what`, the `count`-th on the stack, above `depth` calls. Returns what it ran before, for [`end_run`].
+    ///
+    /// [`end_run`]: Self::end_run
+    #[inline]
+    pub fn begin_run(&self, what: Runs, count: usize, depth: usize) -> usize {
+        let outer = self.running.load(Ordering::Relaxed);
+        self.running.store(count << COUNT | depth << BELOW | (what as usize) << KIND, Ordering::Relaxed);
+        outer
+    }
+
+    /// That has returned.
+    #[inline]
+    pub fn end_run(&self, outer: usize) {
+        self.running.store(outer & !usize::from(LOOKED | REPORTED), Ordering::Relaxed);
     }
 
     /// Whether what a loop runs is above so many calls, and no more.
@@ -201,18 +195,6 @@ impl Board {
     }
 }
 
-/// A loop runs something.
-pub struct Running<'a> {
-    board: &'a Board,
-    outer: usize,
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.board.running.store(self.outer, Ordering::Relaxed);
-    }
-}
-
 /// For who looks.
 impl Board {
     /// The calls that show themselves, in no order.
@@ -222,9 +204,10 @@ impl Board {
         calls.into_iter().chain(polls).collect()
     }
 
-    /// The calls on the stack, outermost first, `depth` of them.
-    pub fn on_stack(&self, depth: usize) -> Vec<Arc<Slot>> {
-        lock(&self.calls).iter().take(depth).cloned().collect()
+    /// The calls on the stack, outermost first, `most` of them at most.
+    pub fn on_stack(&self, most: usize) -> Vec<Arc<Slot>> {
+        let calls = lock(&self.calls);
+        calls.iter().take(most).take_while(|call| call.record.is_on_stack()).cloned().collect()
     }
 
     /// Whether a task or callback is on the stack.
@@ -252,14 +235,15 @@ impl Board {
         let looked = usize::from(LOOKED);
         let running = self.running.fetch_or(looked, Ordering::Relaxed);
         let parked = self.parked.fetch_or(LOOKED, Ordering::Relaxed);
-        let depth = self.depth();
+        let mut stack = self.on_stack(usize::MAX);
+        let depth = stack.len();
         let runs = [Runs::Task, Runs::Callback].into_iter().find(|what| running >> KIND & 3 == *what as usize);
         if parked & 1 != 0 {
             return (Doing::Waiting, false);
         }
         match runs {
             Some(what) if below(running) == depth => (Doing::Running { what, depth }, running & looked != 0),
-            _ => match self.on_stack(depth).last() {
+            _ => match stack.pop() {
                 // Neither slept nor ran anything for its contexts.
                 None => (Doing::Elsewhere, running & looked != 0 && parked & LOOKED != 0),
                 Some(call) => {

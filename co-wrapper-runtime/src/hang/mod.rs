@@ -17,7 +17,7 @@
 //! what that prints.)
 //!
 //! - In debug builds of this crate, that is, with `debug_assertions`, it is on, and too long is 30 seconds. It has no thread
-//!   before something waits for a part of that.
+//!   before something waits for a part of that; the reactor looks for that now and then, or without tokio a sleeping thread.
 //! - In release builds it is off.
 //! - The environment variable `CO_WRAPPER_HANG_SECS`, a number of seconds that may have a fraction, sets the time in any
 //!   build; 0 switches the watchdog off.

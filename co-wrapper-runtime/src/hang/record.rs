@@ -66,6 +66,12 @@ impl Slot {
         record.state.store(u8::from(callback_waits), Ordering::Relaxed);
     }
 
+    /// The call has ended.
+    #[inline]
+    pub fn end(&self) {
+        self.record.state.store(ENDED, Ordering::Relaxed);
+    }
+
     /// Who called.
     pub fn name(&self) -> &'static str {
         self.record.name.get().map_or("", |name| *name)
@@ -79,7 +85,9 @@ impl Slot {
 
 /// In a record's state: a bottom half or handler waits in the call's frame, that is, runs further down its stack.
 const CALLBACK_WAITS: u8 = 1;
-// And the bits that those who look set, see `board.rs`: the next call clears them, for it writes the whole byte.
+// And two that those who look set, see `board.rs`: the next call clears them, for it writes the whole byte.
+/// No call of that slot is on its thread's stack.
+const ENDED: u8 = 1 << 7;
 
 /// One blocking call, as others see it.
 pub struct Record {
@@ -137,7 +145,7 @@ pub struct Seen {
 impl Record {
     fn new() -> Self {
         Self {
-            state: AtomicU8::new(0),
+            state: AtomicU8::new(ENDED),
             version: AtomicU64::new(0),
             name: Static::nothing(),
             site: Static::nothing(),
@@ -266,6 +274,11 @@ impl Record {
     /// Sets `bit`, of those that the next call clears. Returns whether it was set.
     pub fn mark(&self, bit: u8) -> bool {
         self.state.fetch_or(bit, Ordering::Relaxed) & bit != 0
+    }
+
+    /// Whether a call of that slot is on the stack.
+    pub fn is_on_stack(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & ENDED == 0
     }
 
     /// Whether a bottom half or handler waits in this call's frame.

@@ -120,7 +120,6 @@ pub enum Suspect {
 enum Wanted {
     All,
     /// What has been so for that long.
-    #[cfg(feature = "tokio")]
     Since(Duration),
     /// The same, if it was not printed before and is not meant to be so.
     News(Duration),
@@ -130,9 +129,7 @@ impl Wanted {
     fn least(self) -> Duration {
         match self {
             Self::All => Duration::ZERO,
-            #[cfg(feature = "tokio")]
-            Self::Since(least) => least,
-            Self::News(limit) => limit,
+            Self::Since(least) | Self::News(least) => least,
         }
     }
 
@@ -151,7 +148,6 @@ impl Report {
     }
 
     /// What has waited for `least`.
-    #[cfg(feature = "tokio")]
     pub(super) fn since(least: Duration) -> Self {
         Self::take(Wanted::Since(least))
     }

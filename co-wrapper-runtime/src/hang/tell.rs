@@ -83,6 +83,7 @@ fn waits_for(name: &str) -> Option<&'static str> {
              end it first, or drain from outside of it",
         ),
         "IoThread::join" => Some("the thread's end, which comes when what it runs now has returned"),
+        "IoThread::drop" => Some("the end of the thread spawned there, which comes when what it runs now has returned"),
         _ => None,
     }
 }

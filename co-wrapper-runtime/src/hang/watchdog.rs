@@ -106,8 +106,7 @@ pub fn at_first_use() {
             state().limit = Some(limit);
             FIRST_LOOK.store(tick(limit).as_nanos().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
             if cfg!(not(feature = "tokio")) {
-                // No reactor is there to look for what blocks before it sleeps.
-                start();
+                look_now_and_then();
             }
         }
     });
@@ -117,6 +116,11 @@ pub fn at_first_use() {
 #[cfg(feature = "tokio")]
 pub fn at_reactor_start() {
     at_first_use();
+    look_now_and_then();
+}
+
+/// Has the reactor look now and then, while there is a limit and no thread, whether something blocks before it could sleep.
+fn look_now_and_then() {
     if let Some(interval) = first_look() {
         reactor::every(interval, move || {
             let armed = first_look().is_some();

@@ -10,13 +10,11 @@ use std::{panic::Location, sync::Once};
 #[cfg_attr(not(feature = "tokio"), path = "without_tokio.rs")]
 mod implementation;
 
-#[cfg(feature = "tokio")]
-pub use implementation::every;
 #[cfg(feature = "graph")]
 pub use implementation::in_a_task;
 #[cfg(all(feature = "graph", not(loom)))]
 pub use implementation::wake_after;
-pub use implementation::{Above, Entered, Guard, ask, ensure, gate, prepare_thread, unconstrained};
+pub use implementation::{Above, Entered, Guard, ask, ensure, every, gate, prepare_thread, unconstrained};
 
 /// Warns, once a process, of a call of the function `name` at `site` that blocks what is `below`, if that is all that drives a
 /// runtime.
@@ -25,9 +23,9 @@ pub fn warn_of_current_thread(below: Below, name: &str, site: &Location<'_>) {
     if below == Below::CurrentThread {
         ONCE.call_once(|| {
             eprintln!(
-                "co_wrapper: warning: {name}, called at {site}, waits on the thread of a tokio current_thread runtime, which \
-                 stands still meanwhile, its own sockets and timers with it; await the async function there, or make the call \
-                 in spawn_blocking (said once)"
+                "co_wrapper: warning: a blocking call waits on the thread of a tokio current_thread runtime: {name}, called at \
+                 {site}; the runtime stands still meanwhile, its own sockets and timers with it, so await the async function \
+                 there, or make the call in spawn_blocking (said once)"
             );
         });
     }

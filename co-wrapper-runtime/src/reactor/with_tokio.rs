@@ -251,12 +251,11 @@ impl Entered {
         self.found == Found::Destroyed
     }
 
-    /// What stands still below a call on this thread that blocks, `above` known, for hang reports.
-    pub fn below(&self, above: Above) -> Below {
+    /// More of what stands still below a call that blocks, for hang reports, where `below` is nothing that we know of.
+    pub fn below(&self, below: Below) -> Below {
         let foreign = FOREIGN.get();
-        match above.below() {
+        match below {
             Below::Nothing if self.found == Found::Destroyed => Below::Ended,
-            Below::Nothing if above == Above::OurWorker => Below::Nothing,
             Below::Nothing if foreign.current_thread > 0 => Below::Undriven,
             Below::Nothing if foreign.any > 0 => Below::LocalSet,
             below => below,

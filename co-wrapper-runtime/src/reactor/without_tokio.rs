@@ -65,8 +65,8 @@ impl Entered {
         false
     }
 
-    pub fn below(&self, _: Above) -> Below {
-        Below::Nothing
+    pub fn below(&self, below: Below) -> Below {
+        below
     }
 }
 
@@ -87,6 +87,19 @@ impl Above {
 /// Nobody is there to answer.
 pub fn ask(_: Arc<AtomicBool>) -> bool {
     false
+}
+
+/// Has a thread call `look` in such intervals, as long as that says to go on.
+pub fn every(interval: std::time::Duration, look: impl Fn() -> bool + Send + 'static) {
+    let timer = std::thread::Builder::new().name("co-wrapper-timer".to_owned()).spawn(move || {
+        loop {
+            std::thread::sleep(interval);
+            if !look() {
+                return;
+            }
+        }
+    });
+    drop(timer);
 }
 
 pub fn prepare_thread() {}

@@ -190,8 +190,10 @@ impl Frame {
         poll: &mut dyn FnMut() -> bool,
     ) -> Ended {
         let (thread, slot) = (self.place.thread(), self.place.slot());
-        // It may have forked in its first poll.
-        self.forbid_fork();
+        if fork::is_child() {
+            // It forked in its first poll.
+            self.forbid_fork();
+        }
         thread.show_frames(target);
         if thread.depth() > 1 {
             trace::nested(slot.name(), thread.depth());
@@ -218,6 +220,7 @@ impl Frame {
         ended
     }
 
+    #[cold]
     #[track_caller]
     fn forbid_fork(&self) {
         let slot = self.place.slot();
@@ -262,10 +265,19 @@ impl Drop for Frame {
 struct HintOnPanic<'a>(&'a Frame);
 
 impl Drop for HintOnPanic<'_> {
-    #[cold]
+    // So that what it refers to needs no place on the stack.
+    #[inline(always)]
     fn drop(&mut self) {
-        let slot = self.0.place.slot();
-        if self.0.entered.is_after_tokio()
+        self.0.hint_after_tokio();
+    }
+}
+
+impl Frame {
+    #[cold]
+    #[inline(never)]
+    fn hint_after_tokio(&self) {
+        let slot = self.place.slot();
+        if self.entered.is_after_tokio()
             && let Some(site) = slot.site()
         {
             eprintln!(
