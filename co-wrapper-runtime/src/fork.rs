@@ -18,8 +18,9 @@ pub fn is_child() -> bool {
 #[cfg(not(unix))]
 pub fn register() {}
 
-const MESSAGE: &str = "this process is a fork of one that had used co_wrapper: its contexts and its reactor stayed with \
-                       the parent; fork before the first use, or exec in the child";
+const FORKED: &str = "co_wrapper: this process is a fork of one that had used co_wrapper";
+const CURE: &str =
+    "its contexts and its reactor stayed with the parent; fork before the first use, or exec in the child";
 
 /// `name` is the function that the caller's caller called.
 ///
@@ -48,7 +49,7 @@ pub fn forbid_at(name: &str, site: &Location<'_>) {
 #[cold]
 #[track_caller]
 fn refuse(name: &str, site: &Location<'_>) -> ! {
-    panic!("{name}: called at {site}, and {MESSAGE}");
+    panic!("{FORKED}, in which {name}, called at {site}, cannot block: {CURE}");
 }
 
 /// The same, for callers that can report an error.
@@ -57,7 +58,7 @@ fn refuse(name: &str, site: &Location<'_>) -> ! {
 ///
 /// In a child that may not block.
 pub fn check() -> io::Result<()> {
-    if is_child() { Err(io::Error::other(format!("co_wrapper: {MESSAGE}"))) } else { Ok(()) }
+    if is_child() { Err(io::Error::other(format!("{FORKED}: {CURE}"))) } else { Ok(()) }
 }
 
 #[cfg(unix)]

@@ -323,11 +323,11 @@ const ROWS: &[Row] = &[
             panic!("it unwinds");
         },
     ),
-    ("a fork: a wrapper", User, &["plain: called at ", FORK], || forked(|| here!(plain(async {})))),
-    ("a fork: on another thread", User, &["plain: called at ", FORK], || {
+    ("a fork: a wrapper", User, &["plain, called at ", FORK], || forked(|| here!(plain(async {})))),
+    ("a fork: on another thread", User, &["plain, called at ", FORK], || {
         forked(|| _ = thread::spawn(|| here!(plain(async {}))).join());
     }),
-    ("a fork: in a call", User, &["plain: called at ", FORK], || {
+    ("a fork: in a call", User, &["plain, called at ", FORK], || {
         let mut first = true;
         let fork = poll_fn(move |_| {
             if std::mem::take(&mut first) {
@@ -348,7 +348,7 @@ const ROWS: &[Row] = &[
             unsafe { libc::_exit(0) };
         }
     }),
-    ("a fork: in a bottom half that a call runs", User, &["plain: called at ", FORK], || {
+    ("a fork: in a bottom half that a call runs", User, &["plain, called at ", FORK], || {
         let parent = std::process::id();
         AioContext::current().schedule_bh(move || {
             // SAFETY: nobody else runs here, and the child panics at its next sleep.
@@ -369,46 +369,46 @@ const ROWS: &[Row] = &[
             unsafe { libc::_exit(0) };
         }
     }),
-    ("a fork: current", User, &["AioContext::current: called at ", FORK], || {
+    ("a fork: current", User, &["AioContext::current, called at ", FORK], || {
         forked(|| drop(here!(AioContext::current())))
     }),
-    ("a fork: enter", User, &["AioContext::enter: called at ", FORK], || {
+    ("a fork: enter", User, &["AioContext::enter, called at ", FORK], || {
         let ctx = AioContext::new().unwrap();
         forked(move || drop(here!(ctx.enter())));
     }),
-    ("a fork: poll", User, &["AioContext::poll: called at ", FORK], || {
+    ("a fork: poll", User, &["AioContext::poll, called at ", FORK], || {
         let ctx = AioContext::new().unwrap();
         forked(move || _ = here!(ctx.poll(true)));
     }),
-    ("a fork: poll_while", User, &["AioContext::poll_while: called at ", FORK], || {
+    ("a fork: poll_while", User, &["AioContext::poll_while, called at ", FORK], || {
         let ctx = AioContext::new().unwrap();
         forked(move || here!(ctx.poll_while(|| true)));
     }),
-    ("a fork: block_on", User, &["AioContext::block_on: called at ", FORK], || {
+    ("a fork: block_on", User, &["AioContext::block_on, called at ", FORK], || {
         let ctx = AioContext::new().unwrap();
         forked(move || here!(ctx.block_on(async {})));
     }),
-    ("a fork: spawn", User, &["AioContext::spawn: called at ", FORK], || {
+    ("a fork: spawn", User, &["AioContext::spawn, called at ", FORK], || {
         let ctx = AioContext::new().unwrap();
         forked(move || drop(here!(ctx.spawn(async {}))));
     }),
-    ("a fork: spawn_local", User, &["AioContext::spawn_local: called at ", FORK], || {
+    ("a fork: spawn_local", User, &["AioContext::spawn_local, called at ", FORK], || {
         let ctx = AioContext::current();
         forked(move || drop(here!(ctx.spawn_local(async {}))));
     }),
-    ("a fork: schedule_bh", User, &["AioContext::schedule_bh: called at ", FORK], || {
+    ("a fork: schedule_bh", User, &["AioContext::schedule_bh, called at ", FORK], || {
         let ctx = AioContext::current();
         forked(move || here!(ctx.schedule_bh(|| ())));
     }),
-    ("a fork: a call elsewhere", User, &["remote: called at ", FORK], || {
+    ("a fork: a call elsewhere", User, &["remote, called at ", FORK], || {
         let ctx = AioContext::new().unwrap();
         forked(move || here!(poll_co_in(&REMOTE, &ctx, (), |()| async {})));
     }),
-    ("a fork: expect_long", User, &["hang::expect_long: called at ", FORK], || {
+    ("a fork: expect_long", User, &["hang::expect_long, called at ", FORK], || {
         forked(|| drop(here!(co_wrapper_runtime::hang::expect_long())));
     }),
     #[cfg(feature = "tokio")]
-    ("a fork: fd_handler", User, &["AioContext::fd_handler: called at ", FORK], || {
+    ("a fork: fd_handler", User, &["AioContext::fd_handler, called at ", FORK], || {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let ctx = AioContext::new().unwrap();
         let readable = co_wrapper_runtime::Interest::READABLE;
@@ -547,11 +547,11 @@ const ROWS: &[Row] = &[
         here!(co_wrapper_runtime::graph::Drain::new().drained_end())
     }),
     #[cfg(feature = "graph")]
-    ("a fork: writing", User, &["GraphLock::write: called at ", FORK], || {
+    ("a fork: writing", User, &["GraphLock::write, called at ", FORK], || {
         forked(|| drop(here!(co_wrapper_runtime::graph::write())));
     }),
     #[cfg(feature = "graph")]
-    ("a fork: draining", User, &["Drain::drained_begin: called at ", FORK], || {
+    ("a fork: draining", User, &["Drain::drained_begin, called at ", FORK], || {
         forked(|| here!(co_wrapper_runtime::graph::Drain::new().drained_begin()));
     }),
 ];
