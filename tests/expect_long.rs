@@ -36,6 +36,7 @@ impl Server {
 
 #[co_wrapper(ctx = ctx, expect_long)]
 async fn co_elsewhere(ctx: &AioContext, requests: Receiver<u32>) -> Option<u32> {
+    assert_eq!(AioContext::current(), *ctx);
     requests.recv().await.ok()
 }
 
@@ -43,6 +44,9 @@ declare! {
     #[co_wrapper(expect_long)]
     fn declared(requests: &Receiver<u32>) -> Option<u32> = co_next;
 }
+
+/// A call that waits for a request.
+type Call = fn(Receiver<u32>) -> Option<u32>;
 
 /// Whether a report marks the calls of `name`, once there is one.
 fn is_marked(name: &str) -> bool {
@@ -59,7 +63,7 @@ fn is_marked(name: &str) -> bool {
 /// Catches: an option that is not heeded in one of the places where it may stand, or that outlasts the call.
 #[test]
 fn expect_long_marks_the_calls_of_the_function() {
-    let calls: [(&str, bool, fn(Receiver<u32>) -> Option<u32>); 7] = [
+    let calls: [(&str, bool, Call); 7] = [
         ("next", true, |requests| next(&requests)),
         ("named", true, |requests| named(&requests)),
         ("named_timeout", true, |requests| named_timeout(&requests, Duration::from_secs(60)).unwrap()),
