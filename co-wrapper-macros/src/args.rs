@@ -18,6 +18,7 @@ pub const KNOWN: &[(&str, &str)] = &[
     ("name", "name = read_blocking"),
     ("ctx", "ctx = self.ctx"),
     ("timeout", "timeout"),
+    ("expect_long", "expect_long"),
     ("vis", "vis = pub(crate)"),
     ("crate", "crate = ::co_wrapper"),
     ("suffix", "suffix = \"_blocking\""),
@@ -43,6 +44,7 @@ pub struct Options {
     /// `ctx = none`: not the block's either.
     pub no_ctx: bool,
     pub timeout: Option<Timeout>,
+    pub expect_long: bool,
     pub vis: Option<Visibility>,
     pub krate: Option<Path>,
     pub affixes: Affixes,
@@ -128,6 +130,7 @@ impl Options {
         match &*key.to_string() {
             "mixed" => self.mixed = flag(&key, input)?,
             "skip" => self.skip = flag(&key, input)?,
+            "expect_long" => self.expect_long = flag(&key, input)?,
             "name" => self.name = Some(identifier(&key, value(&key, form, input)?)?),
             "ctx" => {
                 let expr = expression(value(&key, form, input)?, form)?;

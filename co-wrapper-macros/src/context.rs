@@ -22,6 +22,7 @@ pub struct Context {
     pub in_trait: bool,
     pub mixed: bool,
     pub timeout: bool,
+    pub expect_long: bool,
     pub ctx: Option<Expr>,
     pub lock: Option<Lock>,
     pub krate: Option<Path>,
@@ -36,6 +37,7 @@ impl Context {
             in_trait,
             mixed: options.mixed,
             timeout: options.timeout.is_some(),
+            expect_long: options.expect_long,
             ctx: options.ctx,
             lock: options.lock,
             krate: options.krate,
@@ -90,6 +92,7 @@ impl Context {
     pub fn options(&self) -> TokenStream {
         let mixed = self.mixed.then(|| quote!(mixed,));
         let timeout = self.timeout.then(|| quote!(timeout,));
+        let expect_long = self.expect_long.then(|| quote!(expect_long,));
         let ctx = self.ctx.iter().map(|ctx| quote!(ctx = #ctx,));
         let lock = self.lock.iter().map(|Lock { key, expr }| {
             let value = expr.iter().map(|expr| quote!(= #expr));
@@ -98,7 +101,7 @@ impl Context {
         let krate = self.krate.iter().map(|path| quote!(crate = #path,));
         let prefix = self.affixes.prefix.iter().map(|p| quote!(prefix = #p,));
         let suffix = self.affixes.suffix.iter().map(|s| quote!(suffix = #s,));
-        quote!(#mixed #timeout #(#ctx)* #(#lock)* #(#krate)* #(#prefix)* #(#suffix)*)
+        quote!(#mixed #timeout #expect_long #(#ctx)* #(#lock)* #(#krate)* #(#prefix)* #(#suffix)*)
     }
 }
 
@@ -116,6 +119,7 @@ mod tests {
             in_trait: true,
             mixed: true,
             timeout: true,
+            expect_long: true,
             ctx: Some(syn::parse_quote!(self.context(1, 2) + 3)),
             lock: Some(Lock {
                 key: Ident::new("bdrv_rdlock", Span::call_site()),
@@ -130,6 +134,7 @@ mod tests {
         assert_eq!(read.within.to_string(), context.within.to_string());
         assert!(read.in_trait && read.mixed && !options.mixed);
         assert!(read.timeout && options.timeout.is_none());
+        assert!(read.expect_long && !options.expect_long);
         assert_eq!(read.ctx.to_token_stream().to_string(), context.ctx.to_token_stream().to_string());
         assert_eq!(read.lock.and_then(|lock| lock.expr).to_token_stream().to_string(), "self . graph");
         assert!(read.krate.is_some());

@@ -101,6 +101,7 @@ use proc_macro::{Span, TokenStream, TokenTree};
 /// - **`output = io::Result<u64>`**: what the future results in, where the signature does not tell.
 /// - **`timeout`**: beside the wrapper there is one of the name and `_timeout`, which gives up; `timeout = read_within`
 ///   gives it another name.
+/// - **`expect_long`**: calls are meant to wait for long, so the watchdog of `hang` leaves them out.
 /// - **`bdrv_rdlock`**, **`bdrv_rdlock = self.graph`**: the graph's read lock is held around the call: the process's one,
 ///   or the one given. With the feature `graph`.
 /// - **`vis = pub(crate)`**: its visibility, if it is not that of the async fn. `pub(self)` is none.
@@ -199,7 +200,8 @@ use proc_macro::{Span, TokenStream, TokenTree};
 ///   is the whole name with that added, and so does every fn that returns a future. `#[co_wrapper(skip)]` leaves one out;
 ///   `#[co_wrapper(…)]` on one adds to what the block says of all, and its `name` is the one that counts. In a module those
 ///   in its inherent `impl`s, traits and modules too.
-/// - **`mixed`**, **`ctx`**, **`bdrv_rdlock`**, **`timeout`** and **`crate`**: for all wrappers in the block.
+/// - **`mixed`**, **`ctx`**, **`bdrv_rdlock`**, **`timeout`**, **`expect_long`** and **`crate`**: for all wrappers in the
+///   block.
 ///
 /// ```
 /// # use co_wrapper::co_wrapper;
@@ -354,8 +356,8 @@ pub fn if_in_an_impl_mark_that_too(path: TokenStream) -> TokenStream {
 /// assert_eq!(bdrv_getlength("disk"), length("disk"));
 /// ```
 ///
-/// Before a declaration may stand `#[co_wrapper(…)]`, with the options `mixed`, `ctx`, `bdrv_rdlock`, `timeout`
-/// and `crate`; a witness is declared too, in its place. All other
+/// Before a declaration may stand `#[co_wrapper(…)]`, with the options `mixed`, `ctx`, `bdrv_rdlock`, `timeout`,
+/// `expect_long` and `crate`; a witness is declared too, in its place. All other
 /// attributes are the wrapper's own.
 ///
 /// # Methods

@@ -44,7 +44,7 @@ pub fn check_options(options: &Options, errors: &mut Errors) {
     if let Some(key) = options.key("output") {
         errors.error(key, "`output` is for `#[co_wrapper]`; a blocking fn says what it returns, remove it");
     }
-    for key in ["mixed", "ctx", "timeout", "suffix", "prefix", "skip"] {
+    for key in ["mixed", "ctx", "timeout", "expect_long", "suffix", "prefix", "skip"] {
         if let Some(key) = options.key(key) {
             errors.error(key, format!("`{key}` is for `#[co_wrapper]`; an async fn waits for nobody, remove it"));
         }

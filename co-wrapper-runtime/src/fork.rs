@@ -4,7 +4,7 @@
 //! The threads that served them are not in the child, locks may be held by one of them, and the epoll set is shared: what
 //! the child would do to it, the parent would feel. Forking before the first use is legal, and the child then works.
 
-use std::io;
+use std::{io, panic::Location};
 
 #[cfg(unix)]
 pub use unix::{is_child, register};
@@ -18,17 +18,38 @@ pub fn is_child() -> bool {
 #[cfg(not(unix))]
 pub fn register() {}
 
-const MESSAGE: &str = "co_wrapper: this process is a fork of one that had used co_wrapper: its contexts and its reactor \
-                       stayed with the parent; fork before the first use, or exec in the child";
+const FORKED: &str = "co_wrapper: this process is a fork of one that had used co_wrapper";
+const CURE: &str =
+    "its contexts and its reactor stayed with the parent; fork before the first use, or exec in the child";
 
+/// `name` is the function that the caller's caller called.
+///
 /// # Panics
 ///
 /// In a child that may not block.
+#[inline]
 #[track_caller]
-pub fn forbid() {
+pub fn forbid(name: &str) {
+    forbid_at(name, Location::caller());
+}
+
+/// The same where the user called it at `site`.
+///
+/// # Panics
+///
+/// In a child that may not block.
+#[inline]
+#[track_caller]
+pub fn forbid_at(name: &str, site: &Location<'_>) {
     if is_child() {
-        panic!("{MESSAGE}");
+        refuse(name, site);
     }
+}
+
+#[cold]
+#[track_caller]
+fn refuse(name: &str, site: &Location<'_>) -> ! {
+    panic!("{FORKED}, in which {name}, called at {site}, cannot block: {CURE}");
 }
 
 /// The same, for callers that can report an error.
@@ -37,7 +58,7 @@ pub fn forbid() {
 ///
 /// In a child that may not block.
 pub fn check() -> io::Result<()> {
-    if is_child() { Err(io::Error::other(MESSAGE)) } else { Ok(()) }
+    if is_child() { Err(io::Error::other(format!("{FORKED}: {CURE}"))) } else { Ok(()) }
 }
 
 #[cfg(unix)]
@@ -80,7 +101,10 @@ mod unix {
         // with it.
         ONCE.call_once(|| match unsafe { pthread_atfork(None, None, Some(in_child)) } {
             0 => {}
-            error => eprintln!("co_wrapper: forks go unnoticed: {}", std::io::Error::from_raw_os_error(error)),
+            error => eprintln!(
+                "co_wrapper: forks go unnoticed, for pthread_atfork fails: {}; do not fork after this",
+                std::io::Error::from_raw_os_error(error)
+            ),
         });
     }
 }

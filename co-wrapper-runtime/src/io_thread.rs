@@ -40,6 +40,8 @@ pub struct IoThread {
     ending: Arc<Ending>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
     id: thread::ThreadId,
+    /// Where it was spawned.
+    spawned: &'static Location<'static>,
 }
 
 /// How the thread is told to end, and tells that it did.
@@ -89,6 +91,7 @@ impl IoThread {
     ///
     /// See [`IoThread`].
     #[doc(alias = "iothread_create")]
+    #[track_caller]
     pub fn spawn(name: &str) -> io::Result<Self> {
         let context = AioContext::builder().name(name).spin_max(SPIN_MAX).build()?;
         let ending = Arc::new(Ending::default());
@@ -109,7 +112,7 @@ impl IoThread {
         })?;
         let id = thread.thread().id();
         runs.recv().map_err(|_| io::Error::other("the IOThread ended before it ran"))?;
-        Ok(Self { context, ending, thread: Mutex::new(Some(thread)), id })
+        Ok(Self { context, ending, thread: Mutex::new(Some(thread)), id, spawned: Location::caller() })
     }
 
     /// The thread's context.
@@ -137,21 +140,22 @@ impl IoThread {
     pub fn join(&self) {
         assert!(
             thread::current().id() != self.id,
-            "IoThread::join: called on the thread itself, {}; join it from another one",
+            "IoThread::join: called at {}, on the thread itself, {}; join it from another one",
+            Location::caller(),
             self.context
         );
-        self.end();
+        self.end(&"IoThread::join", Location::caller());
     }
 
     #[track_caller]
-    fn end(&self) {
+    fn end(&self, name: &'static &'static str, site: &'static Location<'static>) {
         self.ending.state().asked = true;
         self.context.notify();
         if thread::current().id() == self.id {
             return;
         }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let frame = Frame::enter(Kind::Own(&"IoThread::join"), Location::caller());
+        let frame = Frame::enter(Kind::Own(name), site);
         frame.block_on(|| {
             std::future::poll_fn(|cx| {
                 let mut state = self.ending.state();
@@ -177,7 +181,8 @@ impl Drop for IoThread {
             std::mem::forget(self.thread.get_mut().map(Option::take));
             return;
         }
-        self.end();
+        // A drop has no place of its own in the user's code.
+        self.end(&"IoThread::drop", self.spawned);
     }
 }
 

@@ -76,6 +76,7 @@ pub mod __private {
     };
     pub use crate::{
         AioContext, Elapsed,
+        hang::expect_long,
         wrappers::{
             Owned, Sent, Wrapper, arg, no_co, owned, poll_co, poll_co_in, poll_co_in_timeout, poll_co_timeout,
             sent_to_ctx,

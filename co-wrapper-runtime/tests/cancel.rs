@@ -211,7 +211,11 @@ fn t06_abort_handles() {
         assert!(handles.iter().all(AbortHandle::is_finished) && task.is_finished());
         drops.at_home_once(thread::current().id());
         let message = panic_of(|| ctx.block_on(task));
-        assert!(message.contains("JoinHandle: the task was aborted"), "{message}");
+        assert!(
+            message.contains("JoinHandle: the task") && message.contains("was aborted before it finished"),
+            "{message}"
+        );
+        assert!(message.contains(file!()), "it names where the task was spawned: {message}");
 
         // Whoever waits already is woken.
         let task = ctx.spawn(pending::<u8>());

@@ -104,6 +104,8 @@ pub struct Call<'a> {
     held: Option<Held<'a>>,
     /// Of the twin that gives up: the parameter that says when.
     timeout: Option<Ident>,
+    /// Of a call that is meant to wait for long: the variable that says so.
+    expect_long: Option<Ident>,
     /// Of the call.
     span: Span,
     krate: TokenStream,
@@ -178,6 +180,7 @@ impl<'a> Call<'a> {
             None => false,
         };
         let timeout = timeout.then(|| timeout::add(&mut sig, &krate, &mut taken));
+        let expect_long = (options.expect_long || context.expect_long).then(|| taken.fresh("__cw_long"));
         let camel = upper_camel_case(&unraw(&wrapper));
         Call {
             vis: options.vis.as_ref().unwrap_or(subject.vis),
@@ -194,6 +197,7 @@ impl<'a> Call<'a> {
             slots,
             held,
             timeout,
+            expect_long,
             span,
             krate,
             renamed: options.krate.is_some() || context.krate.is_some(),

@@ -34,9 +34,12 @@ impl Call<'_> {
         let args_struct = self.args_struct();
         let entry = self.entry();
         let call = self.call();
+        let krate = &self.krate;
+        let expect_long = self.expect_long.iter().map(|long| quote!(let #long = #krate::__private::expect_long();));
         let all = quote! {
             #args_struct
             #entry
+            #(#expect_long)*
             #call
         };
         match (self.context(), self.lock()) {

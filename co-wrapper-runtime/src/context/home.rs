@@ -5,6 +5,7 @@
 
 use std::{
     fmt, mem,
+    panic::Location,
     rc::Rc,
     thread,
     time::{Duration, Instant},
@@ -110,7 +111,12 @@ impl Homes {
         self.current().cloned()
     }
 
-    /// The same, for a look.
+    /// The context that is current, if one was made: the thread's own too.
+    pub fn running_in(&self) -> Option<&AioContext> {
+        self.current().or(self.own.as_ref())
+    }
+
+    /// The innermost that was entered, for a look.
     pub fn current(&self) -> Option<&AioContext> {
         self.entered.current()
     }
@@ -293,6 +299,7 @@ impl Drop for AsCurrent<'_> {
 pub struct EnterGuard {
     thread: Rc<Thread>,
     context: AioContext,
+    site: &'static Location<'static>,
     stay: Stay,
     number: u64,
     /// Where on the stack it was made: it may not be dropped further up.
@@ -306,21 +313,24 @@ impl EnterGuard {
     /// Enters `context`; `caller` is the function that a refusal names.
     #[track_caller]
     pub(crate) fn new(context: &AioContext, stay: Stay, caller: &str) -> Self {
-        Self::try_new(context, stay).unwrap_or_else(|home| {
-            panic!(
-                "{caller}: {context} is polled by thread {}, its home; thread {} cannot, spawn a task or schedule a \
-                 bottom half there instead",
+        match Self::try_new(context, stay, caller) {
+            Ok(guard) => guard,
+            Err(home) => panic!(
+                "{caller}: called at {}, and {context} is polled by thread {}, its home; thread {} cannot, spawn a task or \
+                 schedule a bottom half there instead",
+                Location::caller(),
                 home.thread_name,
                 Home::name_of(&thread::current()),
-            )
-        })
+            ),
+        }
     }
 
-    /// Enters `context`, or says who is at home.
-    pub(crate) fn try_new(context: &AioContext, stay: Stay) -> Result<Self, Home> {
-        let thread = Thread::current();
+    /// Enters `context` for the function `caller`, or says who is at home.
+    #[track_caller]
+    pub(crate) fn try_new(context: &AioContext, stay: Stay, caller: &str) -> Result<Self, Home> {
+        let thread = Thread::current(caller);
         // First, for it may panic.
-        let entered = reactor::Entered::look();
+        let entered = reactor::Entered::look(caller);
         let guard = entered.needs_guard().then(|| reactor::KeptGuard::new(stay == Stay::Resident));
         move_in(&thread, context, stay)?;
         let number = thread.homes.borrow_mut().entered.push(context);
@@ -328,6 +338,7 @@ impl EnterGuard {
         Ok(Self {
             thread: Rc::clone(&thread),
             context: context.clone(),
+            site: Location::caller(),
             stay,
             number,
             depth,
@@ -371,9 +382,10 @@ impl Drop for EnterGuard {
         let live = self.thread.depth() > self.depth || self.thread.dispatched.get() > self.dispatched;
         if live || saws {
             let message = format!(
-                "EnterGuard: thread {} leaves {} inside a {} there; drop the guard where it was made",
+                "EnterGuard: thread {} leaves {}, which it entered at {}, inside a {} there; drop the guard where it was made",
                 Home::name_of(&thread::current()),
                 self.context,
+                self.site,
                 if saws { "local task that still runs" } else { "call that still waits" },
             );
             // The thread stays home until it ends.

@@ -77,6 +77,9 @@ struct Inner {
     counters: stats::Counters,
 }
 
+/// Made when it is first asked for.
+static MAIN: OnceLock<AioContext> = OnceLock::new();
+
 impl Drop for Inner {
     fn drop(&mut self) {
         if fork::is_child() {
@@ -165,8 +168,12 @@ impl AioContext {
     /// ```
     #[doc(alias = "qemu_get_aio_context")]
     pub fn main() -> Self {
-        static MAIN: OnceLock<AioContext> = OnceLock::new();
         MAIN.get_or_init(|| Self::builder().name("main").unstarted()).clone()
+    }
+
+    /// The same, if it was asked for before.
+    pub(crate) fn main_if_made() -> Option<&'static Self> {
+        MAIN.get()
     }
 
     /// The context that is current on this thread: the one entered last, else the thread's own, which is made on first
@@ -189,7 +196,7 @@ impl AioContext {
     #[doc(alias = "qemu_get_current_aio_context")]
     #[track_caller]
     pub fn current() -> Self {
-        let thread = Thread::current();
+        let thread = Thread::current("AioContext::current");
         let current = thread.entered().unwrap_or_else(|| home::own(&thread));
         thread.end_if_late();
         current
@@ -333,7 +340,7 @@ impl AioContext {
     #[doc(alias = "aio_bh_schedule_oneshot")]
     #[track_caller]
     pub fn schedule_bh(&self, bottom_half: impl FnOnce() + Send + 'static) {
-        fork::forbid();
+        fork::forbid("AioContext::schedule_bh");
         // A closed context drops it.
         drop(self.mailbox().push_bottom_half(Queued::once(bottom_half)));
     }
@@ -416,11 +423,19 @@ impl AioContext {
         interest: crate::Interest,
         callback: impl FnMut() + Send + 'static,
     ) -> FdHandler {
-        fork::forbid();
-        fd.as_fd()
+        fork::forbid("AioContext::fd_handler");
+        let handler = fd
+            .as_fd()
             .try_clone_to_owned()
-            .and_then(|fd| FdHandler::new(&self.0.handlers, self.mailbox(), fd, interest, callback))
-            .unwrap_or_else(|error| panic!("AioContext::fd_handler: {self} cannot watch the descriptor: {error}"))
+            .and_then(|fd| FdHandler::new(&self.0.handlers, self.mailbox(), fd, interest, callback));
+        match handler {
+            Ok(handler) => handler,
+            Err(error) => panic!(
+                "AioContext::fd_handler: called at {}, and {self} cannot watch the descriptor: {error}; free descriptors \
+                 (ulimit -n)",
+                Location::caller()
+            ),
+        }
     }
 
     /// Closes the context. Tasks and bottom halves that wait in it are dropped, on its home thread if it has one; the
@@ -481,7 +496,7 @@ impl AioContext {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        fork::forbid();
+        fork::forbid("AioContext::spawn");
         task::spawn(self.mailbox(), future)
     }
 
@@ -511,10 +526,12 @@ impl AioContext {
         F: Future + 'static,
         F::Output: 'static,
     {
-        fork::forbid();
+        fork::forbid("AioContext::spawn_local");
         assert!(
             self.mailbox().is_home_here(),
-            "AioContext::spawn_local: this thread is not the home of {self}; enter() it first, or spawn() a Send task"
+            "AioContext::spawn_local: called at {}, and this thread is not the home of {self}; enter() it first, or \
+             spawn() a Send task",
+            Location::caller()
         );
         task::spawn_local(self.mailbox(), future)
     }

@@ -1,6 +1,10 @@
 //! How a task goes from one context to another.
 
-use std::{future::poll_fn, task::Poll};
+use std::{
+    future::{Future, poll_fn},
+    panic::Location,
+    task::Poll,
+};
 
 use super::AioContext;
 use crate::tasks::{coroutine, task};
@@ -32,15 +36,18 @@ use crate::tasks::{coroutine, task};
 /// # std::io::Result::Ok(())
 /// ```
 #[doc(alias = "aio_co_reschedule_self")]
-pub async fn reschedule_self(context: &AioContext) {
+#[track_caller]
+pub fn reschedule_self(context: &AioContext) -> impl Future<Output = ()> {
+    let site = Location::caller();
     let mut asked = false;
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         if std::mem::replace(&mut asked, true) {
             return Poll::Ready(());
         }
         assert!(
             coroutine::may_move(),
-            "reschedule_self: not in a task made with AioContext::spawn, so it cannot go to {context}; spawn one"
+            "reschedule_self: called at {site}, not in a task made with AioContext::spawn, so it cannot go to {context}; \
+             spawn one"
         );
         if !task::move_to(context.mailbox()) {
             return Poll::Ready(());
@@ -49,5 +56,4 @@ pub async fn reschedule_self(context: &AioContext) {
         cx.waker().wake_by_ref();
         Poll::Pending
     })
-    .await;
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{AioContext, handlers::Watch, serve::served, thread::Thread};
-use crate::{fork, reactor::Below, trace};
+use crate::{fork, hang::watchdog, reactor::Below, trace};
 
 /// How often a future is polled unasked under a scheduler that keeps wakes back: first and at most.
 const REPOLL_FIRST: Duration = Duration::from_micros(50);
@@ -42,7 +42,7 @@ impl<'a> Sleeper<'a> {
     /// Waits until something may have come in, at most until `until`; `woken` says whether the caller's future was
     /// woken. Returns whether the future is to be polled unasked.
     pub fn sleep(&mut self, until: Option<Instant>, woken: impl Fn() -> bool) -> bool {
-        fork::forbid();
+        fork::forbid("AioContext::poll");
         if let Some(woke_all) = self.woke_all.take() {
             // However many tasks there are, polling them unasked takes a tenth of the time at most.
             self.tasks_due = Some(Instant::now() + woke_all.elapsed() * 9);
@@ -103,7 +103,13 @@ impl<'a> Sleeper<'a> {
         if woken() || self.is_notified() {
             return;
         }
+        // A call, not what merely polls: that waits for anything at all.
+        let first_look = if self.thread.waits() { watchdog::first_look_at() } else { None };
+        let wake_up = [wake_up, first_look].into_iter().flatten().min();
         self.thread.board.parked(|| watch.sleep(&self.thread.parker, wake_up));
+        if first_look.is_some_and(|look| Instant::now() >= look) {
+            watchdog::start();
+        }
     }
 
     /// Spins until `end`; true if something came in.

@@ -9,19 +9,17 @@ use std::{
     ptr::{self, NonNull},
     rc::Rc,
     sync::Arc,
-    task::Waker,
 };
 
 use super::{AioContext, home};
 use crate::{
     fork,
-    hang::{
-        record::{Record, Registered, What},
-        watchdog,
-    },
-    park::{Parker, WakeSlot, here},
+    hang::{board::Registered, record::What, watchdog},
+    park::{Parker, here},
     tasks::{mailbox::Home, unit::Suspended},
 };
+
+pub use crate::hang::record::Slot;
 
 /// Blocking calls, or polls within callbacks, on one stack, at most. So that endless recursion ends in a message rather
 /// than the stack's end; 128 are promised on a 2 MiB stack.
@@ -38,9 +36,9 @@ pub struct Thread {
     pub taken: Cell<u32>,
     /// How many blocking calls are on this stack.
     depth: Cell<usize>,
-    /// So many slots are the calls' on this stack, innermost last; the rest are between two calls, any one for the next.
-    /// One list, so that entering and leaving a call moves nothing.
-    slots: RefCell<Vec<Rc<Slot>>>,
+    /// So many slots are the calls' on this stack as it is deep, innermost last; the rest are for the next ones. One list
+    /// that only grows, so that entering and leaving a call moves nothing.
+    slots: RefCell<Vec<Arc<Slot>>>,
     /// The one that the next call takes, if there is one: what that call writes waits for no other pointer.
     next: Cell<Option<NonNull<Slot>>>,
     pub homes: RefCell<home::Homes>,
@@ -50,38 +48,14 @@ pub struct Thread {
     pub board: Registered,
     /// So many calls at the bottom of the stack are shown there.
     shown: Cell<usize>,
-    /// And so many polls, which have no frame.
+    /// Whoever leaves with fewer calls than this below has more to do than to leave: those that are shown, and in a late
+    /// block all.
+    attended: Cell<usize>,
+    /// Polls that are shown, which have no frame, and spare slots for more of them.
     polls: Cell<usize>,
+    spare_polls: RefCell<Vec<Arc<Slot>>>,
     /// Made in a thread-local destructor, after the thread left its homes.
     late: bool,
-}
-
-/// What a frame borrows from its thread for the length of a call.
-pub struct Slot {
-    pub wakes: Arc<WakeSlot>,
-    pub waker: Waker,
-    /// Whether a bottom half or handler waits in this frame, that is, runs further down this stack.
-    pub callback_waits: Cell<bool>,
-    /// Who called, and where, for the record.
-    name: Cell<&'static &'static str>,
-    site: Cell<&'static Location<'static>>,
-    pub record: Arc<Record>,
-}
-
-impl Slot {
-    /// The next call begins to use it.
-    #[inline]
-    fn begin(&self, name: &'static &'static str, site: &'static Location<'static>, callback_waits: bool) {
-        self.name.set(name);
-        self.site.set(site);
-        self.wakes.reset();
-        self.callback_waits.set(callback_waits);
-    }
-
-    /// Who called.
-    pub fn name(&self) -> &'static str {
-        self.name.get()
-    }
 }
 
 /// A blocking call's place on its thread's stack. A scope: made and dropped in stack order. So what it points to is there:
@@ -102,14 +76,18 @@ impl Place {
     #[inline]
     #[track_caller]
     pub fn push(name: &'static &'static str, site: &'static Location<'static>) -> Self {
-        let thread = NonNull::new(THREAD.get().cast_mut()).unwrap_or_else(Thread::first_place);
+        // No closure or function passed on: the caller's place would be lost there.
+        let thread = match NonNull::new(THREAD.get().cast_mut()) {
+            Some(thread) => thread,
+            None => Thread::first_place(name),
+        };
         // SAFETY: the thread-local's reference keeps it, and nothing below ends that.
         let this = unsafe { thread.as_ref() };
         let below = this.depth.get();
         if below >= MOST_NESTED {
             refuse_so_deep(name, site);
         }
-        let slot = this.next.get().unwrap_or_else(|| this.add_slot(name, site));
+        let slot = this.next.get().unwrap_or_else(|| this.add_slot());
         // SAFETY: in the list of slots.
         unsafe { slot.as_ref() }.begin(name, site, this.callbacks.get() > 0);
         this.depth.set(below + 1);
@@ -124,6 +102,11 @@ impl Place {
         unsafe { self.thread.as_ref() }
     }
 
+    /// How many calls are below it.
+    pub fn depth(&self) -> usize {
+        self.below
+    }
+
     /// What it has of its thread.
     #[inline]
     pub fn slot(&self) -> &Slot {
@@ -131,11 +114,17 @@ impl Place {
         unsafe { self.slot.as_ref() }
     }
 
-    /// Hang reports see it no more.
+    /// Hang reports see it no more; and a late block may end.
     #[cold]
-    fn hide(&self) {
-        self.thread().shown.set(self.below);
-        self.slot().record.hide();
+    fn attend(&self) {
+        let thread = self.thread();
+        if thread.shown.get() > self.below {
+            thread.set_shown(self.below);
+            self.slot().record.hide();
+        }
+        if thread.late {
+            end_if_late();
+        }
     }
 }
 
@@ -143,13 +132,11 @@ impl Drop for Place {
     #[inline]
     fn drop(&mut self) {
         let thread = self.thread();
+        self.slot().end();
         thread.depth.set(self.below);
         thread.next.set(Some(self.slot));
-        if thread.shown.get() > self.below {
-            self.hide();
-        }
-        if thread.late {
-            end_if_late();
+        if thread.attended.get() > self.below {
+            self.attend();
         }
     }
 }
@@ -192,15 +179,18 @@ impl Drop for End {
 }
 
 impl Thread {
-    /// This thread's block.
+    /// This thread's block, for the function `name`.
     ///
     /// # Panics
     ///
     /// In a forked child.
     #[inline]
     #[track_caller]
-    pub fn current() -> Rc<Self> {
-        Self::get().unwrap_or_else(Self::first_use)
+    pub fn current(name: &str) -> Rc<Self> {
+        match Self::get() {
+            Some(thread) => thread,
+            None => Self::first_use(name),
+        }
     }
 
     /// This thread's block, if it has one.
@@ -216,9 +206,10 @@ impl Thread {
 
     #[cold]
     #[track_caller]
-    fn first_use() -> Rc<Self> {
-        fork::forbid();
+    fn first_use(name: &str) -> Rc<Self> {
+        fork::forbid(name);
         fork::register();
+        watchdog::at_first_use();
         let late = END.try_with(|_| ()).is_err();
         let thread = Rc::new(Self {
             number: here(),
@@ -233,7 +224,9 @@ impl Thread {
             suspended: Suspended::default(),
             board: Registered::new(here(), Home::name_of(&std::thread::current())),
             shown: Cell::new(0),
+            attended: Cell::new(if late { usize::MAX } else { 0 }),
             polls: Cell::new(0),
+            spare_polls: RefCell::default(),
             late,
         });
         THREAD.set(Rc::into_raw(Rc::clone(&thread)));
@@ -243,8 +236,8 @@ impl Thread {
     /// The same, for a call that borrows it.
     #[cold]
     #[track_caller]
-    fn first_place() -> NonNull<Self> {
-        NonNull::from(&*Self::first_use())
+    fn first_place(name: &str) -> NonNull<Self> {
+        NonNull::from(&*Self::first_use(name))
     }
 
     /// Takes the thread's block out of its place.
@@ -271,21 +264,7 @@ impl Thread {
     /// Whether a bottom half or handler waits in a frame below the innermost.
     pub fn outer_callback_waits(&self) -> bool {
         let below = self.depth().checked_sub(2);
-        below.is_some_and(|at| self.slots.borrow()[at].callback_waits.get())
-    }
-
-    #[cold]
-    fn new_slot(&self, name: &'static &'static str, site: &'static Location<'static>) -> Rc<Slot> {
-        let wakes = Arc::new(WakeSlot::new(self.parker.unparker()));
-        let waker = Waker::from(Arc::clone(&wakes));
-        Rc::new(Slot {
-            wakes,
-            waker,
-            callback_waits: Cell::new(false),
-            name: Cell::new(name),
-            site: Cell::new(site),
-            record: self.board.record(),
-        })
+        below.is_some_and(|at| self.slots.borrow()[at].record.callback_waits())
     }
 
     /// The slot at `depth`, if there is one.
@@ -297,11 +276,17 @@ impl Thread {
     }
 
     #[cold]
-    fn add_slot(&self, name: &'static &'static str, site: &'static Location<'static>) -> NonNull<Slot> {
-        let slot = self.new_slot(name, site);
+    fn add_slot(&self) -> NonNull<Slot> {
+        let slot = Arc::new(Slot::new(self.parker.unparker()));
         let added = NonNull::from(&*slot);
+        self.board.add_call(&slot);
         self.slots.borrow_mut().push(slot);
         added
+    }
+
+    fn set_shown(&self, shown: usize) {
+        self.shown.set(shown);
+        self.attended.set(if self.late { usize::MAX } else { shown });
     }
 
     /// Whether this block was made after the thread's end.
@@ -323,7 +308,7 @@ impl Thread {
     pub fn show_frames(&self, context: Option<&AioContext>) {
         let Some(below) = self.depth().checked_sub(1) else { return };
         self.show_first_polls(below);
-        self.shown.set(below + 1);
+        self.set_shown(below + 1);
         self.show(&self.slots.borrow()[below], 1, context.or(self.homes.borrow().current()));
     }
 
@@ -335,13 +320,12 @@ impl Thread {
         context: &AioContext,
     ) -> Shown<'_> {
         self.show_first_polls(self.depth());
-        let mut slots = self.slots.borrow_mut();
-        let spare = if slots.len() > self.depth() { slots.pop() } else { None };
-        drop(slots);
-        self.next.set(self.slot_at(self.depth()));
-        let slot = spare.unwrap_or_else(|| self.new_slot(name, site));
-        slot.name.set(name);
-        slot.site.set(site);
+        let slot = self.spare_polls.borrow_mut().pop().unwrap_or_else(|| {
+            let slot = Arc::new(Slot::new(self.parker.unparker()));
+            self.board.add_poll(&slot);
+            slot
+        });
+        slot.begin(name, site, false);
         self.polls.set(self.polls.get() + 1);
         self.show(&slot, 1, Some(context));
         slot.record.stamp();
@@ -355,11 +339,16 @@ impl Thread {
 
     /// Shows those of the lowest `count` calls that are not shown yet, as in their first poll.
     fn show_first_polls(&self, count: usize) {
-        watchdog::at_first_wait();
         while self.shown.get() < count {
-            let at = self.shown.replace(self.shown.get() + 1);
+            let at = self.shown.get();
+            self.set_shown(at + 1);
             self.show(&self.slots.borrow()[at], 0, None);
         }
+    }
+
+    /// Whether a call or `poll_while` is on this stack.
+    pub fn waits(&self) -> bool {
+        self.depth() + self.polls.get() > 0
     }
 
     /// Shows a call, above all that is shown if it is new.
@@ -369,8 +358,21 @@ impl Thread {
             level => level,
         };
         let dispatched = self.dispatched.get() > 0;
-        let what = What { name: slot.name.get(), site: slot.site.get(), level, dispatched, polls };
-        slot.record.show(what, context.map(AioContext::shared_name));
+        let what = What { level, dispatched, expected_long: self.board.expects_long(), polls };
+        slot.record.show(what, context.map(|context| (context.shared_name(), context.mailbox())));
+    }
+
+    /// What is in the midst of a poll below the calls from the `depth`-th on, for messages: a call's future, or a task.
+    pub fn coroutine_below(&self, depth: usize) -> String {
+        let slots = self.slots.borrow();
+        let call = depth.checked_sub(1).and_then(|at| slots.get(at)).filter(|_| !self.board.runs_above(depth));
+        match call.and_then(|slot| Some((slot.name(), slot.site()?))) {
+            Some((name, site)) => format!("inside the future of `{name}`, called at {site}"),
+            None => match self.homes.borrow().running_in() {
+                Some(context) => format!("inside a task of {context}"),
+                None => "inside a task".to_owned(),
+            },
+        }
     }
 
     /// The innermost context entered here.
@@ -382,7 +384,7 @@ impl Thread {
 /// A poll is shown while this lives.
 pub struct Shown<'a> {
     thread: &'a Thread,
-    slot: Option<Rc<Slot>>,
+    slot: Option<Arc<Slot>>,
 }
 
 impl Drop for Shown<'_> {
@@ -390,8 +392,7 @@ impl Drop for Shown<'_> {
         if let Some(slot) = self.slot.take() {
             slot.record.hide();
             self.thread.polls.set(self.thread.polls.get() - 1);
-            self.thread.slots.borrow_mut().push(slot);
-            self.thread.next.set(self.thread.slot_at(self.thread.depth()));
+            self.thread.spare_polls.borrow_mut().push(slot);
         }
     }
 }

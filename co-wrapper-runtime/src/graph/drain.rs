@@ -155,8 +155,9 @@ impl Drain {
         self.begin_section("Drain::drained", &"Drain::drained", Location::caller())
     }
 
+    #[track_caller]
     fn begin_section(&self, name: &str, kind: &'static &'static str, place: &'static Location<'static>) -> Drained<'_> {
-        fork::forbid();
+        fork::forbid_at(name, place);
         refuse::drain_below_write(name, place);
         refuse::block_in_coroutine(name, place, "await `co_drained_begin()` or `co_drained()` there");
         let section = self.open();
@@ -213,7 +214,7 @@ impl Drain {
     }
 
     async fn co_begin_section(&self, name: &'static str, place: &'static Location<'static>) -> Drained<'_> {
-        fork::forbid();
+        fork::forbid_at(name, place);
         refuse::drain_below_write(name, place);
         let section = self.open();
         Emptied { drain: self, number: None }.await;
@@ -311,7 +312,7 @@ impl<'a> Future for Begin<'a> {
             if drain.try_begin() {
                 return Poll::Ready(Request { drain });
             }
-            fork::forbid();
+            fork::forbid("Drain::begin");
             // Cloned outside the mutex, for that is the user's code.
             let waker = cx.waker().clone();
             let mut waiting = lock(&drain.waiting);
@@ -345,7 +346,7 @@ impl Future for Emptied<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        fork::forbid();
+        fork::forbid("Drain::drained");
         let drain = self.drain;
         let waker = cx.waker().clone();
         let mut waiting = lock(&drain.waiting);

@@ -79,9 +79,10 @@ impl GraphLock {
     }
 
     /// This thread's stripe. It lives as long as the lock.
+    #[track_caller]
     fn stripe(&self) -> NonNull<Stripe> {
         // Here, for whoever reads or shares comes by.
-        fork::forbid();
+        fork::forbid("GraphLock::read");
         let place = &self.0.stripes[index()];
         loop {
             if let Some(stripe) = NonNull::new(place.load(Ordering::Acquire)) {
@@ -94,6 +95,7 @@ impl GraphLock {
     }
 
     /// Takes the read lock if no writer is about.
+    #[track_caller]
     pub(super) fn try_read(&self, place: &'static Location<'static>) -> Option<GraphRead> {
         let stripe = self.stripe();
         // SAFETY: it lives as long as the lock, which is borrowed.
@@ -134,10 +136,14 @@ impl GraphLock {
     #[track_caller]
     pub fn share(&self) -> GraphRead {
         let place = Location::caller();
-        self.try_share(place).unwrap_or_else(|| refuse::nothing_to_share(place))
+        match self.try_share(place) {
+            Some(guard) => guard,
+            None => refuse::nothing_to_share(place),
+        }
     }
 
     /// One more read guard, if there is one.
+    #[track_caller]
     pub(super) fn try_share(&self, place: &'static Location<'static>) -> Option<GraphRead> {
         let mine = self.stripe();
         // SAFETY: it lives as long as the lock, which is borrowed.
@@ -161,7 +167,7 @@ impl GraphLock {
     #[track_caller]
     pub fn write(&self) -> GraphWrite {
         let place = Location::caller();
-        fork::forbid();
+        fork::forbid_at("GraphLock::write", place);
         refuse::wait_for_self("GraphLock::write", self.shared(), self.shared().writing(), place, true);
         refuse::write_here(place);
         let mut writing = TakeWrite::new(self.clone(), place, Some("GraphLock::write"));

@@ -207,7 +207,7 @@ impl Shared {
         cx: &mut Context<'_>,
         refuse: impl FnOnce(Writing),
     ) -> Poll<Entry> {
-        fork::forbid();
+        fork::forbid("GraphLock::read");
         // Cloning and dropping it is the user's code, which may come here: both happen outside the mutex.
         let new_waker = cx.waker().clone();
         let again = number.is_none() && held::reads_again(ptr::from_ref(&**self).addr());
@@ -269,7 +269,7 @@ impl Shared {
         cx: &mut Context<'_>,
         refuse: impl FnOnce(Option<Writing>),
     ) -> Poll<()> {
-        fork::forbid();
+        fork::forbid("GraphLock::write");
         // A writer's waker is ours.
         let mut state = lock(&self.state);
         let now = now();

@@ -7,7 +7,7 @@ use super::{
     queue::{Shared, Writing},
 };
 use crate::{
-    context::AioContext,
+    context::{AioContext, thread::Thread},
     park::here,
     tasks::{coroutine, mailbox::Home, unit},
 };
@@ -36,6 +36,7 @@ pub fn write_ends(place: Place) {
 }
 
 /// Refuses a drained section within a write-locked one: the requests that it waits for may need the lock.
+#[track_caller]
 pub fn drain_below_write(name: &str, place: Place) {
     if let Ok(Some(writer)) = WRITING.try_with(|writing| writing.borrow().last().copied())
         && stands_above_writer()
@@ -51,6 +52,7 @@ fn stands_above_writer() -> bool {
 }
 
 /// Refuses a read at `place` within the section of the writer `writing`.
+#[track_caller]
 pub fn read_below(writing: Writing, place: Place) {
     if writing.thread == here() && stands_above_writer() {
         panic!(
@@ -62,6 +64,7 @@ pub fn read_below(writing: Writing, place: Place) {
 
 /// Refuses to wait, at `place`, for readers that wait for the waiting one in turn, or for a writer that does. `blocks`:
 /// the wait keeps this stack.
+#[track_caller]
 pub fn wait_for_self(name: &str, shared: &Shared, other: Option<Writing>, place: Place, blocks: bool) {
     if let Some(writing) = other
         && writing.thread == here()
@@ -79,11 +82,13 @@ pub fn wait_for_self(name: &str, shared: &Shared, other: Option<Writing>, place:
 
 /// Refuses to block in coroutine context. As a wrapper does it: while the thread is panicking the call nests, for a second
 /// panic would abort the process.
+#[track_caller]
 pub fn block_in_coroutine(name: &str, place: Place, cure: &str) {
     if !coroutine::is_marked() {
         return;
     }
-    let message = format!("{name}: blocking call in coroutine context, at {place}; {cure}");
+    let inside = Thread::get().map(|thread| thread.coroutine_below(thread.depth())).unwrap_or_default();
+    let message = format!("{name}: blocking call in coroutine context, at {place}, {inside}; {cure}");
     if thread::panicking() {
         eprintln!("co_wrapper: {message} (nested, because the thread is panicking)");
     } else {
@@ -92,6 +97,7 @@ pub fn block_in_coroutine(name: &str, place: Place, cure: &str) {
 }
 
 /// Refuses to take the write lock where it may not be taken.
+#[track_caller]
 pub fn write_here(place: Place) {
     block_in_coroutine("GraphLock::write", place, "await a function marked #[no_co_wrapper(bdrv_wrlock)] there");
     const CURE: &str = "await a function marked #[no_co_wrapper(bdrv_wrlock)], or schedule a bottom half there";
@@ -110,6 +116,7 @@ pub fn write_here(place: Place) {
 }
 
 /// There is nobody to share with.
+#[track_caller]
 pub fn nothing_to_share(place: Place) -> ! {
     panic!("GraphLock::share: at {place}, and nobody holds the read lock; take `graph::read().await` first");
 }

@@ -1,21 +1,26 @@
-//! What a thread shows of its blocking calls that wait, so that any other thread may look at any time.
+//! What a thread shows of one blocking call, so that any other thread may look at any time.
 //!
-//! One [`Record`] a call, taken from the thread's spare ones together with its wake slot, and one [`Board`] a thread, which
-//! keeps them. A record is written by its thread alone, in the slow path, with relaxed stores under a sequence lock; what
-//! is read during a write is thrown away. Nothing points into a stack.
+//! One [`Record`] a call, in the [`Slot`] that the call borrows from its thread. Who called and where is written by every
+//! call, for it costs no more than to keep it elsewhere; the rest only once the call waits, by its thread alone, with
+//! relaxed stores under a sequence lock: what is read during a write is thrown away. Nothing points into a stack.
 
 use std::{
-    hint,
+    hint, mem,
     panic::Location,
     ptr,
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence},
     },
+    task::Waker,
     time::{Duration, Instant},
 };
 
-use crate::reactor::Below;
+use crate::{
+    park::{Unparker, WakeSlot},
+    reactor::Below,
+    tasks::mailbox::Mailbox,
+};
 
 /// A reference that lives as long as the process, or nothing.
 struct Static<T: Sync + 'static>(AtomicPtr<T>);
@@ -36,8 +41,57 @@ impl<T: Sync + 'static> Static<T> {
     }
 }
 
+/// What a call borrows from its thread. Others look at the record only.
+pub struct Slot {
+    pub wakes: Arc<WakeSlot>,
+    pub waker: Waker,
+    pub record: Record,
+}
+
+impl Slot {
+    /// One of the calling thread, whose wakes end the sleep of `unparker`'s, which is the same.
+    pub fn new(unparker: Unparker) -> Self {
+        let wakes = Arc::new(WakeSlot::new(unparker));
+        let waker = Waker::from(Arc::clone(&wakes));
+        Self { wakes, waker, record: Record::new() }
+    }
+
+    /// The next call begins to use it.
+    #[inline]
+    pub fn begin(&self, name: &'static &'static str, site: &'static Location<'static>, callback_waits: bool) {
+        let record = &self.record;
+        record.name.set(name);
+        record.site.set(site);
+        self.wakes.reset();
+        record.state.store(u8::from(callback_waits), Ordering::Relaxed);
+    }
+
+    /// The call has ended.
+    #[inline]
+    pub fn end(&self) {
+        self.record.state.store(ENDED, Ordering::Relaxed);
+    }
+
+    /// Who called.
+    pub fn name(&self) -> &'static str {
+        self.record.name.get().map_or("", |name| *name)
+    }
+
+    /// Where.
+    pub fn site(&self) -> Option<&'static Location<'static>> {
+        self.record.site.get()
+    }
+}
+
+/// In a record's state: a bottom half or handler waits in the call's frame, that is, runs further down its stack.
+const CALLBACK_WAITS: u8 = 1;
+// And two that those who look set, see `board.rs`: the next call clears them, for it writes the whole byte.
+/// No call of that slot is on its thread's stack.
+const ENDED: u8 = 1 << 7;
+
 /// One blocking call, as others see it.
 pub struct Record {
+    state: AtomicU8,
     /// Odd while the record is being written. Together with the record's address it names one call.
     version: AtomicU64,
     name: Static<&'static str>,
@@ -53,37 +107,45 @@ pub struct Record {
     polling: AtomicBool,
     /// A `Below`.
     below: AtomicU8,
-    context: Mutex<Option<Arc<str>>>,
+    /// Whether it is meant to wait for long.
+    expected_long: AtomicBool,
+    context: Mutex<Option<Waited>>,
     /// What `context` holds, so that its thread need not lock to leave it as it is.
     context_at: AtomicPtr<u8>,
-    /// The version that the watchdog has reported. The watchdog's own.
-    reported: AtomicU64,
 }
 
-/// What a record shows.
+/// The context in which a call waits.
+#[derive(Clone)]
+pub struct Waited {
+    pub name: Arc<str>,
+    pub mailbox: Arc<Mailbox>,
+}
+
+/// What a record shows, beside who called and where.
 #[derive(Clone, Copy)]
 pub struct What {
-    pub name: &'static &'static str,
-    pub site: &'static Location<'static>,
     pub level: usize,
     pub dispatched: bool,
+    pub expected_long: bool,
     /// Polls of its future that have ended.
     pub polls: u64,
 }
 
 /// What was read in a record.
 pub struct Seen {
+    pub name: &'static str,
+    pub site: &'static Location<'static>,
     pub what: What,
-    pub version: u64,
     pub waited: Duration,
     pub polling: bool,
     pub below: Below,
-    pub context: Option<Arc<str>>,
+    pub context: Option<Waited>,
 }
 
 impl Record {
     fn new() -> Self {
         Self {
+            state: AtomicU8::new(ENDED),
             version: AtomicU64::new(0),
             name: Static::nothing(),
             site: Static::nothing(),
@@ -93,9 +155,9 @@ impl Record {
             polls: AtomicU64::new(0),
             polling: AtomicBool::new(false),
             below: AtomicU8::new(0),
+            expected_long: AtomicBool::new(false),
             context: Mutex::new(None),
             context_at: AtomicPtr::new(ptr::null_mut()),
-            reported: AtomicU64::new(0),
         }
     }
 
@@ -110,20 +172,23 @@ impl Record {
     }
 
     /// Shows a call, from now on.
-    pub fn show(&self, what: What, context: Option<&Arc<str>>) {
+    pub fn show(&self, what: What, context: Option<(&Arc<str>, &Arc<Mailbox>)>) {
         self.write(|| {
-            self.name.set(what.name);
-            self.site.set(what.site);
             self.since.store(0, Ordering::Relaxed);
             self.dispatched.store(what.dispatched, Ordering::Relaxed);
             self.polls.store(what.polls, Ordering::Relaxed);
             self.polling.store(what.polls == 0, Ordering::Relaxed);
             self.below.store(Below::Nothing as u8, Ordering::Relaxed);
-            let at = context.map_or(ptr::null(), |context| context.as_ptr()).cast_mut();
+            self.expected_long.store(what.expected_long, Ordering::Relaxed);
+            let at = context.map_or(ptr::null(), |(name, _)| name.as_ptr()).cast_mut();
             // It is held here, so no other can have come to its place.
             if self.context_at.load(Ordering::Relaxed) != at {
                 self.context_at.store(at, Ordering::Relaxed);
-                *lock(&self.context) = context.cloned();
+                let context =
+                    context.map(|(name, mailbox)| Waited { name: Arc::clone(name), mailbox: Arc::clone(mailbox) });
+                let old = mem::replace(&mut *lock(&self.context), context);
+                // The last of a context may go here, and its tasks with it, which may look at reports.
+                drop(old);
             }
             self.level.store(what.level, Ordering::Relaxed);
         });
@@ -172,7 +237,7 @@ impl Record {
         for _ in 0..100 {
             let version = self.version.load(Ordering::Acquire);
             if version.is_multiple_of(2) {
-                let seen = self.fields(version);
+                let seen = self.fields();
                 // Pairs with `write`'s: if a field came from a later write, so does the version that is read next.
                 fence(Ordering::Acquire);
                 if self.version.load(Ordering::Relaxed) == version {
@@ -185,20 +250,20 @@ impl Record {
         None
     }
 
-    fn fields(&self, version: u64) -> Option<Seen> {
+    fn fields(&self) -> Option<Seen> {
         let level = Some(self.level.load(Ordering::Relaxed)).filter(|level| *level > 0)?;
         // A call that takes the record over just now begins no sooner than this.
         self.stamp();
         let since = self.since.load(Ordering::Relaxed);
         Some(Seen {
+            name: self.name.get()?,
+            site: self.site.get()?,
             what: What {
-                name: self.name.get()?,
-                site: self.site.get()?,
                 level,
                 dispatched: self.dispatched.load(Ordering::Relaxed),
+                expected_long: self.expected_long.load(Ordering::Relaxed),
                 polls: self.polls.load(Ordering::Relaxed),
             },
-            version,
             waited: Duration::from_nanos(if since == 0 { 0 } else { now().saturating_sub(since) }),
             polling: self.polling.load(Ordering::Relaxed),
             below: Below::from_u8(self.below.load(Ordering::Relaxed)),
@@ -206,75 +271,29 @@ impl Record {
         })
     }
 
-    /// Whether the call of that version is news to the watchdog; not any more, afterwards.
-    pub fn is_news(&self, version: u64) -> bool {
-        self.reported.swap(version, Ordering::Relaxed) != version
-    }
-}
-
-/// The records of one thread.
-pub struct Board {
-    pub number: u64,
-    /// The thread, as messages name it.
-    pub name: String,
-    parked: AtomicBool,
-    records: Mutex<Vec<Arc<Record>>>,
-}
-
-static BOARDS: Mutex<Vec<Arc<Board>>> = Mutex::new(Vec::new());
-
-/// A thread's board, to be seen while this lives.
-pub struct Registered(Arc<Board>);
-
-impl Registered {
-    pub fn new(number: u64, name: String) -> Self {
-        let board = Arc::new(Board { number, name, parked: AtomicBool::new(false), records: Mutex::default() });
-        lock(&BOARDS).push(Arc::clone(&board));
-        Self(board)
-    }
-}
-
-impl std::ops::Deref for Registered {
-    type Target = Board;
-
-    fn deref(&self) -> &Board {
-        &self.0
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        lock(&BOARDS).retain(|board| !Arc::ptr_eq(board, &self.0));
-    }
-}
-
-impl Board {
-    /// Makes one more record of this thread.
-    pub fn record(&self) -> Arc<Record> {
-        let record = Arc::new(Record::new());
-        lock(&self.records).push(Arc::clone(&record));
-        record
+    /// Sets `bit`, of those that the next call clears. Returns whether it was set.
+    pub fn mark(&self, bit: u8) -> bool {
+        self.state.fetch_or(bit, Ordering::Relaxed) & bit != 0
     }
 
-    pub fn records(&self) -> Vec<Arc<Record>> {
-        lock(&self.records).clone()
+    /// Whether a call of that slot is on the stack.
+    pub fn is_on_stack(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & ENDED == 0
     }
 
-    /// Runs `park`, which puts the thread to sleep.
-    pub fn parked(&self, park: impl FnOnce()) {
-        self.parked.store(true, Ordering::Relaxed);
-        park();
-        self.parked.store(false, Ordering::Relaxed);
+    /// Whether a bottom half or handler waits in this call's frame.
+    pub fn callback_waits(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & CALLBACK_WAITS != 0
     }
 
-    pub fn is_parked(&self) -> bool {
-        self.parked.load(Ordering::Relaxed)
+    /// How often its future was polled, if a poll of it is running. For a call that is the innermost of its thread's stack.
+    pub fn poll_in_progress(&self) -> Option<u64> {
+        if self.level() == 0 {
+            // Nothing is shown before the first poll has returned.
+            return Some(0);
+        }
+        self.polling.load(Ordering::Relaxed).then(|| self.polls.load(Ordering::Relaxed))
     }
-}
-
-/// The boards of all threads.
-pub fn boards() -> Vec<Arc<Board>> {
-    lock(&BOARDS).clone()
 }
 
 /// Nanoseconds since something, never 0.
@@ -284,7 +303,7 @@ pub fn now() -> u64 {
 }
 
 /// Nothing of ours panics while it holds one.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -297,15 +316,15 @@ mod tests {
     /// Catches: a reader that takes what it read during a write, for either half of the sequence lock.
     #[test]
     fn a_record_is_read_whole_while_it_is_written() {
-        static NAMES: [&str; 2] = ["even", "odd"];
         let record = Record::new();
         let done = AtomicBool::new(false);
-        let site = Location::caller();
+        record.name.set(&"name");
+        record.site.set(Location::caller());
         thread::scope(|scope| {
             scope.spawn(|| {
                 for n in 0..200_000_usize {
-                    let what =
-                        What { name: &NAMES[n % 2], site, level: n + 1, dispatched: n % 2 == 1, polls: n as u64 + 1 };
+                    let odd = n % 2 == 1;
+                    let what = What { level: n + 1, dispatched: odd, expected_long: odd, polls: n as u64 + 1 };
                     record.show(what, None);
                     if n % 64 == 0 {
                         thread::yield_now();
@@ -317,8 +336,8 @@ mod tests {
                 let Some(Seen { what, .. }) = record.read() else { continue };
                 let n = what.level - 1;
                 assert_eq!(
-                    (*what.name, what.dispatched, what.polls),
-                    (NAMES[n % 2], n % 2 == 1, n as u64 + 1),
+                    (what.expected_long, what.dispatched, what.polls),
+                    (n % 2 == 1, n % 2 == 1, n as u64 + 1),
                     "fields of one call"
                 );
             }

@@ -1,18 +1,30 @@
-//! The report: what was seen, for tests to ask and for people to read.
+//! The report: what was seen, for tests to ask. `tell.rs` writes it for people.
 
-use std::{fmt, panic::Location, time::Duration};
+use std::{
+    mem,
+    panic::Location,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use super::{
-    record::{self, Record, Seen},
+    board::{self, Board, Doing, Look, Runs},
+    record::{Seen, Slot, What, lock, now},
     watchdog,
 };
-use crate::{fork, reactor::Below};
+use crate::{context::AioContext, fork, reactor::Below};
 
-/// The blocking calls that waited when it was made. Returned by [`report`](super::report); its `Display` is for people.
+/// A function and where it was called.
+pub(super) type Place = (&'static str, &'static Location<'static>);
+
+/// The blocking calls that waited when it was made, and what blocked a thread. Returned by [`report`](super::report); its
+/// `Display` is for people.
 #[derive(Clone, Debug)]
 pub struct Report {
-    calls: Vec<Call>,
-    stalled_reactor: Option<Duration>,
+    pub(super) calls: Vec<Call>,
+    pub(super) blocked: Vec<Blocked>,
+    pub(super) main_waits: Option<Home>,
+    pub(super) stalled_reactor: Option<Duration>,
 }
 
 /// A blocking call that waits.
@@ -26,11 +38,47 @@ pub struct Call {
     polls: u64,
     depth: usize,
     state: State,
-    suspects: Vec<Suspect>,
+    expected_long: bool,
+    pub(super) suspects: Vec<Suspect>,
     /// The calls lower on its stack, innermost first.
-    lower: Vec<(&'static str, &'static Location<'static>)>,
-    dispatched: bool,
-    below: Below,
+    pub(super) lower: Vec<Place>,
+    pub(super) dispatched: bool,
+    pub(super) below: Below,
+    /// For how long its thread has been in what it does now, if that has not returned since the last look.
+    pub(super) blocks: Option<(Blocks, Duration)>,
+    /// Who polls its context, where that is another thread.
+    pub(super) home: Option<Home>,
+}
+
+/// Something that a thread's loop runs and that has not returned since the last look, and no call in it waits.
+#[derive(Clone, Debug)]
+pub(super) struct Blocked {
+    pub(super) thread: String,
+    pub(super) what: Runs,
+    pub(super) lasted: Duration,
+    /// The call that the loop waits for, if it is one.
+    pub(super) call: Option<Place>,
+}
+
+/// What of a call's thread has not returned.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Blocks {
+    /// Its own future.
+    Future,
+    /// Another call, in what its loop runs.
+    Call,
+    /// What its loop runs.
+    Runs(Runs),
+}
+
+/// The thread that is to poll a context and does something else.
+#[derive(Clone, Debug)]
+pub(super) struct Home {
+    pub thread: String,
+    pub doing: Doing,
+    pub lasted: Duration,
+    /// The call that it is in.
+    pub call: Option<Place>,
 }
 
 /// What a thread does in a call that waits.
@@ -45,7 +93,7 @@ pub enum State {
     Serving,
 }
 
-/// What a call may wait for in vain, as far as its place on the stack tells.
+/// What a call may wait for in vain, as far as its place on the stack and the threads of the process tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Suspect {
@@ -55,42 +103,145 @@ pub enum Suspect {
     LowerLock,
     /// A foreign tokio runtime that this thread drives: its own sockets and timers stand still.
     DrivenReactor,
+    /// A foreign tokio runtime that is current here and that this thread does not drive: perhaps nobody does. Or a
+    /// `LocalSet` below, which stands still.
+    UndrivenReactor,
+    /// Its future, or what its thread runs while it waits, has not returned: it blocks the thread by other means than ours,
+    /// such as a `std` lock or blocking I/O.
+    Blocked,
+    /// The home thread of the context that is to run it, which does not look at it.
+    BusyHome,
+    /// A part of tokio that is gone, for this thread is ending.
+    EndedThread,
 }
 
+/// Which of what is seen goes into a report.
+#[derive(Clone, Copy)]
+enum Wanted {
+    All,
+    /// What has been so for that long.
+    Since(Duration),
+    /// The same, if it was not printed before and is not meant to be so.
+    News(Duration),
+}
+
+impl Wanted {
+    fn least(self) -> Duration {
+        match self {
+            Self::All => Duration::ZERO,
+            Self::Since(least) | Self::News(least) => least,
+        }
+    }
+
+    fn wants(self, lasted: Duration, expected_long: bool, is_news: impl FnOnce() -> bool) -> bool {
+        lasted >= self.least() && (!matches!(self, Self::News(_)) || !expected_long && is_news())
+    }
+}
+
+/// All threads with what was seen of each.
+type Looks = [(Arc<Board>, Look)];
+
 impl Report {
-    /// What waits and is `wanted`.
-    pub(super) fn take(wanted: impl Fn(&Record, &Seen) -> bool) -> Self {
-        let mut report = Self { calls: Vec::new(), stalled_reactor: None };
+    /// All that waits.
+    pub(super) fn all() -> Self {
+        Self::take(Wanted::All)
+    }
+
+    /// What has waited for `least`.
+    pub(super) fn since(least: Duration) -> Self {
+        Self::take(Wanted::Since(least))
+    }
+
+    /// What has waited for `limit`, is not meant to and was not in such a report before.
+    pub(super) fn news(limit: Duration) -> Self {
+        Self::take(Wanted::News(limit))
+    }
+
+    fn take(wanted: Wanted) -> Self {
+        let mut report = Self { calls: Vec::new(), blocked: Vec::new(), main_waits: None, stalled_reactor: None };
         // The parent's threads are not here, and one of them may have held a lock.
         if fork::is_child() {
             return report;
         }
         report.stalled_reactor = watchdog::stalled_reactor();
-        let mut boards = record::boards();
-        boards.sort_by_key(|board| board.number);
-        for board in boards {
-            let parked = board.is_parked();
-            let mut seen: Vec<_> =
-                board.records().into_iter().filter_map(|record| Some((record.read()?, record))).collect();
-            seen.sort_by_key(|(seen, _)| seen.what.level);
-            // A call in its first poll waits as long as what it calls, and does not wait where nothing does that it calls.
-            let waits = seen.iter().rposition(|(seen, _)| seen.what.polls > 0).map_or(0, |at| at + 1);
-            seen.truncate(waits);
-            for at in (1..waits).rev() {
-                if seen[at - 1].0.what.polls == 0 {
-                    seen[at - 1].0.waited = seen[at].0.waited;
-                }
-            }
-            for at in 0..seen.len() {
-                let (lower, rest) = seen.split_at(at);
-                let (call, record) = &rest[0];
-                if wanted(record, call) {
-                    let lower = lower.iter().rev().map(|(seen, _)| (*seen.what.name, seen.what.site)).collect();
-                    report.calls.push(Call::new(&board.name, call, lower, parked && rest.len() == 1));
-                }
+        let looks: Vec<_> = board::all().into_iter().map(|board| (Arc::clone(&board), board.look())).collect();
+        for (board, look) in &looks {
+            report.add_waiting(board, look, &looks, wanted);
+            report.add_blocked(board, look, wanted);
+        }
+        if let Wanted::News(limit) = wanted
+            && !report.calls.is_empty()
+        {
+            // What they wait for may have begun to block a little later than they to wait: one report, not two.
+            looks.iter().for_each(|(board, look)| report.add_blocked(board, look, Wanted::News(limit / 2)));
+        }
+        report.main_waits = main_waits(&looks, wanted);
+        report
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.calls.is_empty() && self.blocked.is_empty() && self.main_waits.is_none()
+    }
+
+    /// Adds the calls of a thread that wait.
+    fn add_waiting(&mut self, board: &Board, look: &Look, looks: &Looks, wanted: Wanted) {
+        let mut seen: Vec<_> = board.shown().into_iter().filter_map(|slot| Some((slot.record.read()?, slot))).collect();
+        seen.sort_by_key(|(seen, _)| seen.what.level);
+        // A call in its first poll waits as long as what it calls, and does not wait where nothing does that it calls.
+        let waits = seen.iter().rposition(|(seen, _)| seen.what.polls > 0).map_or(0, |at| at + 1);
+        seen.truncate(waits);
+        for at in (1..waits).rev() {
+            if seen[at - 1].0.what.polls == 0 {
+                seen[at - 1].0.waited = seen[at].0.waited;
+                seen[at - 1].0.what.expected_long |= seen[at].0.what.expected_long;
             }
         }
-        report
+        for at in 0..seen.len() {
+            let (lower, rest) = seen.split_at(at);
+            let (call, slot) = &rest[0];
+            if !wanted.wants(call.waited, call.what.expected_long, || slot.record.is_news()) {
+                continue;
+            }
+            let innermost = rest.len() == 1;
+            let lower = lower.iter().rev().map(|(seen, _)| (seen.name, seen.site)).collect();
+            let mut call = Call::new(board, call, lower, innermost && board.is_parked());
+            if innermost {
+                call.look_above(board, look, slot);
+            }
+            call.look_home(looks, rest[0].0.context.as_ref().and_then(|context| context.mailbox.home_number()));
+            self.calls.push(call);
+        }
+    }
+
+    /// Adds what keeps a thread, and waits for nothing of ours: a call in its first poll, or what its loop runs.
+    fn add_blocked(&mut self, board: &Board, look: &Look, wanted: Wanted) {
+        if !look.again {
+            return;
+        }
+        let lasted = look.lasted();
+        match look.doing {
+            Doing::Polling { depth, polls: 0 } => {
+                let stack = board.on_stack(depth);
+                let Some((slot, lower)) = stack.split_last() else { return };
+                let expected_long = board.expects_long();
+                if wanted.wants(lasted, expected_long, || slot.record.is_news())
+                    && let Some(site) = slot.site()
+                {
+                    let lower = lower.iter().rev().filter_map(|slot| Some((slot.name(), slot.site()?))).collect();
+                    let what = What { level: depth, dispatched: board.is_dispatched(), expected_long, polls: 0 };
+                    let (below, context) = (Below::Nothing, None);
+                    let seen = Seen { name: slot.name(), site, what, waited: lasted, polling: true, below, context };
+                    let mut call = Call::new(board, &seen, lower, false);
+                    call.look_above(board, look, slot);
+                    self.calls.push(call);
+                }
+            }
+            Doing::Running { what, depth } if wanted.wants(lasted, board.expects_long(), || board.is_news()) => {
+                let call = innermost(board, depth);
+                self.blocked.push(Blocked { thread: board.name.clone(), what, lasted, call });
+            }
+            _ => {}
+        }
     }
 
     /// The calls, those of one thread together, outermost first.
@@ -116,21 +267,53 @@ impl Report {
     }
 }
 
+/// The innermost of a thread's `depth` calls.
+fn innermost(board: &Board, depth: usize) -> Option<Place> {
+    let stack = board.on_stack(depth);
+    let slot = stack.last()?;
+    Some((slot.name(), slot.site()?))
+}
+
+/// The thread that is home to the main context, if something came in there that it has not looked at and nothing of ours is
+/// on its stack. (What is on it is reported by itself.)
+fn main_waits(looks: &Looks, wanted: Wanted) -> Option<Home> {
+    /// Since when, as `now` counts; and whether that was printed.
+    static WAITS: Mutex<Option<(u64, bool)>> = Mutex::new(None);
+
+    let mut waits = lock(&WAITS);
+    let home =
+        AioContext::main_if_made().map(|main| main.mailbox()).filter(|main| main.is_notified()).and_then(|main| {
+            let home = main.home_number()?;
+            looks.iter().find(|(board, look)| board.number == home && look.doing == Doing::Elsewhere && look.again)
+        });
+    let Some((board, look)) = home else {
+        *waits = None;
+        return None;
+    };
+    let (since, printed) = waits.get_or_insert((now(), false));
+    let lasted = Duration::from_nanos(now().saturating_sub(*since));
+    let wants = wanted.wants(lasted, board.expects_long(), || !mem::replace(printed, true));
+    wants.then(|| Home { thread: board.name.clone(), doing: look.doing, lasted, call: None })
+}
+
 impl Call {
-    fn new(thread: &str, seen: &Seen, lower: Vec<(&'static str, &'static Location<'static>)>, parked: bool) -> Self {
+    fn new(board: &Board, seen: &Seen, lower: Vec<Place>, parked: bool) -> Self {
         let what = seen.what;
         let mut suspects = Vec::new();
         if !lower.is_empty() || what.dispatched {
             suspects.extend([Suspect::LowerFrame, Suspect::LowerLock]);
         }
-        if seen.below != Below::Nothing {
-            suspects.push(Suspect::DrivenReactor);
+        match seen.below {
+            Below::Nothing => {}
+            Below::CurrentThread | Below::Worker => suspects.push(Suspect::DrivenReactor),
+            Below::Undriven | Below::LocalSet => suspects.push(Suspect::UndrivenReactor),
+            Below::Ended => suspects.push(Suspect::EndedThread),
         }
         Self {
-            name: what.name,
-            site: what.site,
-            thread: thread.to_owned(),
-            context: seen.context.as_deref().map(str::to_owned),
+            name: seen.name,
+            site: seen.site,
+            thread: board.name.clone(),
+            context: seen.context.as_ref().map(|context| (*context.name).to_owned()),
             waited: seen.waited,
             polls: what.polls,
             depth: what.level,
@@ -139,11 +322,48 @@ impl Call {
                 (false, true) => State::Parked,
                 (false, false) => State::Serving,
             },
+            expected_long: what.expected_long,
             suspects,
             lower,
             dispatched: what.dispatched,
             below: seen.below,
+            blocks: None,
+            home: None,
         }
+    }
+
+    /// Takes note of what its thread does above it, if that has not returned.
+    fn look_above(&mut self, board: &Board, look: &Look, slot: &Arc<Slot>) {
+        let blocks = match look.doing {
+            Doing::Polling { depth, .. } => {
+                let innermost = board.on_stack(depth).pop();
+                if innermost.is_some_and(|innermost| Arc::ptr_eq(&innermost, slot)) {
+                    Blocks::Future
+                } else {
+                    Blocks::Call
+                }
+            }
+            Doing::Running { what, .. } => Blocks::Runs(what),
+            Doing::Waiting | Doing::Elsewhere => return,
+        };
+        if look.again {
+            self.suspects.push(Suspect::Blocked);
+            self.blocks = Some((blocks, look.lasted()));
+        }
+    }
+
+    /// Takes note of what the thread of that number does, the home of the context that it waits in.
+    fn look_home(&mut self, looks: &Looks, home: Option<u64>) {
+        let Some((board, look)) = looks.iter().find(|(board, _)| Some(board.number) == home) else { return };
+        if board.name == self.thread || !look.again || look.doing == Doing::Waiting {
+            return;
+        }
+        let call = match look.doing {
+            Doing::Polling { depth, .. } | Doing::Running { depth, .. } => innermost(board, depth),
+            Doing::Waiting | Doing::Elsewhere => None,
+        };
+        self.suspects.push(Suspect::BusyHome);
+        self.home = Some(Home { thread: board.name.clone(), doing: look.doing, lasted: look.lasted(), call });
     }
 
     /// The blocking function's name.
@@ -167,12 +387,14 @@ impl Call {
     }
 
     /// For how long it has waited: since it first had nothing to do but sleep, or a report first saw it pending. A call
-    /// that has not returned from its first poll counts with the next one above it that waits.
+    /// that has not returned from its first poll counts with the next one above it that waits; if there is none, since a
+    /// report first saw it there.
     pub fn waited(&self) -> Duration {
         self.waited
     }
 
-    /// How often its future was polled, this poll not counted.
+    /// How often its future was polled, this poll not counted. For a call in another context, how often its caller looked
+    /// for the result.
     pub fn polls(&self) -> u64 {
         self.polls
     }
@@ -187,67 +409,13 @@ impl Call {
         self.state
     }
 
+    /// Whether it is meant to wait for long, as [`expect_long`](super::expect_long) says.
+    pub fn is_expected_long(&self) -> bool {
+        self.expected_long
+    }
+
     /// What it may wait for in vain.
     pub fn suspects(&self) -> &[Suspect] {
         &self.suspects
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "co_wrapper: hang report: {} blocking call(s) waiting", self.calls.len())?;
-        if let Some(late) = self.stalled_reactor {
-            write!(
-                f,
-                "\n  thread `co-wrapper-io`: a worker of the tokio reactor that serves blocking calls does not answer, for \
-                 {late:.1?} now: a task on it blocks it outside our calls, what it woke waits, and with all workers \
-                 blocked so do all sockets and timers; block in spawn_blocking there, or through a wrapper"
-            )?;
-        }
-        for call in &self.calls {
-            write!(f, "\n  {call}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, site, thread, waited, polls, depth, .. } = self;
-        write!(f, "thread {thread}: {name}, called at {site}, has waited for {waited:.1?}")?;
-        if let Some(context) = &self.context {
-            write!(f, " in AioContext `{context}`")?;
-        }
-        let state = match self.state {
-            State::Parked => "parked",
-            State::Polling => "polling",
-            State::Serving => "serving its contexts",
-        };
-        write!(f, " ({state}, {polls} polls, depth {depth})")?;
-        for suspect in &self.suspects {
-            f.write_str("\n    may wait in vain for ")?;
-            match suspect {
-                Suspect::LowerFrame => {
-                    f.write_str("what only something lower on its stack can do:")?;
-                    for (name, site) in &self.lower {
-                        write!(f, " {name} at {site},")?;
-                    }
-                    if self.dispatched {
-                        f.write_str(" a task or callback that the thread runs,")?;
-                    }
-                    f.write_str(" which goes on when this call has returned")?;
-                }
-                Suspect::LowerLock => f.write_str("a lock that is held there")?,
-                Suspect::DrivenReactor if self.below == Below::CurrentThread => f.write_str(
-                    "sockets, timers or tasks of the tokio current_thread runtime below, which stands still until this \
-                     call has returned; await the async function there",
-                )?,
-                Suspect::DrivenReactor => f.write_str(
-                    "sockets, timers or tasks of the tokio runtime below, a worker of which this call blocks; await the \
-                     async function there, or call it in spawn_blocking",
-                )?,
-            }
-        }
-        Ok(())
     }
 }

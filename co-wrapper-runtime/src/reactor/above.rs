@@ -22,10 +22,7 @@ use std::{
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::pin,
-    sync::{
-        Once,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     task::{Context, Poll, Waker},
 };
 
@@ -110,18 +107,14 @@ thread_local! {
 
 impl Entered {
     /// The one gate that everything of ours passes which blocks: what stands above lets its work go on elsewhere first, if
-    /// it can. `block` is told what stands still nevertheless, and then keeps wakes back until the call has returned. For
-    /// who has entered: ours is the current handle.
-    pub fn gate<R>(&self, block: impl FnOnce(Below) -> R) -> R {
+    /// it can. `block` is told what stands still nevertheless, and then keeps wakes back until the call has returned; and
+    /// the same as a hang report shows it, which says more where nothing does. For who has entered: ours is the current
+    /// handle.
+    pub fn gate<R>(&self, block: impl FnOnce(Below, Below) -> R) -> R {
         match above() {
-            Above::Nothing => block(Below::Nothing),
+            Above::Nothing => block(Below::Nothing, self.where_nothing_stands_still()),
             Above::Worker(host) => hand_on(host, block),
-            Above::Scheduler(below) => {
-                if below == Below::CurrentThread {
-                    warn_of_current_thread();
-                }
-                block(below)
-            }
+            Above::Scheduler(below) => block(below, below),
         }
     }
 }
@@ -148,7 +141,7 @@ impl Drop for OnHost {
     }
 }
 
-fn hand_on<R>(host: Option<Handle>, block: impl FnOnce(Below) -> R) -> R {
+fn hand_on<R>(host: Option<Handle>, block: impl FnOnce(Below, Below) -> R) -> R {
     let on_host = host.and_then(|host| Some((host, OnHost::new()?)));
     let mut block = Some(block);
     let handed_on = catch_unwind(AssertUnwindSafe(|| {
@@ -156,7 +149,7 @@ fn hand_on<R>(host: Option<Handle>, block: impl FnOnce(Below) -> R) -> R {
         let _hosts = on_host.as_ref().map(|(host, _)| host.enter());
         block_in_place(|| {
             let _ours = Entered::guard();
-            block.take().expect("called once")(Below::Nothing)
+            block.take().expect("called once")(Below::Nothing, Below::Nothing)
         })
     }));
     match (handed_on, block) {
@@ -164,22 +157,9 @@ fn hand_on<R>(host: Option<Handle>, block: impl FnOnce(Below) -> R) -> R {
         (Err(payload), None) => resume_unwind(payload),
         (Err(_refused), Some(block)) => {
             REFUSED.set(task::try_id());
-            warn_of_current_thread();
-            block(Below::CurrentThread)
+            block(Below::CurrentThread, Below::CurrentThread)
         }
     }
-}
-
-#[cold]
-fn warn_of_current_thread() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        eprintln!(
-            "co_wrapper: warning: a blocking call waits on the thread of a tokio current_thread runtime, which stands \
-             still meanwhile, its own sockets and timers with it; await the async function there, or make the call in \
-             spawn_blocking"
-        );
-    });
 }
 
 /// Runs `polls` without tokio's cooperative budget, which a task above may have used up: in it the 129th operation on a

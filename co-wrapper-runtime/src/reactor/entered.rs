@@ -3,9 +3,12 @@
 
 use std::{cell::RefCell, mem::ManuallyDrop};
 
-use tokio::runtime::{EnterGuard, Handle};
+use tokio::runtime::{EnterGuard, Handle, RuntimeFlavor};
 
-use super::ours::ours;
+use super::{
+    Below,
+    ours::{ours, started},
+};
 
 /// Which tokio handle a call found current. In this order, so that what a call asks is one comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,7 +62,7 @@ thread_local! {
 }
 
 impl Entered {
-    /// Looks which handle is current. Where that is not ours the caller takes [`guard`](Self::guard) too, and keeps it for
+    /// Looks, for the function `name`, which handle is current. Where that is not ours the caller takes [`guard`](Self::guard) too, and keeps it for
     /// longer than this.
     ///
     /// # Panics
@@ -67,8 +70,8 @@ impl Entered {
     /// If the reactor cannot be started.
     #[inline]
     #[track_caller]
-    pub fn look() -> Self {
-        let ours = ours().id;
+    pub fn look(name: &str) -> Self {
+        let ours = ours(name).id;
         // What another frame entered says nothing: a foreign `block_on` may be between it and us. By reference: to move
         // what was just written costs more than to ask.
         let current = Handle::try_current();
@@ -95,9 +98,30 @@ impl Entered {
 
     /// The guard. To be kept where it is returned: to move it costs a call as much as all the rest.
     #[inline]
-    #[track_caller]
     pub fn guard() -> Guard {
-        ours().runtime.enter()
+        started().runtime.enter()
+    }
+
+    /// Whether tokio's thread-locals are gone here, so that none of its handles can be entered.
+    pub fn is_after_tokio(&self) -> bool {
+        self.found == Found::Destroyed
+    }
+
+    /// What a hang report should know of a call below which nothing stands still.
+    pub(super) fn where_nothing_stands_still(&self) -> Below {
+        if self.found == Found::Destroyed {
+            return Below::Ended;
+        }
+        let flavors = FOREIGN.try_with(|foreign| {
+            let foreign = foreign.borrow();
+            let of = |flavor| foreign.iter().any(|handle| handle.runtime_flavor() == flavor);
+            (of(RuntimeFlavor::CurrentThread), !foreign.is_empty())
+        });
+        match flavors {
+            Ok((true, _)) => Below::Undriven,
+            Ok((false, true)) => Below::LocalSet,
+            Ok((false, false)) | Err(_) => Below::Nothing,
+        }
     }
 
     /// Whether another runtime's task may be above, whose cooperative budget the call's first poll would use up. What then waits

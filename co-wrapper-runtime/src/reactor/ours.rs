@@ -5,6 +5,7 @@
 use std::{
     cell::Cell,
     io,
+    panic::Location,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -15,7 +16,7 @@ use std::{
 
 use tokio::runtime::{self, Handle, Runtime};
 
-use crate::fork;
+use crate::{fork, hang::watchdog};
 
 /// A task that blocks by other means than a call of ours keeps its worker, and with the last one gone no socket and no timer
 /// of the process would go on. A worker more is a thread that sleeps, and some twenty microseconds of the process's first
@@ -71,7 +72,9 @@ fn start() -> io::Result<&'static Reactor> {
         .enable_all()
         .build()?;
     let id = runtime.handle().id();
-    Ok(REACTOR.get_or_init(|| Reactor { runtime, id }))
+    let reactor = REACTOR.get_or_init(|| Reactor { runtime, id });
+    watchdog::at_reactor_start();
+    Ok(reactor)
 }
 
 /// Fails unless as many descriptors can be had as a reactor takes.
@@ -136,8 +139,8 @@ pub fn ensure() -> io::Result<()> {
 /// ```
 #[track_caller]
 pub fn reactor() -> Handle {
-    fork::forbid();
-    ours().runtime.handle().clone()
+    fork::forbid("reactor");
+    ours("reactor").runtime.handle().clone()
 }
 
 /// Wakes `waker` after `duration`, if the reactor can be had.
@@ -203,24 +206,48 @@ impl Question {
     }
 }
 
-/// The reactor, started if need be.
+/// Has the reactor call `look` in such intervals, as long as that says to go on.
+pub fn every(interval: Duration, look: impl Fn() -> bool + Send + 'static) {
+    let Some(reactor) = REACTOR.get() else { return };
+    reactor.runtime.spawn(async move {
+        loop {
+            tokio::time::sleep(interval).await;
+            if !look() {
+                return;
+            }
+        }
+    });
+}
+
+/// The reactor, started if need be, for the function `name`.
 ///
 /// # Panics
 ///
 /// If it cannot be started.
 #[inline]
 #[track_caller]
-pub(super) fn ours() -> &'static Reactor {
-    REACTOR.get().unwrap_or_else(|| start_or_panic())
+pub(super) fn ours(name: &str) -> &'static Reactor {
+    match REACTOR.get() {
+        Some(reactor) => reactor,
+        None => start_or_panic(name),
+    }
+}
+
+/// The reactor, which a look has started.
+#[inline]
+pub(super) fn started() -> &'static Reactor {
+    REACTOR.get().expect("started by the look before")
 }
 
 #[cold]
 #[track_caller]
-fn start_or_panic() -> &'static Reactor {
-    start().unwrap_or_else(|error| {
-        panic!(
-            "co_wrapper: the tokio reactor that serves blocking calls cannot start: {error}; free file descriptors or \
-             threads (ulimit -n, ulimit -u), or start it early with AioContext::new(), which returns the error"
-        )
-    })
+fn start_or_panic(name: &str) -> &'static Reactor {
+    match start() {
+        Ok(reactor) => reactor,
+        Err(error) => panic!(
+            "{name}: called at {}, and the tokio reactor that serves blocking calls cannot start: {error}; free file \
+             descriptors or threads (ulimit -n, ulimit -u), or start it early with AioContext::new(), which returns the error",
+            Location::caller()
+        ),
+    }
 }

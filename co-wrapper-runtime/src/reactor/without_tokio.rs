@@ -48,7 +48,7 @@ impl KeptGuard {
 
 impl Entered {
     #[inline]
-    pub fn look() -> Self {
+    pub fn look(_: &str) -> Self {
         Self
     }
 
@@ -67,8 +67,12 @@ impl Entered {
         false
     }
 
-    pub fn gate<R>(&self, block: impl FnOnce(Below) -> R) -> R {
-        block(Below::Nothing)
+    pub fn gate<R>(&self, block: impl FnOnce(Below, Below) -> R) -> R {
+        block(Below::Nothing, Below::Nothing)
+    }
+
+    pub fn is_after_tokio(&self) -> bool {
+        false
     }
 }
 
@@ -83,6 +87,19 @@ impl Question {
     pub fn is_answered(&self) -> bool {
         match *self {}
     }
+}
+
+/// Has a thread call `look` in such intervals, as long as that says to go on.
+pub fn every(interval: std::time::Duration, look: impl Fn() -> bool + Send + 'static) {
+    let timer = std::thread::Builder::new().name("co-wrapper-timer".to_owned()).spawn(move || {
+        loop {
+            std::thread::sleep(interval);
+            if !look() {
+                return;
+            }
+        }
+    });
+    drop(timer);
 }
 
 pub fn unconstrained<R>(polls: impl FnOnce() -> R) -> R {

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::{Future, poll_fn},
-    panic::{RefUnwindSafe, UnwindSafe},
+    panic::{Location, RefUnwindSafe, UnwindSafe},
     pin::Pin,
     ptr::NonNull,
     sync::Arc,
@@ -42,6 +42,8 @@ pub struct JoinHandle<T> {
     meta: NonNull<Meta>,
     /// Made when it is first polled and the task has not ended.
     joiner: Option<Arc<Joiner>>,
+    /// Where it was spawned.
+    site: &'static Location<'static>,
 }
 
 // SAFETY: as the task that it has, whose `Meta` threads share anyway.
@@ -54,8 +56,8 @@ impl<T> UnwindSafe for JoinHandle<T> {}
 impl<T> RefUnwindSafe for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
-    pub(super) fn new(task: async_task::Task<Output<T>, Meta>) -> Self {
-        Self { meta: NonNull::from(task.metadata()), task: Some(task.fallible()), joiner: None }
+    pub(super) fn new(task: async_task::Task<Output<T>, Meta>, site: &'static Location<'static>) -> Self {
+        Self { meta: NonNull::from(task.metadata()), task: Some(task.fallible()), joiner: None, site }
     }
 
     /// What aborts the task, unless it is gone.
@@ -111,7 +113,12 @@ impl<T> JoinHandle<T> {
 
     /// What came of the task, or nothing if its future was dropped by others than who aborts it.
     fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outcome<T>>> {
-        let task = self.task.as_mut().expect("JoinHandle: awaited again after it gave its result; await it once");
+        let site = self.site;
+        let Some(task) = self.task.as_mut() else {
+            panic!(
+                "JoinHandle: of the task spawned at {site}, and awaited again after it gave its result; await it once"
+            );
+        };
         let mut polled = Poll::Pending;
         if self.joiner.is_none() && task.is_finished() {
             polled = Pin::new(&mut *task).poll(&mut Context::from_waker(Waker::noop()));
@@ -133,15 +140,16 @@ impl<T> Future for JoinHandle<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let site = self.site;
         match ready!(self.poll_outcome(cx)) {
             Some(Outcome::Done(output)) => Poll::Ready(output),
             Some(Outcome::Panicked(payload)) => payload.resume(),
             Some(Outcome::Aborted) => panic!(
-                "JoinHandle: the task was aborted before it finished, by `AbortHandle::abort`; where that may be, await \
+                "JoinHandle: the task spawned at {site} was aborted before it finished, by `AbortHandle::abort`; where that may be, await \
                  `cancel()`, which gives an `Option`, or have the task send its result"
             ),
             None => panic!(
-                "JoinHandle: the task was dropped before it finished: its context was closed, or the thread of a \
+                "JoinHandle: the task was dropped before it finished, spawned at {site}: its context was closed, or the thread of a \
                  `spawn_local` left it; join tasks before you leave their context"
             ),
         }

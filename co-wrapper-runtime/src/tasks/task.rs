@@ -15,6 +15,7 @@
 //!   only after that and before it gives the reference up: so `Listed` may use the metadata in its destructor, who awaits
 //!   a task finds its future dropped, and what the awaiter does when it is woken may free the task.
 //! - The metadata lives as long as any waker does, and the output is stored after the future was dropped.
+//!
 //! async-task ends the process where a user's destructor or waker panics inside it. So what it gets of the user's is wrapped:
 //! the future in [`Listed`], what comes of it in [`Output`], the waker of who joins in `Joiner` (`join.rs`).
 
@@ -22,7 +23,7 @@ use std::{
     cell::{Cell, UnsafeCell},
     future::Future,
     mem::{self, ManuallyDrop},
-    panic::{RefUnwindSafe, UnwindSafe},
+    panic::{Location, RefUnwindSafe, UnwindSafe},
     pin::Pin,
     ptr::{self, NonNull},
     sync::{Arc, atomic},
@@ -344,6 +345,7 @@ fn schedule(runnable: Runnable) {
 }
 
 /// Spawns a task that may run on any thread.
+#[track_caller]
 pub fn spawn<F>(mailbox: &Arc<Mailbox>, future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
@@ -351,10 +353,11 @@ where
 {
     // SAFETY: the future is `Send` and `'static`.
     let task = unsafe { spawn_for(mailbox, 0, None, future) };
-    JoinHandle::new(task)
+    JoinHandle::new(task, Location::caller())
 }
 
 /// Spawns a task that belongs to this thread.
+#[track_caller]
 pub fn spawn_local<F>(mailbox: &Arc<Mailbox>, future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
@@ -362,7 +365,7 @@ where
 {
     // SAFETY: this thread is named as the owner, and the future is `'static`.
     let task = unsafe { spawn_for(mailbox, here(), None, future) };
-    JoinHandle::new(task)
+    JoinHandle::new(task, Location::caller())
 }
 
 /// Sends a call. Dropping what is returned cancels it.

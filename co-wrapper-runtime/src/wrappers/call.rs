@@ -5,6 +5,7 @@
 //! The arguments and the result stay in the caller's frame, which waits: see `completion.rs`.
 
 use std::{
+    any::type_name,
     panic::Location,
     process,
     time::{Duration, Instant},
@@ -73,7 +74,7 @@ where
     };
     match ended {
         Ok(output) => output,
-        Err(Ended::Ready | Ended::Elapsed | Ended::Closed) => {
+        Err(Ended::Ready | Ended::Elapsed | Ended::Closed | Ended::Forked) => {
             unreachable!("a call without a deadline ends when it is done")
         }
     }
@@ -119,13 +120,13 @@ where
     Fut: Future<Output: Send>,
 {
     let _guard;
-    let frame = Frame::begin(Kind::Wrapper(wrapper), site);
+    let frame = Frame::begin(Kind::Wrapper(wrapper, type_name::<S>()), site);
     if frame.needs_guard() {
         _guard = Entered::guard();
     }
     // At home, or home for the length of the call.
     let elsewhere = context.mailbox().home_number().is_some_and(|home| home != here());
-    if !elsewhere && let Ok(_home) = EnterGuard::try_new(context, Stay::Passing) {
+    if !elsewhere && let Ok(_home) = EnterGuard::try_new(context, Stay::Passing, wrapper.name) {
         if context.mailbox().is_closed() {
             refuse_closed(wrapper, context, site);
         }
@@ -138,7 +139,7 @@ where
     // Cloned for the call before anything is sent, for a subscriber may panic.
     let span = frame.span().clone();
     let call = Shared::new(args, entry);
-    let abort = AbortOnUnwind;
+    let abort = AbortOnUnwind { name: wrapper.name, site };
     // SAFETY: `call` lives until the wait below has seen that it is done; the wait is not left otherwise, and does not
     // unwind but through the abort.
     let sent = unsafe { completion::send(context.mailbox(), &call, frame.wakes(), span) };
@@ -153,14 +154,14 @@ where
         // call was queued, for a home that left before that woke nobody. Or it is this thread, which began the call in a
         // stay above this frame and is kept there by it.
         if home.is_none() && context.mailbox().home_number().is_none_or(|home| home == here()) {
-            home = EnterGuard::try_new(context, Stay::Passing).ok();
+            home = EnterGuard::try_new(context, Stay::Passing, wrapper.name).ok();
         }
         call.is_done()
     };
     while !is_done() {
         let waited = Payload::of(|| frame.wait(Some(context), None, until, &mut is_done));
         match waited {
-            Ok(Ended::Ready | Ended::Closed) => {}
+            Ok(Ended::Ready | Ended::Closed | Ended::Forked) => {}
             Ok(Ended::Elapsed) => {
                 // The context drops the future and says so.
                 (ended, until) = (Ended::Elapsed, None);
@@ -211,11 +212,18 @@ fn refuse_closed(wrapper: &Wrapper, context: &AioContext, site: &Location<'_>) -
 }
 
 /// Ends the process if the frame that others point into is unwound.
-struct AbortOnUnwind;
+struct AbortOnUnwind {
+    name: &'static str,
+    site: &'static Location<'static>,
+}
 
 impl Drop for AbortOnUnwind {
     fn drop(&mut self) {
-        eprintln!("co_wrapper: a call in flight is being unwound");
+        let Self { name, site } = self;
+        eprintln!(
+            "co_wrapper: {name}: called at {site}, in flight in another context and being unwound, which would free what \
+             that context uses: the process is aborted; mend what panicked above, a tracing subscriber as a rule"
+        );
         process::abort();
     }
 }

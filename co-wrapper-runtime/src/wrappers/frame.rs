@@ -1,6 +1,7 @@
 //! A blocking call in flight: its place on the thread's stack, its marks, its wait.
 
 use std::{
+    mem,
     ops::Deref,
     panic::Location,
     pin::pin,
@@ -47,7 +48,8 @@ pub fn in_coroutine() -> bool {
 /// What was called.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
-    Wrapper(&'static Wrapper),
+    /// A generated one, and the type of its packed arguments, whose name says where that was declared.
+    Wrapper(&'static Wrapper, &'static str),
     /// A function of ours that blocks, by its name.
     Own(&'static &'static str),
 }
@@ -55,7 +57,7 @@ pub(crate) enum Kind {
 impl Kind {
     pub fn name(self) -> &'static &'static str {
         match self {
-            Self::Wrapper(wrapper) => &wrapper.name,
+            Self::Wrapper(wrapper, _) => &wrapper.name,
             Self::Own(name) => name,
         }
     }
@@ -86,13 +88,13 @@ impl Frame {
     #[track_caller]
     pub fn begin(kind: Kind, site: &'static Location<'static>) -> Self {
         let place = Place::push(kind.name(), site);
-        if let Kind::Wrapper(wrapper) = kind
+        if let Kind::Wrapper(wrapper, args) = kind
             && !wrapper.mixed
             && coroutine::is_marked()
         {
-            refuse_in_coroutine(wrapper, site);
+            refuse_in_coroutine(wrapper, args, &place, site);
         }
-        let entered = reactor::Entered::look();
+        let entered = reactor::Entered::look(kind.name());
         // Before the mark, for a subscriber is no coroutine, and may panic.
         let span = Span::call(kind.name(), site);
         Self { place, outer: coroutine::mark(Mark::COROUTINE), entered, span }
@@ -106,10 +108,11 @@ impl Frame {
 
     /// Polls the future that `make` makes until it is ready.
     #[inline]
+    #[track_caller]
     pub fn block_on<F: Future>(&self, make: impl FnOnce() -> F) -> F::Output {
         match self.block_on_until(None, None, make) {
             Ok(output) => output,
-            Err(Ended::Ready | Ended::Elapsed | Ended::Closed) => {
+            Err(Ended::Ready | Ended::Elapsed | Ended::Closed | Ended::Forked) => {
                 unreachable!("a wait without a deadline ends when the future is ready")
             }
         }
@@ -118,6 +121,7 @@ impl Frame {
     /// The same, until `deadline` at most, or until `called_in`, at home here, is closed. Then the future has been
     /// dropped before this returns.
     #[inline]
+    #[track_caller]
     pub fn block_on_until<F: Future>(
         &self,
         deadline: Option<Instant>,
@@ -129,10 +133,13 @@ impl Frame {
             make()
         });
         let mut cx = Context::from_waker(&self.place.slot().waker);
+        // Costs nothing unless it is dropped by a panic.
+        let hint = HintOnPanic(self);
         let unpolled = self.entered.may_be_in_a_foreign_task();
         if !unpolled {
             let _inside = self.span.enter();
             if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                mem::forget(hint);
                 return Ok(output);
             }
         }
@@ -144,6 +151,7 @@ impl Frame {
             }
             output.is_some()
         });
+        mem::forget(hint);
         if output.is_none() {
             // The future is dropped now, as the caller's thing: its destructors may block as the caller may.
             coroutine::mark(self.outer);
@@ -154,6 +162,7 @@ impl Frame {
     /// Waits, but polls first if nobody has. Once for all types of future, for the compiler's sake.
     #[cold]
     #[inline(never)]
+    #[track_caller]
     fn poll_or_wait(
         &self,
         unpolled: bool,
@@ -172,6 +181,7 @@ impl Frame {
     /// that, `target`.
     #[cold]
     #[inline(never)]
+    #[track_caller]
     pub fn wait(
         &self,
         target: Option<&AioContext>,
@@ -179,9 +189,11 @@ impl Frame {
         deadline: Option<Instant>,
         poll: &mut dyn FnMut() -> bool,
     ) -> Ended {
-        // It may have forked in its first poll.
-        fork::forbid();
         let (thread, slot) = (self.place.thread(), self.place.slot());
+        if fork::is_child() {
+            // It forked in its first poll.
+            self.forbid_fork();
+        }
         thread.show_frames(target);
         if thread.depth() > 1 {
             trace::nested(slot.name(), thread.depth());
@@ -189,13 +201,43 @@ impl Frame {
         let wait = Wait::new(thread, slot, target, thread.outer_callback_waits(), deadline, called_in);
         let (ended, panicked) = wait.run(&self.entered, &mut || slot.record.poll(&mut *poll));
         slot.record.end_wait();
-        panics::raise(panicked);
+        if ended == Ended::Forked {
+            self.forbid_fork();
+        }
+        if let Some(payload) = panicked {
+            // The hook has printed it when it was caught. Raised while unwinding it would abort.
+            if thread::panicking() {
+                let at = slot.site().map(|site| format!(", called at {site}")).unwrap_or_default();
+                panics::report(&format!(
+                    "{}{at}: a panic in what ran while it waited is printed above and dropped, because the thread is \
+                     panicking already; catch it in the task or bottom half",
+                    slot.name()
+                ));
+            } else {
+                payload.resume();
+            }
+        }
         ended
     }
 
     /// Blocks by other means than the poll loop's.
     pub fn gate<R>(&self, block: impl FnOnce() -> R) -> R {
-        self.entered.gate(|_below| block())
+        self.entered.gate(|below, _| {
+            let slot = self.place.slot();
+            if let Some(site) = slot.site() {
+                reactor::warn_of_current_thread(below, slot.name(), site);
+            }
+            block()
+        })
+    }
+
+    #[cold]
+    #[track_caller]
+    fn forbid_fork(&self) {
+        let slot = self.place.slot();
+        if let Some(site) = slot.site() {
+            fork::forbid_at(slot.name(), site);
+        }
     }
 
     /// What wakes the frame.
@@ -230,18 +272,83 @@ impl Drop for Frame {
     }
 }
 
+/// Says what helps when a call's future panics because tokio is gone on its thread. Tokio's own message cannot know.
+struct HintOnPanic<'a>(&'a Frame);
+
+impl Drop for HintOnPanic<'_> {
+    // So that what it refers to needs no place on the stack.
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.hint_after_tokio();
+    }
+}
+
+impl Frame {
+    #[cold]
+    #[inline(never)]
+    fn hint_after_tokio(&self) {
+        let slot = self.place.slot();
+        if self.entered.is_after_tokio()
+            && let Some(site) = slot.site()
+        {
+            eprintln!(
+                "co_wrapper: {}: called at {site}, where a part of tokio is gone, in a thread-local destructor or after main \
+                 has returned; if that is what the panic above is about, let a context on another thread run the call: \
+                 #[co_wrapper(ctx = …)]",
+                slot.name()
+            );
+        }
+    }
+}
+
 #[cold]
 #[track_caller]
-fn refuse_in_coroutine(wrapper: &Wrapper, site: &'static Location<'static>) {
+fn refuse_in_coroutine(wrapper: &Wrapper, args: &str, place: &Place, site: &'static Location<'static>) {
     let Wrapper { name, target, .. } = wrapper;
+    let of_crate = crate_of(args).map(|krate| format!(" in crate `{krate}`")).unwrap_or_default();
     let message = format!(
-        "{name}: blocking call in coroutine context, at {site}; call `{target}(…).await` there, or mark it \
-         #[co_wrapper(mixed)]"
+        "{name}: blocking call in coroutine context, at {site}, {}; call `{target}(…).await` there, or mark \
+         `{target}`{of_crate} #[co_wrapper(mixed)]",
+        place.thread().coroutine_below(place.depth())
     );
     // A second panic would abort the process: a destructor that blocks is better served than that.
     if thread::panicking() {
         eprintln!("co_wrapper: {message} (nested, because the thread is panicking)");
     } else {
         panic!("{message}");
+    }
+}
+
+/// The crate that declares a type of that name. Nothing for one in an impl of one crate's trait for another's type.
+fn crate_of(type_name: &str) -> Option<&str> {
+    fn first(path: &str) -> Option<&str> {
+        Some(path.trim_start_matches(['<', '&']).split_once("::")?.0)
+    }
+    let (own, of_trait) = match type_name.strip_prefix('<').and_then(|path| path.split_once(" as ")) {
+        Some((own, of_trait)) => (first(own)?, first(of_trait)?),
+        None => (first(type_name)?, first(type_name)?),
+    };
+    let is_name = own.chars().all(|char| char.is_alphanumeric() || char == '_');
+    (own == of_trait && is_name).then_some(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches: a crate taken from the wrong part of a name, or made up.
+    #[test]
+    fn the_crate_of_a_type_is_the_first_of_its_path() {
+        for (name, krate) in [
+            ("qcow2::disk::bdrv_read::BdrvReadArgs<&other::Disk>", Some("qcow2")),
+            ("qcow2::disk::<impl qcow2::Disk>::read_blocking::ReadBlockingArgs<u8>", Some("qcow2")),
+            ("<qcow2::Disk>::read_blocking::ReadBlockingArgs<u8>", Some("qcow2")),
+            ("<qcow2::Disk as qcow2::Node>::read_blocking::ReadBlockingArgs", Some("qcow2")),
+            ("<imago::Disk as tool::DiskSync>::read::ReadArgs", None),
+            ("<(a::A, b::B) as c::T>::read::ReadArgs", None),
+            ("ReadArgs", None),
+        ] {
+            assert_eq!(crate_of(name), krate, "{name}");
+        }
     }
 }

@@ -216,7 +216,7 @@ where
         let name = self.wrapper.name;
         let first_poll = self.check.take();
         let send = first_poll.is_some();
-        fork::forbid();
+        fork::forbid_at(name, self.site);
         if let Some(check) = first_poll {
             check();
             assert!(
@@ -248,7 +248,9 @@ where
                         self.site
                     );
                 }
-                _ => panic!("{name}: awaited again after it gave its result; await it once"),
+                _ => {
+                    panic!("{name}: called at {}, and awaited again after it gave its result; await it once", self.site)
+                }
             },
         }
         if send {

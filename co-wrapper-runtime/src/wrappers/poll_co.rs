@@ -2,6 +2,7 @@
 //! `bdrv_poll_co`.)
 
 use std::{
+    any::type_name,
     panic::Location,
     time::{Duration, Instant},
 };
@@ -45,7 +46,7 @@ where
     Fut: Future,
 {
     let _guard;
-    let frame = Frame::begin(Kind::Wrapper(wrapper), Location::caller());
+    let frame = Frame::begin(Kind::Wrapper(wrapper, type_name::<S>()), Location::caller());
     if frame.needs_guard() {
         _guard = Entered::guard();
     }
@@ -70,7 +71,7 @@ where
     Fut: Future,
 {
     let _guard;
-    let frame = Frame::begin(Kind::Wrapper(wrapper), Location::caller());
+    let frame = Frame::begin(Kind::Wrapper(wrapper, type_name::<S>()), Location::caller());
     if frame.needs_guard() {
         _guard = Entered::guard();
     }

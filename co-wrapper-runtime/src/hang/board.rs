@@ -1,0 +1,272 @@
+//! What a thread shows of itself: its calls, what its loop runs, whether it sleeps; and what that says to who looks.
+//!
+//! One [`Board`] a thread. A call says that it is on the stack, in a byte of its own, and says nothing when its first poll
+//! begins or ends. So whoever looks leaves a bit ([`LOOKED`]) in what the thread writes over with the next call,
+//! dispatch or sleep. A bit that is still there at the next look says that nothing new has begun: the thread is where it was.
+//!
+//! What this cannot see: a loop of calls that are ready at once, inside one bottom half, counts as one bottom half that has
+//! not returned, as it is; and what a loop runs that is neither a poll, a task, a bottom half nor a handler (a waker, the
+//! destructor of something else) is not told apart from the loop.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use super::record::{Record, Slot, lock, now};
+
+/// Set by who looks, cleared by what the thread begins next.
+pub const LOOKED: u8 = 1 << 1;
+/// The same, when the watchdog has printed it.
+pub const REPORTED: u8 = 1 << 2;
+
+/// What a loop runs, in [`Board::running`]: above the two bits stand the kind, how many calls are below it, and how many of
+/// the like are on the stack.
+const KIND: usize = 3;
+const BELOW: usize = 5;
+const COUNT: usize = 17;
+
+/// What a thread's loop runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Runs {
+    /// A task is polled or dropped.
+    Task = 1,
+    /// A bottom half or a descriptor's handler.
+    Callback = 2,
+}
+
+/// One thread, as others see it.
+pub struct Board {
+    pub number: u64,
+    /// The thread, as messages name it.
+    pub name: String,
+    /// What its innermost loop runs, nothing at first.
+    running: AtomicUsize,
+    /// Whether it sleeps.
+    parked: AtomicU8,
+    /// From here on up, and no further than to the next dispatch, calls are meant to wait: see [`Board::expect_long`].
+    expects_long: AtomicUsize,
+    /// The calls that are on its stack, outermost first, and spare ones.
+    calls: Mutex<Vec<Arc<Slot>>>,
+    /// Those of functions that wait without being on the list of calls.
+    polls: Mutex<Vec<Arc<Slot>>>,
+    /// The others' own: what was seen at the last look.
+    last: Mutex<Look>,
+}
+
+/// Where a thread is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It sleeps in our hands, or looks for something to run.
+    Waiting,
+    /// Nothing of ours is on its stack, or nothing but a poll of its own.
+    Elsewhere,
+    /// The call at that depth is the innermost, and its future is being polled after so many polls.
+    Polling { depth: usize, polls: u64 },
+    /// It runs that, above so many calls.
+    Running { what: Runs, depth: usize },
+}
+
+/// What was seen at a look.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    pub doing: Doing,
+    /// Since when, as `now` counts.
+    since: u64,
+    /// Whether it was so at the look before, and the thread has not moved in between.
+    pub again: bool,
+}
+
+impl Look {
+    /// For how long, at least.
+    pub fn lasted(&self) -> Duration {
+        Duration::from_nanos(now().saturating_sub(self.since))
+    }
+}
+
+static BOARDS: Mutex<Vec<Arc<Board>>> = Mutex::new(Vec::new());
+
+/// A thread's board, to be seen while this lives.
+pub struct Registered(Arc<Board>);
+
+impl Registered {
+    pub fn new(number: u64, name: String) -> Self {
+        let board = Arc::new(Board {
+            number,
+            name,
+            running: AtomicUsize::new(0),
+            parked: AtomicU8::new(0),
+            expects_long: AtomicUsize::new(0),
+            calls: Mutex::default(),
+            polls: Mutex::default(),
+            last: Mutex::new(Look { doing: Doing::Waiting, since: 0, again: false }),
+        });
+        lock(&BOARDS).push(Arc::clone(&board));
+        Self(board)
+    }
+}
+
+impl std::ops::Deref for Registered {
+    type Target = Board;
+
+    #[inline]
+    fn deref(&self) -> &Board {
+        &self.0
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        lock(&BOARDS).retain(|board| !Arc::ptr_eq(board, &self.0));
+    }
+}
+
+/// The boards of all threads, those that came first in front.
+pub fn all() -> Vec<Arc<Board>> {
+    let mut boards = lock(&BOARDS).clone();
+    boards.sort_by_key(|board| board.number);
+    boards
+}
+
+/// How many calls are below what runs.
+fn below(running: usize) -> usize {
+    running >> BELOW & ((1 << (COUNT - BELOW)) - 1)
+}
+
+/// For the board's own thread.
+impl Board {
+    /// One more call's, which is that much deeper than the last one made.
+    pub fn add_call(&self, slot: &Arc<Slot>) {
+        lock(&self.calls).push(Arc::clone(slot));
+    }
+
+    pub fn add_poll(&self, slot: &Arc<Slot>) {
+        lock(&self.polls).push(Arc::clone(slot));
+    }
+
+    /// A loop runs `what`, the `count`-th on the stack, above `depth` calls. Returns what it ran before, for [`end_run`].
+    ///
+    /// [`end_run`]: Self::end_run
+    #[inline]
+    pub fn begin_run(&self, what: Runs, count: usize, depth: usize) -> usize {
+        let outer = self.running.load(Ordering::Relaxed);
+        self.running.store(count << COUNT | depth << BELOW | (what as usize) << KIND, Ordering::Relaxed);
+        outer
+    }
+
+    /// That has returned.
+    #[inline]
+    pub fn end_run(&self, outer: usize) {
+        self.running.store(outer & !usize::from(LOOKED | REPORTED), Ordering::Relaxed);
+    }
+
+    /// Whether what a loop runs is above so many calls, and no more.
+    pub fn runs_above(&self, depth: usize) -> bool {
+        let running = self.running.load(Ordering::Relaxed);
+        running >> COUNT > 0 && below(running) == depth
+    }
+
+    /// Runs `park`, which puts the thread to sleep.
+    pub fn parked(&self, park: impl FnOnce()) {
+        self.parked.store(1, Ordering::Relaxed);
+        park();
+        self.parked.store(0, Ordering::Relaxed);
+    }
+
+    /// Calls that begin from now on are meant to wait for long, until the guard is dropped, but not those of what a loop
+    /// runs meanwhile.
+    pub fn expect_long(&self) -> usize {
+        let count = self.running.load(Ordering::Relaxed) >> COUNT;
+        self.expects_long.swap(count + 1, Ordering::Relaxed)
+    }
+
+    /// Ends that; `outer` is what it gave.
+    pub fn end_expect_long(&self, outer: usize) {
+        self.expects_long.store(outer, Ordering::Relaxed);
+    }
+
+    /// Whether a call that begins now is meant to wait for long. (From any thread: whether the innermost is.)
+    pub fn expects_long(&self) -> bool {
+        self.expects_long.load(Ordering::Relaxed) == (self.running.load(Ordering::Relaxed) >> COUNT) + 1
+    }
+}
+
+/// For who looks.
+impl Board {
+    /// The calls that show themselves, in no order.
+    pub fn shown(&self) -> Vec<Arc<Slot>> {
+        let calls = lock(&self.calls).clone();
+        let polls = lock(&self.polls).clone();
+        calls.into_iter().chain(polls).collect()
+    }
+
+    /// The calls on the stack, outermost first, `most` of them at most.
+    pub fn on_stack(&self, most: usize) -> Vec<Arc<Slot>> {
+        let calls = lock(&self.calls);
+        calls.iter().take(most).take_while(|call| call.record.is_on_stack()).cloned().collect()
+    }
+
+    /// Whether a task or callback is on the stack.
+    pub fn is_dispatched(&self) -> bool {
+        self.running.load(Ordering::Relaxed) >> COUNT > 0
+    }
+
+    pub fn is_parked(&self) -> bool {
+        self.parked.load(Ordering::Relaxed) & 1 != 0
+    }
+
+    /// Looks where the thread is, and whether it has moved since the last look.
+    pub fn look(&self) -> Look {
+        let mut last = lock(&self.last);
+        let (doing, unmoved) = self.doing();
+        *last = if unmoved && last.doing == doing {
+            Look { again: true, ..*last }
+        } else {
+            Look { doing, since: now(), again: false }
+        };
+        *last
+    }
+
+    fn doing(&self) -> (Doing, bool) {
+        let looked = usize::from(LOOKED);
+        let running = self.running.fetch_or(looked, Ordering::Relaxed);
+        let parked = self.parked.fetch_or(LOOKED, Ordering::Relaxed);
+        let mut stack = self.on_stack(usize::MAX);
+        let depth = stack.len();
+        let runs = [Runs::Task, Runs::Callback].into_iter().find(|what| running >> KIND & 3 == *what as usize);
+        if parked & 1 != 0 {
+            return (Doing::Waiting, false);
+        }
+        match runs {
+            Some(what) if below(running) == depth => (Doing::Running { what, depth }, running & looked != 0),
+            _ => match stack.pop() {
+                // Neither slept nor ran anything for its contexts.
+                None => (Doing::Elsewhere, running & looked != 0 && parked & LOOKED != 0),
+                Some(call) => {
+                    let unmoved = call.record.mark(LOOKED);
+                    match call.record.poll_in_progress() {
+                        Some(polls) => (Doing::Polling { depth, polls }, unmoved),
+                        None => (Doing::Waiting, false),
+                    }
+                }
+            },
+        }
+    }
+
+    /// Whether what the thread runs now is news to the watchdog; not any more, afterwards.
+    pub fn is_news(&self) -> bool {
+        let reported = usize::from(REPORTED);
+        self.running.fetch_or(reported, Ordering::Relaxed) & reported == 0
+    }
+}
+
+impl Record {
+    /// Whether the call is news to the watchdog; not any more, afterwards.
+    pub fn is_news(&self) -> bool {
+        !self.mark(REPORTED)
+    }
+}

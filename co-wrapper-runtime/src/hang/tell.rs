@@ -1,0 +1,182 @@
+//! How a report reads. A line a call, and below it one for each thing that it may wait for in vain, with what helps.
+
+use std::{fmt, time::Duration};
+
+use super::{
+    board::{Doing, Runs},
+    report::{Blocked, Blocks, Call, Home, Report, State, Suspect},
+};
+use crate::reactor::Below;
+
+/// What has not returned blocks by other means than ours.
+const BY_OTHER_MEANS: &str = "a std lock or blocking I/O? Let go of std locks, the caller's too, before a blocking call, \
+                              and block by other means than a wrapper only in spawn_blocking";
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "co_wrapper: hang report: {} blocking call(s) waiting", self.calls.len())?;
+        if let Some(late) = self.stalled_reactor {
+            write!(
+                f,
+                "\n  thread `co-wrapper-io`: a worker of the tokio reactor that serves blocking calls does not answer, for \
+                 {late:.1?} now: a task on it blocks it outside our calls, what it woke waits, and with all workers \
+                 blocked so do all sockets and timers; block in spawn_blocking there, or through a wrapper"
+            )?;
+        }
+        for call in &self.calls {
+            write!(f, "\n  {call}")?;
+        }
+        for blocked in &self.blocked {
+            write!(f, "\n  {blocked}")?;
+        }
+        if let Some(Home { thread, lasted, .. }) = &self.main_waits {
+            write!(
+                f,
+                "\n  thread {thread}: AioContext `main` has work that waits for {lasted:.1?}, and its home thread is \
+                 outside our calls: {BY_OTHER_MEANS}; or have the thread poll, or drop its EnterGuard"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { thread, what, lasted, call } = self;
+        write!(f, "thread {thread}: {what} has not returned for {lasted:.1?}")?;
+        if let Some((name, site)) = call {
+            write!(f, ", run while {name}, called at {site}, waits")?;
+        }
+        write!(f, ": {BY_OTHER_MEANS}")
+    }
+}
+
+impl fmt::Display for Runs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Task => "a task",
+            Self::Callback => "a bottom half or handler",
+        })
+    }
+}
+
+impl fmt::Display for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { thread, doing, lasted, call } = self;
+        write!(f, "thread {thread}, its home, which ")?;
+        match (doing, call) {
+            (Doing::Running { what, .. }, _) => write!(f, "has not returned from {what} for {lasted:.1?}")?,
+            (Doing::Polling { .. }, Some((name, site))) => {
+                write!(f, "has not returned from a poll of {name}, called at {site}, for {lasted:.1?}")?;
+            }
+            _ => write!(f, "has been outside our calls for {lasted:.1?}")?,
+        }
+        write!(f, ": {BY_OTHER_MEANS}")
+    }
+}
+
+/// What a function of ours waits for, where that alone tells how it waits in vain.
+fn waits_for(name: &str) -> Option<&'static str> {
+    match name {
+        "Drain::drained_begin" | "Drain::drained" => Some(
+            "requests in flight, one of which this thread may hold: a request that drains itself waits for its own end; \
+             end it first, or drain from outside of it",
+        ),
+        "IoThread::join" => Some("the thread's end, which comes when what it runs now has returned"),
+        "IoThread::drop" => Some("the end of the thread spawned there, which comes when what it runs now has returned"),
+        _ => None,
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, site, thread, waited) = (self.name(), self.site(), self.thread(), self.waited());
+        write!(f, "thread {thread}: {name}, called at {site}, has waited for {waited:.1?}")?;
+        if let Some(context) = self.context() {
+            write!(f, " in AioContext `{context}`")?;
+        }
+        let state = match self.state() {
+            State::Parked => "parked",
+            State::Polling => "polling",
+            State::Serving => "serving its contexts",
+        };
+        write!(f, " ({state}, {} polls, depth {})", self.polls(), self.depth())?;
+        if self.is_expected_long() {
+            f.write_str(", as it is expected to")?;
+        }
+        for suspect in &self.suspects {
+            f.write_str("\n    ")?;
+            self.tell(*suspect, f)?;
+        }
+        match waits_for(name) {
+            Some(what) => write!(f, "\n    waits for {what}"),
+            None if self.suspects.is_empty() && self.state() == State::Parked => f.write_str(
+                "\n    nothing on its thread stands in its way: what it awaits has not come. If that is a socket or timer of \
+                 another tokio runtime, a thread must drive that: a current_thread runtime works only while one is in its \
+                 block_on",
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Call {
+    fn tell(&self, suspect: Suspect, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const IN_VAIN: &str = "may wait in vain for";
+        match suspect {
+            Suspect::LowerFrame => {
+                write!(f, "{IN_VAIN} what only something lower on its stack can do:")?;
+                for (name, site) in &self.lower {
+                    write!(f, " {name} at {site},")?;
+                }
+                if self.dispatched {
+                    f.write_str(" a task or callback that the thread runs,")?;
+                }
+                f.write_str(" which goes on when this call has returned")
+            }
+            Suspect::LowerLock => write!(f, "{IN_VAIN} a lock that is held there"),
+            Suspect::DrivenReactor if self.below == Below::CurrentThread => write!(
+                f,
+                "{IN_VAIN} sockets, timers or tasks of the tokio current_thread runtime below, which stands still until \
+                 this call has returned; await the async function there"
+            ),
+            Suspect::DrivenReactor => write!(
+                f,
+                "{IN_VAIN} sockets, timers or tasks of the tokio runtime below, a worker of which this call blocks; await \
+                 the async function there, or call it in spawn_blocking"
+            ),
+            Suspect::UndrivenReactor if self.below == Below::Undriven => write!(
+                f,
+                "{IN_VAIN} sockets, timers or tasks of the tokio current_thread runtime whose handle is entered here: it \
+                 works only while a thread is in its block_on"
+            ),
+            Suspect::UndrivenReactor => write!(
+                f,
+                "{IN_VAIN} tasks of a LocalSet below, if it is called inside one: they stand still until this call has \
+                 returned; await the async function there, or call it in spawn_blocking"
+            ),
+            Suspect::Blocked => match self.blocks {
+                Some((blocks, lasted)) => self.tell_blocked(blocks, lasted, f),
+                None => Ok(()),
+            },
+            Suspect::BusyHome => match &self.home {
+                Some(home) => write!(f, "{IN_VAIN} {home}"),
+                None => Ok(()),
+            },
+            Suspect::EndedThread => write!(
+                f,
+                "{IN_VAIN} tokio, a part of which is gone here, in a thread-local destructor or after main has returned; \
+                 let a context on another thread run the call: #[co_wrapper(ctx = …)]"
+            ),
+        }
+    }
+
+    fn tell_blocked(&self, blocks: Blocks, lasted: Duration, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match blocks {
+            Blocks::Future => f.write_str("its future")?,
+            Blocks::Call => f.write_str("a call in what its thread runs meanwhile")?,
+            Blocks::Runs(what) => write!(f, "{what} that its thread runs meanwhile")?,
+        }
+        write!(f, " has not returned for {lasted:.1?}: {BY_OTHER_MEANS}")
+    }
+}

@@ -1,0 +1,533 @@
+//! What hangs for a reason that a report can name: each a program of its own, which the watchdog is to name the reason of.
+
+#![cfg(not(loom))]
+
+mod common;
+
+use std::{
+    env,
+    io::Read,
+    net::TcpListener,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use co_wrapper_runtime::{
+    __private::{Wrapper, poll_co_in},
+    AioContext, IoThread, hang,
+};
+use common::{mixed, plain};
+
+/// The file that the places in a report are in.
+const HERE: &str = file!();
+
+/// What tells the child which program it is.
+const ROW: &str = "HANG_REASONS_ROW";
+
+/// A program that hangs, and what its report says.
+type Row = (&'static str, fn(), &'static [&'static str]);
+
+/// Calls as a wrapper `remote` with that context.
+#[track_caller]
+fn remote<F: Future<Output = ()> + Send>(context: &AioContext, future: F) {
+    poll_co_in(&Wrapper { name: "remote", target: "co_remote", mixed: false }, context, future, |future| future);
+}
+
+/// A lock, and a task's way of waiting for it.
+fn shared() -> (Arc<Mutex<()>>, Arc<Mutex<()>>) {
+    let lock = Arc::new(Mutex::new(()));
+    (Arc::clone(&lock), lock)
+}
+
+/// Has the main context's thread enter it and then do `what`.
+fn main_loop(what: impl FnOnce() + Send + 'static) {
+    let (running, runs) = mpsc::channel();
+    thread::Builder::new()
+        .name("loop".into())
+        .spawn(move || {
+            let _guard = AioContext::main().enter();
+            running.send(()).unwrap();
+            what();
+        })
+        .unwrap();
+    runs.recv().unwrap();
+}
+
+/// An IoThread that does not return from a bottom half.
+fn stuck_io_thread() -> IoThread {
+    let io = IoThread::spawn("io0").unwrap();
+    let (running, runs) = mpsc::channel();
+    io.context().schedule_bh(move || {
+        running.send(()).unwrap();
+        sleeps();
+    });
+    runs.recv().unwrap();
+    io
+}
+
+/// Nobody wakes it.
+async fn never() {
+    std::future::pending::<()>().await;
+}
+
+fn sleeps() {
+    thread::sleep(Duration::from_secs(600));
+}
+
+const ROWS: &[Row] = &[
+    (
+        "the caller holds the std lock that the call's first poll wants",
+        || {
+            let lock = Mutex::new(());
+            let _held = lock.lock().unwrap();
+            plain(async { drop(lock.lock()) });
+        },
+        &["plain, called at ", HERE, "polling, 0 polls, depth 1", "its future has not returned for ", "a std lock or"],
+    ),
+    (
+        "the first poll sleeps",
+        || plain(async { sleeps() }),
+        &["plain, called at ", HERE, "its future has not returned for "],
+    ),
+    (
+        "the first poll waits for blocking I/O",
+        || {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            plain(async { drop(listener.accept()) });
+        },
+        &["plain, called at ", HERE, "its future has not returned for ", "blocking I/O"],
+    ),
+    (
+        "the first poll of a nested call blocks",
+        || plain(async { mixed(async { sleeps() }) }),
+        &["mixed, called at ", "depth 2", "its future has not returned for ", "may wait in vain for", "plain at "],
+    ),
+    (
+        "the first poll of a call in a bottom half blocks",
+        || {
+            let ctx = AioContext::new().unwrap();
+            ctx.schedule_bh(|| plain(async { sleeps() }));
+            ctx.poll(true);
+        },
+        &["plain, called at ", "its future has not returned for ", "a task or callback that the thread runs"],
+    ),
+    (
+        "the first poll runs another executor that waits",
+        || plain(async { futures::executor::block_on(never()) }),
+        &["plain, called at ", "its future has not returned for "],
+    ),
+    (
+        "a later poll blocks",
+        || {
+            let (tx, rx) = async_channel::bounded(1);
+            thread::spawn(move || tx.send_blocking(()));
+            plain(async {
+                rx.recv().await.unwrap();
+                AioContext::current().sleep(Duration::from_millis(1)).await;
+                sleeps();
+            });
+        },
+        &["plain, called at ", "its future has not returned for "],
+    ),
+    (
+        "the caller holds the std lock that a task wants which the call runs meanwhile",
+        || {
+            let (held, wanted) = shared();
+            let _held = held.lock().unwrap();
+            let task = AioContext::current().spawn(async move { drop(wanted.lock()) });
+            plain(task);
+        },
+        &["plain, called at ", "a task that its thread runs meanwhile has not returned for ", "the caller's too"],
+    ),
+    (
+        "a bottom half blocks that the call runs meanwhile",
+        || {
+            AioContext::current().schedule_bh(sleeps);
+            plain(never());
+        },
+        &["plain, called at ", "a bottom half or handler that its thread runs meanwhile has not returned for "],
+    ),
+    (
+        "a call blocks in a task that the call runs meanwhile",
+        || {
+            drop(AioContext::current().spawn(async { mixed(async { sleeps() }) }));
+            plain(never());
+        },
+        &["plain, called at ", "a call in what its thread runs meanwhile has not returned for ", "mixed, called at "],
+    ),
+    (
+        "the caller holds the std lock that a task wants on an IoThread",
+        || {
+            let io = IoThread::spawn("io0").unwrap();
+            let (held, wanted) = shared();
+            let _held = held.lock().unwrap();
+            plain(io.context().spawn(async move { drop(wanted.lock()) }));
+        },
+        &["thread `io0`: a task has not returned for ", "a std lock or blocking I/O?"],
+    ),
+    (
+        "the IoThread that is to run the call is stuck in a bottom half",
+        || {
+            let io = stuck_io_thread();
+            remote(io.context(), never());
+        },
+        &[
+            "remote, called at ",
+            "in AioContext `io0`",
+            "thread `io0`, its home, which has not returned from a bottom half or handler for ",
+            "thread `io0`: a bottom half or handler has not returned for ",
+        ],
+    ),
+    (
+        "the IoThread that is to run the call is stuck in the first poll of another",
+        || {
+            let io = IoThread::spawn("io0").unwrap();
+            io.context().schedule_bh(|| plain(async { sleeps() }));
+            remote(io.context(), never());
+        },
+        &["remote, called at ", "`io0`, its home, which has not returned from a poll of plain, called at "],
+    ),
+    (
+        "the main context is called under a std lock that its thread wants",
+        || {
+            let (held, wanted) = shared();
+            let _held = held.lock().unwrap();
+            main_loop(move || drop(wanted.lock()));
+            remote(&AioContext::main(), never());
+        },
+        &["remote, called at ", "thread `loop`, its home, which has been outside our calls for ", "the caller's too"],
+    ),
+    (
+        "a task awaits the main context under a std lock that its thread wants, and nobody blocks in a call",
+        || {
+            let (held, wanted) = shared();
+            let _held = held.lock().unwrap();
+            main_loop(move || drop(wanted.lock()));
+            AioContext::main().schedule_bh(|| ());
+            sleeps();
+        },
+        &[
+            "thread `loop`: AioContext `main` has work that waits for ",
+            "its home thread is outside our calls: a std lock or",
+        ],
+    ),
+    (
+        "an IoThread is joined that is stuck",
+        || {
+            stuck_io_thread().join();
+        },
+        &[
+            "IoThread::join, called at ",
+            HERE,
+            "waits for the thread's end",
+            "a bottom half or handler has not returned",
+        ],
+    ),
+    (
+        "nothing is known",
+        || plain(never()),
+        &["plain, called at ", HERE, "nothing on its thread stands in its way", "a thread must drive that"],
+    ),
+    (
+        "an IoThread is dropped that is stuck",
+        || drop(stuck_io_thread()),
+        &["IoThread::drop, called at ", HERE, "waits for the end of the thread spawned there"],
+    ),
+    #[cfg(feature = "graph")]
+    (
+        "a request drains itself",
+        || {
+            let node = co_wrapper_runtime::graph::Drain::new();
+            let _request = plain(node.begin());
+            node.drained_begin();
+        },
+        &["Drain::drained_begin, called at ", HERE, "a request that drains itself waits for its own end"],
+    ),
+    #[cfg(feature = "graph")]
+    (
+        "a request drains itself further up its stack",
+        || {
+            let node = co_wrapper_runtime::graph::Drain::new();
+            plain(async {
+                let _request = node.begin().await;
+                let ctx = AioContext::current();
+                futures::future::join(never(), async {
+                    let node = &node;
+                    let _section = mixed(node.co_drained());
+                    drop(ctx);
+                })
+                .await;
+            });
+        },
+        &["mixed, called at ", "may wait in vain for what only something lower on its stack can do: plain at "],
+    ),
+    #[cfg(all(unix, feature = "tokio"))]
+    (
+        "a descriptor's handler blocks",
+        || {
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            let io = IoThread::spawn("io0").unwrap();
+            let _handler = io.context().fd_handler(&ours, co_wrapper_runtime::Interest::READABLE, sleeps);
+            std::io::Write::write_all(&mut &theirs, b"x").unwrap();
+            sleeps();
+        },
+        &["thread `io0`: a bottom half or handler has not returned for "],
+    ),
+    #[cfg(feature = "tokio")]
+    (
+        "nobody drives the current-thread runtime whose handle is entered",
+        || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let _entered = runtime.enter();
+            let timer = tokio::time::sleep(Duration::from_millis(1));
+            plain(timer);
+        },
+        &["plain, called at ", "the tokio current_thread runtime whose handle is entered here", "works only while"],
+    ),
+    #[cfg(feature = "tokio")]
+    (
+        "nobody drives the current-thread runtime of a socket",
+        || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+            plain(async { drop(listener.accept().await) });
+        },
+        &["plain, called at ", "another tokio runtime, a thread must drive that", "current_thread runtime works only"],
+    ),
+    #[cfg(feature = "tokio")]
+    (
+        "a LocalSet on a multi-thread root",
+        || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            let local = tokio::task::LocalSet::new();
+            local.block_on(&runtime, async {
+                let (tx, rx) = async_channel::bounded::<()>(1);
+                tokio::task::spawn_local(async move {
+                    tokio::task::yield_now().await;
+                    let _ = tx.send(()).await;
+                });
+                plain(async { rx.recv().await.unwrap() });
+            });
+        },
+        &["plain, called at ", "tasks of a LocalSet below"],
+    ),
+    #[cfg(all(unix, feature = "tokio"))]
+    (
+        "tokio is gone when the process exits",
+        || {
+            extern "C" fn at_exit() {
+                plain(never());
+            }
+            plain(never_pending());
+            // SAFETY: the handler does not unwind, and the process has not begun to exit.
+            unsafe {
+                libc::atexit(at_exit);
+                libc::exit(0);
+            }
+        },
+        &["plain, called at ", "tokio, a part of which is gone here", "after main has returned", "#[co_wrapper(ctx = "],
+    ),
+    #[cfg(feature = "tokio")]
+    (
+        "tokio is gone in a thread-local destructor",
+        || ends_with(|| plain(never())),
+        &["plain, called at ", "tokio, a part of which is gone here", "#[co_wrapper(ctx = "],
+    ),
+];
+
+/// Ready at once, by tokio's doing.
+#[cfg(feature = "tokio")]
+async fn never_pending() {
+    tokio::task::consume_budget().await;
+}
+
+/// Runs `last` in a thread-local destructor, when tokio has left the thread.
+#[cfg(feature = "tokio")]
+fn ends_with(last: fn()) {
+    struct Last(std::cell::Cell<Option<fn()>>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            self.0.take().unwrap()();
+        }
+    }
+    thread_local!(static LAST: Last = const { Last(std::cell::Cell::new(None)) });
+
+    let thread = thread::spawn(move || {
+        // Before tokio's, so it is destroyed after that.
+        LAST.with(|place| place.0.set(Some(last)));
+        plain(never_pending());
+    });
+    thread.join().unwrap();
+}
+
+#[test]
+#[ignore = "a child's part"]
+fn child() {
+    // Whatever becomes of the parent.
+    thread::spawn(|| {
+        thread::sleep(Duration::from_secs(120));
+        std::process::exit(9);
+    });
+    let name = env::var(ROW).unwrap();
+    let (_, hangs, _) = ROWS.iter().find(|row| row.0 == name).unwrap();
+    hangs();
+    unreachable!("it hangs");
+}
+
+/// Runs a row until it has said what it should, and fails with what it said if it does not.
+fn run((name, _, says): &Row, limit: Option<&str>) {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env_remove("CO_WRAPPER_HANG_SECS").env(ROW, name);
+    command.envs(limit.map(|limit| ("CO_WRAPPER_HANG_SECS", limit)));
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let (part, parts) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(read @ 1..) = stderr.read(&mut bytes) {
+            if part.send(bytes[..read].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    let deadline = Instant::now() + Duration::from_secs(90);
+    let mut said = Vec::new();
+    let text = loop {
+        let part = parts.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        let ended = part.is_err();
+        said.extend(part.unwrap_or_default());
+        let text = String::from_utf8_lossy(&said).into_owned();
+        if ended || says.iter().all(|part| text.contains(part)) {
+            break text;
+        }
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for part in *says {
+        assert!(text.contains(part), "{name}: not said: {part}\n{text}");
+    }
+}
+
+/// Catches: a hang whose reason is not named.
+#[test]
+fn hang_the_watchdog_names_what_it_hangs_for() {
+    thread::scope(|scope| {
+        let rows: Vec<_> = ROWS.iter().map(|row| (row.0, scope.spawn(|| run(row, Some("0.3"))))).collect();
+        let failed: Vec<_> = rows.into_iter().filter_map(|(name, row)| row.join().is_err().then_some(name)).collect();
+        assert!(failed.is_empty(), "{failed:?}");
+    });
+}
+
+/// Catches: a debug build that watches only when it is asked to, or only what has slept.
+#[test]
+#[cfg(debug_assertions)]
+#[ignore = "takes 40 seconds: .ci/nightly runs it"]
+fn hang_a_debug_build_watches_unasked() {
+    thread::scope(|scope| {
+        for name in ["nothing is known", "the first poll sleeps"] {
+            let row = ROWS.iter().find(|row| row.0 == name).unwrap();
+            scope.spawn(|| run(row, None));
+        }
+    });
+}
+
+#[test]
+#[ignore = "a child's part"]
+fn child_goes_on_and_on() {
+    let until = Instant::now() + Duration::from_secs(3);
+    let io = IoThread::spawn("io0").unwrap();
+    while Instant::now() < until {
+        // Always one or the other, and always at the same place.
+        plain(async { thread::sleep(Duration::from_millis(5)) });
+        plain(io.context().spawn(async { thread::sleep(Duration::from_millis(5)) }));
+        io.context().schedule_bh(|| thread::sleep(Duration::from_millis(5)));
+    }
+}
+
+/// Catches: a call, a task or a bottom half that is taken for the one before it, which was like it.
+#[test]
+fn hang_what_returns_and_begins_again_does_not_hang() {
+    assert_eq!(common::in_child("child_goes_on_and_on", &[("CO_WRAPPER_HANG_SECS", "1")]), "");
+}
+
+#[test]
+#[ignore = "a child's part"]
+fn child_blocks_for_long() {
+    let nap = || thread::sleep(Duration::from_millis(1_500));
+    plain(async { nap() });
+    plain(async { nap() });
+    AioContext::current().schedule_bh(move || {
+        nap();
+        // What it calls is neither its end nor another's beginning.
+        plain(async {});
+        nap();
+    });
+    AioContext::current().poll(true);
+}
+
+/// Catches: a call or bottom half that is reported again and again, or not again when it is the next one.
+#[test]
+fn hang_what_blocks_is_reported_once() {
+    let said = common::in_child("child_blocks_for_long", &[("CO_WRAPPER_HANG_SECS", "0.2")]);
+    assert_eq!(said.matches("plain, called at ").count(), 2, "{said}");
+    assert_eq!(said.matches("a bottom half or handler has not returned").count(), 1, "{said}");
+    assert_eq!(said.matches("hang report").count(), 3, "{said}");
+}
+
+/// Catches: a report that is not marked, or that the watchdog prints; a guard whose end is not one.
+#[test]
+fn hang_what_is_expected_to_be_long_is_left_out() {
+    let said = common::in_child("child_is_expected_to_be_long", &[("CO_WRAPPER_HANG_SECS", "0.1")]);
+    assert_eq!(said.matches("blocking call(s) waiting").count(), 2, "{said}");
+    assert!(said.contains(": unexpected at the end, called"), "{said}");
+    assert!(said.contains("in a task, called"), "{said}");
+}
+
+#[test]
+#[ignore = "a child's part"]
+fn child_is_expected_to_be_long() {
+    #[track_caller]
+    fn call<F: Future>(name: &'static str, future: F) -> F::Output {
+        let wrapper = Box::leak(Box::new(Wrapper { name, target: "co_call", mixed: true }));
+        co_wrapper_runtime::__private::poll_co(wrapper, future, |future| future)
+    }
+    /// Ready when a report shows a call of that name, in that time and for as long.
+    async fn is_shown(name: &'static str, expected: bool) {
+        let (done, is_done) = async_channel::bounded::<()>(1);
+        thread::spawn(move || {
+            let _done = done;
+            let since = Instant::now();
+            while !hang::report().calls().iter().any(|call| {
+                call.name() == name && call.waited() > Duration::from_millis(400) && call.is_expected_long() == expected
+            }) {
+                assert!(since.elapsed() < Duration::from_secs(50), "{}", hang::report());
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        assert!(is_done.recv().await.is_err());
+    }
+
+    {
+        let _long = hang::expect_long();
+        call("guarded", is_shown("guarded", true));
+        call("in its first poll", async { call("within another", is_shown("within another", true)) });
+        call("blocked", async {
+            hang::report();
+            let name = "blocked";
+            let since = Instant::now();
+            while !hang::report().calls().iter().any(|call| {
+                call.name() == name && call.waited() > Duration::from_millis(400) && call.is_expected_long()
+            }) {
+                assert!(since.elapsed() < Duration::from_secs(50), "{}", hang::report());
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        // A task's call is another matter, though the one that runs it is guarded.
+        let task = AioContext::current().spawn(async { call("in a task", is_shown("in a task", false)) });
+        call("guarded again", task);
+    }
+    call("unexpected at the end", is_shown("unexpected at the end", false));
+}
