@@ -348,7 +348,7 @@ mod variants {
     pub trait LocalAbove {
         async fn read(&self, by: &u8) -> u8;
 
-        fn make() -> impl Future<Output = Self>
+        fn make() -> impl std::future::Future<Output = Self>
         where
             Self: Sized;
 

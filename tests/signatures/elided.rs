@@ -114,13 +114,13 @@ impl Store for u8 {
 #[test]
 fn all() {
     assert_eq!(item([1, 2].iter()), 3);
-    assert_eq!(path([View(&[1, 2]), View(&[3])].into_iter(), View(&[4])), 7);
+    assert_eq!(path(vec![View(&[1, 2]), View(&[3])].into_iter(), View(&[4])), 7);
     assert_eq!(bound(&[1][..]), "[1]");
-    assert_eq!(object([&1 as &dyn Debug].into_iter(), Box::new(2) as Box<dyn Debug>), "[1] 2");
+    assert_eq!(object(vec![&1 as &dyn Debug].into_iter(), Box::new(2) as Box<dyn Debug>), "[1] 2");
     let (x, y) = ([1, 2], [3]);
-    assert_eq!(nested(&mut [x.iter(), y.iter()].into_iter(), ["ab", "c"]), 5);
+    assert_eq!(nested(&mut vec![x.iter(), y.iter()].into_iter(), ["ab", "c"]), 5);
     assert_eq!(own_scope(|x| x, |x, _| x, &5), 5);
-    assert_eq!(constrained([&1].into_iter(), ([(&1, [&2, &3])].into_iter(), &4)), 2);
+    assert_eq!(constrained(vec![&1].into_iter(), (vec![(&1, [&2, &3])].into_iter(), &4)), 2);
 
     let of_one_scope = 1;
     let mut last = Vec::new();

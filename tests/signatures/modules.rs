@@ -55,7 +55,7 @@ pub(crate) mod module {
         later(cmp::max(x, 1)).await
     }
 
-    pub(crate) fn boxed(x: &u8) -> std::pin::Pin<Box<dyn Future<Output = &u8> + '_>> {
+    pub(crate) fn boxed(x: &u8) -> std::pin::Pin<Box<dyn std::future::Future<Output = &u8> + '_>> {
         Box::pin(later(x))
     }
 

@@ -5,7 +5,7 @@ use co_wrapper::{AioContext, IoThread, co_wrapper, declare};
 use futures::FutureExt;
 use futures::future::{BoxFuture, FusedFuture, LocalBoxFuture};
 use std::fmt::Debug;
-use std::future::IntoFuture;
+use std::future::{Future, IntoFuture};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;

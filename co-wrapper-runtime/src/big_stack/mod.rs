@@ -71,7 +71,7 @@ mod tests {
     fn a_backtrace_shows_the_frames_of_both() {
         #[inline(never)]
         fn the_caller(stack: &mut BigStack) -> String {
-            black_box(stack.run(|| the_closure()))
+            black_box(stack.run(the_closure))
         }
         #[inline(never)]
         fn the_closure() -> String {
