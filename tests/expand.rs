@@ -221,7 +221,7 @@ fn reference() {
         expect_file![&path].assert_eq(&expected);
         pages += 1;
     }
-    assert_eq!(pages, 15);
+    assert_eq!(pages, 16);
 }
 
 fn marked_items(example: &str) -> TokenStream {

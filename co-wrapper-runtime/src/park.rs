@@ -58,7 +58,7 @@ struct Elsewhere {
 }
 
 /// The thread is awake, or sleeps by its parker's token.
-#[cfg(any(feature = "tokio", loom))]
+#[cfg(any(all(feature = "tokio", unix), loom))]
 const AWAKE: u8 = 0;
 /// It sleeps elsewhere, or is about to.
 const ELSEWHERE: u8 = 1;
@@ -92,7 +92,7 @@ impl Parker {
 
     /// Sleeps in `sleep`, which `end` ends, unless the thread was woken since its last such sleep. As with
     /// [`park`](Self::park), it may have been woken for what it has seen by now.
-    #[cfg(any(feature = "tokio", loom))]
+    #[cfg(any(all(feature = "tokio", unix), loom))]
     pub fn sleep_in(&self, end: Arc<dyn EndSleep>, sleep: impl FnOnce()) {
         let Elsewhere { state, end: place } = &*self.elsewhere;
         *lock(place) = Some(end);

@@ -25,9 +25,11 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Compiles where `T` may be sent and shared. What a `SAFETY` comment claims of a type is asserted with it, in place, so
 /// that a change of that type which breaks the claim does not compile.
+#[allow(dead_code, reason = "before rustc 1.89 what only a `const _` uses counts as unused")]
 pub(crate) const fn is_send_and_sync<T: ?Sized + Send + Sync>() {}
 
 /// The same where `T` may be sent.
+#[allow(dead_code, reason = "before rustc 1.89 what only a `const _` uses counts as unused")]
 pub(crate) const fn is_send<T: ?Sized + Send>() {}
 
 /// A cell whose accesses loom sees, with loom's interface.

@@ -75,6 +75,7 @@ mod disk {
 }
 async fn single() {}
 /// Blocking twin of [`single`](fn@single). Panics in coroutine context.
+#[allow(dead_code)]
 #[track_caller]
 fn single_blocking() {
     /// The packed arguments of [`single_blocking`].

@@ -173,7 +173,7 @@ impl<'a> Call<'a> {
                 slot.value = quote_spanned!(span=> { #value });
             }
         }
-        let own_name = options.name.is_some() || !options.affixes.is_empty();
+        let own_name = options.name.is_some();
         let named = match &options.timeout {
             _ if !timeout => own_name,
             Some(own) => own_name || own.name.is_some(),
@@ -193,7 +193,7 @@ impl<'a> Call<'a> {
             subject,
             sig,
             in_trait: context.in_trait,
-            unasked: !subject.declared && !context.affixes.is_empty() && !named,
+            unasked: !subject.declared && !(context.affixes.is_empty() && options.affixes.is_empty()) && !named,
             slots,
             held,
             timeout,

@@ -30,7 +30,7 @@ use rustix::{
 use tokio::io::Interest;
 
 use crate::{
-    fork,
+    fork, panics,
     park::{EndSleep, Parker},
     sync::{Mutex, lock},
     tasks::{bottom_half::BottomHalf, mailbox::Mailbox},
@@ -100,7 +100,9 @@ impl Handlers {
         let handlers = mem::take(&mut *list);
         self.len.store(0, Ordering::Release);
         drop(list);
-        handlers.iter().for_each(|handler| handler.bottom_half.delete());
+        let mut panicked = None;
+        handlers.iter().for_each(|handler| panics::catch(&mut panicked, || handler.bottom_half.delete()));
+        panics::raise(panicked);
     }
 }
 

@@ -33,7 +33,7 @@ pub use stats::Stats;
 use thread::Thread;
 
 use crate::{
-    fork,
+    fork, panics,
     tasks::{
         bottom_half::{BottomHalf, Queued},
         join::JoinHandle,
@@ -83,13 +83,22 @@ static MAIN: OnceLock<AioContext> = OnceLock::new();
 impl Drop for Inner {
     fn drop(&mut self) {
         if fork::is_child() {
-            // Its parent's: forgotten, with the descriptors watched for it in the parent's epoll set.
+            // Its parent's: forgotten, with what its tasks and callbacks hold in the parent's epoll set.
             mem::forget((Arc::clone(&self.mailbox), Arc::clone(&self.handlers)));
             return;
         }
         // Whoever was at home held a handle, so nobody is.
-        self.mailbox.close();
-        self.handlers.close();
+        self.close();
+    }
+}
+
+impl Inner {
+    /// Drops what waits, and the handlers: all of them, whichever destructor panics.
+    fn close(&self) {
+        let mut panicked = None;
+        panics::catch(&mut panicked, || self.mailbox.close());
+        panics::catch(&mut panicked, || self.handlers.close());
+        panics::raise(panicked);
     }
 }
 
@@ -453,8 +462,7 @@ impl AioContext {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn close(&self) {
-        self.mailbox().close();
-        self.handlers().close();
+        self.0.close();
     }
 
     /// What the context has done so far.

@@ -332,7 +332,7 @@ impl Drop for Begin<'_> {
     fn drop(&mut self) {
         let Some(number) = self.number.filter(|_| !fork::is_child()) else { return };
         let waker = lock(&self.drain.waiting).requests.remove(&number);
-        drop(waker);
+        panics::drop_one(waker);
     }
 }
 

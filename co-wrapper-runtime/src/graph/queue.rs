@@ -28,7 +28,7 @@ use super::{
 use crate::{
     fork,
     hang::record::now,
-    panics::wake_all,
+    panics::{self, wake_all},
     sync::{Mutex, is_send_and_sync, lock},
 };
 
@@ -227,23 +227,31 @@ impl Shared {
             None if again => Some(Entry::Again),
             None => None,
         };
-        let old;
+        let (old, unused);
         if let Some(entry) = entry {
             // SAFETY: the caller's lock holds a reference.
             unsafe { stripe.as_ref() }.enter();
             old = number.take().and_then(|number| state.readers.remove(&number));
+            unused = Some(new_waker);
             if let Entry::LetPast { since } = entry {
                 state.turn.came_in(since);
             }
         } else {
             let mine = *number.get_or_insert_with(|| state.number());
             old = state.readers.insert(mine, Reader::Waits(new_waker));
+            unused = None;
         }
         state.was(old.as_ref());
         self.arm(&mut state);
         drop(state);
-        drop(old);
-        entry.map_or(Poll::Pending, Poll::Ready)
+        let Some(entry) = entry else {
+            drop(old);
+            return Poll::Pending;
+        };
+        // It is in, and who polls must hear of it, or it never leaves: whatever the wakers' destructors do.
+        panics::discard(old);
+        panics::discard(unused);
+        Poll::Ready(entry)
     }
 
     /// A reader that waited, or was let in and not polled since, gives up.
@@ -256,8 +264,10 @@ impl Shared {
         state.was(old.as_ref());
         let writers = state.free_for_writers();
         drop(state);
-        drop(old);
-        wake_all(writers);
+        let mut panicked = None;
+        panics::catch(&mut panicked, || drop(old));
+        panics::catch(&mut panicked, || wake_all(writers));
+        panics::raise(panicked);
     }
 
     /// Polls for the write lock on behalf of `writing`; `number` is the waiting writer's, once it has one. `refuse` is

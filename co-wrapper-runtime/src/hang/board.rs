@@ -172,9 +172,16 @@ impl Board {
 
     /// Runs `park`, which puts the thread to sleep.
     pub fn parked(&self, park: impl FnOnce()) {
+        struct Awake<'a>(&'a Board);
+        impl Drop for Awake<'_> {
+            fn drop(&mut self) {
+                self.0.parked.store(0, Ordering::Relaxed);
+            }
+        }
+
         self.parked.store(1, Ordering::Relaxed);
+        let _awake = Awake(self);
         park();
-        self.parked.store(0, Ordering::Relaxed);
     }
 
     /// Calls that begin from now on are meant to wait for long, until the guard is dropped, but not those of what a loop

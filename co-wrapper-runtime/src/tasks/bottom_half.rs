@@ -1,6 +1,12 @@
 //! Bottom halves: callbacks that run on the home thread, outside any coroutine.
 
-use std::{fmt, mem::ManuallyDrop, panic::RefUnwindSafe, ptr::NonNull, sync::Arc};
+use std::{
+    fmt,
+    mem::{self, ManuallyDrop},
+    panic::RefUnwindSafe,
+    ptr::NonNull,
+    sync::Arc,
+};
 
 use super::mailbox::Mailbox;
 use crate::{
@@ -167,6 +173,15 @@ unsafe impl Sync for Reusable {}
 // A callback that panicked is whole for all that we know: it may be run again.
 impl RefUnwindSafe for Reusable {}
 
+/// Ends a run, or a turn that was none, also where it panics.
+struct End<'a>(&'a Arc<Reusable>);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 impl Reusable {
     /// Schedules it. A write also where it is scheduled already: it orders what its caller did before the run that takes
     /// the mark up, which a mere look would not.
@@ -202,13 +217,13 @@ impl Reusable {
         if before & RUNNING != 0 || turn(before) & RUNNING == 0 {
             return false;
         }
-        match &self.condition {
-            Some(condition) if !condition() => {
-                self.end();
-                false
-            }
-            _ => true,
+        let Some(condition) = &self.condition else { return true };
+        let end = End(self);
+        let runs = condition();
+        if runs {
+            mem::forget(end);
         }
+        runs
     }
 
     /// It runs no more, or its turn was none.
@@ -223,13 +238,6 @@ impl Reusable {
     }
 
     fn run(self: Arc<Self>) {
-        struct End<'a>(&'a Arc<Reusable>);
-        impl Drop for End<'_> {
-            fn drop(&mut self) {
-                self.0.end();
-            }
-        }
-
         let _end = End(&self);
         self.callback.with_mut(|callback| {
             // SAFETY: `begin` set `RUNNING`, which `end` clears.
@@ -287,7 +295,7 @@ impl BottomHalf {
     }
 
     /// One that runs only if `condition` holds when its turn comes.
-    #[cfg(feature = "tokio")]
+    #[cfg(all(feature = "tokio", unix))]
     pub(crate) fn only_if(
         mailbox: &Arc<Mailbox>,
         condition: impl Fn() -> bool + Send + Sync + 'static,
@@ -310,13 +318,13 @@ impl BottomHalf {
     }
 
     /// Whether it neither waits for its turn nor runs, and was not deleted.
-    #[cfg(feature = "tokio")]
+    #[cfg(all(feature = "tokio", unix))]
     pub(crate) fn is_idle(&self) -> bool {
         self.0.state.load(Ordering::Acquire) == 0
     }
 
     /// Has it never run again, and drops its callback, now or when that has returned.
-    #[cfg(feature = "tokio")]
+    #[cfg(all(feature = "tokio", unix))]
     pub(crate) fn delete(&self) {
         self.0.delete();
     }

@@ -213,6 +213,8 @@ where
     type Output = R;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
+        // First, for it is the user's code, and what follows is done once.
+        let waker = cx.waker().clone();
         let name = self.wrapper.name;
         let first_poll = self.check.take();
         let send = first_poll.is_some();
@@ -227,7 +229,6 @@ where
                 self.wrapper.target
             );
         }
-        let waker = cx.waker().clone();
         let mut place = lock(&self.call.stage);
         match &mut *place {
             Stage::Packed { waiter, .. } | Stage::Taken { waiter } => {
