@@ -61,17 +61,19 @@ fn faults_without_descriptors_the_cause_is_told_and_a_later_call_works() {
 #[test]
 #[ignore = "a child's part"]
 fn child_has_no_threads() {
-    // Not RLIMIT_NPROC, which does not bind root. A thread's stack finds no place.
-    let pages: u64 = fs::read_to_string("/proc/self/statm").unwrap().split(' ').next().unwrap().parse().unwrap();
-    let limit = pages * 4096 + (1 << 20);
-    with_limit(libc::RLIMIT_AS, limit, || {
+    // Not RLIMIT_NPROC, which does not bind root. A thread's stack finds no place, and everything else does.
+    let limit = || {
+        let pages: u64 = fs::read_to_string("/proc/self/statm").unwrap().split(' ').next().unwrap().parse().unwrap();
+        pages * 4096 + (1 << 20)
+    };
+    with_limit(libc::RLIMIT_AS, limit(), || {
         assert_eq!(AioContext::new().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert_eq!(IoThread::spawn("io").unwrap_err().kind(), io::ErrorKind::WouldBlock);
         let message = panic_of(sleep);
         assert!(message.contains("reactor") && message.contains("ulimit -u"), "{message}");
     });
     sleep();
-    with_limit(libc::RLIMIT_AS, limit, || {
+    with_limit(libc::RLIMIT_AS, limit(), || {
         // The reactor is there, the IOThread cannot be.
         assert_eq!(IoThread::spawn("io").unwrap_err().kind(), io::ErrorKind::WouldBlock);
         sleep();

@@ -288,6 +288,12 @@ impl Function {
         };
         for i in 0..self.parameters.len() {
             with(&|function| drop(function.parameters.remove(i)));
+            // A parameter of type `Self` and its place keep each other.
+            with(&|function| {
+                drop(function.parameters.remove(i));
+                (function.place, function.receiver, function.output) = (Place::Free, None, &OUTPUTS[0]);
+                function.form = Form::Async;
+            });
         }
         if !std::ptr::eq(self.output, &raw const OUTPUTS[0]) {
             with(&|function| function.output = &OUTPUTS[0]);
