@@ -51,7 +51,7 @@ impl Payload {
 
 impl Drop for Payload {
     fn drop(&mut self) {
-        // SAFETY: dropped here and, after `resume`, nowhere else.
+        // SAFETY: dropped here only: `resume` takes it out of a value that is never dropped.
         discard(unsafe { ManuallyDrop::take(&mut self.0) });
     }
 }
@@ -146,7 +146,7 @@ impl<T> DerefMut for Guarded<T> {
 
 impl<T> Drop for Guarded<T> {
     fn drop(&mut self) {
-        // SAFETY: dropped here and, after `into_inner`, nowhere else.
+        // SAFETY: dropped here only: `into_inner` takes it out of a value that is never dropped.
         drop_one(unsafe { ManuallyDrop::take(&mut self.0) });
     }
 }

@@ -163,3 +163,41 @@ fn w14_a_large_future_that_timed_out_was_dropped() {
         assert_eq!(DROPPED.load(Ordering::Relaxed), before + 1, "{name}");
     }
 }
+
+const LARGE: usize = 100 << 10;
+
+/// A future, an argument or a result that is handed over by value lies on the caller's stack in any case; beyond that a call
+/// takes less of it than another crate's `block_on` would.
+#[test]
+fn w14_what_is_handed_over_by_value_is_copied_seldom() {
+    /// What a generated twin is: its arguments packed, an entry, the call.
+    #[inline(never)]
+    fn takes(bytes: [u8; LARGE]) -> usize {
+        async fn co_takes(bytes: [u8; LARGE]) -> usize {
+            a_turn().await;
+            bytes.iter().map(|byte| usize::from(*byte)).sum()
+        }
+        struct Args<A0> {
+            bytes: A0,
+        }
+        poll_co(&WRAPPER, Args { bytes }, |args| co_takes(args.bytes))
+    }
+    #[inline(never)]
+    fn gives() -> [u8; LARGE] {
+        async fn co_gives() -> [u8; LARGE] {
+            a_turn().await;
+            [1; LARGE]
+        }
+        poll_co(&WRAPPER, (), |()| co_gives())
+    }
+    type Way = fn() -> usize;
+    let ways: [(&str, Way, usize); 4] = [
+        ("block_on", || co_wrapper_runtime::block_on(co_inner::<LARGE>()), 256 << 10),
+        ("AioContext::block_on", || AioContext::new().unwrap().block_on(co_inner::<LARGE>()), 256 << 10),
+        ("an argument", || takes([1; LARGE]), 512 << 10),
+        ("a result", || gives().iter().map(|byte| usize::from(*byte)).sum(), 512 << 10),
+    ];
+    for (name, way, stack) in ways {
+        assert_eq!(on_stack_of(stack, way), LARGE, "{name}");
+    }
+}

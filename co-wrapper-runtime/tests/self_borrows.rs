@@ -125,7 +125,8 @@ fn w06_w10_a_call_elsewhere_that_borrows_from_itself_is_dropped_before_its_end()
         let message = panic_of(|| {
             poll_co_in(&REMOTE, io.context(), &dropped, |dropped| async move {
                 borrows(Waits::Woken, dropped).await;
-                let _lent = Counts(&mut [0; 2], dropped);
+                let mut counted = [0; 2];
+                let _lent = Counts(&mut counted, dropped);
                 yield_now().await;
                 panic!("in the call")
             })

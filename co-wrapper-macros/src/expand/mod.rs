@@ -174,6 +174,7 @@ impl<'a> Call<'a> {
             }
         }
         let own_name = options.name.is_some();
+        let by_affix = !context.affixes.is_empty() || !options.affixes.is_empty();
         let named = match &options.timeout {
             _ if !timeout => own_name,
             Some(own) => own_name || own.name.is_some(),
@@ -193,7 +194,7 @@ impl<'a> Call<'a> {
             subject,
             sig,
             in_trait: context.in_trait,
-            unasked: !subject.declared && !(context.affixes.is_empty() && options.affixes.is_empty()) && !named,
+            unasked: by_affix && !subject.declared && !named,
             slots,
             held,
             timeout,

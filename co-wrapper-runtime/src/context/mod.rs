@@ -249,14 +249,13 @@ impl AioContext {
     /// called; meanwhile it serves the other contexts that this thread is home to. A thread that polls a context
     /// without a home is its home for the length of the call.
     ///
-    /// May be called within a task or bottom half: that runs the rest of the outer batch first, then its own. Where a
-    /// foreign tokio scheduler stands above the thread, tasks are also polled unasked from time to time, which counts as
-    /// having run.
+    /// May be called within a task or bottom half: that runs the rest of the outer batch first, then its own. On the thread
+    /// of a tokio current-thread runtime, tasks are also polled unasked from time to time, which counts as having run.
     ///
     /// # Panics
     ///
-    /// If another thread is the context's home, or 256 such callbacks are on the stack. A panic in a bottom half goes to the caller; what was left of the batch
-    /// stays queued.
+    /// If another thread is the context's home, or 256 callbacks that poll are on the stack. A panic in a bottom half goes to
+    /// the caller; what was left of the batch stays queued.
     ///
     /// # Examples
     ///

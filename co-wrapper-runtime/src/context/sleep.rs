@@ -25,7 +25,7 @@ pub struct Sleeper<'a> {
 }
 
 impl<'a> Sleeper<'a> {
-    /// For a loop under which that stands still: it keeps wakes back until we return.
+    /// For a loop below which `below` stands still, and keeps wakes back until the loop has returned.
     pub fn new(thread: &'a Thread, below: Below) -> Self {
         Self { thread, every: (below != Below::Nothing).then_some(REPOLL_FIRST), woke_all: None, tasks_due: None }
     }

@@ -107,7 +107,9 @@ impl GraphLock {
     /// polled.
     ///
     /// Reading again while one reads is legal, and never waits for a writer that waits: in the same task, of ours or of
-    /// tokio's, and in blocking calls that it makes. What else a reader waits for (another task, a call in another context,
+    /// tokio's, and in blocking calls that it makes, as long as the guard that was taken first is there. One that was taken
+    /// while another was there does not stand for it: whoever drops the first and keeps the second is a new reader when it
+    /// reads again. What else a reader waits for (another task, a call in another context,
     /// what another executor moves to another thread) is let past such a writer after a while, see [`GraphLock`].
     ///
     /// # Panics

@@ -35,8 +35,8 @@ impl<T: Sync + 'static> Static<T> {
     }
 
     fn get(&self) -> Option<&'static T> {
-        // SAFETY: null, or a `&'static T` that `set` stored: shared, never ending, and to something that was there
-        // before this process knew the thread. It is read only.
+        // SAFETY: null, or a `&'static T` that `set` stored: it is shared, never ends and is only read. What it refers to was
+        // there before the thread began, so that another thread may read it without more.
         unsafe { self.0.load(Ordering::Relaxed).as_ref() }
     }
 }

@@ -142,8 +142,8 @@ impl Call {
             ),
             Suspect::DrivenReactor => write!(
                 f,
-                "{IN_VAIN} sockets, timers or tasks of the tokio runtime below, a worker of which this call blocks; await \
-                 the async function there, or call it in spawn_blocking"
+                "{IN_VAIN} sockets, timers or tasks of the tokio runtime below, a worker of which this call blocks: a waker \
+                 that its driver calls may not block, so spawn a task there, or call it in spawn_blocking"
             ),
             Suspect::UndrivenReactor if self.below == Below::Undriven => write!(
                 f,

@@ -51,7 +51,7 @@ pub enum Below {
     Nothing,
     /// A tokio runtime that this thread alone drives.
     CurrentThread,
-    /// A worker of another one, or something that runs on it.
+    /// A worker of a multi-thread runtime that cannot be handed on: it is inside its driver, which calls a waker that blocks.
     Worker,
     /// Nothing, but the handle of a current-thread runtime is entered, which this thread does not drive.
     Undriven,

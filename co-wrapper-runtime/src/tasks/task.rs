@@ -76,7 +76,7 @@ impl Runnable {
 impl Drop for Runnable {
     fn drop(&mut self) {
         if self.metadata().may_be_touched_here() {
-            // SAFETY: dropped here and, after `into_inner`, nowhere else.
+            // SAFETY: dropped here only: `into_inner` takes it out of a value that is never dropped.
             unsafe { ManuallyDrop::drop(&mut self.0) };
         } else {
             LEAKED.fetch_add(1, Ordering::Relaxed);
@@ -438,7 +438,7 @@ impl<T> Output<T> {
 
 impl<T> Drop for Output<T> {
     fn drop(&mut self) {
-        // SAFETY: dropped here and, after `into_inner`, nowhere else.
+        // SAFETY: dropped here only: `into_inner` takes it out of a value that is never dropped.
         panics::discard(unsafe { ManuallyDrop::take(&mut self.0) });
     }
 }

@@ -23,8 +23,7 @@ use crate::{
 ///
 /// # Panics
 ///
-/// If calls nest more than 256 deep; if the reactor cannot be started; in a forked child, if the future waits. A panic of
-/// the future goes to the caller, and so does, once the future is ready, the first panic of a bottom half that ran
+/// If calls nest more than 256 deep; if the reactor cannot be started; in a forked child. A panic of the future goes to the caller, and so does, once the future is ready, the first panic of a bottom half that ran
 /// meanwhile.
 ///
 /// # Examples
@@ -38,13 +37,22 @@ use crate::{
 #[inline]
 #[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
+    if const { large::is_large::<F>() } {
+        *block_on_in_place(Large::new(Box::pin(future)))
+    } else {
+        block_on_in_place(future)
+    }
+}
+
+/// The same, with the future kept on the stack. A function of its own, so that a debug build's frame of the above has no
+/// room for what a large call does not put there.
+#[inline]
+#[track_caller]
+fn block_on_in_place<F: Future>(future: F) -> F::Output {
     let _guard;
     let frame = Frame::begin(Kind::Own(&"block_on"), Location::caller());
     if frame.needs_guard() {
         _guard = Entered::guard();
-    }
-    if const { large::is_large::<F>() } {
-        return frame.block_on(|| Large::make(|| future));
     }
     frame.block_on(|| future)
 }
@@ -72,14 +80,20 @@ impl AioContext {
     /// ```
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        if const { large::is_large::<F>() } {
+            *self.block_on_in_place(Large::new(Box::pin(future)))
+        } else {
+            self.block_on_in_place(future)
+        }
+    }
+
+    #[track_caller]
+    fn block_on_in_place<F: Future>(&self, future: F) -> F::Output {
         let _home = EnterGuard::new(self, Stay::Passing, "AioContext::block_on");
         let _guard;
         let frame = Frame::begin(Kind::Own(&"AioContext::block_on"), Location::caller());
         if frame.needs_guard() {
             _guard = Entered::guard();
-        }
-        if const { large::is_large::<F>() } {
-            return frame.block_on(|| Large::make(|| future));
         }
         frame.block_on(|| future)
     }

@@ -68,9 +68,10 @@ where
 {
     let site = Location::caller();
     let ended = if const { large::is_large::<Fut>() } {
-        call_in(wrapper, site, context, None, args, |args| Large::make(|| entry(args)))
+        call_in(wrapper, type_name::<S>(), site, context, None, Box::new(args), |args| Large::make(|| entry(*args)))
+            .map(|output| *output)
     } else {
-        call_in(wrapper, site, context, None, args, entry)
+        call_in(wrapper, type_name::<S>(), site, context, None, args, entry)
     };
     match ended {
         Ok(output) => output,
@@ -98,9 +99,10 @@ where
 {
     let (site, deadline) = (Location::caller(), deadline(timeout));
     let ended = if const { large::is_large::<Fut>() } {
-        call_in(wrapper, site, context, deadline, args, |args| Large::make(|| entry(args)))
+        call_in(wrapper, type_name::<S>(), site, context, deadline, Box::new(args), |args| Large::make(|| entry(*args)))
+            .map(|output| *output)
     } else {
-        call_in(wrapper, site, context, deadline, args, entry)
+        call_in(wrapper, type_name::<S>(), site, context, deadline, args, entry)
     };
     ended.map_err(|_| Elapsed::new(timeout))
 }
@@ -108,6 +110,7 @@ where
 #[track_caller]
 fn call_in<S, E, Fut>(
     wrapper: &'static Wrapper,
+    args_type: &'static str,
     site: &'static Location<'static>,
     context: &AioContext,
     deadline: Option<Instant>,
@@ -120,7 +123,7 @@ where
     Fut: Future<Output: Send>,
 {
     let _guard;
-    let frame = Frame::begin(Kind::Wrapper(wrapper, type_name::<S>()), site);
+    let frame = Frame::begin(Kind::Wrapper(wrapper, args_type), site);
     if frame.needs_guard() {
         _guard = Entered::guard();
     }

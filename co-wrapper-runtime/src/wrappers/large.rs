@@ -5,7 +5,9 @@
 //! the box, and each `.await` of a large future does the same; optimized builds leave most of these copies out, debug
 //! builds none. A thread with a small stack (64 KiB, or what a JVM gives) would overflow it.
 //!
-//! Which futures are large is known when the program is compiled, so that a call of a small one contains nothing of this.
+//! For the same reason the arguments of such a call go into a box at once, and so does its result.
+//!
+//! Which calls are large is known when the program is compiled, so that a small one contains nothing of this.
 
 use std::{
     pin::Pin,
@@ -24,9 +26,9 @@ const ROOM: usize = 2 << 20;
 /// large futures that await each other.
 const COPIES: usize = 8;
 
-/// Whether futures of this type are kept in a box.
-pub const fn is_large<F>() -> bool {
-    size_of::<F>() > LARGE
+/// Whether futures of this type, or their results, are kept in a box.
+pub const fn is_large<F: Future>() -> bool {
+    size_of::<F>() > LARGE || size_of::<F::Output>() > LARGE
 }
 
 /// A large future in its box, with the stack on which it is polled.
@@ -36,20 +38,29 @@ pub struct Large<F> {
     stack: BigStack,
 }
 
-impl<F> Large<F> {
+impl<F: Future> Large<F> {
     /// Makes the future, on the large stack.
     pub fn make(make: impl FnOnce() -> F) -> Self {
-        let mut stack = BigStack::new(size_of::<F>().saturating_mul(COPIES).saturating_add(ROOM));
+        let mut stack = Self::stack();
         let future = stack.run(|| Box::pin(make()));
         Self { future, stack }
+    }
+
+    /// The future, which somebody else has made.
+    pub fn new(future: Pin<Box<F>>) -> Self {
+        Self { future, stack: Self::stack() }
+    }
+
+    fn stack() -> BigStack {
+        BigStack::new((size_of::<F>() + size_of::<F::Output>()).saturating_mul(COPIES).saturating_add(ROOM))
     }
 }
 
 impl<F: Future> Future for Large<F> {
-    type Output = F::Output;
+    type Output = Box<F::Output>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Box<F::Output>> {
         let Self { future, stack } = &mut *self;
-        stack.run(|| future.as_mut().poll(cx))
+        stack.run(|| future.as_mut().poll(cx).map(Box::new))
     }
 }

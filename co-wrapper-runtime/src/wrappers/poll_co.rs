@@ -12,7 +12,7 @@ use super::{
     frame::{Frame, Kind},
     large::{self, Large},
 };
-use crate::reactor::Entered;
+use crate::{context::serve::Ended, reactor::Entered};
 
 /// What a generated wrapper says of itself: for messages and reports.
 #[derive(Debug)]
@@ -45,13 +45,26 @@ where
     E: FnOnce(S) -> Fut,
     Fut: Future,
 {
+    if const { large::is_large::<Fut>() } {
+        *poll_in_place(wrapper, type_name::<S>(), Box::new(args), |args| Large::make(|| entry(*args)))
+    } else {
+        poll_in_place(wrapper, type_name::<S>(), args, entry)
+    }
+}
+
+/// The same, with the future kept on the stack. A function of its own, so that a debug build's frame of the above has no
+/// room for what a large call does not put there.
+#[inline]
+#[track_caller]
+fn poll_in_place<S, E, Fut>(wrapper: &'static Wrapper, args_type: &'static str, args: S, entry: E) -> Fut::Output
+where
+    E: FnOnce(S) -> Fut,
+    Fut: Future,
+{
     let _guard;
-    let frame = Frame::begin(Kind::Wrapper(wrapper, type_name::<S>()), Location::caller());
+    let frame = Frame::begin(Kind::Wrapper(wrapper, args_type), Location::caller());
     if frame.needs_guard() {
         _guard = Entered::guard();
-    }
-    if const { large::is_large::<Fut>() } {
-        return frame.block_on(|| Large::make(|| entry(args)));
     }
     frame.block_on(|| entry(args))
 }
@@ -70,17 +83,34 @@ where
     E: FnOnce(S) -> Fut,
     Fut: Future,
 {
+    let (args_type, deadline) = (type_name::<S>(), deadline(timeout));
+    let ended = if const { large::is_large::<Fut>() } {
+        let entry = |args: Box<S>| Large::make(|| entry(*args));
+        poll_in_place_until(wrapper, args_type, deadline, Box::new(args), entry).map(|output| *output)
+    } else {
+        poll_in_place_until(wrapper, args_type, deadline, args, entry)
+    };
+    ended.map_err(|_| Elapsed::new(timeout))
+}
+
+#[track_caller]
+fn poll_in_place_until<S, E, Fut>(
+    wrapper: &'static Wrapper,
+    args_type: &'static str,
+    deadline: Option<Instant>,
+    args: S,
+    entry: E,
+) -> Result<Fut::Output, Ended>
+where
+    E: FnOnce(S) -> Fut,
+    Fut: Future,
+{
     let _guard;
-    let frame = Frame::begin(Kind::Wrapper(wrapper, type_name::<S>()), Location::caller());
+    let frame = Frame::begin(Kind::Wrapper(wrapper, args_type), Location::caller());
     if frame.needs_guard() {
         _guard = Entered::guard();
     }
-    let ended = if const { large::is_large::<Fut>() } {
-        frame.block_on_until(deadline(timeout), None, || Large::make(|| entry(args)))
-    } else {
-        frame.block_on_until(deadline(timeout), None, || entry(args))
-    };
-    ended.map_err(|_| Elapsed::new(timeout))
+    frame.block_on_until(deadline, None, || entry(args))
 }
 
 /// What is past the clock's end is never.
