@@ -327,6 +327,23 @@ const ROWS: &[Row] = &[
     ("a fork: on another thread", User, &["plain, called at ", FORK], || {
         forked(|| _ = thread::spawn(|| here!(plain(async {}))).join());
     }),
+    #[cfg(feature = "graph")]
+    ("a fork: the graph's read lock, polled by others", Text, &["GraphLock::read, called at ", FORK], || {
+        forked(|| {
+            let lock = co_wrapper_runtime::graph::GraphLock::new();
+            let reading = pin!(here!(lock.read()));
+            let _ = reading.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        });
+    }),
+    #[cfg(feature = "graph")]
+    ("a fork: a request of a drained node, polled by others", Text, &["Drain::begin, called at ", FORK], || {
+        let node = co_wrapper_runtime::graph::Drain::new();
+        node.drained_begin();
+        forked(|| {
+            let request = pin!(here!(node.begin()));
+            let _ = request.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        });
+    }),
     ("a fork: in a call", User, &["plain, called at ", FORK], || {
         let mut first = true;
         let fork = poll_fn(move |_| {

@@ -221,6 +221,8 @@ pub fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: 
                 if moved {
                     sleeper.moved();
                 } else {
+                    // Forked in what ran.
+                    fork::forbid_at("AioContext::poll", site);
                     sleeper.sleep(None, || false);
                 }
             }

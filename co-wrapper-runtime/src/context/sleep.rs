@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{AioContext, handlers::Watch, serve::served, thread::Thread};
-use crate::{fork, hang::watchdog, reactor::Below, trace};
+use crate::{hang::watchdog, reactor::Below, trace};
 
 /// How often a future is polled unasked under a scheduler that keeps wakes back: first and at most.
 const REPOLL_FIRST: Duration = Duration::from_micros(50);
@@ -42,7 +42,6 @@ impl<'a> Sleeper<'a> {
     /// Waits until something may have come in, at most until `until`; `woken` says whether the caller's future was
     /// woken. Returns whether the future is to be polled unasked.
     pub fn sleep(&mut self, until: Option<Instant>, woken: impl Fn() -> bool) -> bool {
-        fork::forbid("AioContext::poll");
         if let Some(woke_all) = self.woke_all.take() {
             // However many tasks there are, polling them unasked takes a tenth of the time at most.
             self.tasks_due = Some(Instant::now() + woke_all.elapsed() * 9);

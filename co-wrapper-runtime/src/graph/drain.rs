@@ -104,8 +104,9 @@ impl Drain {
     /// See [`Drain`].
     #[doc(alias = "bdrv_inc_in_flight")]
     #[doc(alias = "blk_wait_while_drained")]
+    #[track_caller]
     pub fn begin(&self) -> impl Future<Output = Request<'_>> + Send {
-        Begin { drain: self, number: None }
+        Begin { drain: self, place: Location::caller(), number: None }
     }
 
     /// How many requests are in flight.
@@ -161,7 +162,7 @@ impl Drain {
         refuse::drain_below_write(name, place);
         refuse::block_in_coroutine(name, place, "await `co_drained_begin()` or `co_drained()` there");
         let section = self.open();
-        let mut emptied = Emptied { drain: self, number: None };
+        let mut emptied = Emptied { drain: self, caller: (name, place), number: None };
         Frame::enter(Kind::Own(kind), place).block_on(|| poll_fn(move |cx| Pin::new(&mut emptied).poll(cx)));
         section
     }
@@ -217,7 +218,7 @@ impl Drain {
         fork::forbid_at(name, place);
         refuse::drain_below_write(name, place);
         let section = self.open();
-        Emptied { drain: self, number: None }.await;
+        Emptied { drain: self, caller: (name, place), number: None }.await;
         section
     }
 
@@ -300,6 +301,7 @@ impl fmt::Debug for Drain {
 /// Waits until a request may begin.
 struct Begin<'a> {
     drain: &'a Drain,
+    place: &'static Location<'static>,
     number: Option<u64>,
 }
 
@@ -312,7 +314,7 @@ impl<'a> Future for Begin<'a> {
             if drain.try_begin() {
                 return Poll::Ready(Request { drain });
             }
-            fork::forbid("Drain::begin");
+            fork::forbid_at("Drain::begin", self.place);
             // Cloned outside the mutex, for that is the user's code.
             let waker = cx.waker().clone();
             let mut waiting = lock(&drain.waiting);
@@ -339,6 +341,8 @@ impl Drop for Begin<'_> {
 /// Waits until nothing is in flight; a section is open.
 struct Emptied<'a> {
     drain: &'a Drain,
+    /// What waits, and where it was called.
+    caller: (&'a str, &'static Location<'static>),
     number: Option<u64>,
 }
 
@@ -346,7 +350,7 @@ impl Future for Emptied<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        fork::forbid("Drain::drained");
+        fork::forbid_at(self.caller.0, self.caller.1);
         let drain = self.drain;
         let waker = cx.waker().clone();
         let mut waiting = lock(&drain.waiting);

@@ -80,9 +80,9 @@ impl GraphLock {
 
     /// This thread's stripe. It lives as long as the lock.
     #[track_caller]
-    fn stripe(&self) -> NonNull<Stripe> {
+    fn stripe(&self, caller: &str, place: &Location<'_>) -> NonNull<Stripe> {
         // Here, for whoever reads or shares comes by.
-        fork::forbid("GraphLock::read");
+        fork::forbid_at(caller, place);
         let place = &self.0.stripes[index()];
         loop {
             if let Some(stripe) = NonNull::new(place.load(Ordering::Acquire)) {
@@ -97,7 +97,7 @@ impl GraphLock {
     /// Takes the read lock if no writer is about.
     #[track_caller]
     pub(super) fn try_read(&self, place: &'static Location<'static>) -> Option<GraphRead> {
-        let stripe = self.stripe();
+        let stripe = self.stripe("GraphLock::read", place);
         // SAFETY: it lives as long as the lock, which is borrowed.
         unsafe { stripe.as_ref() }.try_enter().then(|| GraphRead::new(stripe, Entry::Free, place))
     }
@@ -147,7 +147,7 @@ impl GraphLock {
     /// One more read guard, if there is one.
     #[track_caller]
     pub(super) fn try_share(&self, place: &'static Location<'static>) -> Option<GraphRead> {
-        let mine = self.stripe();
+        let mine = self.stripe("GraphLock::share", place);
         // SAFETY: it lives as long as the lock, which is borrowed.
         let stripe = if unsafe { mine.as_ref() }.try_share() { mine } else { self.shared().share()? };
         Some(GraphRead::new(stripe, Entry::Again, place))
@@ -216,7 +216,7 @@ impl ReadWait {
             if let Some(guard) = lock.try_read(place) {
                 return Poll::Ready(guard);
             }
-            self.stripe = Some(lock.stripe());
+            self.stripe = Some(lock.stripe("GraphLock::read", place));
         }
         let stripe = self.stripe.expect("set with the first poll");
         let refuse = |writing| {
@@ -224,7 +224,9 @@ impl ReadWait {
                 refuse::read_below(writing, place);
             }
         };
-        lock.shared().poll_read(&mut self.number, stripe, cx, refuse).map(|entry| GraphRead::new(stripe, entry, place))
+        lock.shared()
+            .poll_read(&mut self.number, stripe, place, cx, refuse)
+            .map(|entry| GraphRead::new(stripe, entry, place))
     }
 
     fn cancel(&mut self, lock: &GraphLock) {

@@ -204,10 +204,11 @@ impl Shared {
         self: &Arc<Self>,
         number: &mut Option<u64>,
         stripe: NonNull<Stripe>,
+        place: &'static Location<'static>,
         cx: &mut Context<'_>,
         refuse: impl FnOnce(Writing),
     ) -> Poll<Entry> {
-        fork::forbid("GraphLock::read");
+        fork::forbid_at("GraphLock::read", place);
         // Cloning and dropping it is the user's code, which may come here: both happen outside the mutex.
         let new_waker = cx.waker().clone();
         let again = number.is_none() && held::reads_again(ptr::from_ref(&**self).addr());
@@ -279,7 +280,7 @@ impl Shared {
         cx: &mut Context<'_>,
         refuse: impl FnOnce(Option<Writing>),
     ) -> Poll<()> {
-        fork::forbid("GraphLock::write");
+        fork::forbid_at("GraphLock::write", writing.place);
         // A writer's waker is ours.
         let mut state = lock(&self.state);
         let now = now();
