@@ -106,6 +106,40 @@ const SPACE: &[Accepted] = &[
     ("result: Self", "signatures.rs", &[("co_new", "new")]),
     ("not async: fn -> impl Future<Output = R>", "signatures.rs", &[("co_future", "future")]),
     (
+        "in a block: impl Future with other bounds, use<…>, 'static; its result borrowed, Self, opaque, nothing",
+        "signatures/returning.rs",
+        &[
+            ("opaque", "opaque_blocking"),
+            ("borrowed", "borrowed_blocking"),
+            ("of_one_of_two", "of_one_of_two_blocking"),
+            ("itself", "itself_blocking"),
+            ("some_trait", "some_trait_blocking"),
+            ("nothing", "nothing_blocking"),
+        ],
+    ),
+    (
+        "in a block: Pin<Box<dyn Future>>, Pin<Box<impl Future>>, Box<dyn Future + Unpin>",
+        "signatures/returning.rs",
+        &[
+            ("made", "made_blocking"),
+            ("pinned", "pinned_blocking"),
+            ("pinned_opaque", "pinned_opaque_blocking"),
+            ("unpinned", "unpinned_blocking"),
+        ],
+    ),
+    (
+        "in a block: BoxFuture, LocalBoxFuture, FusedFuture",
+        "signatures/returning.rs",
+        &[("send", "send_blocking"), ("local", "local_blocking"), ("fused", "fused_blocking")],
+    ),
+    ("in a block: an alias, by `output = R`", "signatures/returning.rs", &[("alias", "alias_blocking")]),
+    ("suffix, prefix: on a single fn", "signatures/modules.rs", &[("single", "single_blocking")]),
+    (
+        "elided inside impl Trait: references, paths, bounds, trait objects",
+        "signatures/elided.rs",
+        &[("co_item", "item"), ("co_path", "path"), ("co_bound", "bound"), ("co_object", "object")],
+    ),
+    (
         "not async: fn -> Pin<Box<dyn Future<Output = R> + '_>>",
         "signatures.rs",
         &[("co_boxed", "boxed"), ("co_elided", "elided")],
