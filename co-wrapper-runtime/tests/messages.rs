@@ -366,20 +366,19 @@ const ROWS: &[Row] = &[
         }
     }),
     ("a fork: in a bottom half that a call runs", User, &["plain, called at ", FORK], || {
-        let parent = std::process::id();
+        let (tx, rx) = async_channel::bounded::<()>(1);
         AioContext::current().schedule_bh(move || {
-            // SAFETY: nobody else runs here, and the child panics at its next sleep.
+            // SAFETY: nobody else runs here, and the child panics at its next sleep, for nobody sends to it.
             let id = unsafe { libc::fork() };
             if id != 0 {
                 // SAFETY: waits for the child.
                 unsafe { libc::waitpid(id, &mut 0, 0) };
+                tx.try_send(()).unwrap();
+            } else {
+                std::mem::forget(tx);
             }
         });
-        let waits = async move {
-            AioContext::current().sleep(Duration::from_millis(1)).await;
-            assert_eq!(std::process::id(), parent);
-        };
-        let panicked = catch_unwind(AssertUnwindSafe(|| here!(plain(waits)))).is_err();
+        let panicked = catch_unwind(AssertUnwindSafe(|| here!(plain(rx.recv())).unwrap())).is_err();
         if panicked {
             expect();
             // SAFETY: ends the child.
@@ -450,10 +449,7 @@ const ROWS: &[Row] = &[
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let (tx, rx) = async_channel::bounded::<()>(1);
-                thread::spawn(move || {
-                    thread::sleep(Duration::from_millis(20));
-                    drop(tx);
-                });
+                when_said("current_thread runtime", || drop(tx));
                 assert!(here!(plain(rx.recv())).is_err());
             });
         },
@@ -468,10 +464,7 @@ const ROWS: &[Row] = &[
             runtime.block_on(async {
                 let ctx = AioContext::new().unwrap();
                 let notifier = ctx.clone();
-                thread::spawn(move || {
-                    thread::sleep(Duration::from_millis(20));
-                    notifier.notify();
-                });
+                when_said("current_thread runtime", move || notifier.notify());
                 here!(ctx.poll(true));
             });
         },
@@ -598,6 +591,34 @@ fn child() {
     let (.., wrong) = ROWS.iter().find(|row| row.0 == name).unwrap();
     let _ = catch_unwind(wrong);
     expect();
+}
+
+/// Calls `then` on another thread when this process has said `what` on stderr, which goes on to where it went.
+#[cfg(feature = "tokio")]
+fn when_said(what: &'static str, then: impl FnOnce() + Send + 'static) {
+    use std::{
+        fs::File,
+        io::{self, BufRead as _, BufReader, Write as _},
+        os::fd::{AsFd as _, AsRawFd as _},
+    };
+
+    let mut stderr = File::from(io::stderr().as_fd().try_clone_to_owned().unwrap());
+    let (read, write) = io::pipe().unwrap();
+    // SAFETY: replaces a descriptor that is open by another that is.
+    assert_eq!(unsafe { libc::dup2(write.as_raw_fd(), 2) }, 2);
+    drop(write);
+    thread::spawn(move || {
+        for line in BufReader::new(read).lines() {
+            let line = line.unwrap();
+            writeln!(stderr, "{line}").unwrap();
+            if line.contains(what) {
+                // What comes next does not go through here: nobody waits for this thread. The pipe ends.
+                // SAFETY: as above.
+                assert_eq!(unsafe { libc::dup2(stderr.as_raw_fd(), 2) }, 2);
+            }
+        }
+        then();
+    });
 }
 
 fn run(&(name, at, says, _): &Row) {

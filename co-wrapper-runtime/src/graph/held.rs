@@ -29,16 +29,17 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 pub enum Entry {
     /// Nobody waited to write.
     Free,
-    /// At that time, as `hang::record::now` counts, past a writer that waits.
-    LetPast { since: u64 },
+    /// At that time, as `hang::record::now` counts, past a writer that waits. `alone`: without those who read on its behalf.
+    LetPast { since: u64, alone: bool },
     /// Within a section of its own, or of one on whose behalf it reads: past a writer that waits.
     Again,
 }
 
-/// Set beside the lock's address: it came in by [`Entry::LetPast`] or [`Entry::Again`].
+/// Set beside the lock's address: it came in by [`Entry::LetPast`],
 const LET_PAST: usize = 1;
-const AGAIN: usize = 2;
-const FLAGS: usize = LET_PAST | AGAIN;
+/// nobody reads again on its behalf. By itself: [`Entry::Again`].
+const ALONE: usize = 2;
+const FLAGS: usize = LET_PAST | ALONE;
 const _: () = assert!(align_of::<Shared>() > FLAGS);
 
 /// One guard's record.
@@ -55,7 +56,7 @@ pub struct Record {
 
 /// Who took a guard, in a number: a task of ours or of tokio's, or a thread outside of one, within a blocking call or
 /// without. For other executors, of which we do not know, the thread says little.
-struct Holder;
+pub struct Holder;
 
 impl Holder {
     const NOBODY: u64 = 0;
@@ -66,7 +67,7 @@ impl Holder {
     const PLAIN: u64 = 3;
 
     #[inline]
-    fn current() -> u64 {
+    pub fn current() -> u64 {
         match unit::current() {
             0 if coroutine::is_marked() => here() << 2 | Self::CALL,
             0 => reactor::task_id().map_or_else(|| here() << 2 | Self::PLAIN, |task| task << 2 | Self::FOREIGN),
@@ -112,11 +113,11 @@ impl Record {
         record.holder.store(Holder::current(), Ordering::Relaxed);
         let flags = match entry {
             Entry::Free => 0,
-            Entry::LetPast { since } => {
+            Entry::LetPast { since, alone } => {
                 record.since.store(since, Ordering::Relaxed);
-                LET_PAST
+                LET_PAST | if alone { ALONE } else { 0 }
             }
-            Entry::Again => AGAIN,
+            Entry::Again => ALONE,
         };
         // Last: what is read of a record in use is of that use.
         record.lock.store(lock | flags, Ordering::Release);
@@ -158,8 +159,8 @@ impl Record {
         // Before the record is another's.
         let entry = match self.lock.load(Ordering::Relaxed) & FLAGS {
             0 => Entry::Free,
-            LET_PAST => Entry::LetPast { since: self.since.load(Ordering::Relaxed) },
-            _ => Entry::Again,
+            ALONE => Entry::Again,
+            flags => Entry::LetPast { since: self.since.load(Ordering::Relaxed), alone: flags & ALONE != 0 },
         };
         self.lock.store(0, Ordering::Release);
         if !LOOKED_AFTER.get() {
@@ -246,6 +247,24 @@ pub fn reads_again(lock: usize) -> bool {
         let value = record.lock.load(Ordering::Acquire);
         value & !LET_PAST == lock && holds(record.holder.load(Ordering::Relaxed))
     })
+}
+
+/// A reader that waited for `lock` is let past: the sections of the same holder that are in count as begun at `now`, for they
+/// may have waited for it. Says whether there are any.
+pub fn waited(lock: usize, holder: u64, now: u64) -> bool {
+    let mut any = false;
+    for record in &*crate::sync::plain_lock(&ALL) {
+        let value = record.lock.load(Ordering::Acquire);
+        if value & !FLAGS == lock && record.holder.load(Ordering::Relaxed) == holder {
+            any = true;
+            record.since.store(now, Ordering::Relaxed);
+            // It may end meanwhile, on another thread: then its time is of no use.
+            if value & FLAGS == 0 {
+                let _ = record.lock.compare_exchange(value, value | LET_PAST, Ordering::Release, Ordering::Relaxed);
+            }
+        }
+    }
+    any
 }
 
 /// Whether what runs now keeps the stack: it is, or is within, a blocking call that was made since the last loop dispatched

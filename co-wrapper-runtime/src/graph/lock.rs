@@ -109,7 +109,8 @@ impl GraphLock {
     /// Reading again while one reads is legal, and never waits for a writer that waits: in the same task, of ours or of
     /// tokio's, and in blocking calls that it makes, as long as the guard that was taken first is there. One that was taken
     /// while another was there does not stand for it: whoever drops the first and keeps the second is a new reader when it
-    /// reads again. What else a reader waits for (another task, a call in another context,
+    /// reads again. Where a task has branches, which read beside each other, those are let past one at a time once the
+    /// writer has waited for a while, and each for itself. What else a reader waits for (another task, a call in another context,
     /// what another executor moves to another thread) is let past such a writer after a while, see [`GraphLock`].
     ///
     /// # Panics
@@ -193,7 +194,7 @@ impl fmt::Debug for GraphLock {
 /// The wait of one reader.
 #[derive(Default)]
 struct ReadWait {
-    number: Option<u64>,
+    number: Option<i64>,
     /// Where it is to be counted.
     stripe: Option<NonNull<Stripe>>,
 }
@@ -294,7 +295,7 @@ pub(super) struct TakeWrite {
     place: &'static Location<'static>,
     /// Who is named if it would wait for itself; nobody, where it may come again later.
     blocks: Option<&'static str>,
-    number: Option<u64>,
+    number: Option<i64>,
 }
 
 impl TakeWrite {

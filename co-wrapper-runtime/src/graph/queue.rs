@@ -3,7 +3,7 @@
 //!
 //! - A waiting writer holds new readers back, so that it gets its turn. Who reads already reads again at once
 //!   (`held::reads_again`); who does not is let past when nothing has moved for a while (`turn.rs`), for it may be what a
-//!   reader that is in waits for.
+//!   reader that is in waits for. At first all who wait are let past, later one at a time.
 //! - When a writer leaves, the readers that waited go first, then the next writer: neither starves the other.
 //! - A reader that is let in is woken, and counted when it is polled and comes in. Until then it keeps nobody out: the next
 //!   writer waits for those whom the last one let in, but not for ever ([`GRACE`]).
@@ -21,7 +21,7 @@ use std::{
 #[cfg(not(loom))]
 use super::timer::Timer;
 use super::{
-    held::{self, Entry},
+    held::{self, Entry, Holder},
     stripe::Stripe,
     turn::{GRACE, Turn},
 };
@@ -49,24 +49,35 @@ pub struct Shared {
 struct State {
     /// Every stripe, as long as the lock lives, with the lock's reference.
     stripes: Vec<Pointer>,
-    /// The readers that wait, and those let in that were not polled since, in the order in which they came.
-    readers: BTreeMap<u64, Reader>,
+    /// The readers that wait, and those let in that were not polled since, in the order in which they are let past.
+    readers: BTreeMap<i64, Reader>,
     /// The writers that wait.
-    writers: BTreeMap<u64, Waker>,
-    /// The number of the next who waits.
-    next: u64,
+    writers: BTreeMap<i64, Waker>,
+    /// The number of the last who came to the end of the line, and of the last who came to its front.
+    last: i64,
+    front: i64,
     writing: Option<Writing>,
     /// How many readers the last writer let in that were not polled since, and when it left.
     owed: usize,
     owed_since: u64,
     /// Of the writers that wait.
     turn: Turn,
+    /// Where the line ended when the round began in which one is let past at a time,
+    round_ends: i64,
+    /// and how many readers were in when the last of them came in.
+    in_before: usize,
     /// Fires when the queue is to be looked at again.
     #[cfg(not(loom))]
     timer: Option<Timer>,
 }
 
-enum Reader {
+struct Reader {
+    /// `Holder::current()`.
+    holder: u64,
+    stage: Stage,
+}
+
+enum Stage {
     Waits(Waker),
     /// It was woken. `owed`: the next writer waits for it.
     LetIn {
@@ -82,9 +93,10 @@ pub struct Writing {
 }
 
 impl State {
-    fn has_readers(&self) -> bool {
+    /// How many readers are in.
+    fn readers_in(&self) -> usize {
         // SAFETY: the list goes before the lock gives its references back.
-        self.stripes.iter().any(|stripe| unsafe { stripe.0.as_ref() }.has_readers())
+        self.stripes.iter().map(|stripe| unsafe { stripe.0.as_ref() }.readers()).sum()
     }
 
     /// Whether readers must come here.
@@ -99,19 +111,51 @@ impl State {
 
     /// Lets in all readers that wait; their wakers are to be woken when the mutex is free.
     fn let_in(&mut self, owed: bool) -> Vec<Waker> {
-        let mut woken = Vec::new();
-        for reader in self.readers.values_mut() {
-            // Who was let in before, and not polled since, has had its turn.
-            if matches!(reader, Reader::Waits(_))
-                && let Reader::Waits(waker) = mem::replace(reader, Reader::LetIn { owed })
-            {
-                woken.push(waker);
-            }
-        }
+        // Who was let in before, and not polled since, has had its turn.
+        let woken: Vec<_> = self.readers.values_mut().filter_map(|reader| reader.let_in(owed)).collect();
         if owed {
             self.owed += woken.len();
         }
         woken
+    }
+
+    /// Lets those past the waiting writer whose turn it is.
+    fn let_past(&mut self, now: u64) -> Vec<Waker> {
+        if !self.turn.one_at_a_time() {
+            self.turn.round(now);
+            return self.let_in(false);
+        }
+        let first = self.readers.iter_mut().find_map(|(number, reader)| Some((*number, reader.let_in(false)?)));
+        let Some((number, waker)) = first else { return Vec::new() };
+        if number > self.round_ends {
+            self.turn.round(now);
+            self.round_ends = self.last;
+        } else {
+            self.turn.go_on(now);
+        }
+        vec![waker]
+    }
+
+    /// The place in the line of a reader that comes to wait.
+    fn place(&mut self) -> i64 {
+        if self.turn.one_at_a_time() && !self.writers.is_empty() && self.readers_in() > self.in_before {
+            self.front -= 1;
+            self.front
+        } else {
+            self.number()
+        }
+    }
+
+    /// How the reader comes in that was let past, and is `number`.
+    fn comes_past(&mut self, lock: usize, number: i64) -> Entry {
+        let since = now();
+        self.turn.came_in(since);
+        let holder = self.readers[&number].holder;
+        let reads = held::waited(lock, holder, since);
+        let mut others = self.readers.iter().filter(|(other, reader)| **other != number && reader.holder == holder);
+        let alone = self.turn.one_at_a_time() && (reads || others.next().is_some());
+        self.in_before = self.readers_in();
+        Entry::LetPast { since, alone }
     }
 
     /// A writer is gone, in or not: the readers that waited for it go first.
@@ -129,7 +173,7 @@ impl State {
     fn forget_owed(&mut self) {
         self.owed = 0;
         for reader in self.readers.values_mut() {
-            if let Reader::LetIn { owed } = reader {
+            if let Stage::LetIn { owed } = &mut reader.stage {
                 *owed = false;
             }
         }
@@ -137,14 +181,14 @@ impl State {
 
     /// A reader is not what it was: let in, or waiting.
     fn was(&mut self, reader: Option<&Reader>) {
-        if let Some(Reader::LetIn { owed: true }) = reader {
+        if let Some(Reader { stage: Stage::LetIn { owed: true }, .. }) = reader {
             self.owed -= 1;
         }
     }
 
     /// Whether a writer may come in.
     fn is_free(&self) -> bool {
-        self.writing.is_none() && self.owed == 0 && !self.has_readers()
+        self.writing.is_none() && self.owed == 0 && self.readers_in() == 0
     }
 
     /// Those to be told that a writer may come in. All, for the one that takes it first may be one that gives up.
@@ -160,13 +204,26 @@ impl State {
         if self.owed > 0 {
             return Some(self.owed_since.saturating_add(GRACE));
         }
-        let waits = self.readers.values().any(|reader| matches!(reader, Reader::Waits(_)));
+        let waits = self.readers.values().any(|reader| matches!(reader.stage, Stage::Waits(_)));
         waits.then(|| self.turn.due())
     }
 
-    fn number(&mut self) -> u64 {
-        self.next += 1;
-        self.next
+    fn number(&mut self) -> i64 {
+        self.last += 1;
+        self.last
+    }
+}
+
+impl Reader {
+    /// Lets it in, if it waits: its waker.
+    fn let_in(&mut self, owed: bool) -> Option<Waker> {
+        match mem::replace(&mut self.stage, Stage::LetIn { owed }) {
+            Stage::Waits(waker) => Some(waker),
+            let_in => {
+                self.stage = let_in;
+                None
+            }
+        }
     }
 }
 
@@ -202,7 +259,7 @@ impl Shared {
     /// Polls for a read lock, counted on `stripe`; `number` is the waiting reader's, once it has one.
     pub fn poll_read(
         self: &Arc<Self>,
-        number: &mut Option<u64>,
+        number: &mut Option<i64>,
         stripe: NonNull<Stripe>,
         place: &'static Location<'static>,
         cx: &mut Context<'_>,
@@ -211,7 +268,8 @@ impl Shared {
         fork::forbid_at("GraphLock::read", place);
         // Cloning and dropping it is the user's code, which may come here: both happen outside the mutex.
         let new_waker = cx.waker().clone();
-        let again = number.is_none() && held::reads_again(ptr::from_ref(&**self).addr());
+        let address = ptr::from_ref(&**self).addr();
+        let again = number.is_none() && held::reads_again(address);
         let mut state = lock(&self.state);
         if number.is_none()
             && let Some(writing) = state.writing
@@ -220,26 +278,25 @@ impl Shared {
             refuse(writing);
             state = lock(&self.state);
         }
-        let let_in = number.is_some_and(|number| matches!(state.readers.get(&number), Some(Reader::LetIn { .. })));
-        let entry = match state.writing {
-            Some(_) => None,
-            None if state.writers.is_empty() => Some(Entry::Free),
-            None if let_in => Some(Entry::LetPast { since: now() }),
-            None if again => Some(Entry::Again),
-            None => None,
+        let let_in = number
+            .filter(|number| matches!(state.readers.get(number), Some(Reader { stage: Stage::LetIn { .. }, .. })));
+        let entry = match (state.writing, let_in) {
+            (Some(_), _) => None,
+            (None, _) if state.writers.is_empty() => Some(Entry::Free),
+            (None, Some(number)) => Some(state.comes_past(address, number)),
+            (None, None) if again => Some(Entry::Again),
+            (None, None) => None,
         };
         let (old, unused);
-        if let Some(entry) = entry {
+        if entry.is_some() {
             // SAFETY: the caller's lock holds a reference.
             unsafe { stripe.as_ref() }.enter();
             old = number.take().and_then(|number| state.readers.remove(&number));
             unused = Some(new_waker);
-            if let Entry::LetPast { since } = entry {
-                state.turn.came_in(since);
-            }
         } else {
-            let mine = *number.get_or_insert_with(|| state.number());
-            old = state.readers.insert(mine, Reader::Waits(new_waker));
+            let mine = *number.get_or_insert_with(|| state.place());
+            let waits = Reader { holder: Holder::current(), stage: Stage::Waits(new_waker) };
+            old = state.readers.insert(mine, waits);
             unused = None;
         }
         state.was(old.as_ref());
@@ -256,7 +313,7 @@ impl Shared {
     }
 
     /// A reader that waited, or was let in and not polled since, gives up.
-    pub fn cancel_read(&self, number: u64) {
+    pub fn cancel_read(&self, number: i64) {
         if fork::is_child() {
             return;
         }
@@ -275,7 +332,7 @@ impl Shared {
     /// asked, before it waits, what it thinks of waiting for readers or, if given, for another writer.
     pub fn poll_write(
         self: &Arc<Self>,
-        number: &mut Option<u64>,
+        number: &mut Option<i64>,
         writing: Writing,
         cx: &mut Context<'_>,
         refuse: impl FnOnce(Option<Writing>),
@@ -318,7 +375,7 @@ impl Shared {
     }
 
     /// A writer that waited gives up.
-    pub fn cancel_write(self: &Arc<Self>, number: u64) {
+    pub fn cancel_write(self: &Arc<Self>, number: i64) {
         if fork::is_child() {
             return;
         }
@@ -347,7 +404,7 @@ impl Shared {
         let mut state = lock(&self.state);
         match entry {
             Entry::Free => state.turn.left(None, now()),
-            Entry::LetPast { since } => state.turn.left(Some(since), now()),
+            Entry::LetPast { since, .. } => state.turn.left(Some(since), now()),
             Entry::Again => {}
         }
         let writers = state.free_for_writers();
@@ -374,7 +431,7 @@ impl Shared {
 
     /// The timer of that number fired.
     #[cfg(not(loom))]
-    pub fn look(self: &Arc<Self>, number: u64) {
+    pub fn look(self: &Arc<Self>, number: i64) {
         let mut state = lock(&self.state);
         if state.timer.as_ref().is_none_or(|timer| timer.number != number) {
             return;
@@ -387,8 +444,7 @@ impl Shared {
                 state.forget_owed();
                 woken = state.free_for_writers();
             } else {
-                state.turn.round(now);
-                woken = state.let_in(false);
+                woken = state.let_past(now);
             }
         }
         self.arm(&mut state);
@@ -400,8 +456,7 @@ impl Shared {
     #[cfg(loom)]
     pub fn let_through(&self) {
         let mut state = lock(&self.state);
-        state.turn.round(now());
-        let woken = if state.writing.is_none() { state.let_in(false) } else { Vec::new() };
+        let woken = if state.writing.is_none() { state.let_past(now()) } else { Vec::new() };
         drop(state);
         wake_all(woken);
     }

@@ -113,9 +113,9 @@ impl Stripe {
         }
     }
 
-    /// Whether a reader is in, apart from the lock's own reference.
-    pub fn has_readers(&self) -> bool {
-        self.word.load(Ordering::Acquire) >= 2 * ONE
+    /// How many readers are in, while the lock has its own reference.
+    pub fn readers(&self) -> usize {
+        self.word.load(Ordering::Acquire) / ONE - 1
     }
 }
 

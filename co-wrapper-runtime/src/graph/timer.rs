@@ -14,7 +14,7 @@ use crate::{context::AioContext, reactor, tasks::timers::Sleep};
 /// Dropping it takes the main context's timer back. The reactor's then fires for nothing: it is not the one that the lock
 /// knows of any more.
 pub struct Timer {
-    pub number: u64,
+    pub number: i64,
     /// When it fires.
     pub due: u64,
     #[expect(dead_code, reason = "held for its drop")]
@@ -23,7 +23,7 @@ pub struct Timer {
 
 struct Look {
     shared: Weak<Shared>,
-    number: u64,
+    number: i64,
 }
 
 impl Wake for Look {
@@ -36,7 +36,7 @@ impl Wake for Look {
 
 impl Timer {
     /// One that has `shared` look at `due`, which is after `now`.
-    pub fn start(shared: &Arc<Shared>, number: u64, now: u64, due: u64) -> Self {
+    pub fn start(shared: &Arc<Shared>, number: i64, now: u64, due: u64) -> Self {
         let wait = Duration::from_nanos(due.saturating_sub(now));
         let waker = Waker::from(Arc::new(Look { shared: Arc::downgrade(shared), number }));
         let mut sleep = Sleep::internal(Arc::clone(AioContext::main().mailbox()), wait);

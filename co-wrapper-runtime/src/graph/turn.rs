@@ -4,10 +4,17 @@
 //! lock knows nothing: a channel, a task. So those that wait are let past in rounds, each when for a while, its *patience*,
 //! no reader has come in or left. Two things keep the rounds from going on for ever:
 //!
-//! - Patience is at least twice as long as any section that ended since the writer waits. So sections that overlap without
-//!   end, however long they are, get past in one or two rounds, after which all of them leave before the next.
+//! - Patience is at least twice as long as any section that ended since the writer waits, without what it waited for the
+//!   lock itself. So sections that overlap without end, however long they are, get past in one or two rounds, after which
+//!   all of them leave before the next.
 //! - It doubles with every [`ROUNDS`] rounds, up to a bound. So short sections that are over at once are not begun often
 //!   during a long one.
+//!
+//! That does not do for the branches of one task, as the lock cannot tell one that reads again from another that begins:
+//! out of step they would let each other in for ever. So after [`ROUNDS`] rounds a round lets its readers past one at a
+//! time, with patience between them. One that asks while more readers are in than when the last was let past goes on with
+//! its section, or so it seems, and is next; any other goes to the end of the line. So each branch that is in the middle of
+//! its section comes to its end, and then waits. (`queue.rs` has the line.)
 //!
 //! Who reads again while it reads is no matter of this: it never waits for a waiting writer.
 //!
@@ -61,10 +68,20 @@ impl Turn {
         self.moved.saturating_add(grown.max(self.longest.saturating_mul(2)))
     }
 
-    /// Those that wait are let past.
+    /// Those that wait are let past, or the first of them.
     pub fn round(&mut self, now: u64) {
         self.moved = now;
         self.rounds += 1;
+    }
+
+    /// The next of the same round is let past.
+    pub fn go_on(&mut self, now: u64) {
+        self.moved = now;
+    }
+
+    /// Whether readers are let past one at a time.
+    pub fn one_at_a_time(&self) -> bool {
+        self.rounds >= ROUNDS
     }
 }
 
