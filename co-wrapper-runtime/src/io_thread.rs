@@ -10,10 +10,12 @@ use std::{
 };
 
 use crate::{
+    call::frame::{Frame, Kind},
     context::AioContext,
-    fork,
-    panics::{self, Payload},
-    wrappers::frame::{Frame, Kind},
+    sys::{
+        fork,
+        panics::{self, Payload},
+    },
 };
 
 /// How long an IOThread's context spins before it sleeps, at most. (QEMU's `poll-max-ns`.)

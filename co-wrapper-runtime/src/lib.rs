@@ -27,36 +27,37 @@
 //! [`io::Result`](std::io::Result) returns an error. It may exec. Forking before the first use is legal, and then both
 //! work.
 
-mod big_stack;
+mod call;
 mod context;
-mod fork;
 #[cfg(feature = "graph")]
 pub mod graph;
 pub mod hang;
 mod io_thread;
-mod panics;
-mod park;
+mod poll_loop;
 mod reactor;
-mod sync;
+mod scheduler;
+mod sys;
 mod tasks;
+mod thread;
 mod trace;
-mod wrappers;
+mod watch;
 
+pub use call::{Elapsed, block_on, in_coroutine};
 #[cfg(all(feature = "tokio", unix))]
 pub use context::FdHandler;
-pub use context::{AioContext, Builder, EnterGuard, Stats, reschedule_self};
+pub use context::{
+    AioContext, Builder, Stats,
+    join::{AbortHandle, JoinHandle},
+    reschedule_self,
+};
 pub use io_thread::IoThread;
 #[cfg(feature = "tokio")]
 pub use reactor::reactor;
-pub use tasks::{
-    bottom_half::BottomHalf,
-    join::{AbortHandle, JoinHandle},
-    timers::Sleep,
-};
+pub use tasks::{bottom_half::BottomHalf, timers::Sleep};
+pub use thread::EnterGuard;
 /// What an [`FdHandler`] waits for.
 #[cfg(all(feature = "tokio", unix))]
 pub use tokio::io::Interest;
-pub use wrappers::{Elapsed, block_on, in_coroutine};
 
 /// What generated code refers to. Not for use by hand: it changes without notice.
 #[doc(hidden)]
@@ -77,11 +78,11 @@ pub mod __private {
     };
     pub use crate::{
         AioContext, Elapsed,
-        hang::expect_long,
-        wrappers::{
+        call::{
             Owned, Sent, Wrapper, arg, no_co, owned, poll_co, poll_co_in, poll_co_in_timeout, poll_co_timeout,
             sent_to_ctx,
         },
+        hang::expect_long,
     };
 }
 
@@ -94,15 +95,15 @@ pub mod __model {
     #[cfg(feature = "graph")]
     pub use crate::graph::model::{end_grace, let_through, set_index, take_read, take_write, try_share};
     pub use crate::{
-        park::{EndSleep, Parker, Unparker, WakeSlot, here},
+        call::completion::{Shared, Stage, send},
+        scheduler::mailbox::{Home, Mailbox},
+        sys::park::{EndSleep, Parker, Unparker, WakeSlot, here},
         tasks::{
             bottom_half::Queued,
-            mailbox::{Home, Mailbox},
             queue::{Allowed, Work},
             task::{Sent, run, spawn},
         },
         trace::Span,
-        wrappers::completion::{Shared, Stage, send},
     };
 
     /// A bottom half of that mailbox.

@@ -9,8 +9,13 @@ use std::{
     time::Duration,
 };
 
-use super::{AioContext, Inner, handlers, spin::Spin, stats::Counters};
-use crate::{fork, reactor, tasks::mailbox::Mailbox};
+use super::{
+    aio_context::{AioContext, Inner},
+    handlers,
+    spin::Spin,
+    stats::Counters,
+};
+use crate::{reactor, scheduler::mailbox::Mailbox, sys::fork};
 
 /// Makes an [`AioContext`]. Returned by [`AioContext::builder`].
 #[derive(Clone, Debug)]
@@ -74,7 +79,7 @@ impl Builder {
     }
 
     /// Makes it without the reactor, which the first call then starts.
-    pub(super) fn unstarted(self) -> AioContext {
+    pub(crate) fn unstarted(self) -> AioContext {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let name = self.name.unwrap_or_else(|| format!("#{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         AioContext(Arc::new(Inner {

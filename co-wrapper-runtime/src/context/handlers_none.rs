@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::park::Parker;
+use crate::sys::park::Parker;
 
 #[derive(Default)]
 pub struct Handlers {}

@@ -30,10 +30,13 @@ use rustix::{
 use tokio::io::Interest;
 
 use crate::{
-    fork, panics,
-    park::{EndSleep, Parker},
-    sync::{Mutex, lock},
-    tasks::{bottom_half::BottomHalf, mailbox::Mailbox},
+    scheduler::mailbox::Mailbox,
+    sys::{
+        fork, panics,
+        park::{EndSleep, Parker},
+        sync::{Mutex, lock},
+    },
+    tasks::bottom_half::BottomHalf,
 };
 
 /// The handlers of one context.

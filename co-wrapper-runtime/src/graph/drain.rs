@@ -15,9 +15,11 @@ use std::{
 
 use super::refuse;
 use crate::{
-    fork, panics,
-    sync::{AtomicUsize, Mutex, Ordering, lock},
-    wrappers::frame::{Frame, Kind},
+    call::frame::{Frame, Kind},
+    sys::{
+        fork, panics,
+        sync::{AtomicUsize, Mutex, Ordering, lock},
+    },
 };
 
 /// A section is drained.

@@ -8,7 +8,7 @@ use super::{
     refuse,
     stripe::Stripe,
 };
-use crate::{fork, sync::is_send_and_sync};
+use crate::sys::{fork, sync::is_send_and_sync};
 
 /// The graph cannot change while this lives. Dropping it, on any thread, unlocks.
 ///

@@ -13,12 +13,10 @@ use std::{
 
 use super::queue::Shared;
 use crate::{
-    context::thread::Thread,
-    fork,
-    park::here,
     reactor,
-    sync::is_send_and_sync,
+    sys::{fork, park::here, sync::is_send_and_sync},
     tasks::{coroutine, unit},
+    thread::state::Thread,
 };
 
 // Not `crate::sync`: records are beside the lock's protocol, and loom need not go through them.
@@ -92,7 +90,7 @@ impl Drop for AtHand {
     fn drop(&mut self) {
         LOOKED_AFTER.set(false);
         self.0.get_mut().extend(FIRST.take());
-        crate::sync::plain_lock(&SPARE).append(self.0.get_mut());
+        crate::sys::sync::plain_lock(&SPARE).append(self.0.get_mut());
     }
 }
 
@@ -129,7 +127,7 @@ impl Record {
         if let Ok(Some(record)) = RECORDS.try_with(|records| records.0.borrow_mut().pop()) {
             return record;
         }
-        let mut spare = crate::sync::plain_lock(&SPARE);
+        let mut spare = crate::sys::sync::plain_lock(&SPARE);
         let from = spare.len().saturating_sub(BATCH);
         let mut batch = spare.split_off(from);
         drop(spare);
@@ -140,7 +138,7 @@ impl Record {
                 holder: AtomicU64::new(0),
                 place: AtomicPtr::new(ptr::null_mut()),
             }));
-            crate::sync::plain_lock(&ALL).push(new);
+            crate::sys::sync::plain_lock(&ALL).push(new);
             new
         });
         Self::put_aside(&mut batch);
@@ -149,7 +147,7 @@ impl Record {
 
     fn put_aside(batch: &mut Vec<&'static Self>) {
         if RECORDS.try_with(|records| records.0.borrow_mut().append(batch)).is_err() {
-            crate::sync::plain_lock(&SPARE).append(batch);
+            crate::sys::sync::plain_lock(&SPARE).append(batch);
         }
     }
 
@@ -182,11 +180,11 @@ impl Record {
             let records = &mut *records.0.borrow_mut();
             records.push(self);
             if records.len() > AT_HAND {
-                crate::sync::plain_lock(&SPARE).append(&mut records.split_off(AT_HAND / 2));
+                crate::sys::sync::plain_lock(&SPARE).append(&mut records.split_off(AT_HAND / 2));
             }
         });
         if kept.is_err() {
-            crate::sync::plain_lock(&SPARE).push(self);
+            crate::sys::sync::plain_lock(&SPARE).push(self);
         }
     }
 
@@ -219,7 +217,7 @@ pub fn by_waiter(lock: usize, blocks: bool) -> Option<&'static Location<'static>
         (Holder::CALL | Holder::PLAIN, number) => whole_stack && number == here(),
         _ => false,
     };
-    let all = crate::sync::plain_lock(&ALL);
+    let all = crate::sys::sync::plain_lock(&ALL);
     let held = all.iter().find(|record| {
         record.lock.load(Ordering::Acquire) & !FLAGS == lock && holds(record.holder.load(Ordering::Relaxed))
     });
@@ -242,7 +240,7 @@ pub fn reads_again(lock: usize) -> bool {
         }
         (_, number) => (on_stack || matches!(current & 3, Holder::CALL | Holder::PLAIN)) && number == here(),
     };
-    let all = crate::sync::plain_lock(&ALL);
+    let all = crate::sys::sync::plain_lock(&ALL);
     all.iter().any(|record| {
         let value = record.lock.load(Ordering::Acquire);
         value & !LET_PAST == lock && holds(record.holder.load(Ordering::Relaxed))

@@ -18,10 +18,12 @@ use super::{
     stripe::{STRIPES, Stripe, index},
 };
 use crate::{
-    fork,
-    park::here,
-    sync::{AtomicPtr, Ordering, is_send_and_sync},
-    wrappers::frame::{Frame, Kind},
+    call::frame::{Frame, Kind},
+    sys::{
+        fork,
+        park::here,
+        sync::{AtomicPtr, Ordering, is_send_and_sync},
+    },
 };
 
 /// A graph lock, or rather a handle of it: clones are the same lock.

@@ -8,8 +8,8 @@ use super::{
     refuse,
 };
 use crate::{
+    call::{Sent, Wrapper, in_main},
     tasks::coroutine,
-    wrappers::{Sent, Wrapper, in_main},
 };
 
 /// A read lock to be had.

@@ -26,10 +26,12 @@ use super::{
     turn::{GRACE, Turn},
 };
 use crate::{
-    fork,
-    hang::record::now,
-    panics::{self, wake_all},
-    sync::{Mutex, is_send_and_sync, lock},
+    sys::{
+        fork,
+        panics::{self, wake_all},
+        sync::{Mutex, is_send_and_sync, lock},
+    },
+    watch::record::now,
 };
 
 /// A reference to a stripe that somebody holds.

@@ -7,9 +7,11 @@ use super::{
     queue::{Shared, Writing},
 };
 use crate::{
-    context::{AioContext, thread::Thread},
-    park::here,
-    tasks::{coroutine, mailbox::Home, unit},
+    context::AioContext,
+    scheduler::mailbox::Home,
+    sys::park::here,
+    tasks::{coroutine, unit},
+    thread::state::Thread,
 };
 
 type Place = &'static Location<'static>;

@@ -11,7 +11,7 @@
 use std::{cell::Cell, ptr::NonNull, sync::Arc};
 
 use super::queue::Shared;
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sys::sync::{AtomicUsize, Ordering};
 
 /// A writer waits or holds the lock.
 const GATED: usize = 1;
@@ -130,7 +130,7 @@ pub const STRIPES: usize = 2;
 pub fn index() -> usize {
     use std::sync::Mutex;
 
-    use crate::sync::plain_lock as lock;
+    use crate::sys::sync::plain_lock as lock;
 
     /// Those of threads that ended, and the next that nobody had.
     static FREE: Mutex<(Vec<usize>, usize)> = Mutex::new((Vec::new(), 0));

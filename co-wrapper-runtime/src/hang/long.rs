@@ -2,7 +2,7 @@
 
 use std::{fmt, rc::Rc};
 
-use crate::context::thread::Thread;
+use crate::thread::state::Thread;
 
 /// Says that the blocking calls which this thread makes while the guard lives are meant to wait for long, for a request to
 /// come, say: the watchdog leaves them out. [`report`](super::report) lists and marks them.

@@ -40,16 +40,11 @@
 //! assert!(hang::report().calls().is_empty());
 //! ```
 
-pub(crate) mod board;
 mod long;
-pub(crate) mod record;
-mod report;
-mod tell;
-pub(crate) mod watchdog;
 
 pub use long::{ExpectLong, expect_long};
-pub use report::{Call, Report, State, Suspect};
-pub use watchdog::watch;
+
+pub use crate::watch::{Call, Report, State, Suspect, watchdog::watch};
 
 /// What waits at this moment, in all threads.
 ///

@@ -16,7 +16,7 @@ use std::{
 
 use tokio::runtime::{self, Handle, Runtime};
 
-use crate::{fork, hang::watchdog};
+use crate::{sys::fork, watch::watchdog};
 
 /// A task that blocks by other means than a call of ours keeps its worker, and with the last one gone no socket and no timer
 /// of the process would go on. A worker more is a thread that sleeps, and some twenty microseconds of the process's first

@@ -4,7 +4,7 @@ use std::io;
 
 use super::Below;
 #[cfg(all(feature = "graph", not(loom)))]
-use crate::panics::Payload;
+use crate::sys::panics::Payload;
 
 pub fn ensure() -> io::Result<()> {
     Ok(())

@@ -8,10 +8,12 @@ use std::{
     sync::Arc,
 };
 
-use super::mailbox::Mailbox;
 use crate::{
-    fork, panics,
-    sync::{AtomicU8, Ordering, UnsafeCell, is_send, is_send_and_sync},
+    scheduler::mailbox::Mailbox,
+    sys::{
+        fork, panics,
+        sync::{AtomicU8, Ordering, UnsafeCell, is_send, is_send_and_sync},
+    },
 };
 
 /// A bottom half in a context's queue: one that runs once, or one that can be scheduled again.

@@ -2,8 +2,6 @@
 
 pub(crate) mod bottom_half;
 pub(crate) mod coroutine;
-pub(crate) mod join;
-pub(crate) mod mailbox;
 pub(crate) mod queue;
 pub(crate) mod task;
 pub(crate) mod timers;

@@ -32,15 +32,17 @@ use std::{
 
 use super::{
     coroutine::{self, Mark},
-    join::JoinHandle,
-    mailbox::Mailbox,
     unit::Unit,
 };
 use crate::{
-    fork,
-    panics::{self, Payload},
-    park::{WakeSlot, here},
-    sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, is_send, is_send_and_sync},
+    context::join::JoinHandle,
+    scheduler::mailbox::Mailbox,
+    sys::{
+        fork,
+        panics::{self, Payload},
+        park::{WakeSlot, here},
+        sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, is_send, is_send_and_sync},
+    },
 };
 
 /// A task that is to be polled once, or dropped: wherever it is dropped, unwinding too, a `!Send` future off its thread

@@ -13,11 +13,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::mailbox::Mailbox;
 use crate::{
-    fork,
-    panics::Guarded,
-    sync::{AtomicUsize, Mutex, Ordering, lock},
+    scheduler::mailbox::Mailbox,
+    sys::{
+        fork,
+        panics::Guarded,
+        sync::{AtomicUsize, Mutex, Ordering, lock},
+    },
 };
 
 /// A timer's place: when it is due, and its number among those due at the same time.

@@ -8,7 +8,7 @@ use std::{panic::Location, time::Duration};
 
 use tracing::span;
 
-use crate::panics::{Guarded, Payload};
+use crate::sys::panics::{Guarded, Payload};
 
 const TARGET: &str = "co_wrapper";
 

@@ -7,8 +7,9 @@ use super::{
     large::{self, Large},
 };
 use crate::{
-    context::{AioContext, EnterGuard, home::Stay},
+    context::AioContext,
     reactor::Entered,
+    thread::{EnterGuard, home::Stay},
 };
 
 /// Polls `future` on this thread until it is ready, as the blocking twin of an async function does with that function's: for

@@ -10,13 +10,16 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use super::{call::Sent, poll_co::Wrapper};
+use super::{in_context::Sent, poll_co::Wrapper};
 use crate::{
     context::AioContext,
-    fork,
-    panics::{self, Payload},
-    sync::plain_lock as lock,
-    tasks::{bottom_half::Queued, mailbox::Mailbox},
+    scheduler::mailbox::Mailbox,
+    sys::{
+        fork,
+        panics::{self, Payload},
+        sync::plain_lock as lock,
+    },
+    tasks::bottom_half::Queued,
 };
 
 /// Runs `body(args)` as a bottom half of [`AioContext::main`], when the returned future is first polled.

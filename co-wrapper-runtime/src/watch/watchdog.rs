@@ -14,10 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Report, record::now};
+use super::record::now;
 use crate::{
-    fork,
+    hang::Report,
     reactor::{self, Question},
+    sys::fork,
     trace,
 };
 
@@ -44,8 +45,8 @@ fn state() -> MutexGuard<'static, Watch> {
     WATCH.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Prints a [report](super::report) of each call that waits for longer than `limit` to stderr, once a call, from now on,
-/// and of what blocks a thread for as long: see [the module](super). Overrules the environment variable
+/// Prints a [report](crate::hang::report) of each call that waits for longer than `limit` to stderr, once a call, from now on,
+/// and of what blocks a thread for as long: see [the module](crate::hang). Overrules the environment variable
 /// `CO_WRAPPER_HANG_SECS`. A thread `co-wrapper-hang` does it; it does not keep the process alive.
 ///
 /// # Examples

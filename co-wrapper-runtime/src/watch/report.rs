@@ -12,12 +12,12 @@ use super::{
     record::{Seen, Slot, What, lock, now},
     watchdog,
 };
-use crate::{context::AioContext, fork, reactor::Below};
+use crate::{context::AioContext, reactor::Below, sys::fork};
 
 /// A function and where it was called.
 pub(super) type Place = (&'static str, &'static Location<'static>);
 
-/// The blocking calls that waited when it was made, and what blocked a thread. Returned by [`report`](super::report); its
+/// The blocking calls that waited when it was made, and what blocked a thread. Returned by [`report`](crate::hang::report); its
 /// `Display` is for people.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -143,7 +143,7 @@ type Looks = [(Arc<Board>, Look)];
 
 impl Report {
     /// All that waits.
-    pub(super) fn all() -> Self {
+    pub(crate) fn all() -> Self {
         Self::take(Wanted::All)
     }
 
@@ -248,7 +248,7 @@ impl Report {
     ///
     /// # Examples
     ///
-    /// See [`report`](super::report).
+    /// See [`report`](crate::hang::report).
     pub fn calls(&self) -> &[Call] {
         &self.calls
     }
@@ -409,7 +409,7 @@ impl Call {
         self.state
     }
 
-    /// Whether it is meant to wait for long, as [`expect_long`](super::expect_long) says.
+    /// Whether it is meant to wait for long, as [`expect_long`](crate::hang::expect_long) says.
     pub fn is_expected_long(&self) -> bool {
         self.expected_long
     }

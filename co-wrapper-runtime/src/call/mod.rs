@@ -1,19 +1,19 @@
 //! Blocking calls: what generated wrappers call, here or in another context, and any future's: `block_on`.
 
 mod block_on;
-mod call;
 pub(crate) mod completion;
 mod elapsed;
 pub(crate) mod frame;
+mod in_context;
 mod large;
 mod no_co;
 mod owned;
 mod poll_co;
 
 pub use block_on::block_on;
-pub use call::{Sent, arg, poll_co_in, poll_co_in_timeout, sent_to_ctx};
 pub use elapsed::Elapsed;
 pub use frame::in_coroutine;
+pub use in_context::{Sent, arg, poll_co_in, poll_co_in_timeout, sent_to_ctx};
 #[cfg(feature = "graph")]
 pub(crate) use no_co::in_main;
 pub use no_co::no_co;

@@ -12,7 +12,7 @@ use super::{
     frame::{Frame, Kind},
     large::{self, Large},
 };
-use crate::{context::serve::Ended, reactor::Entered};
+use crate::{poll_loop::serve::Ended, reactor::Entered};
 
 /// What a generated wrapper says of itself: for messages and reports.
 #[derive(Debug)]

@@ -13,15 +13,12 @@ use std::{
 
 use super::poll_co::Wrapper;
 use crate::{
-    context::{
-        AioContext,
-        serve::{Ended, Wait},
-        thread::Place,
-    },
-    fork, panics,
-    park::WakeSlot,
+    context::AioContext,
+    poll_loop::serve::{Ended, Wait},
     reactor,
+    sys::{fork, panics, park::WakeSlot},
     tasks::coroutine::{self, Mark},
+    thread::state::Place,
     trace::{self, Span},
 };
 

@@ -7,8 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AioContext, handlers::Watch, serve::served, thread::Thread};
-use crate::{hang::watchdog, reactor::Below, trace};
+use super::serve::served;
+use crate::{
+    context::{AioContext, handlers::Watch},
+    reactor::Below,
+    thread::state::Thread,
+    trace,
+    watch::watchdog,
+};
 
 /// How often a future is polled unasked under a scheduler that keeps wakes back: first and at most.
 const REPOLL_FIRST: Duration = Duration::from_micros(50);

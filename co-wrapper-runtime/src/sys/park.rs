@@ -9,7 +9,7 @@
 
 use std::{cell::Cell, fmt, sync::Arc, task::Wake, time::Instant};
 
-use crate::{
+use super::{
     fork,
     sync::{AtomicBool, AtomicU8, Mutex, Ordering, lock},
 };

@@ -8,8 +8,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::thread::Thread;
-use crate::{fork, park::here, sync::plain_lock, tasks::mailbox::Mailbox};
+use crate::{
+    scheduler::mailbox::Mailbox,
+    sys::{fork, park::here, sync::plain_lock},
+    thread::state::Thread,
+};
 
 /// Where each such thread waits for calls, innermost last.
 static WAITING: std::sync::Mutex<BTreeMap<u64, Vec<Arc<Mailbox>>>> = std::sync::Mutex::new(BTreeMap::new());

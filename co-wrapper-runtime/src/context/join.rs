@@ -10,10 +10,12 @@ use std::{
     task::{Context, Poll, Wake, Waker, ready},
 };
 
-use super::task::{Alive, Meta, Outcome, Output};
 use crate::{
-    panics::{self, Payload},
-    sync::{Mutex, lock},
+    sys::{
+        panics::{self, Payload},
+        sync::{Mutex, lock},
+    },
+    tasks::task::{Alive, Meta, Outcome, Output},
 };
 
 /// Waits for a spawned task: a future of its result.
@@ -56,7 +58,7 @@ impl<T> UnwindSafe for JoinHandle<T> {}
 impl<T> RefUnwindSafe for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
-    pub(super) fn new(task: async_task::Task<Output<T>, Meta>, site: &'static Location<'static>) -> Self {
+    pub(crate) fn new(task: async_task::Task<Output<T>, Meta>, site: &'static Location<'static>) -> Self {
         Self { meta: NonNull::from(task.metadata()), task: Some(task.fallible()), joiner: None, site }
     }
 

@@ -10,13 +10,13 @@ use std::{
 };
 
 use crate::{
-    panics::{self, Payload},
-    park::WakeSlot,
-    sync::{AtomicBool, Ordering, UnsafeCell, is_send},
-    tasks::{
-        mailbox::Mailbox,
-        task::{self, Sent},
+    scheduler::mailbox::Mailbox,
+    sys::{
+        panics::{self, Payload},
+        park::WakeSlot,
+        sync::{AtomicBool, Ordering, UnsafeCell, is_send},
     },
+    tasks::task::{self, Sent},
     trace::Span,
 };
 

@@ -29,22 +29,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    AioContext, circle,
-    home::AsCurrent,
-    sleep::Sleeper,
-    thread::{MOST_NESTED, Slot, Thread},
-};
+use super::{circle, sleep::Sleeper};
 use crate::{
-    fork,
-    hang::board::Runs,
-    panics::{Payload, catch},
+    context::AioContext,
     reactor::{self, Below, Entered},
+    sys::{
+        fork,
+        panics::{Payload, catch},
+    },
     tasks::{
         coroutine::{self, Mark},
         queue::{Allowed, Work},
         task,
     },
+    thread::{
+        home::AsCurrent,
+        state::{MOST_NESTED, Slot, Thread},
+    },
+    watch::board::Runs,
 };
 
 /// From this many frames on a nested loop runs nothing of its own accord. Up to it begun tasks run freely: they are what

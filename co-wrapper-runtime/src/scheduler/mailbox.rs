@@ -18,17 +18,19 @@ use std::{
     thread,
 };
 
-use super::{
-    bottom_half::Queued,
-    queue::{Allowed, Queue, Work},
-    task::{Meta, Runnable},
-    timers::Timers,
-};
 use crate::{
-    fork,
-    panics::{self, Payload},
-    park::{Unparker, WakeSlot, here},
-    sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, UnsafeCell, is_send_and_sync, lock},
+    sys::{
+        fork,
+        panics::{self, Payload},
+        park::{Unparker, WakeSlot, here},
+        sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, UnsafeCell, is_send_and_sync, lock},
+    },
+    tasks::{
+        bottom_half::Queued,
+        queue::{Allowed, Queue, Work},
+        task::{Meta, Runnable},
+        timers::Timers,
+    },
 };
 
 /// Who polls a context.

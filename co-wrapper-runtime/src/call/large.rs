@@ -14,7 +14,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::big_stack::BigStack;
+use crate::sys::big_stack::BigStack;
 
 /// From how many bytes on a future is kept in a box.
 const LARGE: usize = 16 << 10;

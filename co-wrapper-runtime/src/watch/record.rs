@@ -17,9 +17,9 @@ use std::{
 };
 
 use crate::{
-    park::{Unparker, WakeSlot},
     reactor::Below,
-    tasks::mailbox::Mailbox,
+    scheduler::mailbox::Mailbox,
+    sys::park::{Unparker, WakeSlot},
 };
 
 /// A reference that lives as long as the process, or nothing.

@@ -11,12 +11,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AioContext, serve, thread::Thread};
+use super::state::Thread;
 use crate::{
-    fork,
-    panics::{self, Payload, catch},
+    context::AioContext,
+    poll_loop::serve,
     reactor,
-    tasks::{coroutine, mailbox::Home, task},
+    scheduler::mailbox::Home,
+    sys::{
+        fork,
+        panics::{self, Payload, catch},
+    },
+    tasks::{coroutine, task},
 };
 
 /// The contexts of one thread.

@@ -71,7 +71,7 @@ mod unix {
         },
     };
 
-    use crate::context::thread::Thread;
+    use crate::thread::state::Thread;
 
     static CHILD: AtomicBool = AtomicBool::new(false);
 

@@ -11,15 +11,19 @@ use std::{
     sync::Arc,
 };
 
-use super::{AioContext, home};
+use super::home;
 use crate::{
-    fork,
-    hang::{board::Registered, record::What, watchdog},
-    park::{Parker, here},
-    tasks::{mailbox::Home, unit::Suspended},
+    context::AioContext,
+    scheduler::mailbox::Home,
+    sys::{
+        fork,
+        park::{Parker, here},
+    },
+    tasks::unit::Suspended,
+    watch::{board::Registered, record::What, watchdog},
 };
 
-pub use crate::hang::record::Slot;
+pub use crate::watch::record::Slot;
 
 /// Blocking calls, or polls within callbacks, on one stack, at most. So that endless recursion ends in a message rather
 /// than the stack's end; 128 are promised on a 2 MiB stack.

@@ -19,12 +19,16 @@ use super::{
     poll_co::{Wrapper, deadline},
 };
 use crate::{
-    context::{AioContext, EnterGuard, home::Stay, serve::Ended},
-    fork,
-    panics::{self, Payload},
-    park::here,
+    context::AioContext,
+    poll_loop::serve::Ended,
     reactor::Entered,
+    sys::{
+        fork,
+        panics::{self, Payload},
+        park::here,
+    },
     tasks::task,
+    thread::{EnterGuard, home::Stay},
 };
 
 /// An argument that is sent to another context.

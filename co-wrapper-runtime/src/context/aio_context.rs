@@ -1,0 +1,559 @@
+//! The handle of a context.
+
+use std::{
+    fmt, io, mem,
+    panic::Location,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+#[cfg(all(feature = "tokio", unix))]
+use super::handlers::FdHandler;
+use super::{
+    builder::Builder,
+    handlers,
+    join::JoinHandle,
+    spin,
+    stats::{self, Stats},
+};
+use crate::{
+    poll_loop::serve,
+    scheduler::mailbox::Mailbox,
+    sys::{fork, panics},
+    tasks::{
+        bottom_half::{BottomHalf, Queued},
+        task,
+        timers::Sleep,
+    },
+    thread::{
+        EnterGuard,
+        home::{self, Stay},
+        state::Thread,
+    },
+};
+
+/// Where tasks and bottom halves run: a queue with at most one home thread, which polls it whenever it waits.
+///
+/// A blocking wrapper that has to wait serves the contexts of its thread meanwhile, so tasks spawned there go on. The
+/// handle is cheap to clone, and whoever holds one, on any thread, may spawn, schedule and notify; only the home thread
+/// polls. When the last handle is gone, what still waits in the context is dropped; a task or handler that holds a handle
+/// of its own context keeps it until it is [closed](Self::close).
+///
+/// It holds no thread, and no file descriptor unless it has handlers of some: sockets and timers are served by the
+/// process's one tokio reactor.
+///
+/// # Examples
+///
+/// ```
+/// use co_wrapper_runtime::AioContext;
+///
+/// let ctx = AioContext::new()?;
+/// let answer = ctx.spawn(async { 42 });
+/// assert_eq!(ctx.block_on(answer), 42);
+/// # std::io::Result::Ok(())
+/// ```
+#[derive(Clone)]
+pub struct AioContext(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    /// How messages name it.
+    pub(super) name: Arc<str>,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) handlers: Arc<handlers::Handlers>,
+    /// Where its home thread lists it: that thread's own.
+    pub(super) served_at: AtomicUsize,
+    pub(super) spin: spin::Spin,
+    pub(super) counters: stats::Counters,
+}
+
+/// Made when it is first asked for.
+static MAIN: OnceLock<AioContext> = OnceLock::new();
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if fork::is_child() {
+            // Its parent's: forgotten, with what its tasks and callbacks hold in the parent's epoll set.
+            mem::forget((Arc::clone(&self.mailbox), Arc::clone(&self.handlers)));
+            return;
+        }
+        // Whoever was at home held a handle, so nobody is.
+        self.close();
+    }
+}
+
+impl Inner {
+    /// Drops what waits, and the handlers: all of them, whichever destructor panics.
+    fn close(&self) {
+        let mut panicked = None;
+        panics::catch(&mut panicked, || self.mailbox.close());
+        panics::catch(&mut panicked, || self.handlers.close());
+        panics::raise(panicked);
+    }
+}
+
+impl AioContext {
+    /// Makes a context that has no home yet.
+    ///
+    /// # Errors
+    ///
+    /// With the feature `tokio`, if the process's reactor cannot be started: no file descriptors, no thread to be had.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// assert!(!ctx.poll(false)); // nothing to do
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "aio_context_new")]
+    pub fn new() -> io::Result<Self> {
+        Self::builder().build()
+    }
+
+    /// Makes a context with a name, or one that spins before it sleeps.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use co_wrapper_runtime::AioContext;
+    ///
+    /// let ctx = AioContext::builder().name("backups").spin_max(Duration::from_micros(32)).build()?;
+    /// assert_eq!(ctx.to_string(), "AioContext `backups`");
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.0.mailbox
+    }
+
+    pub(crate) fn shared_name(&self) -> &Arc<str> {
+        &self.0.name
+    }
+
+    pub(crate) fn handlers(&self) -> &handlers::Handlers {
+        &self.0.handlers
+    }
+
+    pub(crate) fn served_at(&self) -> usize {
+        self.0.served_at.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_served_at(&self, at: usize) {
+        self.0.served_at.store(at, Ordering::Relaxed);
+    }
+
+    pub(crate) fn spin(&self) -> &spin::Spin {
+        &self.0.spin
+    }
+
+    pub(crate) fn counters(&self) -> &stats::Counters {
+        &self.0.counters
+    }
+
+    /// The process's main context. Its home is the thread that enters it, `main`'s as a rule.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use co_wrapper_runtime::AioContext;
+    ///
+    /// let _guard = AioContext::main().enter();
+    /// assert_eq!(AioContext::current(), AioContext::main());
+    /// ```
+    #[doc(alias = "qemu_get_aio_context")]
+    pub fn main() -> Self {
+        MAIN.get_or_init(|| Self::builder().name("main").unstarted()).clone()
+    }
+
+    /// The same, if it was asked for before.
+    pub(crate) fn main_if_made() -> Option<&'static Self> {
+        MAIN.get()
+    }
+
+    /// The context that is current on this thread: the one entered last, else the thread's own, which is made on first
+    /// use and has its home here until the thread ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use co_wrapper_runtime::AioContext;
+    ///
+    /// let own = AioContext::current();
+    /// let ctx = AioContext::new()?;
+    /// {
+    ///     let _guard = ctx.enter();
+    ///     assert_eq!(AioContext::current(), ctx);
+    /// }
+    /// assert_eq!(AioContext::current(), own);
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "qemu_get_current_aio_context")]
+    #[track_caller]
+    pub fn current() -> Self {
+        let thread = Thread::current("AioContext::current");
+        let current = thread.entered().unwrap_or_else(|| home::own(&thread));
+        thread.end_if_late();
+        current
+    }
+
+    /// Makes this thread the context's home, and the context current, until the guard is dropped.
+    ///
+    /// Entering nests, also in one context. With the feature `tokio` the process's reactor is the current tokio handle
+    /// while the outermost guard lives, which makes calls cheaper. Leaving drops, here, the [`spawn_local`](Self::spawn_local)
+    /// tasks; other tasks and bottom halves wait for the next home. The thread's end leaves too, if the guard was
+    /// forgotten.
+    ///
+    /// # Panics
+    ///
+    /// If another thread is the context's home, naming both. The guard's drop panics inside a call that still waits in
+    /// the context; the thread then stays home, and the context current, until the thread ends. Tokio panics where the
+    /// guard and tokio's own ones are not dropped in reverse order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use co_wrapper_runtime::AioContext;
+    ///
+    /// let ctx = AioContext::new()?;
+    /// let _guard = ctx.enter();
+    /// let other = ctx.clone();
+    /// let refused = std::thread::spawn(move || drop(other.enter())).join();
+    /// assert!(refused.is_err()); // its home is here
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "qemu_set_current_aio_context")]
+    #[track_caller]
+    pub fn enter(&self) -> EnterGuard {
+        EnterGuard::new(self, Stay::Resident, "AioContext::enter")
+    }
+
+    /// Runs what the context holds: the bottom halves and tasks that are ready when this is called, in the order in
+    /// which they came. Returns whether anything ran.
+    ///
+    /// With `blocking`, waits if there is nothing to run, until something was run or [`notify`](Self::notify) was
+    /// called; meanwhile it serves the other contexts that this thread is home to. A thread that polls a context
+    /// without a home is its home for the length of the call.
+    ///
+    /// May be called within a task or bottom half: that runs the rest of the outer batch first, then its own. On the thread
+    /// of a tokio current-thread runtime, tasks are also polled unasked from time to time, which counts as having run.
+    ///
+    /// # Panics
+    ///
+    /// If another thread is the context's home, or 256 callbacks that poll are on the stack. A panic in a bottom half goes to
+    /// the caller; what was left of the batch stays queued.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use co_wrapper_runtime::AioContext;
+    ///
+    /// let ctx = AioContext::new()?;
+    /// ctx.schedule_bh(|| println!("run"));
+    /// assert!(ctx.poll(false));
+    /// assert!(!ctx.poll(false));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "aio_poll")]
+    #[track_caller]
+    pub fn poll(&self, blocking: bool) -> bool {
+        let home = EnterGuard::new(self, Stay::Passing, "AioContext::poll");
+        serve::poll(home.thread(), home.entered(), self, blocking)
+    }
+
+    /// Polls, blocking, as long as `condition` holds; it is asked before the first poll and after each. What makes it
+    /// false on another thread must [`notify`](Self::notify) afterwards.
+    ///
+    /// # Panics
+    ///
+    /// As [`poll`](Self::poll).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    ///
+    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let done = Arc::new(AtomicBool::new(false));
+    /// let (other, setter) = (ctx.clone(), Arc::clone(&done));
+    /// std::thread::spawn(move || {
+    ///     setter.store(true, Ordering::Release);
+    ///     other.notify();
+    /// });
+    /// ctx.poll_while(|| !done.load(Ordering::Acquire));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "AIO_WAIT_WHILE")]
+    #[doc(alias = "BDRV_POLL_WHILE")]
+    #[track_caller]
+    pub fn poll_while(&self, mut condition: impl FnMut() -> bool) {
+        let home = EnterGuard::new(self, Stay::Passing, "AioContext::poll_while");
+        let site = Location::caller();
+        let mut shown = None;
+        while condition() {
+            shown.get_or_insert_with(|| home.thread().show_poll(&"AioContext::poll_while", site, self));
+            serve::poll(home.thread(), home.entered(), self, true);
+        }
+    }
+
+    /// Ends a blocking [`poll`](Self::poll), this one or, if none waits, the next. From any thread; no system call
+    /// unless the home thread sleeps.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// ctx.notify();
+    /// assert!(!ctx.poll(true)); // returns at once, nothing ran
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "aio_notify")]
+    pub fn notify(&self) {
+        self.mailbox().notify();
+    }
+
+    /// Schedules a bottom half: a closure that runs once, on the home thread, outside any coroutine, so it may call
+    /// plain blocking wrappers. From any thread; first come, first run. One scheduled by a bottom half runs in the next
+    /// poll.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let (tx, rx) = mpsc::channel();
+    /// for n in 0..3 {
+    ///     let tx = tx.clone();
+    ///     ctx.schedule_bh(move || tx.send(n).unwrap());
+    /// }
+    /// ctx.poll(true);
+    /// assert_eq!(rx.try_iter().collect::<Vec<_>>(), [0, 1, 2]);
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "aio_bh_schedule_oneshot")]
+    #[track_caller]
+    pub fn schedule_bh(&self, bottom_half: impl FnOnce() + Send + 'static) {
+        fork::forbid("AioContext::schedule_bh");
+        // A closed context drops it.
+        drop(self.mailbox().push_bottom_half(Queued::once(bottom_half)));
+    }
+
+    /// Makes a bottom half that can be scheduled again and again, without an allocation each time.
+    ///
+    /// # Examples
+    ///
+    /// See [`BottomHalf`].
+    #[doc(alias = "aio_bh_new")]
+    pub fn bh(&self, callback: impl FnMut() + Send + 'static) -> BottomHalf {
+        BottomHalf::new(self.mailbox(), callback)
+    }
+
+    /// Sleeps for `duration` by a timer of this context, which fires when its home thread polls or waits. Timers that are
+    /// due fire in order, those of one time in the order in which they were first polled. Needs no tokio.
+    ///
+    /// The future holds no handle of the context. `AioContext::current().sleep(d).await` does, for Rust keeps the temporary
+    /// until the statement ends: in a task of a context that is only dropped, not closed, write it in two.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let start = Instant::now();
+    /// ctx.block_on(ctx.sleep(Duration::from_millis(5)));
+    /// assert!(start.elapsed() >= Duration::from_millis(5));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "qemu_co_sleep_ns")]
+    #[doc(alias = "timer_mod")]
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep::new(Arc::clone(self.mailbox()), duration)
+    }
+
+    /// Calls `callback` on the home thread, outside any coroutine, in each round of its loop in which `fd` is ready: level
+    /// triggered, as poll(2) has it. An error or a hang-up counts as ready whatever the interest (QEMU leaves a hang-up out
+    /// where only `io_write` is set); with [`Interest::ERROR`](crate::Interest::ERROR) nothing else does. A regular file is
+    /// always ready to be read and written.
+    ///
+    /// The callback takes its turn like a bottom half that is scheduled when its descriptor is found ready. Nested waits
+    /// hold it back likewise. It is not called if the descriptor is not ready any more when its turn comes, nor a second
+    /// time while it runs. It stays in force until the handler is dropped or the context closed; one that panics is
+    /// removed.
+    ///
+    /// The descriptor is duplicated, so it may be closed, or watched elsewhere, at any time. A context's first handler
+    /// takes two descriptors more. Each round asks poll(2) once for all handlers of a context, and once more for each that
+    /// runs. On Unix, with the feature `tokio`.
+    ///
+    /// # Panics
+    ///
+    /// If no descriptor is left for the duplicate, or the kernel refuses to watch it. A wait of the home thread panics if
+    /// RLIMIT_NOFILE was lowered below the number of descriptors watched, which poll(2) then refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{io::{Read, Write}, os::unix::net::UnixStream};
+    /// use co_wrapper_runtime::{AioContext, Interest};
+    ///
+    /// let ctx = AioContext::new()?;
+    /// let (mut ours, mut theirs) = UnixStream::pair()?;
+    /// let watched = ours.try_clone()?;
+    /// let _handler = ctx.fd_handler(&watched, Interest::READABLE, move || {
+    ///     ours.read_exact(&mut [0; 5]).unwrap();
+    /// });
+    /// assert!(!ctx.poll(false));
+    /// theirs.write_all(b"hello")?;
+    /// assert!(ctx.poll(false));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[cfg(all(feature = "tokio", unix))]
+    #[doc(alias = "aio_set_fd_handler")]
+    #[track_caller]
+    pub fn fd_handler(
+        &self,
+        fd: impl std::os::fd::AsFd,
+        interest: crate::Interest,
+        callback: impl FnMut() + Send + 'static,
+    ) -> FdHandler {
+        fork::forbid("AioContext::fd_handler");
+        let handler = fd
+            .as_fd()
+            .try_clone_to_owned()
+            .and_then(|fd| FdHandler::new(&self.0.handlers, self.mailbox(), fd, interest, callback));
+        match handler {
+            Ok(handler) => handler,
+            Err(error) => panic!(
+                "AioContext::fd_handler: called at {}, and {self} cannot watch the descriptor: {error}; free descriptors \
+                 (ulimit -n)",
+                Location::caller()
+            ),
+        }
+    }
+
+    /// Closes the context. Tasks and bottom halves that wait in it are dropped, on its home thread if it has one; the
+    /// handlers of descriptors are removed; callers
+    /// of calls received panic with a message that says so; what is spawned or scheduled from now on is dropped at once.
+    /// A task that runs just now is dropped when it next returns to the loop. Closing twice is as once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let task = ctx.spawn(std::future::pending::<()>());
+    /// ctx.close();
+    /// assert!(task.is_finished());
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    /// What the context has done so far.
+    ///
+    /// # Examples
+    ///
+    /// See [`Stats`].
+    pub fn stats(&self) -> Stats {
+        let counters = self.counters();
+        Stats {
+            polls: counters.polls.get(),
+            parks: counters.parks.get(),
+            spins: counters.spins.get(),
+            spins_paid: counters.spins_paid.get(),
+            deepest_nesting: counters.deepest.get(),
+            tasks_live: self.mailbox().live() as u64,
+            tasks_leaked: task::leaked() as u64,
+            spin_budget: self.spin().budget().as_nanos() as u64,
+        }
+    }
+
+    /// Spawns a task, from any thread. It runs on the context's home thread whenever that polls or waits; without a
+    /// home it waits for one. Woken tasks run first come, first run.
+    ///
+    /// Inside a task plain wrappers panic and mixed ones nest; see [`in_coroutine`](crate::in_coroutine).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let task = std::thread::scope(|s| s.spawn(|| ctx.spawn(async { 6 * 7 })).join()).unwrap();
+    /// assert_eq!(ctx.block_on(task), 42);
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "aio_co_enter")]
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        fork::forbid("AioContext::spawn");
+        task::spawn(self.mailbox(), future)
+    }
+
+    /// Spawns a task that need not be `Send`. It is polled and dropped on this thread alone: leaving home drops it.
+    ///
+    /// # Panics
+    ///
+    /// If this thread is not the context's home, for then nobody could poll the task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use co_wrapper_runtime::AioContext;
+    ///
+    /// let ctx = AioContext::current();
+    /// let text = Rc::new("not Send");
+    /// let task = ctx.spawn_local({
+    ///     let text = Rc::clone(&text);
+    ///     async move { text.len() }
+    /// });
+    /// assert_eq!(ctx.block_on(task), text.len());
+    /// ```
+    #[track_caller]
+    pub fn spawn_local<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        fork::forbid("AioContext::spawn_local");
+        assert!(
+            self.mailbox().is_home_here(),
+            "AioContext::spawn_local: called at {}, and this thread is not the home of {self}; enter() it first, or \
+             spawn() a Send task",
+            Location::caller()
+        );
+        task::spawn_local(self.mailbox(), future)
+    }
+}
+
+/// Two handles are equal if they are handles of one context.
+impl PartialEq for AioContext {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for AioContext {}
+
+impl fmt::Display for AioContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AioContext `{}`", self.0.name)
+    }
+}
+
+impl fmt::Debug for AioContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let home = self.mailbox().home();
+        f.debug_struct("AioContext").field("name", &self.0.name).field("home", &home).finish()
+    }
+}

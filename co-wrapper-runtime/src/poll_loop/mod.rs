@@ -1,0 +1,5 @@
+//! The poll loop: a round, what is held back, sleeping and spinning.
+
+mod circle;
+pub mod serve;
+mod sleep;

@@ -1,0 +1,9 @@
+//! What threads show of their calls, the report of it, and the watchdog that prints one.
+
+pub mod board;
+pub mod record;
+mod report;
+mod tell;
+pub mod watchdog;
+
+pub use report::{Call, Report, State, Suspect};
