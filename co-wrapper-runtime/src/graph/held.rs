@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 pub enum Entry {
     /// Nobody waited to write.
     Free,
-    /// At that time, as `hang::record::now` counts, past a writer that waits. `alone`: without those who read on its behalf.
+    /// At that time, as `watch::record::now` counts, past a writer that waits. `alone`: without those who read on its behalf.
     LetPast { since: u64, alone: bool },
     /// Within a section of its own, or of one on whose behalf it reads: past a writer that waits.
     Again,
@@ -251,7 +251,7 @@ pub fn reads_again(lock: usize) -> bool {
 /// may have waited for it. Says whether there are any.
 pub fn waited(lock: usize, holder: u64, now: u64) -> bool {
     let mut any = false;
-    for record in &*crate::sync::plain_lock(&ALL) {
+    for record in &*crate::sys::sync::plain_lock(&ALL) {
         let value = record.lock.load(Ordering::Acquire);
         if value & !FLAGS == lock && record.holder.load(Ordering::Relaxed) == holder {
             any = true;

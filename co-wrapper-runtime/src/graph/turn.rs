@@ -18,7 +18,7 @@
 //!
 //! Who reads again while it reads is no matter of this: it never waits for a waiting writer.
 //!
-//! Times are in nanoseconds of `hang::record::now`.
+//! Times are in nanoseconds of `watch::record::now`.
 
 /// The shortest patience.
 const FIRST: u64 = 10_000_000;
