@@ -42,18 +42,17 @@ mod thread;
 mod trace;
 mod watch;
 
+#[cfg(feature = "tokio")]
+pub use call::reactor;
 pub use call::{Elapsed, block_on, in_coroutine};
 #[cfg(all(feature = "tokio", unix))]
 pub use context::FdHandler;
 pub use context::{
-    AioContext, Builder, Stats,
+    AioContext, BottomHalf, Builder, Sleep, Stats,
     join::{AbortHandle, JoinHandle},
     reschedule_self,
 };
 pub use io_thread::IoThread;
-#[cfg(feature = "tokio")]
-pub use reactor::reactor;
-pub use tasks::{bottom_half::BottomHalf, timers::Sleep};
 pub use thread::EnterGuard;
 /// What an [`FdHandler`] waits for.
 #[cfg(all(feature = "tokio", unix))]
@@ -96,12 +95,13 @@ pub mod __model {
     pub use crate::graph::model::{end_grace, let_through, set_index, take_read, take_write, try_share};
     pub use crate::{
         call::completion::{Shared, Stage, send},
+        context::join::spawn,
         scheduler::mailbox::{Home, Mailbox},
         sys::park::{EndSleep, Parker, Unparker, WakeSlot, here},
         tasks::{
             bottom_half::Queued,
             queue::{Allowed, Work},
-            task::{Sent, run, spawn},
+            task::{Sent, run},
         },
         trace::Span,
     };

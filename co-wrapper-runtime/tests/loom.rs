@@ -194,7 +194,7 @@ fn serve(mailbox: &Mailbox, parker: &Parker, count: &AtomicUsize, least: usize) 
         let end = mailbox.batch_end();
         let mut moved = false;
         while let Some(Work::BottomHalf(bottom_half)) = mailbox.pop(end, Allowed::ALL) {
-            bottom_half.run();
+            bottom_half.run(|again| drop(mailbox.push_bottom_half(again)));
             moved = true;
         }
         if !moved && !mailbox.take_notified() {
@@ -397,7 +397,7 @@ fn b05_a_bottom_half_is_deleted_while_it_runs() {
         bottom_half.schedule();
         let deleter = thread::spawn(move || drop(bottom_half));
         while let Some(Work::BottomHalf(scheduled)) = mailbox.pop(mailbox.batch_end(), Allowed::ALL) {
-            scheduled.run();
+            scheduled.run(|again| drop(mailbox.push_bottom_half(again)));
         }
         deleter.join().unwrap();
         assert_eq!(settled.load(Ordering::Acquire), 1);

@@ -6,11 +6,7 @@ use super::{
     frame::{Frame, Kind},
     large::{self, Large},
 };
-use crate::{
-    context::AioContext,
-    reactor::Entered,
-    thread::{EnterGuard, home::Stay},
-};
+use crate::{context::AioContext, poll_loop::poll::home_for_call, reactor::Entered};
 
 /// Polls `future` on this thread until it is ready, as the blocking twin of an async function does with that function's: for
 /// futures that have no twin, of another crate or made on the spot.
@@ -90,7 +86,7 @@ impl AioContext {
 
     #[track_caller]
     fn block_on_in_place<F: Future>(&self, future: F) -> F::Output {
-        let _home = EnterGuard::new(self, Stay::Passing, "AioContext::block_on");
+        let _home = home_for_call(self, "AioContext::block_on");
         let _guard;
         let frame = Frame::begin(Kind::Own(&"AioContext::block_on"), Location::caller());
         if frame.needs_guard() {

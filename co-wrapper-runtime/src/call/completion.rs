@@ -68,7 +68,7 @@ pub unsafe fn send<S, E, Fut>(
     call: &Shared<S, E, Fut::Output>,
     wakes: &Arc<WakeSlot>,
     span: Span,
-) -> Sent
+) -> Sent<Mailbox>
 where
     S: Send,
     E: FnOnce(S) -> Fut + Send,

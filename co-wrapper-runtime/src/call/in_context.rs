@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     context::AioContext,
-    poll_loop::serve::Ended,
+    poll_loop::{poll::try_home_for_call, serve::Ended},
     reactor::Entered,
     sys::{
         fork,
@@ -28,7 +28,6 @@ use crate::{
         park::here,
     },
     tasks::task,
-    thread::{EnterGuard, home::Stay},
 };
 
 /// An argument that is sent to another context.
@@ -133,7 +132,7 @@ where
     }
     // At home, or home for the length of the call.
     let elsewhere = context.mailbox().home_number().is_some_and(|home| home != here());
-    if !elsewhere && let Ok(_home) = EnterGuard::try_new(context, Stay::Passing, wrapper.name) {
+    if !elsewhere && let Ok(_home) = try_home_for_call(context, wrapper.name) {
         if context.mailbox().is_closed() {
             refuse_closed(wrapper, context, site);
         }
@@ -161,7 +160,7 @@ where
         // call was queued, for a home that left before that woke nobody. Or it is this thread, which began the call in a
         // stay above this frame and is kept there by it.
         if home.is_none() && context.mailbox().home_number().is_none_or(|home| home == here()) {
-            home = EnterGuard::try_new(context, Stay::Passing, wrapper.name).ok();
+            home = try_home_for_call(context, wrapper.name).ok();
         }
         call.is_done()
     };
@@ -173,7 +172,8 @@ where
                 // The context drops the future and says so.
                 (ended, until) = (Ended::Elapsed, None);
                 if let Some(sent) = sent.take() {
-                    task::take_back(sent, context.mailbox());
+                    task::take_back(sent);
+                    context.mailbox().ring();
                 }
             }
             Err(payload) if fork::is_child() => {

@@ -9,6 +9,8 @@ mod large;
 mod no_co;
 mod owned;
 mod poll_co;
+#[cfg(feature = "tokio")]
+mod tokio_handle;
 
 pub use block_on::block_on;
 pub use elapsed::Elapsed;
@@ -19,3 +21,5 @@ pub(crate) use no_co::in_main;
 pub use no_co::no_co;
 pub use owned::{Owned, owned};
 pub use poll_co::{Wrapper, poll_co, poll_co_timeout};
+#[cfg(feature = "tokio")]
+pub use tokio_handle::reactor;

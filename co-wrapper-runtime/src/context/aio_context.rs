@@ -1,10 +1,10 @@
 //! The handle of a context.
 
 use std::{
-    fmt, io, mem,
+    fmt, mem,
     panic::Location,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -13,26 +13,17 @@ use std::{
 #[cfg(all(feature = "tokio", unix))]
 use super::handlers::FdHandler;
 use super::{
-    builder::Builder,
+    bottom_half::BottomHalf,
     handlers,
-    join::JoinHandle,
+    join::{self, JoinHandle},
+    sleep::Sleep,
     spin,
     stats::{self, Stats},
 };
 use crate::{
-    poll_loop::serve,
     scheduler::mailbox::Mailbox,
     sys::{fork, panics},
-    tasks::{
-        bottom_half::{BottomHalf, Queued},
-        task,
-        timers::Sleep,
-    },
-    thread::{
-        EnterGuard,
-        home::{self, Stay},
-        state::Thread,
-    },
+    tasks::{bottom_half::Queued, task},
 };
 
 /// Where tasks and bottom halves run: a queue with at most one home thread, which polls it whenever it waits.
@@ -69,9 +60,6 @@ pub(super) struct Inner {
     pub(super) counters: stats::Counters,
 }
 
-/// Made when it is first asked for.
-static MAIN: OnceLock<AioContext> = OnceLock::new();
-
 impl Drop for Inner {
     fn drop(&mut self) {
         if fork::is_child() {
@@ -95,40 +83,6 @@ impl Inner {
 }
 
 impl AioContext {
-    /// Makes a context that has no home yet.
-    ///
-    /// # Errors
-    ///
-    /// With the feature `tokio`, if the process's reactor cannot be started: no file descriptors, no thread to be had.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let ctx = co_wrapper_runtime::AioContext::new()?;
-    /// assert!(!ctx.poll(false)); // nothing to do
-    /// # std::io::Result::Ok(())
-    /// ```
-    #[doc(alias = "aio_context_new")]
-    pub fn new() -> io::Result<Self> {
-        Self::builder().build()
-    }
-
-    /// Makes a context with a name, or one that spins before it sleeps.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use co_wrapper_runtime::AioContext;
-    ///
-    /// let ctx = AioContext::builder().name("backups").spin_max(Duration::from_micros(32)).build()?;
-    /// assert_eq!(ctx.to_string(), "AioContext `backups`");
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn builder() -> Builder {
-        Builder::new()
-    }
-
     pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
         &self.0.mailbox
     }
@@ -155,151 +109,6 @@ impl AioContext {
 
     pub(crate) fn counters(&self) -> &stats::Counters {
         &self.0.counters
-    }
-
-    /// The process's main context. Its home is the thread that enters it, `main`'s as a rule.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use co_wrapper_runtime::AioContext;
-    ///
-    /// let _guard = AioContext::main().enter();
-    /// assert_eq!(AioContext::current(), AioContext::main());
-    /// ```
-    #[doc(alias = "qemu_get_aio_context")]
-    pub fn main() -> Self {
-        MAIN.get_or_init(|| Self::builder().name("main").unstarted()).clone()
-    }
-
-    /// The same, if it was asked for before.
-    pub(crate) fn main_if_made() -> Option<&'static Self> {
-        MAIN.get()
-    }
-
-    /// The context that is current on this thread: the one entered last, else the thread's own, which is made on first
-    /// use and has its home here until the thread ends.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use co_wrapper_runtime::AioContext;
-    ///
-    /// let own = AioContext::current();
-    /// let ctx = AioContext::new()?;
-    /// {
-    ///     let _guard = ctx.enter();
-    ///     assert_eq!(AioContext::current(), ctx);
-    /// }
-    /// assert_eq!(AioContext::current(), own);
-    /// # std::io::Result::Ok(())
-    /// ```
-    #[doc(alias = "qemu_get_current_aio_context")]
-    #[track_caller]
-    pub fn current() -> Self {
-        let thread = Thread::current("AioContext::current");
-        let current = thread.entered().unwrap_or_else(|| home::own(&thread));
-        thread.end_if_late();
-        current
-    }
-
-    /// Makes this thread the context's home, and the context current, until the guard is dropped.
-    ///
-    /// Entering nests, also in one context. With the feature `tokio` the process's reactor is the current tokio handle
-    /// while the outermost guard lives, which makes calls cheaper. Leaving drops, here, the [`spawn_local`](Self::spawn_local)
-    /// tasks; other tasks and bottom halves wait for the next home. The thread's end leaves too, if the guard was
-    /// forgotten.
-    ///
-    /// # Panics
-    ///
-    /// If another thread is the context's home, naming both. The guard's drop panics inside a call that still waits in
-    /// the context; the thread then stays home, and the context current, until the thread ends. Tokio panics where the
-    /// guard and tokio's own ones are not dropped in reverse order.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use co_wrapper_runtime::AioContext;
-    ///
-    /// let ctx = AioContext::new()?;
-    /// let _guard = ctx.enter();
-    /// let other = ctx.clone();
-    /// let refused = std::thread::spawn(move || drop(other.enter())).join();
-    /// assert!(refused.is_err()); // its home is here
-    /// # std::io::Result::Ok(())
-    /// ```
-    #[doc(alias = "qemu_set_current_aio_context")]
-    #[track_caller]
-    pub fn enter(&self) -> EnterGuard {
-        EnterGuard::new(self, Stay::Resident, "AioContext::enter")
-    }
-
-    /// Runs what the context holds: the bottom halves and tasks that are ready when this is called, in the order in
-    /// which they came. Returns whether anything ran.
-    ///
-    /// With `blocking`, waits if there is nothing to run, until something was run or [`notify`](Self::notify) was
-    /// called; meanwhile it serves the other contexts that this thread is home to. A thread that polls a context
-    /// without a home is its home for the length of the call.
-    ///
-    /// May be called within a task or bottom half: that runs the rest of the outer batch first, then its own. On the thread
-    /// of a tokio current-thread runtime, tasks are also polled unasked from time to time, which counts as having run.
-    ///
-    /// # Panics
-    ///
-    /// If another thread is the context's home, or 256 callbacks that poll are on the stack. A panic in a bottom half goes to
-    /// the caller; what was left of the batch stays queued.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use co_wrapper_runtime::AioContext;
-    ///
-    /// let ctx = AioContext::new()?;
-    /// ctx.schedule_bh(|| println!("run"));
-    /// assert!(ctx.poll(false));
-    /// assert!(!ctx.poll(false));
-    /// # std::io::Result::Ok(())
-    /// ```
-    #[doc(alias = "aio_poll")]
-    #[track_caller]
-    pub fn poll(&self, blocking: bool) -> bool {
-        let home = EnterGuard::new(self, Stay::Passing, "AioContext::poll");
-        serve::poll(home.thread(), home.entered(), self, blocking)
-    }
-
-    /// Polls, blocking, as long as `condition` holds; it is asked before the first poll and after each. What makes it
-    /// false on another thread must [`notify`](Self::notify) afterwards.
-    ///
-    /// # Panics
-    ///
-    /// As [`poll`](Self::poll).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
-    ///
-    /// let ctx = co_wrapper_runtime::AioContext::new()?;
-    /// let done = Arc::new(AtomicBool::new(false));
-    /// let (other, setter) = (ctx.clone(), Arc::clone(&done));
-    /// std::thread::spawn(move || {
-    ///     setter.store(true, Ordering::Release);
-    ///     other.notify();
-    /// });
-    /// ctx.poll_while(|| !done.load(Ordering::Acquire));
-    /// # std::io::Result::Ok(())
-    /// ```
-    #[doc(alias = "AIO_WAIT_WHILE")]
-    #[doc(alias = "BDRV_POLL_WHILE")]
-    #[track_caller]
-    pub fn poll_while(&self, mut condition: impl FnMut() -> bool) {
-        let home = EnterGuard::new(self, Stay::Passing, "AioContext::poll_while");
-        let site = Location::caller();
-        let mut shown = None;
-        while condition() {
-            shown.get_or_insert_with(|| home.thread().show_poll(&"AioContext::poll_while", site, self));
-            serve::poll(home.thread(), home.entered(), self, true);
-        }
     }
 
     /// Ends a blocking [`poll`](Self::poll), this one or, if none waits, the next. From any thread; no system call
@@ -496,7 +305,7 @@ impl AioContext {
         F::Output: Send + 'static,
     {
         fork::forbid("AioContext::spawn");
-        task::spawn(self.mailbox(), future)
+        join::spawn(self.mailbox(), future)
     }
 
     /// Spawns a task that need not be `Send`. It is polled and dropped on this thread alone: leaving home drops it.
@@ -532,7 +341,7 @@ impl AioContext {
              spawn() a Send task",
             Location::caller()
         );
-        task::spawn_local(self.mailbox(), future)
+        join::spawn_local(self.mailbox(), future)
     }
 }
 

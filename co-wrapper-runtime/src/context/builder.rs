@@ -1,9 +1,9 @@
-//! How a context is made.
+//! How a context is made, and the main one, which is made when it is first asked for.
 
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -16,6 +16,65 @@ use super::{
     stats::Counters,
 };
 use crate::{reactor, scheduler::mailbox::Mailbox, sys::fork};
+
+/// Made when it is first asked for.
+static MAIN: OnceLock<AioContext> = OnceLock::new();
+
+impl AioContext {
+    /// Makes a context that has no home yet.
+    ///
+    /// # Errors
+    ///
+    /// With the feature `tokio`, if the process's reactor cannot be started: no file descriptors, no thread to be had.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// assert!(!ctx.poll(false)); // nothing to do
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "aio_context_new")]
+    pub fn new() -> io::Result<Self> {
+        Self::builder().build()
+    }
+
+    /// Makes a context with a name, or one that spins before it sleeps.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use co_wrapper_runtime::AioContext;
+    ///
+    /// let ctx = AioContext::builder().name("backups").spin_max(Duration::from_micros(32)).build()?;
+    /// assert_eq!(ctx.to_string(), "AioContext `backups`");
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// The process's main context. Its home is the thread that enters it, `main`'s as a rule.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use co_wrapper_runtime::AioContext;
+    ///
+    /// let _guard = AioContext::main().enter();
+    /// assert_eq!(AioContext::current(), AioContext::main());
+    /// ```
+    #[doc(alias = "qemu_get_aio_context")]
+    pub fn main() -> Self {
+        MAIN.get_or_init(|| Self::builder().name("main").unstarted()).clone()
+    }
+
+    /// The same, if it was asked for before.
+    pub(crate) fn main_if_made() -> Option<&'static Self> {
+        MAIN.get()
+    }
+}
 
 /// Makes an [`AioContext`]. Returned by [`AioContext::builder`].
 #[derive(Clone, Debug)]

@@ -29,6 +29,7 @@ use rustix::{
 };
 use tokio::io::Interest;
 
+use super::bottom_half::BottomHalf;
 use crate::{
     scheduler::mailbox::Mailbox,
     sys::{
@@ -36,7 +37,6 @@ use crate::{
         park::{EndSleep, Parker},
         sync::{Mutex, lock},
     },
-    tasks::bottom_half::BottomHalf,
 };
 
 /// The handlers of one context.

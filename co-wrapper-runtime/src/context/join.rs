@@ -11,12 +11,38 @@ use std::{
 };
 
 use crate::{
+    scheduler::mailbox::Mailbox,
     sys::{
         panics::{self, Payload},
-        sync::{Mutex, lock},
+        park::here,
+        sync::{Mutex, is_send, lock},
     },
-    tasks::task::{Alive, Meta, Outcome, Output},
+    tasks::task::{self, Alive, Meta, Outcome, Output},
 };
+
+/// Spawns a task that may run on any thread.
+#[track_caller]
+pub fn spawn<F>(mailbox: &Arc<Mailbox>, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    // SAFETY: the future is `Send` and `'static`.
+    let task = unsafe { task::spawn_for(mailbox, 0, None, future) };
+    JoinHandle::new(task, Location::caller())
+}
+
+/// Spawns a task that belongs to this thread.
+#[track_caller]
+pub fn spawn_local<F>(mailbox: &Arc<Mailbox>, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    // SAFETY: this thread is named as the owner, and the future is `'static`.
+    let task = unsafe { task::spawn_for(mailbox, here(), None, future) };
+    JoinHandle::new(task, Location::caller())
+}
 
 /// Waits for a spawned task: a future of its result.
 ///
@@ -39,31 +65,33 @@ use crate::{
 /// ```
 pub struct JoinHandle<T> {
     /// Gone when it gave its result.
-    task: Option<async_task::FallibleTask<Output<T>, Meta>>,
+    task: Option<async_task::FallibleTask<Output<T>, Meta<Mailbox>>>,
     /// The task's, which `task` keeps.
-    meta: NonNull<Meta>,
+    meta: NonNull<Meta<Mailbox>>,
     /// Made when it is first polled and the task has not ended.
     joiner: Option<Arc<Joiner>>,
     /// Where it was spawned.
     site: &'static Location<'static>,
 }
 
+const _: () = is_send::<JoinHandle<()>>();
+
 // SAFETY: as the task that it has, whose `Meta` threads share anyway.
-unsafe impl<T: Send> Send for JoinHandle<T> where Meta: Sync {}
+unsafe impl<T: Send> Send for JoinHandle<T> where Meta<Mailbox>: Sync {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for JoinHandle<T> where Meta: Sync {}
+unsafe impl<T: Send> Sync for JoinHandle<T> where Meta<Mailbox>: Sync {}
 
 // As the task that it has.
 impl<T> UnwindSafe for JoinHandle<T> {}
 impl<T> RefUnwindSafe for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
-    pub(crate) fn new(task: async_task::Task<Output<T>, Meta>, site: &'static Location<'static>) -> Self {
+    fn new(task: async_task::Task<Output<T>, Meta<Mailbox>>, site: &'static Location<'static>) -> Self {
         Self { meta: NonNull::from(task.metadata()), task: Some(task.fallible()), joiner: None, site }
     }
 
     /// What aborts the task, unless it is gone.
-    fn with_alive<R>(&self, with: impl FnOnce(&Alive) -> R) -> Option<R> {
+    fn with_alive<R>(&self, with: impl FnOnce(&Alive<Mailbox>) -> R) -> Option<R> {
         self.task.as_ref()?;
         // SAFETY: the task is there.
         unsafe { self.meta.as_ref() }.alive().map(|alive| with(&alive))
@@ -162,7 +190,7 @@ impl<T> JoinHandle<T> {
     /// Drops the result of a task that has ended, and the waker of who began to wait. The panic of one of these is the
     /// caller's.
     #[cold]
-    fn drop_users(&mut self, task: &mut async_task::FallibleTask<Output<T>, Meta>) -> Option<Payload> {
+    fn drop_users(&mut self, task: &mut async_task::FallibleTask<Output<T>, Meta<Mailbox>>) -> Option<Payload> {
         let mut panicked = None;
         if let Poll::Ready(Some(output)) = Pin::new(task).poll(&mut Context::from_waker(Waker::noop())) {
             panics::catch(&mut panicked, || drop(output.into_inner()));
@@ -212,7 +240,7 @@ impl<T> fmt::Debug for JoinHandle<T> {
 #[derive(Clone)]
 pub struct AbortHandle(
     /// Nothing if the task was gone by then.
-    Option<Alive>,
+    Option<Alive<Mailbox>>,
 );
 
 impl AbortHandle {

@@ -1,18 +1,22 @@
 //! The context: a queue of tasks and bottom halves, and the thread that polls it. (QEMU's `AioContext`.)
 
 mod aio_context;
+mod bottom_half;
 mod builder;
 #[cfg_attr(all(feature = "tokio", unix), path = "handlers_tokio.rs")]
 #[cfg_attr(not(all(feature = "tokio", unix)), path = "handlers_none.rs")]
 pub mod handlers;
 pub mod join;
 mod reschedule;
+pub mod sleep;
 mod spin;
 mod stats;
 
 pub use aio_context::AioContext;
+pub use bottom_half::BottomHalf;
 pub use builder::Builder;
 #[cfg(all(feature = "tokio", unix))]
 pub use handlers::FdHandler;
 pub use reschedule::reschedule_self;
+pub use sleep::Sleep;
 pub use stats::Stats;

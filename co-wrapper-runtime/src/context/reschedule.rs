@@ -6,7 +6,7 @@ use std::{
     task::Poll,
 };
 
-use super::AioContext;
+use super::aio_context::AioContext;
 use crate::tasks::{coroutine, task};
 
 /// Has the calling task go on in `context`, on that context's home thread. At once if it runs there.

@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::queue::Shared;
-use crate::{context::AioContext, reactor, tasks::timers::Sleep};
+use crate::{
+    context::{AioContext, Sleep},
+    reactor,
+};
 
 /// Dropping it takes the main context's timer back. The reactor's then fires for nothing: it is not the one that the lock
 /// knows of any more.

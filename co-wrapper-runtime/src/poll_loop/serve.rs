@@ -24,7 +24,6 @@
 
 use std::{
     ops::ControlFlow,
-    panic::Location,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -33,6 +32,7 @@ use super::{circle, sleep::Sleeper};
 use crate::{
     context::AioContext,
     reactor::{self, Below, Entered},
+    scheduler::mailbox::Mailbox,
     sys::{
         fork,
         panics::{Payload, catch},
@@ -43,8 +43,8 @@ use crate::{
         task,
     },
     thread::{
-        home::AsCurrent,
-        state::{MOST_NESTED, Slot, Thread},
+        homes::{AsCurrent, served},
+        state::{Slot, Thread},
     },
     watch::board::Runs,
 };
@@ -122,9 +122,12 @@ fn dispatch(thread: &Thread, as_: As, what: impl FnOnce()) {
 /// Runs one item, as what it is.
 // Left to itself the compiler calls it, which costs a bottom half a tenth more.
 #[inline(always)]
-fn run(thread: &Thread, work: Work) {
+fn run(thread: &Thread, mailbox: &Mailbox, work: Work<Mailbox>) {
     match work {
-        Work::BottomHalf(bottom_half) => dispatch(thread, As::Callback, || bottom_half.run()),
+        Work::BottomHalf(bottom_half) => dispatch(thread, As::Callback, || {
+            // A closed context drops it.
+            bottom_half.run(|again| drop(mailbox.push_bottom_half(again)));
+        }),
         Work::Task(runnable) => {
             let send = runnable.metadata().is_send();
             dispatch(thread, As::Task { send }, || task::run(runnable));
@@ -147,7 +150,7 @@ fn round_of(
         return false;
     }
     let mailbox = context.mailbox();
-    let _current = AsCurrent::new(thread, context);
+    let _current = AsCurrent::new(&thread.homes, context);
     if mailbox.has_to_close() && each(&mut || dispatch(thread, As::Callback, || mailbox.clear_out())).is_break() {
         return false;
     }
@@ -168,67 +171,18 @@ fn round_of(
     while let Some(work) = mailbox.pop(end, allowed) {
         ran = true;
         let mut work = Some(work);
-        if each(&mut || run(thread, work.take().expect("called once"))).is_break() {
+        if each(&mut || run(thread, mailbox, work.take().expect("called once"))).is_break() {
             break;
         }
     }
     ran
 }
 
-/// Calls `visit` with each context that the thread serves. It may enter and leave contexts.
-pub fn served(thread: &Thread, mut visit: impl FnMut(&AioContext)) {
-    let mut index = 0;
-    while let Some(context) = { thread.homes.borrow().served(index) } {
-        visit(&context);
-        index += 1;
-    }
-}
-
 /// Runs everything that `context` holds now. Panics go to the caller at once; what is left stays queued.
-fn run_all(thread: &Thread, context: &AioContext) -> bool {
+pub fn run_all(thread: &Thread, context: &AioContext) -> bool {
     round_of(thread, context, Allowed::ALL, true, |work| {
         work();
         ControlFlow::Continue(())
-    })
-}
-
-/// `ctx.poll()`: runs what `context` holds, and if that is nothing and `blocking`, waits for something.
-#[track_caller]
-pub fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool) -> bool {
-    let site = Location::caller();
-    assert!(
-        thread.dispatched.get() < MOST_NESTED,
-        "AioContext::poll: {context} is polled at {site} within {MOST_NESTED} callbacks that poll on this stack; return from \
-         some"
-    );
-    let round = || {
-        context.counters().polls.count();
-        let ran = run_all(thread, context);
-        let kicked = context.mailbox().take_kick();
-        (ran || kicked || !blocking).then_some(ran)
-    };
-    if let Some(ran) = reactor::unconstrained(round) {
-        return ran;
-    }
-    entered.gate(|below, _| {
-        reactor::warn_of_current_thread(below, "AioContext::poll", site);
-        reactor::unconstrained(|| {
-            let mut sleeper = Sleeper::new(thread, below);
-            loop {
-                let mut moved = false;
-                served(thread, |other| moved |= other != context && run_all(thread, other));
-                if let Some(ran) = round() {
-                    return ran;
-                }
-                if moved {
-                    sleeper.moved();
-                } else {
-                    // Forked in what ran.
-                    fork::forbid_at("AioContext::poll", site);
-                    sleeper.sleep(None, || false);
-                }
-            }
-        })
     })
 }
 
@@ -429,7 +383,7 @@ impl<'a> Wait<'a> {
             return false;
         }
         let looks = allowed.bottom_halves || held_back.looks_from.is_none_or(|from| Instant::now() >= from);
-        served(thread, |context| {
+        served(&thread.homes, |context| {
             moved |= round_of(thread, context, *allowed, looks, |work| {
                 catch(panicked, work);
                 if slot.wakes.is_woken() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -441,7 +395,7 @@ impl<'a> Wait<'a> {
     /// Whether a context holds work that this loop may not take; asked when it took all that it may.
     fn holds_back(&self) -> bool {
         let mut any = false;
-        served(self.thread, |context| any |= context.mailbox().has_work());
+        served(&self.thread.homes, |context| any |= context.mailbox().has_work());
         any
     }
 
@@ -452,14 +406,14 @@ impl<'a> Wait<'a> {
         let closed_by = waits.as_ref().and_then(circle::Waits::closed_by);
         let mut taken = false;
         thread.taken.update(|n| n + 1);
-        served(thread, |context| {
+        served(&thread.homes, |context| {
             let mailbox = context.mailbox();
             let closes = closed_by.as_ref().filter(|(_, place)| Arc::ptr_eq(place, mailbox));
             let call = closes.and_then(|(caller, _)| mailbox.pop_call_of(*caller));
             if let Some(work) = call.or_else(|| mailbox.pop(u64::MAX, Allowed::ALL)) {
                 taken = true;
-                let _current = AsCurrent::new(thread, context);
-                catch(panicked, || run(thread, work));
+                let _current = AsCurrent::new(&thread.homes, context);
+                catch(panicked, || run(thread, mailbox, work));
             }
         });
         thread.taken.update(|n| n - 1);

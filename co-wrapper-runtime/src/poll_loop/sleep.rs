@@ -7,11 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::serve::served;
 use crate::{
     context::{AioContext, handlers::Watch},
     reactor::Below,
-    thread::state::Thread,
+    thread::{homes::served, state::Thread},
     trace,
     watch::watchdog,
 };
@@ -56,7 +55,7 @@ impl<'a> Sleeper<'a> {
             return false;
         }
         let mut watch = Watch::default();
-        served(self.thread, |context| watch.add(context.handlers()));
+        served(&self.thread.homes, |context| watch.add(context.handlers()));
         let repoll = self.every.map(|every| Instant::now() + every);
         let timer = self.next_timer();
         let wake_up = [until, repoll, timer].into_iter().flatten().min();
@@ -70,7 +69,7 @@ impl<'a> Sleeper<'a> {
         // The tasks' wakes may have been kept back too.
         if self.tasks_due.is_none_or(|due| now >= due) {
             self.woke_all = Some(now);
-            served(self.thread, |context| context.mailbox().wake_all());
+            served(&self.thread.homes, |context| context.mailbox().wake_all());
         }
         true
     }
@@ -146,14 +145,16 @@ impl<'a> Sleeper<'a> {
 
     fn next_timer(&self) -> Option<Instant> {
         let mut next: Option<Instant> = None;
-        served(self.thread, |context| next = [next, context.mailbox().timers().next()].into_iter().flatten().min());
+        served(&self.thread.homes, |context| {
+            next = [next, context.mailbox().timers().next()].into_iter().flatten().min()
+        });
         next
     }
 
     /// Asks every context, for each answer may come with a change.
     fn any(&self, ask: impl Fn(&AioContext) -> bool) -> bool {
         let mut any = false;
-        served(self.thread, |context| any |= ask(context));
+        served(&self.thread.homes, |context| any |= ask(context));
         any
     }
 }

@@ -32,7 +32,7 @@ use tokio::{
 };
 
 use super::{
-    Below,
+    below::Below,
     entered::{Entered, innermost_foreign},
     ours::{IDLE, OURS},
 };

@@ -6,7 +6,7 @@ use std::{cell::RefCell, mem::ManuallyDrop};
 use tokio::runtime::{EnterGuard, Handle, RuntimeFlavor};
 
 use super::{
-    Below,
+    below::Below,
     ours::{ours, started},
 };
 

@@ -16,7 +16,7 @@ use std::{
 
 use tokio::runtime::{self, Handle, Runtime};
 
-use crate::{sys::fork, watch::watchdog};
+use crate::sys::{fork, sync::plain_lock};
 
 /// A task that blocks by other means than a call of ours keeps its worker, and with the last one gone no socket and no timer
 /// of the process would go on. A worker more is a thread that sleeps, and some twenty microseconds of the process's first
@@ -73,7 +73,7 @@ fn start() -> io::Result<&'static Reactor> {
         .build()?;
     let id = runtime.handle().id();
     let reactor = REACTOR.get_or_init(|| Reactor { runtime, id });
-    watchdog::at_reactor_start();
+    reactor.begin_what_waits();
     Ok(reactor)
 }
 
@@ -109,38 +109,14 @@ pub fn ensure() -> io::Result<()> {
     start().map(drop)
 }
 
-/// The handle of the tokio runtime that serves blocking calls, which is started if need be and never ends: to spawn tasks
-/// on, or to make sockets and timers outside a call that belong to it all the same. Inside a call it is the current one.
-///
-/// A task that blocks there blocks one of its few workers, unless it does so through a blocking call of this crate.
+/// The reactor's handle, for the function `name`.
 ///
 /// # Panics
 ///
-/// If it cannot be started, for want of threads or descriptors; [`AioContext::new`](crate::AioContext::new) starts it too
-/// and returns the error. In a forked child.
-///
-/// # Examples
-///
-/// ```
-/// let reactor = co_wrapper_runtime::reactor();
-/// let task = reactor.spawn(async { 42 });
-/// assert_eq!(co_wrapper_runtime::block_on(task).unwrap(), 42);
-///
-/// // A socket that is made outside a call, and used in one.
-/// let (here, there) = std::os::unix::net::UnixStream::pair()?;
-/// here.set_nonblocking(true)?;
-/// let here = {
-///     let _entered = reactor.enter();
-///     tokio::net::UnixStream::from_std(here)?
-/// };
-/// drop(there);
-/// co_wrapper_runtime::block_on(here.readable())?;
-/// # std::io::Result::Ok(())
-/// ```
+/// If it cannot be started.
 #[track_caller]
-pub fn reactor() -> Handle {
-    fork::forbid("reactor");
-    ours("reactor").runtime.handle().clone()
+pub fn handle(name: &str) -> Handle {
+    ours(name).runtime.handle().clone()
 }
 
 /// Wakes `waker` after `duration`, if the reactor can be had.
@@ -206,17 +182,33 @@ impl Question {
     }
 }
 
-/// Has the reactor call `look` in such intervals, as long as that says to go on.
+/// Whether to go on.
+type Look = Box<dyn Fn() -> bool + Send>;
+
+/// What is to be called once there is a reactor.
+static LATER: Mutex<Vec<(Duration, Look)>> = Mutex::new(Vec::new());
+
+/// Has the reactor call `look` in such intervals, from its start on, as long as that says to go on.
 pub fn every(interval: Duration, look: impl Fn() -> bool + Send + 'static) {
-    let Some(reactor) = REACTOR.get() else { return };
-    reactor.runtime.spawn(async move {
-        loop {
-            tokio::time::sleep(interval).await;
-            if !look() {
-                return;
-            }
+    plain_lock(&LATER).push((interval, Box::new(look)));
+    if let Some(reactor) = REACTOR.get() {
+        reactor.begin_what_waits();
+    }
+}
+
+impl Reactor {
+    fn begin_what_waits(&self) {
+        for (interval, look) in plain_lock(&LATER).drain(..) {
+            self.runtime.spawn(async move {
+                loop {
+                    tokio::time::sleep(interval).await;
+                    if !look() {
+                        return;
+                    }
+                }
+            });
         }
-    });
+    }
 }
 
 /// The reactor, started if need be, for the function `name`.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::Below;
+use super::below::Below;
 #[cfg(all(feature = "graph", not(loom)))]
 use crate::sys::panics::Payload;
 

@@ -15,7 +15,7 @@ use std::{
     panic::RefUnwindSafe,
     sync::Arc,
     task::{Wake, Waker},
-    thread,
+    thread::{self, LocalKey},
 };
 
 use crate::{
@@ -23,12 +23,15 @@ use crate::{
         fork,
         panics::{self, Payload},
         park::{Unparker, WakeSlot, here},
-        sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, UnsafeCell, is_send_and_sync, lock},
+        sync::{
+            AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, UnsafeCell, is_send, is_send_and_sync,
+            lock,
+        },
     },
     tasks::{
         bottom_half::Queued,
         queue::{Allowed, Queue, Work},
-        task::{Meta, Runnable},
+        task::{Meta, Runnable, Running, Schedule},
         timers::Timers,
     },
 };
@@ -71,7 +74,7 @@ pub struct Mailbox {
     timers: Timers,
     home: Mutex<Option<Home>>,
     /// The home thread's, or whoever's holds the lock of `home` while there is none.
-    queue: UnsafeCell<Queue>,
+    queue: UnsafeCell<Queue<Self>>,
     /// How many items wait in the queue, and how many tasks and calls are in its list. Written by whose it is.
     waiting: AtomicUsize,
     live: AtomicUsize,
@@ -85,12 +88,13 @@ const _: () = {
     is_send_and_sync::<Timers>();
     is_send_and_sync::<Mutex<Option<Home>>>();
     is_send_and_sync::<Mutex<Inbox>>();
+    is_send::<Runnable<Mailbox>>();
 };
 
 // SAFETY: what is in the queue may be sent, the other fields may be shared, and one thread at a time touches it: the one that `home_thread` names, which
 // only that thread itself sets, before and after which it takes the lock of `home`; else, while nobody is at home, who
 // holds that lock.
-unsafe impl Sync for Mailbox where Queue: Send {}
+unsafe impl Sync for Mailbox where Queue<Self>: Send {}
 
 // Nothing of ours panics while it is at the queue, so that is whole.
 impl RefUnwindSafe for Mailbox {}
@@ -108,7 +112,7 @@ struct Inbox {
 
 enum Item {
     BottomHalf(Queued),
-    Task(Runnable),
+    Task(Runnable<Mailbox>),
     /// A task ended while its thread was not at home any more: its key, and whether it had an owner.
     Ended(usize, bool),
 }
@@ -137,13 +141,17 @@ impl Mailbox {
 
     /// Lets `touch` at the queue, with all that has arrived in it, if this thread is at home. `touch` runs nobody's code.
     #[inline]
-    fn at_home<R>(&self, touch: impl FnOnce(&mut Queue) -> R) -> Option<R> {
+    fn at_home<R>(&self, touch: impl FnOnce(&mut Queue<Self>) -> R) -> Option<R> {
         // SAFETY: the home thread's, see there.
         self.is_home_here().then(|| unsafe { self.with_queue(touch) })
     }
 
     /// The same where nobody is at home, by whoever holds that lock; nothing if somebody is.
-    fn at_nobody_s<R>(&self, home: &MutexGuard<'_, Option<Home>>, touch: impl FnOnce(&mut Queue) -> R) -> Option<R> {
+    fn at_nobody_s<R>(
+        &self,
+        home: &MutexGuard<'_, Option<Home>>,
+        touch: impl FnOnce(&mut Queue<Self>) -> R,
+    ) -> Option<R> {
         // SAFETY: the lock is held, and keeps everybody from moving in.
         home.is_none().then(|| unsafe { self.with_queue(touch) })
     }
@@ -152,7 +160,7 @@ impl Mailbox {
     ///
     /// The queue is this thread's, and `touch` does not come back here.
     #[inline]
-    unsafe fn with_queue<R>(&self, touch: impl FnOnce(&mut Queue) -> R) -> R {
+    unsafe fn with_queue<R>(&self, touch: impl FnOnce(&mut Queue<Self>) -> R) -> R {
         self.queue.with_mut(|queue| {
             // SAFETY: as the caller promises.
             let queue = unsafe { &mut *queue };
@@ -167,7 +175,7 @@ impl Mailbox {
     }
 
     #[cold]
-    fn take_over(&self, queue: &mut Queue) {
+    fn take_over(&self, queue: &mut Queue<Self>) {
         let mut inbox = lock(&self.inbox);
         // Together, for whoever adds up the two.
         self.live.store(queue.live() + mem::take(&mut inbox.new), Ordering::Relaxed);
@@ -204,7 +212,7 @@ impl Mailbox {
 
     /// Queues a task. Gives a new one back when the context is closed; one that was polled is queued all the same, for
     /// this may be called within a wake, whose caller may hold a lock that the task's destructor takes.
-    pub fn push_task(self: &Arc<Self>, runnable: Runnable) -> Result<(), Runnable> {
+    pub fn push_task(self: &Arc<Self>, runnable: Runnable<Self>) -> Result<(), Runnable<Self>> {
         if self.is_home_here() {
             return self.push_task_here(runnable);
         }
@@ -224,14 +232,8 @@ impl Mailbox {
         Ok(())
     }
 
-    /// The same on the home thread.
-    pub fn push_task_here(&self, runnable: Runnable) -> Result<(), Runnable> {
-        let may_be_refused = runnable.metadata().may_be_refused();
-        self.push_here(runnable, may_be_refused, Queue::push_task)
-    }
-
     #[inline]
-    fn push_here<T>(&self, item: T, may_be_refused: bool, push: impl FnOnce(&mut Queue, T)) -> Result<(), T> {
+    fn push_here<T>(&self, item: T, may_be_refused: bool, push: impl FnOnce(&mut Queue<Self>, T)) -> Result<(), T> {
         if may_be_refused && self.is_closed() {
             return Err(item);
         }
@@ -239,21 +241,6 @@ impl Mailbox {
         // The home thread itself is awake and asks `take_notified` before it sleeps.
         self.notified_here.store(true, Ordering::Relaxed);
         Ok(())
-    }
-
-    /// Strikes a task that ended, or goes elsewhere, from the list of the living.
-    pub fn strike(&self, task: &Meta) {
-        let Some(key) = task.key() else { return };
-        if fork::is_child() || self.at_home(|queue| queue.strike(task)).is_some() {
-            return;
-        }
-        let home = lock(&self.home);
-        if self.at_nobody_s(&home, |queue| queue.strike(task)).is_none() {
-            task.set_key(None);
-            self.put(&mut lock(&self.inbox), Item::Ended(key, task.owner().is_some()));
-            drop(home);
-            self.ring();
-        }
     }
 
     /// The mark behind which nothing of the present batch lies.
@@ -274,7 +261,7 @@ impl Mailbox {
     }
 
     /// The oldest item that came no later than `end`, of the kinds allowed.
-    pub fn pop(&self, end: u64, allowed: Allowed) -> Option<Work> {
+    pub fn pop(&self, end: u64, allowed: Allowed) -> Option<Work<Self>> {
         loop {
             // What runs may have left home within its own batch, or forked, or closed the context: then the next round
             // clears it out.
@@ -301,11 +288,6 @@ impl Mailbox {
         self.passing.load(Ordering::Relaxed).then(here)
     }
 
-    /// A call is begun here, by its home, which alone may touch it from now on.
-    pub fn adopt(&self) {
-        self.at_home(Queue::adopt);
-    }
-
     /// Whether this thread, the home, has begun a call of its own here that is not done.
     pub fn has_own_call(&self) -> bool {
         self.at_home(|queue| queue.has_own_call(here())).unwrap_or(false)
@@ -317,7 +299,7 @@ impl Mailbox {
     }
 
     /// The call of `caller` that waits here, not begun.
-    pub fn pop_call_of(&self, caller: u64) -> Option<Work> {
+    pub fn pop_call_of(&self, caller: u64) -> Option<Work<Self>> {
         if self.is_closed() { None } else { self.at_home(|queue| queue.pop_call_of(caller))? }
     }
 
@@ -440,7 +422,7 @@ impl Mailbox {
     /// Takes out the `!Send` tasks and the begun calls of the thread `owner`, the home, which calls this, and with `calls`
     /// those not begun too; wakes them first, so that they are queued. To be dropped by the caller. The thread's own calls
     /// stay: their frames wait further down its stack.
-    pub fn take_local(&self, owner: u64, calls: bool) -> Vec<Runnable> {
+    pub fn take_local(&self, owner: u64, calls: bool) -> Vec<Runnable<Self>> {
         let wakers: Vec<Waker> =
             self.at_home(|queue| queue.local(owner).map(|task| task.waker().clone()).collect()).unwrap_or_default();
         wakers.iter().for_each(Waker::wake_by_ref);
@@ -513,7 +495,7 @@ impl Mailbox {
     }
 
     /// Nothing if another thread is at home.
-    fn at_home_or_nobody_s<R>(&self, touch: impl FnOnce(&mut Queue) -> R) -> Option<R> {
+    fn at_home_or_nobody_s<R>(&self, touch: impl FnOnce(&mut Queue<Self>) -> R) -> Option<R> {
         if self.is_home_here() {
             return self.at_home(touch);
         }
@@ -533,5 +515,45 @@ impl Mailbox {
         if thread::Builder::new().name("co-wrapper-close".to_owned()).spawn(move || clear_out(this)).is_err() {
             clear_out(Arc::clone(self));
         }
+    }
+}
+
+impl Schedule for Mailbox {
+    fn is_home_here(&self) -> bool {
+        self.is_home_here()
+    }
+
+    fn push_task(self: &Arc<Self>, runnable: Runnable<Self>) -> Result<(), Runnable<Self>> {
+        self.push_task(runnable)
+    }
+
+    fn push_task_here(&self, runnable: Runnable<Self>) -> Result<(), Runnable<Self>> {
+        let may_be_refused = runnable.metadata().may_be_refused();
+        self.push_here(runnable, may_be_refused, Queue::push_task)
+    }
+
+    /// Strikes a task that ended, or goes elsewhere, from the list of the living.
+    fn strike(&self, task: &Meta<Self>) {
+        let Some(key) = task.key() else { return };
+        if fork::is_child() || self.at_home(|queue| queue.strike(task)).is_some() {
+            return;
+        }
+        let home = lock(&self.home);
+        if self.at_nobody_s(&home, |queue| queue.strike(task)).is_none() {
+            task.set_key(None);
+            self.put(&mut lock(&self.inbox), Item::Ended(key, task.owner().is_some()));
+            drop(home);
+            self.ring();
+        }
+    }
+
+    /// A call is begun here, by its home, which alone may touch it from now on.
+    fn adopt(&self) {
+        self.at_home(Queue::adopt);
+    }
+
+    fn running() -> &'static LocalKey<Running<Self>> {
+        thread_local! { static RUNNING: Running<Mailbox> = const { Running::nothing() } }
+        &RUNNING
     }
 }

@@ -7,7 +7,7 @@
 use std::{io, panic::Location};
 
 #[cfg(unix)]
-pub use unix::{is_child, register};
+pub use unix::{is_child, on_child, register};
 
 /// No process here is a fork.
 #[cfg(not(unix))]
@@ -17,6 +17,9 @@ pub fn is_child() -> bool {
 
 #[cfg(not(unix))]
 pub fn register() {}
+
+#[cfg(not(unix))]
+pub fn on_child(_: fn()) {}
 
 const FORKED: &str = "co_wrapper: this process is a fork of one that had used co_wrapper";
 const CURE: &str =
@@ -66,14 +69,14 @@ mod unix {
     use std::{
         os::raw::c_int,
         sync::{
-            Once,
+            Once, OnceLock,
             atomic::{AtomicBool, Ordering},
         },
     };
 
-    use crate::thread::state::Thread;
-
     static CHILD: AtomicBool = AtomicBool::new(false);
+
+    static ON_CHILD: OnceLock<fn()> = OnceLock::new();
 
     /// Whether this process was forked off one that had used this library.
     pub fn is_child() -> bool {
@@ -90,15 +93,23 @@ mod unix {
 
     extern "C" fn in_child() {
         CHILD.store(true, Ordering::Relaxed);
-        Thread::forget();
+        if let Some(forget) = ON_CHILD.get() {
+            forget();
+        }
+    }
+
+    /// Has `forget` called in each child, on the thread that forked. One function a process, which does no more than the
+    /// handler in [`register`] may: the one that threads name for their own part.
+    pub fn on_child(forget: fn()) {
+        ON_CHILD.get_or_init(|| forget);
     }
 
     /// Has forks that come from now on marked. Called at first use.
     pub fn register() {
         static ONCE: Once = Once::new();
-        // SAFETY: the handler stores to a static and to a thread-local without a destructor; it takes no lock,
-        // allocates nothing and frees nothing. It is there as long as it is registered: a shared object's handlers go
-        // with it.
+        // SAFETY: the handler stores to a static, and what `on_child` was given to a thread-local without a destructor; it
+        // takes no lock, allocates nothing and frees nothing. It is there as long as it is registered: a shared object's
+        // handlers go with it.
         ONCE.call_once(|| match unsafe { pthread_atfork(None, None, Some(in_child)) } {
             0 => {}
             error => eprintln!(

@@ -1,19 +1,16 @@
-//! Bottom halves: callbacks that run on the home thread, outside any coroutine.
+//! Bottom halves: callbacks that run on the home thread, outside any coroutine. Who queues and runs them is not known
+//! here.
 
 use std::{
-    fmt,
     mem::{self, ManuallyDrop},
     panic::RefUnwindSafe,
     ptr::NonNull,
     sync::Arc,
 };
 
-use crate::{
-    scheduler::mailbox::Mailbox,
-    sys::{
-        fork, panics,
-        sync::{AtomicU8, Ordering, UnsafeCell, is_send, is_send_and_sync},
-    },
+use crate::sys::{
+    panics,
+    sync::{AtomicU8, Ordering, UnsafeCell, is_send},
 };
 
 /// A bottom half in a context's queue: one that runs once, or one that can be scheduled again.
@@ -40,7 +37,8 @@ impl Queued {
         Self(ManuallyDrop::new(Once::new(callback)).0)
     }
 
-    fn again(reusable: Arc<Reusable>) -> Self {
+    /// One that is to run `reusable`.
+    pub fn again(reusable: Arc<Reusable>) -> Self {
         // SAFETY: an `Arc`'s pointer is not null.
         let pointer = unsafe { NonNull::new_unchecked(Arc::into_raw(reusable).cast_mut()) };
         Self(pointer.cast::<Header>().map_addr(|address| address | AGAIN_BIT))
@@ -75,12 +73,12 @@ impl Queued {
         }
     }
 
-    /// Runs it.
-    pub fn run(self) {
+    /// Runs it. If its turn came again meanwhile, it is given to `requeue` afterwards, also where it panics.
+    pub fn run(self, requeue: impl FnOnce(Self)) {
         // SAFETY: it is not dropped.
         match unsafe { ManuallyDrop::new(self).take() } {
             Kind::Once(once) => once.run(),
-            Kind::Again(reusable) => reusable.run(),
+            Kind::Again(reusable) => reusable.run(requeue),
         }
     }
 }
@@ -156,7 +154,6 @@ const AGAIN: u8 = 8;
 const GONE: u8 = 16;
 
 pub struct Reusable {
-    mailbox: Arc<Mailbox>,
     state: AtomicU8,
     /// Asked on the home thread when its turn comes: if it answers no, that turn is none.
     condition: Option<Box<dyn Fn() -> bool + Send + Sync>>,
@@ -165,7 +162,6 @@ pub struct Reusable {
 }
 
 const _: () = {
-    is_send_and_sync::<Arc<Mailbox>>();
     is_send::<Option<Box<dyn FnMut() + Send>>>();
 };
 
@@ -176,30 +172,57 @@ unsafe impl Sync for Reusable {}
 impl RefUnwindSafe for Reusable {}
 
 /// Ends a run, or a turn that was none, also where it panics.
-struct End<'a>(&'a Arc<Reusable>);
+struct End<'a, F: FnOnce(Queued)> {
+    reusable: &'a Arc<Reusable>,
+    requeue: Option<F>,
+}
 
-impl Drop for End<'_> {
+impl<'a, F: FnOnce(Queued)> End<'a, F> {
+    fn new(reusable: &'a Arc<Reusable>, requeue: F) -> Self {
+        Self { reusable, requeue: Some(requeue) }
+    }
+}
+
+impl<F: FnOnce(Queued)> Drop for End<'_, F> {
     fn drop(&mut self) {
-        self.0.end();
+        if self.reusable.end()
+            && let Some(requeue) = self.requeue.take()
+        {
+            requeue(Queued::again(Arc::clone(self.reusable)));
+        }
     }
 }
 
 impl Reusable {
-    /// Schedules it. A write also where it is scheduled already: it orders what its caller did before the run that takes
-    /// the mark up, which a mere look would not.
-    fn schedule(self: &Arc<Self>) {
-        self.set_and_queue(SCHEDULED);
+    /// One that runs `callback`, if `condition` holds when its turn comes.
+    pub fn new(condition: Option<Box<dyn Fn() -> bool + Send + Sync>>, callback: Box<dyn FnMut() + Send>) -> Arc<Self> {
+        Arc::new(Self { state: AtomicU8::new(0), condition, callback: UnsafeCell::new(Some(callback)) })
     }
 
-    fn set_and_queue(self: &Arc<Self>, set: u8) {
-        if self.state.fetch_or(set | QUEUED, Ordering::AcqRel) & QUEUED == 0 {
-            // A closed context drops it.
-            drop(self.mailbox.push_bottom_half(Queued::again(Arc::clone(self))));
-        }
+    /// Schedules it, and says whether it is to be queued. A write also where it is scheduled already: it orders what its
+    /// caller did before the run that takes the mark up, which a mere look would not.
+    #[must_use]
+    pub fn schedule(&self) -> bool {
+        self.has_to_be_queued(SCHEDULED)
+    }
+
+    fn has_to_be_queued(&self, set: u8) -> bool {
+        self.state.fetch_or(set | QUEUED, Ordering::AcqRel) & QUEUED == 0
+    }
+
+    /// Whether it is scheduled, for messages.
+    pub fn is_scheduled(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & SCHEDULED != 0
+    }
+
+    /// Whether it neither waits for its turn nor runs, and was not deleted.
+    #[cfg(all(feature = "tokio", unix))]
+    pub fn is_idle(&self) -> bool {
+        self.state.load(Ordering::Acquire) == 0
     }
 
     /// Takes a scheduling back.
-    fn unschedule(&self) {
+    pub fn unschedule(&self) {
         self.state.fetch_and(!SCHEDULED, Ordering::AcqRel);
     }
 
@@ -220,7 +243,8 @@ impl Reusable {
             return false;
         }
         let Some(condition) = &self.condition else { return true };
-        let end = End(self);
+        // It has run nothing that could have had its turn come again.
+        let end = End::new(self, drop);
         let runs = condition();
         if runs {
             mem::forget(end);
@@ -228,19 +252,19 @@ impl Reusable {
         runs
     }
 
-    /// It runs no more, or its turn was none.
-    fn end(self: &Arc<Self>) {
+    /// It runs no more, or its turn was none. Returns whether it is to be queued once more.
+    fn end(&self) -> bool {
         let before = self.state.fetch_and(!(RUNNING | AGAIN), Ordering::AcqRel);
         if before & GONE != 0 {
             // SAFETY: whoever set `GONE` saw `RUNNING`, and left the callback here.
             panics::drop_one(unsafe { self.take() });
-        } else if before & AGAIN != 0 && before & SCHEDULED != 0 {
-            self.set_and_queue(0);
+            return false;
         }
+        before & AGAIN != 0 && before & SCHEDULED != 0 && self.has_to_be_queued(0)
     }
 
-    fn run(self: Arc<Self>) {
-        let _end = End(&self);
+    fn run(self: Arc<Self>, requeue: impl FnOnce(Queued)) {
+        let _end = End::new(&self, requeue);
         self.callback.with_mut(|callback| {
             // SAFETY: `begin` set `RUNNING`, which `end` clears.
             if let Some(callback) = unsafe { &mut *callback } {
@@ -257,111 +281,12 @@ impl Reusable {
         self.callback.with_mut(|callback| unsafe { (*callback).take() })
     }
 
-    fn delete(&self) {
+    /// Has it never run again, and drops its callback, now or when that has returned.
+    pub fn delete(&self) {
         // If it runs, that drops it; and what was deleted before is dropped by whoever did that.
         if self.state.fetch_or(GONE, Ordering::AcqRel) & (RUNNING | GONE) == 0 {
             // SAFETY: nobody runs it, nobody will, and nobody else drops it.
             panics::drop_one(unsafe { self.take() });
         }
-    }
-}
-
-/// A callback that can be scheduled again and again. Made by [`AioContext::bh`](crate::AioContext::bh).
-///
-/// Dropping it cancels it for good, also from within its own callback.
-///
-/// # Examples
-///
-/// ```
-/// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
-///
-/// let ctx = co_wrapper_runtime::AioContext::new()?;
-/// let runs = Arc::new(AtomicUsize::new(0));
-/// let counter = Arc::clone(&runs);
-/// let bh = ctx.bh(move || { counter.fetch_add(1, Ordering::Relaxed); });
-/// bh.schedule();
-/// bh.schedule(); // it waits already
-/// ctx.poll(false);
-/// assert_eq!(runs.load(Ordering::Relaxed), 1);
-/// bh.schedule();
-/// bh.cancel();
-/// assert!(!ctx.poll(false));
-/// # std::io::Result::Ok(())
-/// ```
-#[doc(alias = "QEMUBH")]
-pub struct BottomHalf(Arc<Reusable>);
-
-impl BottomHalf {
-    pub(crate) fn new(mailbox: &Arc<Mailbox>, callback: impl FnMut() + Send + 'static) -> Self {
-        Self::made(mailbox, None, Box::new(callback))
-    }
-
-    /// One that runs only if `condition` holds when its turn comes.
-    #[cfg(all(feature = "tokio", unix))]
-    pub(crate) fn only_if(
-        mailbox: &Arc<Mailbox>,
-        condition: impl Fn() -> bool + Send + Sync + 'static,
-        callback: impl FnMut() + Send + 'static,
-    ) -> Self {
-        Self::made(mailbox, Some(Box::new(condition)), Box::new(callback))
-    }
-
-    fn made(
-        mailbox: &Arc<Mailbox>,
-        condition: Option<Box<dyn Fn() -> bool + Send + Sync>>,
-        callback: Box<dyn FnMut() + Send>,
-    ) -> Self {
-        Self(Arc::new(Reusable {
-            mailbox: Arc::clone(mailbox),
-            state: AtomicU8::new(0),
-            condition,
-            callback: UnsafeCell::new(Some(callback)),
-        }))
-    }
-
-    /// Whether it neither waits for its turn nor runs, and was not deleted.
-    #[cfg(all(feature = "tokio", unix))]
-    pub(crate) fn is_idle(&self) -> bool {
-        self.0.state.load(Ordering::Acquire) == 0
-    }
-
-    /// Has it never run again, and drops its callback, now or when that has returned.
-    #[cfg(all(feature = "tokio", unix))]
-    pub(crate) fn delete(&self) {
-        self.0.delete();
-    }
-
-    /// Has it run once on the home thread, outside any coroutine, in the next poll. From any thread. Scheduled again
-    /// before it ran, it still runs once. Scheduled while it runs, it runs again after it has returned: not nested, also
-    /// if it polls, for an `FnMut` cannot be entered twice.
-    #[doc(alias = "qemu_bh_schedule")]
-    pub fn schedule(&self) {
-        if !fork::is_child() {
-            self.0.schedule();
-        }
-    }
-
-    /// Takes a scheduling back, if it did not run yet. A run that has begun is not waited for. Scheduled again before the
-    /// next poll, it keeps the turn that it had.
-    #[doc(alias = "qemu_bh_cancel")]
-    pub fn cancel(&self) {
-        if !fork::is_child() {
-            self.0.unschedule();
-        }
-    }
-}
-
-impl Drop for BottomHalf {
-    fn drop(&mut self) {
-        if !fork::is_child() {
-            self.0.delete();
-        }
-    }
-}
-
-impl fmt::Debug for BottomHalf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheduled = self.0.state.load(Ordering::Relaxed) & SCHEDULED != 0;
-        f.debug_struct("BottomHalf").field("scheduled", &scheduled).finish()
     }
 }

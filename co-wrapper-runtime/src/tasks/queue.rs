@@ -11,11 +11,11 @@ use super::{
 };
 
 /// One item to run.
-pub enum Work {
+pub enum Work<S> {
     /// Outside coroutine context.
     BottomHalf(Queued),
     /// In coroutine context.
-    Task(Runnable),
+    Task(Runnable<S>),
 }
 
 /// Which kinds of work a loop may take now. A nested wait holds some back, see `context/serve.rs`.
@@ -35,19 +35,18 @@ impl Allowed {
 }
 
 /// The queues of one context. Each item has a number, which orders the queues among each other and marks a batch's end.
-#[derive(Default)]
-pub struct Queue {
+pub struct Queue<S> {
     /// The number that was given last.
     last: u64,
     /// How many items wait.
     len: usize,
     bottom_halves: VecDeque<(u64, Queued)>,
-    begun: VecDeque<(u64, Runnable)>,
-    fresh: VecDeque<(u64, Runnable)>,
+    begun: VecDeque<(u64, Runnable<S>)>,
+    fresh: VecDeque<(u64, Runnable<S>)>,
     /// Calls from other threads, not begun.
-    calls: VecDeque<(u64, Runnable)>,
+    calls: VecDeque<(u64, Runnable<S>)>,
     /// Every task that is not finished, queued or not.
-    tasks: Slab<Alive>,
+    tasks: Slab<Alive<S>>,
     /// How many of them have an owner.
     owned: usize,
 }
@@ -60,7 +59,22 @@ enum Place {
     Call(usize),
 }
 
-impl Queue {
+impl<S> Default for Queue<S> {
+    fn default() -> Self {
+        Self {
+            last: 0,
+            len: 0,
+            bottom_halves: VecDeque::new(),
+            begun: VecDeque::new(),
+            fresh: VecDeque::new(),
+            calls: VecDeque::new(),
+            tasks: Slab::new(),
+            owned: 0,
+        }
+    }
+}
+
+impl<S> Queue<S> {
     /// The number of one more item.
     fn number(&mut self) -> u64 {
         self.len += 1;
@@ -80,7 +94,7 @@ impl Queue {
     }
 
     /// Queues a task, and lists it if it is not.
-    pub fn push_task(&mut self, runnable: Runnable) {
+    pub fn push_task(&mut self, runnable: Runnable<S>) {
         let task = runnable.metadata();
         if task.key().is_none() {
             self.owned += usize::from(task.owner().is_some());
@@ -120,7 +134,7 @@ impl Queue {
         if allowed.fresh {
             older(Place::Fresh, self.fresh.front().map(|item| item.0));
         }
-        let may_go = |call: &Meta| call.is_taken_back() || allowed.fresh && (of.is_none() || call.caller() == of);
+        let may_go = |call: &Meta<S>| call.is_taken_back() || allowed.fresh && (of.is_none() || call.caller() == of);
         if let Some(at) = self.calls.iter().position(|(_, call)| may_go(call.metadata())) {
             older(Place::Call(at), Some(self.calls[at].0));
         }
@@ -133,7 +147,7 @@ impl Queue {
     }
 
     /// The oldest allowed item, if it came no later than `end`.
-    pub fn pop(&mut self, end: u64, allowed: Allowed, of: Option<u64>) -> Option<Work> {
+    pub fn pop(&mut self, end: u64, allowed: Allowed, of: Option<u64>) -> Option<Work<S>> {
         // Nothing else waits, so nothing is compared.
         let alone = |allowed, waiting| allowed && self.len == waiting;
         let (place, number) = if alone(allowed.bottom_halves, self.bottom_halves.len()) {
@@ -164,7 +178,7 @@ impl Queue {
     }
 
     /// Takes out the queued tasks that `which` names. They stay in the list until they are dropped.
-    pub fn take_tasks(&mut self, which: impl Fn(&Meta) -> bool) -> Vec<Runnable> {
+    pub fn take_tasks(&mut self, which: impl Fn(&Meta<S>) -> bool) -> Vec<Runnable<S>> {
         let mut taken = Vec::new();
         for queue in [&mut self.begun, &mut self.fresh, &mut self.calls] {
             let (out, kept) = mem::take(queue).into_iter().partition(|item| which(item.1.metadata()));
@@ -176,7 +190,7 @@ impl Queue {
     }
 
     /// The calls that wait, not begun.
-    pub fn calls(&self) -> impl Iterator<Item = &Meta> {
+    pub fn calls(&self) -> impl Iterator<Item = &Meta<S>> {
         self.calls.iter().map(|(_, call)| call.metadata())
     }
 
@@ -191,7 +205,7 @@ impl Queue {
     }
 
     /// Strikes a task from the list.
-    pub fn strike(&mut self, task: &Meta) {
+    pub fn strike(&mut self, task: &Meta<S>) {
         if let Some(key) = task.key() {
             task.set_key(None);
             self.strike_key(key, task.owner().is_some());
@@ -212,7 +226,7 @@ impl Queue {
 
     /// The tasks that belong to a thread, `owner`, but not the calls of its own that it has begun: their frames wait
     /// further down its stack.
-    pub fn local(&self, owner: u64) -> impl Iterator<Item = &Alive> {
+    pub fn local(&self, owner: u64) -> impl Iterator<Item = &Alive<S>> {
         let owned = if self.owned > 0 { Some(&self.tasks) } else { None };
         owned.into_iter().flatten().map(|(_, task)| task).filter(move |task| {
             let meta = task.metadata();
@@ -222,18 +236,19 @@ impl Queue {
 
     /// Whether `owner` has begun a call of its own here that is not done.
     pub fn has_own_call(&self, owner: u64) -> bool {
-        let own = |task: &Meta| task.owner() == Some(owner) && task.caller() == Some(owner);
+        let own = |task: &Meta<S>| task.owner() == Some(owner) && task.caller() == Some(owner);
         self.owned > 0 && self.tasks.iter().any(|(_, task)| own(task.metadata()))
     }
 
     /// Whether `owner` has begun another caller's call here that is not done.
     pub fn has_received(&self, owner: u64) -> bool {
-        let received = |task: &Meta| task.owner() == Some(owner) && task.caller().is_some_and(|caller| caller != owner);
+        let received =
+            |task: &Meta<S>| task.owner() == Some(owner) && task.caller().is_some_and(|caller| caller != owner);
         self.owned > 0 && self.tasks.iter().any(|(_, task)| received(task.metadata()))
     }
 
     /// The call of `caller` that waits, not begun.
-    pub fn pop_call_of(&mut self, caller: u64) -> Option<Work> {
+    pub fn pop_call_of(&mut self, caller: u64) -> Option<Work<S>> {
         let at = self.calls().position(|call| call.caller() == Some(caller))?;
         self.len -= 1;
         self.calls.remove(at).map(|item| Work::Task(item.1))

@@ -23,43 +23,72 @@ use std::{
     cell::{Cell, UnsafeCell},
     future::Future,
     mem::{self, ManuallyDrop},
-    panic::{Location, RefUnwindSafe, UnwindSafe},
+    panic::{RefUnwindSafe, UnwindSafe},
     pin::Pin,
     ptr::{self, NonNull},
     sync::{Arc, atomic},
     task::{Context, Poll, Waker},
+    thread::LocalKey,
 };
 
 use super::{
     coroutine::{self, Mark},
     unit::Unit,
 };
-use crate::{
-    context::join::JoinHandle,
-    scheduler::mailbox::Mailbox,
-    sys::{
-        fork,
-        panics::{self, Payload},
-        park::{WakeSlot, here},
-        sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, is_send, is_send_and_sync},
-    },
+use crate::sys::{
+    fork,
+    panics::{self, Payload},
+    park::{WakeSlot, here},
+    sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, is_send_and_sync},
 };
+
+/// Where tasks wait to be polled: a context's scheduler.
+pub trait Schedule: Sized + Send + Sync + 'static {
+    /// Whether this thread is the one that polls its tasks.
+    fn is_home_here(&self) -> bool;
+    /// Queues a task, from any thread. Gives a new one back if it takes nothing in any more.
+    fn push_task(self: &Arc<Self>, runnable: Runnable<Self>) -> Result<(), Runnable<Self>>;
+    /// The same on the home thread.
+    fn push_task_here(&self, runnable: Runnable<Self>) -> Result<(), Runnable<Self>>;
+    /// A task has ended, or goes elsewhere.
+    fn strike(&self, task: &Meta<Self>);
+    /// A call is begun here, on the home thread.
+    fn adopt(&self);
+    /// What this thread polls.
+    fn running() -> &'static LocalKey<Running<Self>>;
+}
+
+/// What is known of the task that a thread polls, the innermost.
+pub struct Running<S> {
+    /// Where it lives.
+    place: Cell<*const S>,
+    /// Where it wants to go on. `ManuallyDrop`, so that this can be had in thread-local destructors; it is empty whenever no
+    /// task is being polled.
+    wanted: ManuallyDrop<Cell<Option<Arc<S>>>>,
+}
+
+impl<S> Running<S> {
+    /// Nothing is polled.
+    pub const fn nothing() -> Self {
+        Self { place: Cell::new(ptr::null()), wanted: ManuallyDrop::new(Cell::new(None)) }
+    }
+}
 
 /// A task that is to be polled once, or dropped: wherever it is dropped, unwinding too, a `!Send` future off its thread
 /// is forgotten instead.
-pub struct Runnable(ManuallyDrop<async_task::Runnable<Meta>>);
+pub struct Runnable<S>(ManuallyDrop<async_task::Runnable<Meta<S>>>);
 
-impl Runnable {
-    fn new(runnable: async_task::Runnable<Meta>) -> Self {
+impl<S> Runnable<S> {
+    fn new(runnable: async_task::Runnable<Meta<S>>) -> Self {
         Self(ManuallyDrop::new(runnable))
     }
 
-    pub fn metadata(&self) -> &Meta {
+    pub fn metadata(&self) -> &Meta<S> {
         self.0.metadata()
     }
 
     /// Its entry for the list of the living.
-    pub fn alive(&self) -> Alive {
+    pub fn alive(&self) -> Alive<S> {
         let alive = Alive { waker: self.0.waker(), meta: NonNull::from(self.metadata()) };
         if !self.metadata().is_lent() {
             // SAFETY: this has not happened, so the task is being spawned, see `lent`.
@@ -68,14 +97,14 @@ impl Runnable {
         alive
     }
 
-    fn into_inner(self) -> async_task::Runnable<Meta> {
+    fn into_inner(self) -> async_task::Runnable<Meta<S>> {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: taken once, for `this` is not dropped.
         unsafe { ManuallyDrop::take(&mut this.0) }
     }
 }
 
-impl Drop for Runnable {
+impl<S> Drop for Runnable<S> {
     fn drop(&mut self) {
         if self.metadata().may_be_touched_here() {
             // SAFETY: dropped here only: `into_inner` takes it out of a value that is never dropped.
@@ -90,11 +119,11 @@ impl Drop for Runnable {
 ///
 /// One thread at a time polls a task or holds its [`Runnable`], and async-task's state orders one after the other: what is
 /// written here is that thread's.
-pub struct Meta {
+pub struct Meta<S> {
     /// Where it lives.
-    place: UnsafeCell<Arc<Mailbox>>,
+    place: UnsafeCell<Arc<S>>,
     /// Where it goes when it is queued next, by `reschedule_self`.
-    moves_to: UnsafeCell<Option<Arc<Mailbox>>>,
+    moves_to: UnsafeCell<Option<Arc<S>>>,
     /// Its place in the list of the living, 0 for none, else one more than it is.
     key: AtomicU32,
     /// The thread that a `!Send` task or a begun call belongs to, 0 for none.
@@ -116,17 +145,14 @@ pub struct Meta {
 
 const _: () = {
     is_send_and_sync::<Arc<WakeSlot>>();
-    // What the queue holds, and who waits for a task of a `Send` result.
-    is_send::<Runnable>();
-    is_send::<JoinHandle<()>>();
 };
 
 // SAFETY: two of the cells are touched by the thread that polls the task or holds its `Runnable`; `lent` is written before
 // any other thread reads it, see there; the rest is atomic or never changes.
-unsafe impl Sync for Meta where Arc<Mailbox>: Send + Sync {}
+unsafe impl<S> Sync for Meta<S> where Arc<S>: Send + Sync {}
 
-impl Meta {
-    fn new(place: Arc<Mailbox>, owner: u64, caller: Option<Arc<WakeSlot>>) -> Self {
+impl<S> Meta<S> {
+    fn new(place: Arc<S>, owner: u64, caller: Option<Arc<WakeSlot>>) -> Self {
         Self {
             place: UnsafeCell::new(place),
             moves_to: UnsafeCell::new(None),
@@ -182,7 +208,7 @@ impl Meta {
     }
 
     /// What aborts the task, unless it was dropped before it was queued. Not counted: whoever has the task keeps it.
-    pub fn alive(&self) -> Option<ManuallyDrop<Alive>> {
+    pub fn alive(&self) -> Option<ManuallyDrop<Alive<S>>> {
         // SAFETY: written before any other thread saw the task. It is never dropped, and used as long as `self` is borrowed,
         // but by its clones, which count.
         let waker = unsafe { (*self.lent.get()).as_ref().map(|waker| ptr::read(waker)) }?;
@@ -211,7 +237,7 @@ impl Meta {
     /// # Safety
     ///
     /// This thread polls the task or holds its `Runnable`, as long as what is returned is used.
-    unsafe fn place(&self) -> &Arc<Mailbox> {
+    unsafe fn place(&self) -> &Arc<S> {
         // SAFETY: so nobody else is at it, and what writes it is not called meanwhile.
         unsafe { &*self.place.get() }
     }
@@ -221,7 +247,10 @@ impl Meta {
     /// # Safety
     ///
     /// This thread holds the task's `Runnable`, and uses nothing that `place` returned.
-    unsafe fn move_on(&self) {
+    unsafe fn move_on(&self)
+    where
+        S: Schedule,
+    {
         // SAFETY: nobody else is at the two.
         unsafe {
             if let Some(target) = (*self.moves_to.get()).take() {
@@ -233,25 +262,30 @@ impl Meta {
 }
 
 /// A task in its mailbox's list, until it ends; or for who may abort it.
-#[derive(Clone)]
-pub struct Alive {
+pub struct Alive<S> {
     waker: Waker,
     /// The task's, which the waker keeps.
-    meta: NonNull<Meta>,
+    meta: NonNull<Meta<S>>,
 }
 
 const _: () = is_send_and_sync::<Waker>();
 
 // SAFETY: a waker may be sent and shared, and what is reached through the pointer too, for it is shared by threads anyway.
-unsafe impl Send for Alive where Meta: Sync {}
+unsafe impl<S> Send for Alive<S> where Meta<S>: Sync {}
 // SAFETY: as above.
-unsafe impl Sync for Alive where Meta: Sync {}
+unsafe impl<S> Sync for Alive<S> where Meta<S>: Sync {}
 
 // Nothing of ours panics while it is at a task, so that is whole.
-impl UnwindSafe for Alive {}
-impl RefUnwindSafe for Alive {}
+impl<S> UnwindSafe for Alive<S> {}
+impl<S> RefUnwindSafe for Alive<S> {}
 
-impl Alive {
+impl<S> Clone for Alive<S> {
+    fn clone(&self) -> Self {
+        Self { waker: self.waker.clone(), meta: self.meta }
+    }
+}
+
+impl<S> Alive<S> {
     /// Has the task's future dropped where it would be polled next, which is soon.
     pub fn abort(&self) {
         if !fork::is_child() {
@@ -266,7 +300,7 @@ impl Alive {
     }
 
     /// What the queue knows of it. Another thread may hold its `Runnable`.
-    pub fn metadata(&self) -> &Meta {
+    pub fn metadata(&self) -> &Meta<S> {
         // SAFETY: in the task's allocation, which is there as long as one of its wakers is.
         unsafe { self.meta.as_ref() }
     }
@@ -274,7 +308,7 @@ impl Alive {
 
 /// Polls a task once, or drops its future if it was cancelled. A call that is begun belongs to this thread from now on:
 /// its future is made here, and need not be `Send`.
-pub fn run(runnable: Runnable) {
+pub fn run<S: Schedule>(runnable: Runnable<S>) {
     let task = runnable.metadata();
     if !task.may_be_touched_here() {
         return;
@@ -299,30 +333,22 @@ pub fn leaked() -> usize {
     LEAKED.load(Ordering::Relaxed)
 }
 
-thread_local! {
-    /// The mailbox of the task that is being polled here, innermost.
-    static RUNNING_IN: Cell<*const Mailbox> = const { Cell::new(ptr::null()) };
-    /// Where the task that is being polled wants to go on. `ManuallyDrop`, to be had in thread-local destructors; it is
-    /// empty whenever no task is being polled.
-    static WANTED: ManuallyDrop<Cell<Option<Arc<Mailbox>>>> = const { ManuallyDrop::new(Cell::new(None)) };
-}
-
 /// Asks that the task which is being polled go on in `target`. False if it runs there.
-pub fn move_to(target: &Arc<Mailbox>) -> bool {
+pub fn move_to<S: Schedule>(target: &Arc<S>) -> bool {
     if runs_in(target) {
         return false;
     }
-    WANTED.with(|wanted| wanted.set(Some(Arc::clone(target))));
+    S::running().with(|running| running.wanted.set(Some(Arc::clone(target))));
     true
 }
 
-/// Whether the task that is being polled, innermost, lives in `mailbox`.
-pub fn runs_in(mailbox: &Arc<Mailbox>) -> bool {
-    ptr::eq(RUNNING_IN.get(), Arc::as_ptr(mailbox))
+/// Whether the task that is being polled, innermost, lives in `place`.
+pub fn runs_in<S: Schedule>(place: &Arc<S>) -> bool {
+    S::running().with(|running| ptr::eq(running.place.get(), Arc::as_ptr(place)))
 }
 
 /// Queues a task, which is new or was woken, where it lives, or goes.
-fn schedule(runnable: Runnable) {
+fn schedule<S: Schedule>(runnable: Runnable<S>) {
     if fork::is_child() {
         // Its parent's, like the queue.
         return mem::forget(runnable);
@@ -346,62 +372,40 @@ fn schedule(runnable: Runnable) {
     drop(refused);
 }
 
-/// Spawns a task that may run on any thread.
-#[track_caller]
-pub fn spawn<F>(mailbox: &Arc<Mailbox>, future: F) -> JoinHandle<F::Output>
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    // SAFETY: the future is `Send` and `'static`.
-    let task = unsafe { spawn_for(mailbox, 0, None, future) };
-    JoinHandle::new(task, Location::caller())
-}
-
-/// Spawns a task that belongs to this thread.
-#[track_caller]
-pub fn spawn_local<F>(mailbox: &Arc<Mailbox>, future: F) -> JoinHandle<F::Output>
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    // SAFETY: this thread is named as the owner, and the future is `'static`.
-    let task = unsafe { spawn_for(mailbox, here(), None, future) };
-    JoinHandle::new(task, Location::caller())
-}
-
 /// Sends a call. Dropping what is returned cancels it.
 ///
 /// # Safety
 ///
 /// Until `future` is dropped everything that it borrows must live. It must be sound to send it before its first poll.
-pub unsafe fn send_call<F: Future<Output = ()>>(mailbox: &Arc<Mailbox>, caller: Arc<WakeSlot>, future: F) -> Sent {
+pub unsafe fn send_call<S: Schedule, F: Future<Output = ()>>(
+    place: &Arc<S>,
+    caller: Arc<WakeSlot>,
+    future: F,
+) -> Sent<S> {
     // SAFETY: a call is owned by the thread that polls it first, `run` sees to that, and is `Send` before, as the caller
     // promises. So is how long its borrows live.
-    unsafe { spawn_for(mailbox, 0, Some(caller), future) }
+    unsafe { spawn_for(place, 0, Some(caller), future) }
 }
 
 /// A call sent to another context.
-pub type Sent = async_task::Task<Output<()>, Meta>;
+pub type Sent<S> = async_task::Task<Output<()>, Meta<S>>;
 
-/// Cancels a call that was sent to `mailbox`, which drops it at its home's next look, whatever that may begin.
-pub fn take_back(sent: Sent, mailbox: &Mailbox) {
+/// Cancels a call that was sent. Its home drops it at the next look, whatever that may begin.
+pub fn take_back<S>(sent: Sent<S>) {
     sent.metadata().taken_back.store(true, Ordering::Relaxed);
-    drop(sent);
-    mailbox.ring();
 }
 
 /// # Safety
 ///
 /// `F` is `Send`, or `owner` is this thread, or there is a caller and `F` is sound to send before its first poll. What it
 /// borrows outlives it.
-unsafe fn spawn_for<F: Future>(
-    mailbox: &Arc<Mailbox>,
+pub unsafe fn spawn_for<S: Schedule, F: Future>(
+    place: &Arc<S>,
     owner: u64,
     caller: Option<Arc<WakeSlot>>,
     future: F,
-) -> async_task::Task<Output<F::Output>, Meta> {
-    let meta = Meta::new(Arc::clone(mailbox), owner, caller);
+) -> async_task::Task<Output<F::Output>, Meta<S>> {
+    let meta = Meta::new(Arc::clone(place), owner, caller);
     let listed = |meta| Listed { future: ManuallyDrop::new(future), meta, unit: Unit::new() };
     let schedule = |runnable| schedule(Runnable::new(runnable));
     let builder = async_task::Builder::new().metadata(meta);
@@ -446,13 +450,13 @@ impl<T> Drop for Output<T> {
 }
 
 /// A task's future, and how it leaves the list of the living.
-struct Listed<'a, F> {
+struct Listed<'a, F, S: Schedule> {
     future: ManuallyDrop<F>,
-    meta: &'a Meta,
+    meta: &'a Meta<S>,
     unit: Unit,
 }
 
-impl<F> Drop for Listed<'_, F> {
+impl<F, S: Schedule> Drop for Listed<'_, F, S> {
     fn drop(&mut self) {
         // async-task aborts the process if this panics. The hook has printed the message; the task is gone as asked.
         let dropped = Payload::of(|| {
@@ -466,16 +470,18 @@ impl<F> Drop for Listed<'_, F> {
     }
 }
 
-impl<F: Future> Future for Listed<'_, F> {
+impl<F: Future, S: Schedule> Future for Listed<'_, F, S> {
     type Output = Output<F::Output>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        struct Restore(*const Mailbox, Mark, Option<Arc<Mailbox>>);
-        impl Drop for Restore {
+        struct Restore<S: Schedule>(*const S, Mark, Option<Arc<S>>);
+        impl<S: Schedule> Drop for Restore<S> {
             fn drop(&mut self) {
                 coroutine::mark(self.1);
-                RUNNING_IN.set(self.0);
-                WANTED.with(|wanted| wanted.set(self.2.take()));
+                S::running().with(|running| {
+                    running.place.set(self.0);
+                    running.wanted.set(self.2.take());
+                });
             }
         }
 
@@ -493,12 +499,12 @@ impl<F: Future> Future for Listed<'_, F> {
         let place = Arc::as_ptr(unsafe { meta.place() });
         let _running = unit.run();
         // The task further down the stack may have asked already, in one branch, and wait here in another.
-        let outer_wanted = WANTED.with(|wanted| wanted.take());
-        let _restore = Restore(RUNNING_IN.replace(place), coroutine::mark_polled(), outer_wanted);
+        let outer = S::running().with(|running| (running.place.replace(place), running.wanted.take()));
+        let _restore = Restore(outer.0, coroutine::mark_polled(), outer.1);
         let outcome = match Payload::of(|| future.poll(cx)) {
             Ok(Poll::Ready(output)) => Outcome::Done(output),
             Ok(Poll::Pending) => {
-                if let Some(target) = WANTED.with(|wanted| wanted.take()) {
+                if let Some(target) = S::running().with(|running| running.wanted.take()) {
                     // SAFETY: this polls it.
                     unsafe { *meta.moves_to.get() = Some(target) };
                 }

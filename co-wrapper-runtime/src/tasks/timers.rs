@@ -3,27 +3,15 @@
 //! Wakers are users' code. They are cloned, woken and dropped outside the mutex, and taken out one by one: what a waker does
 //! may wait for another timer that is due by then.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, task::Waker, time::Instant};
 
-use crate::{
-    scheduler::mailbox::Mailbox,
-    sys::{
-        fork,
-        panics::Guarded,
-        sync::{AtomicUsize, Mutex, Ordering, lock},
-    },
+use crate::sys::{
+    panics::Guarded,
+    sync::{AtomicUsize, Mutex, Ordering, lock},
 };
 
 /// A timer's place: when it is due, and its number among those due at the same time.
-type Key = (Instant, u64);
+pub type Key = (Instant, u64);
 
 pub struct Timers {
     /// How many there are, so that a loop without any takes no lock.
@@ -37,10 +25,10 @@ struct Waiting {
     wakers: BTreeMap<Key, Timer>,
 }
 
-struct Timer {
-    waker: Guarded<Waker>,
+pub struct Timer {
+    pub waker: Guarded<Waker>,
     /// Whether a poll that fires it has done something: not for what is our own affair.
-    counts: bool,
+    pub counts: bool,
 }
 
 impl Timers {
@@ -79,7 +67,7 @@ impl Timers {
     }
 
     /// Enters a timer. Says whether it is now the first, for which a sleeping home must be woken.
-    fn insert(&self, deadline: Instant, timer: Timer) -> (Key, bool) {
+    pub fn insert(&self, deadline: Instant, timer: Timer) -> (Key, bool) {
         let mut waiting = lock(&self.waiting);
         waiting.next += 1;
         let key = (deadline, waiting.next);
@@ -90,7 +78,7 @@ impl Timers {
     }
 
     /// Replaces the waker of a timer that waits; false if it fired.
-    fn update(&self, key: Key, waker: &Waker) -> bool {
+    pub fn update(&self, key: Key, waker: &Waker) -> bool {
         match lock(&self.waiting).wakers.get(&key) {
             None => return false,
             Some(timer) if timer.waker.will_wake(waker) => return true,
@@ -106,77 +94,11 @@ impl Timers {
         true
     }
 
-    fn remove(&self, key: Key) {
+    pub fn remove(&self, key: Key) {
         let mut waiting = lock(&self.waiting);
         let removed = waiting.wakers.remove(&key);
         self.len.store(waiting.wakers.len(), Ordering::Release);
         drop(waiting);
         drop(removed);
-    }
-}
-
-/// Sleeps until a time: a future made by [`AioContext::sleep`](crate::AioContext::sleep).
-#[must_use = "futures do nothing unless polled"]
-pub struct Sleep {
-    mailbox: Arc<Mailbox>,
-    deadline: Instant,
-    counts: bool,
-    key: Option<Key>,
-}
-
-impl Sleep {
-    pub(crate) fn new(mailbox: Arc<Mailbox>, duration: Duration) -> Self {
-        let now = Instant::now();
-        // What is past the clock's end is never.
-        let deadline = now.checked_add(duration).unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()));
-        Self { mailbox, deadline, counts: true, key: None }
-    }
-
-    /// The same for what is our own affair: a poll that fires it has done nothing.
-    #[cfg(all(feature = "graph", not(loom)))]
-    pub(crate) fn internal(mailbox: Arc<Mailbox>, duration: Duration) -> Self {
-        let mut sleep = Self::new(mailbox, duration);
-        sleep.counts = false;
-        sleep
-    }
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if Instant::now() >= self.deadline {
-            return Poll::Ready(());
-        }
-        if fork::is_child() {
-            // Nobody fires the parent's timers here, and a thread that is not here may hold their lock.
-            return Poll::Pending;
-        }
-        let waits = self.key.is_some_and(|key| self.mailbox.timers().update(key, cx.waker()));
-        if !waits {
-            let waker = Guarded::new(cx.waker().clone());
-            let (key, first) = self.mailbox.timers().insert(self.deadline, Timer { waker, counts: self.counts });
-            self.key = Some(key);
-            if first {
-                self.mailbox.ring();
-            }
-        }
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        if let Some(key) = self.key
-            && !fork::is_child()
-        {
-            self.mailbox.timers().remove(key);
-        }
-    }
-}
-
-impl fmt::Debug for Sleep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sleep").field("deadline", &self.deadline).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 //! What one thread knows: the calls on its stack, and the contexts that it is home to.
 
-pub mod home;
+pub mod enter;
+pub mod homes;
 pub mod state;
 
-pub use home::EnterGuard;
+pub use enter::EnterGuard;

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use super::home;
+use super::homes;
 use crate::{
     context::AioContext,
     scheduler::mailbox::Home,
@@ -30,7 +30,6 @@ pub use crate::watch::record::Slot;
 pub const MOST_NESTED: usize = 256;
 
 pub struct Thread {
-    pub number: u64,
     pub parker: Parker,
     /// How many tasks, bottom halves and handlers are running on this stack.
     pub dispatched: Cell<usize>,
@@ -45,7 +44,7 @@ pub struct Thread {
     slots: RefCell<Vec<Arc<Slot>>>,
     /// The one that the next call takes, if there is one: what that call writes waits for no other pointer.
     next: Cell<Option<NonNull<Slot>>>,
-    pub homes: RefCell<home::Homes>,
+    pub homes: RefCell<homes::Homes>,
     /// The tasks on this stack that wait for what runs now.
     pub suspended: Suspended,
     /// What hang reports see of this thread.
@@ -176,7 +175,7 @@ impl Drop for End {
     fn drop(&mut self) {
         // Still in place while the homes are left: destructors of local tasks are users' code.
         if let Some(thread) = Thread::get() {
-            home::leave_all(&thread);
+            homes::leave_all(&thread.homes);
         }
         Thread::end();
     }
@@ -212,11 +211,11 @@ impl Thread {
     #[track_caller]
     fn first_use(name: &str) -> Rc<Self> {
         fork::forbid(name);
+        fork::on_child(Self::forget);
         fork::register();
         watchdog::at_first_use();
         let late = END.try_with(|_| ()).is_err();
         let thread = Rc::new(Self {
-            number: here(),
             parker: Parker::new(),
             dispatched: Cell::new(0),
             callbacks: Cell::new(0),
@@ -254,8 +253,7 @@ impl Thread {
     }
 
     /// Forgets this thread's block, in a forked child.
-    #[cfg(unix)]
-    pub fn forget() {
+    fn forget() {
         THREAD.set(ptr::null());
     }
 
@@ -301,7 +299,7 @@ impl Thread {
     /// A late block goes with the outermost call or guard.
     pub fn end_if_late(&self) {
         if self.late && self.depth() == 0 && self.dispatched.get() == 0 && self.entered().is_none() {
-            home::leave_all(self);
+            homes::leave_all(&self.homes);
             Self::end();
         }
     }

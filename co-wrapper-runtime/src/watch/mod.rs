@@ -1,6 +1,7 @@
 //! What threads show of their calls, the report of it, and the watchdog that prints one.
 
 pub mod board;
+mod heartbeat;
 pub mod record;
 mod report;
 mod tell;

@@ -9,8 +9,8 @@ use std::{
 
 use super::{
     board::{self, Board, Doing, Look, Runs},
+    heartbeat,
     record::{Seen, Slot, What, lock, now},
-    watchdog,
 };
 use crate::{context::AioContext, reactor::Below, sys::fork};
 
@@ -163,7 +163,7 @@ impl Report {
         if fork::is_child() {
             return report;
         }
-        report.stalled_reactor = watchdog::stalled_reactor();
+        report.stalled_reactor = heartbeat::stalled_reactor();
         let looks: Vec<_> = board::all().into_iter().map(|board| (Arc::clone(&board), board.look())).collect();
         for (board, look) in &looks {
             report.add_waiting(board, look, &looks, wanted);

@@ -14,13 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::record::now;
-use crate::{
-    hang::Report,
-    reactor::{self, Question},
-    sys::fork,
-    trace,
-};
+use super::{heartbeat::Heartbeat, report::Report};
+use crate::{reactor, sys::fork, trace};
 
 /// Seconds, a fraction if need be; 0 for no watch.
 const VARIABLE: &str = "CO_WRAPPER_HANG_SECS";
@@ -110,18 +105,9 @@ pub fn at_first_use() {
         if let Some(limit) = limit {
             state().limit = Some(limit);
             FIRST_LOOK.store(tick(limit).as_nanos().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
-            if cfg!(not(feature = "tokio")) {
-                look_now_and_then();
-            }
+            look_now_and_then();
         }
     });
-}
-
-/// The reactor was started.
-#[cfg(feature = "tokio")]
-pub fn at_reactor_start() {
-    at_first_use();
-    look_now_and_then();
 }
 
 /// Has the reactor look now and then, while there is a limit and no thread, whether something blocks before it could sleep.
@@ -152,15 +138,6 @@ fn tick(limit: Duration) -> Duration {
     (limit / 4).clamp(Duration::from_millis(5), Duration::from_secs(5))
 }
 
-/// When the reactor was asked and has not answered for too long, as `now` counts; else 0.
-static STALLED_SINCE: AtomicU64 = AtomicU64::new(0);
-
-/// For how long the reactor has not answered, if that is too long.
-pub fn stalled_reactor() -> Option<Duration> {
-    let since = Some(STALLED_SINCE.load(Ordering::Relaxed)).filter(|since| *since > 0)?;
-    Some(Duration::from_nanos(now().saturating_sub(since)))
-}
-
 fn run() {
     let mut heartbeat = Heartbeat::default();
     let mut watch = state();
@@ -181,27 +158,5 @@ fn look(limit: Duration, heartbeat: &mut Heartbeat) {
     }
     if stalled || !report.is_empty() {
         eprintln!("{report}");
-    }
-}
-
-/// A question to the reactor, one at a time.
-#[derive(Default)]
-struct Heartbeat {
-    /// When it was asked, and what.
-    asked: Option<(u64, Question)>,
-}
-
-impl Heartbeat {
-    /// Whether a worker of the reactor is late now and none was before.
-    fn beat(&mut self, limit: Duration) -> bool {
-        if let Some((at, question)) = &self.asked {
-            if !question.is_answered() {
-                let late = Duration::from_nanos(now().saturating_sub(*at)) >= limit;
-                return late && STALLED_SINCE.swap(*at, Ordering::Relaxed) == 0;
-            }
-            STALLED_SINCE.store(0, Ordering::Relaxed);
-        }
-        self.asked = Question::ask().map(|question| (now().max(1), question));
-        false
     }
 }

@@ -1,27 +1,23 @@
-//! Which thread polls a context: its home. Entering makes a thread the home, leaving ends it.
+//! The contexts that a thread is home to: which it polls. Entering makes a thread the home, leaving ends it.
 //!
 //! A context has at most one home thread. What a thread is home to, every wait of that thread serves. Leaving drops the
 //! `!Send` tasks that the thread spawned; what else waits in the context waits for its next home.
+//!
+//! Users' code never runs while the list is borrowed: destructors of what is dropped in leaving come back here.
 
 use std::{
-    fmt, mem,
-    panic::Location,
-    rc::Rc,
-    thread,
+    cell::RefCell,
+    mem, thread,
     time::{Duration, Instant},
 };
 
-use super::state::Thread;
 use crate::{
     context::AioContext,
-    poll_loop::serve,
-    reactor,
     scheduler::mailbox::Home,
     sys::{
-        fork,
-        panics::{self, Payload, catch},
+        panics::{self, Payload},
+        park::{Parker, here},
     },
-    tasks::{coroutine, task},
 };
 
 /// The contexts of one thread.
@@ -116,6 +112,16 @@ impl Homes {
         self.current().cloned()
     }
 
+    /// `context` is current from now on; returns the stay's number.
+    pub fn enter(&mut self, context: &AioContext) -> u64 {
+        self.entered.push(context)
+    }
+
+    /// Ends that, if it has not ended.
+    pub fn leave(&mut self, number: u64) -> Option<AioContext> {
+        self.entered.remove(number)
+    }
+
     /// The context that is current, if one was made: the thread's own too.
     pub fn running_in(&self) -> Option<&AioContext> {
         self.current().or(self.own.as_ref())
@@ -146,7 +152,7 @@ impl Homes {
     }
 
     /// Whether one call or guard alone keeps the thread home to `context`.
-    fn is_last_stay(&mut self, context: &AioContext) -> bool {
+    pub fn is_last_stay(&mut self, context: &AioContext) -> bool {
         self.find(context).is_some_and(|served| served.stays == 1)
     }
 
@@ -161,30 +167,39 @@ impl Homes {
     }
 
     /// The `index`-th context that this thread serves.
-    pub fn served(&self, index: usize) -> Option<AioContext> {
+    fn served(&self, index: usize) -> Option<AioContext> {
         self.served.get(index).map(|served| served.context.clone())
     }
 }
 
+/// Calls `visit` with each context that the thread serves. It may enter and leave contexts.
+pub fn served(homes: &RefCell<Homes>, mut visit: impl FnMut(&AioContext)) {
+    let mut index = 0;
+    while let Some(context) = { homes.borrow().served(index) } {
+        visit(&context);
+        index += 1;
+    }
+}
+
 /// The thread's own context, made on first use and homed here until the thread ends.
-pub fn own(thread: &Thread) -> AioContext {
-    if let Some(own) = &thread.homes.borrow().own {
+pub fn own(homes: &RefCell<Homes>, parker: &Parker, late: bool) -> AioContext {
+    if let Some(own) = &homes.borrow().own {
         return own.clone();
     }
-    if thread.is_late() {
+    if late {
         // Nobody would leave it: the thread has ended. Whoever blocks on it is its home for as long.
         return AioContext::builder().unstarted();
     }
     let own = AioContext::builder().unstarted();
-    move_in(thread, &own, Stay::Resident).unwrap_or_else(|_| unreachable!("a new context has no home"));
-    thread.homes.borrow_mut().own = Some(own.clone());
+    move_in(homes, parker, &own, Stay::Resident).unwrap_or_else(|_| unreachable!("a new context has no home"));
+    homes.borrow_mut().own = Some(own.clone());
     own
 }
 
 /// Makes this thread a home of `context`, for one more stay. Fails with the present home, another thread's.
-fn move_in(thread: &Thread, context: &AioContext, stay: Stay) -> Result<(), Home> {
+pub fn move_in(homes: &RefCell<Homes>, parker: &Parker, context: &AioContext, stay: Stay) -> Result<(), Home> {
     let resident = usize::from(stay == Stay::Resident);
-    let homes = &mut *thread.homes.borrow_mut();
+    let homes = &mut *homes.borrow_mut();
     if let Some(served) = homes.find(context) {
         served.stays += 1;
         served.residences += resident;
@@ -194,9 +209,9 @@ fn move_in(thread: &Thread, context: &AioContext, stay: Stay) -> Result<(), Home
         return Ok(());
     }
     context.mailbox().move_in(Home {
-        thread: thread.number,
+        thread: here(),
         thread_name: Home::name_of(&thread::current()),
-        unparker: thread.parker.unparker(),
+        unparker: parker.unparker(),
         passing: stay == Stay::Passing,
     })?;
     homes.add(Served { context: context.clone(), stays: 1, residences: resident, leaving: false });
@@ -205,23 +220,23 @@ fn move_in(thread: &Thread, context: &AioContext, stay: Stay) -> Result<(), Home
 
 /// Ends one stay, and with the last one leaves home. What panics in destructors of what is dropped with that is the panic
 /// hook's alone: a guard may be kept in a thread-local, whose destructor may not panic.
-fn move_out(thread: &Thread, context: &AioContext, stay: Stay) {
-    let mut homes = thread.homes.borrow_mut();
-    let Some(served) = homes.find(context) else { return };
+pub fn move_out(homes: &RefCell<Homes>, context: &AioContext, stay: Stay) {
+    let mut list = homes.borrow_mut();
+    let Some(served) = list.find(context) else { return };
     served.stays -= 1;
     served.residences -= usize::from(stay == Stay::Resident);
     if served.stays_on(stay) || std::mem::replace(&mut served.leaving, true) {
         return;
     }
-    drop(homes);
+    drop(list);
     // Still at home while they are dropped, so that what their destructors wake is rung here.
-    drop_local_tasks(thread, context, stay == Stay::Resident);
-    let mut homes = thread.homes.borrow_mut();
-    let served = homes.find(context).expect("only this removes it");
+    drop_local_tasks(context, stay == Stay::Resident);
+    let mut list = homes.borrow_mut();
+    let served = list.find(context).expect("only this removes it");
     served.leaving = false;
     // A destructor may have entered again, for longer, or begun a call.
-    let left = if served.stays_on(stay) { None } else { Some(homes.remove(context)) };
-    drop(homes);
+    let left = if served.stays_on(stay) { None } else { Some(list.remove(context)) };
+    drop(list);
     if left.is_some() {
         // It drops what waits in a context that was closed.
         drop(Payload::of(|| context.mailbox().move_out()));
@@ -229,17 +244,17 @@ fn move_out(thread: &Thread, context: &AioContext, stay: Stay) {
     panics::discard(left);
 }
 
-/// Drops the `!Send` tasks of `thread` in `context` and the calls that it began, and with `calls` those not begun too.
-fn drop_local_tasks(thread: &Thread, context: &AioContext, calls: bool) {
+/// Drops the `!Send` tasks of this thread in `context` and the calls that it began, and with `calls` those not begun too.
+fn drop_local_tasks(context: &AioContext, calls: bool) {
     // One round is enough but where another thread is between waking a task and queueing it, for some instructions,
     // or where destructors spawn on and on.
     const PATIENCE: Duration = Duration::from_secs(1);
     let mut deadline = None;
     loop {
-        for task in context.mailbox().take_local(thread.number, calls) {
+        for task in context.mailbox().take_local(here(), calls) {
             panics::discard(task);
         }
-        if !context.mailbox().has_local(thread.number)
+        if !context.mailbox().has_local(here())
             || Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + PATIENCE)
         {
             return;
@@ -249,18 +264,18 @@ fn drop_local_tasks(thread: &Thread, context: &AioContext, calls: bool) {
 }
 
 /// Leaves everything, at the thread's end, guards forgotten or not.
-pub fn leave_all(thread: &Thread) {
+pub fn leave_all(homes: &RefCell<Homes>) {
     // What destructors enter or make meanwhile is left too, but not for ever.
     for _ in 0..64 {
-        let served = thread.homes.borrow_mut().served.last_mut().map(|served| {
+        let served = homes.borrow_mut().served.last_mut().map(|served| {
             (served.stays, served.residences) = (1, 1);
             served.context.clone()
         });
         match served {
-            Some(context) => move_out(thread, &context, Stay::Resident),
+            Some(context) => move_out(homes, &context, Stay::Resident),
             None => {
                 // Dropped when it is not borrowed any more: their destructors come back here too.
-                let rest = mem::take(&mut *thread.homes.borrow_mut());
+                let rest = mem::take(&mut *homes.borrow_mut());
                 if rest.own.is_none() && rest.entered.is_empty() {
                     break;
                 }
@@ -273,149 +288,25 @@ pub fn leave_all(thread: &Thread) {
 /// What a thread serves is current meanwhile, whichever context it entered last: what a task takes from `current()`, a
 /// timer say, outlives the stay in that one.
 pub struct AsCurrent<'a> {
-    thread: &'a Thread,
+    homes: &'a RefCell<Homes>,
     number: Option<u64>,
 }
 
 impl<'a> AsCurrent<'a> {
-    pub fn new(thread: &'a Thread, context: &AioContext) -> Self {
-        let homes = &mut *thread.homes.borrow_mut();
-        if homes.current().or(homes.own.as_ref()) == Some(context) {
-            return Self { thread, number: None };
+    pub fn new(homes: &'a RefCell<Homes>, context: &AioContext) -> Self {
+        let list = &mut *homes.borrow_mut();
+        if list.running_in() == Some(context) {
+            return Self { homes, number: None };
         }
-        Self { thread, number: Some(homes.entered.push(context)) }
+        Self { homes, number: Some(list.entered.push(context)) }
     }
 }
 
 impl Drop for AsCurrent<'_> {
     fn drop(&mut self) {
         let Some(number) = self.number else { return };
-        let left = self.thread.homes.borrow_mut().entered.remove(number);
+        let left = self.homes.borrow_mut().entered.remove(number);
         drop(left);
-    }
-}
-
-/// A thread is home to a context while this lives. Returned by [`AioContext::enter`].
-///
-/// It may be kept in a thread-local: whichever is destroyed first at the thread's end, this or what it needs, the thread
-/// leaves the context then. Dropped earlier, it leaves with the last of the context's guards, in whichever order; a
-/// destructor of what is dropped with that, whose panic could end the process, has its panic printed and no more.
-#[must_use = "the thread leaves the context when the guard is dropped"]
-pub struct EnterGuard {
-    thread: Rc<Thread>,
-    context: AioContext,
-    site: &'static Location<'static>,
-    stay: Stay,
-    number: u64,
-    /// Where on the stack it was made: it may not be dropped further up.
-    depth: usize,
-    dispatched: usize,
-    entered: reactor::Entered,
-    _guard: Option<reactor::KeptGuard>,
-}
-
-impl EnterGuard {
-    /// Enters `context`; `caller` is the function that a refusal names.
-    #[track_caller]
-    pub(crate) fn new(context: &AioContext, stay: Stay, caller: &str) -> Self {
-        match Self::try_new(context, stay, caller) {
-            Ok(guard) => guard,
-            Err(home) => panic!(
-                "{caller}: called at {}, and {context} is polled by thread {}, its home; thread {} cannot, spawn a task or \
-                 schedule a bottom half there instead",
-                Location::caller(),
-                home.thread_name,
-                Home::name_of(&thread::current()),
-            ),
-        }
-    }
-
-    /// Enters `context` for the function `caller`, or says who is at home.
-    #[track_caller]
-    pub(crate) fn try_new(context: &AioContext, stay: Stay, caller: &str) -> Result<Self, Home> {
-        let thread = Thread::current(caller);
-        // First, for it may panic.
-        let entered = reactor::Entered::look(caller);
-        let guard = entered.needs_guard().then(|| reactor::KeptGuard::new(stay == Stay::Resident));
-        move_in(&thread, context, stay)?;
-        let number = thread.homes.borrow_mut().entered.push(context);
-        let (depth, dispatched) = (thread.depth(), thread.dispatched.get());
-        Ok(Self {
-            thread: Rc::clone(&thread),
-            context: context.clone(),
-            site: Location::caller(),
-            stay,
-            number,
-            depth,
-            dispatched,
-            entered,
-            _guard: guard,
-        })
-    }
-
-    /// Serves the context, which is left, until the calls are done that a passing home began for others to break a circle
-    /// (`circle.rs`). Returns the first panic of what ran.
-    fn finish_received(&self) -> Option<Payload> {
-        let mut panicked = None;
-        if self.stay == Stay::Passing && self.thread.homes.borrow_mut().is_last_stay(&self.context) {
-            while self.context.mailbox().has_received() {
-                catch(&mut panicked, || _ = serve::poll(&self.thread, &self.entered, &self.context, true));
-            }
-        }
-        panicked
-    }
-
-    pub(crate) fn thread(&self) -> &Thread {
-        &self.thread
-    }
-
-    pub(crate) fn entered(&self) -> &reactor::Entered {
-        &self.entered
-    }
-}
-
-impl Drop for EnterGuard {
-    fn drop(&mut self) {
-        if fork::is_child() {
-            return;
-        }
-        // A local task, whose own guard is the last to keep its thread at home: left there it could not even be dropped.
-        let saws = task::runs_in(self.context.mailbox())
-            && !coroutine::may_move()
-            && self.thread.homes.borrow_mut().is_last_stay(&self.context)
-            && !self.context.mailbox().has_own_call();
-        let live = self.thread.depth() > self.depth || self.thread.dispatched.get() > self.dispatched;
-        if live || saws {
-            let message = format!(
-                "EnterGuard: thread {} leaves {}, which it entered at {}, inside a {} there; drop the guard where it was made",
-                Home::name_of(&thread::current()),
-                self.context,
-                self.site,
-                if saws { "local task that still runs" } else { "call that still waits" },
-            );
-            // The thread stays home until it ends.
-            if !thread::panicking() {
-                panic!("{message}");
-            }
-            // A second panic would abort, and the call below is being given up anyway.
-            eprintln!("co_wrapper: {message}");
-            if saws {
-                return;
-            }
-        }
-        let panicked = self.finish_received();
-        let left = self.thread.homes.borrow_mut().entered.remove(self.number);
-        if left.is_some() {
-            move_out(&self.thread, &self.context, self.stay);
-        }
-        self.thread.end_if_late();
-        panics::raise(panicked);
-    }
-}
-
-impl fmt::Debug for EnterGuard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("EnterGuard").field(&self.context).finish()
     }
 }
 

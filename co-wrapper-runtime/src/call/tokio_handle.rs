@@ -1,0 +1,41 @@
+//! The reactor's handle, as users get it.
+
+use tokio::runtime::Handle;
+
+use crate::{reactor::handle, sys::fork, watch::watchdog};
+
+/// The handle of the tokio runtime that serves blocking calls, which is started if need be and never ends: to spawn tasks
+/// on, or to make sockets and timers outside a call that belong to it all the same. Inside a call it is the current one.
+///
+/// A task that blocks there blocks one of its few workers, unless it does so through a blocking call of this crate.
+///
+/// # Panics
+///
+/// If it cannot be started, for want of threads or descriptors; [`AioContext::new`](crate::AioContext::new) starts it too
+/// and returns the error. In a forked child.
+///
+/// # Examples
+///
+/// ```
+/// let reactor = co_wrapper_runtime::reactor();
+/// let task = reactor.spawn(async { 42 });
+/// assert_eq!(co_wrapper_runtime::block_on(task).unwrap(), 42);
+///
+/// // A socket that is made outside a call, and used in one.
+/// let (here, there) = std::os::unix::net::UnixStream::pair()?;
+/// here.set_nonblocking(true)?;
+/// let here = {
+///     let _entered = reactor.enter();
+///     tokio::net::UnixStream::from_std(here)?
+/// };
+/// drop(there);
+/// co_wrapper_runtime::block_on(here.readable())?;
+/// # std::io::Result::Ok(())
+/// ```
+#[track_caller]
+pub fn reactor() -> Handle {
+    fork::forbid("reactor");
+    // What runs there may stall it without any blocking call.
+    watchdog::at_first_use();
+    handle("reactor")
+}

@@ -1,0 +1,99 @@
+//! The handle of a bottom half that can be scheduled again.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    scheduler::mailbox::Mailbox,
+    sys::fork,
+    tasks::bottom_half::{Queued, Reusable},
+};
+
+/// A callback that can be scheduled again and again. Made by [`AioContext::bh`](crate::AioContext::bh).
+///
+/// Dropping it cancels it for good, also from within its own callback.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
+///
+/// let ctx = co_wrapper_runtime::AioContext::new()?;
+/// let runs = Arc::new(AtomicUsize::new(0));
+/// let counter = Arc::clone(&runs);
+/// let bh = ctx.bh(move || { counter.fetch_add(1, Ordering::Relaxed); });
+/// bh.schedule();
+/// bh.schedule(); // it waits already
+/// ctx.poll(false);
+/// assert_eq!(runs.load(Ordering::Relaxed), 1);
+/// bh.schedule();
+/// bh.cancel();
+/// assert!(!ctx.poll(false));
+/// # std::io::Result::Ok(())
+/// ```
+#[doc(alias = "QEMUBH")]
+pub struct BottomHalf {
+    reusable: Arc<Reusable>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl BottomHalf {
+    pub(crate) fn new(mailbox: &Arc<Mailbox>, callback: impl FnMut() + Send + 'static) -> Self {
+        Self { reusable: Reusable::new(None, Box::new(callback)), mailbox: Arc::clone(mailbox) }
+    }
+
+    /// One that runs only if `condition` holds when its turn comes.
+    #[cfg(all(feature = "tokio", unix))]
+    pub(crate) fn only_if(
+        mailbox: &Arc<Mailbox>,
+        condition: impl Fn() -> bool + Send + Sync + 'static,
+        callback: impl FnMut() + Send + 'static,
+    ) -> Self {
+        Self { reusable: Reusable::new(Some(Box::new(condition)), Box::new(callback)), mailbox: Arc::clone(mailbox) }
+    }
+
+    /// Whether it neither waits for its turn nor runs, and was not deleted.
+    #[cfg(all(feature = "tokio", unix))]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.reusable.is_idle()
+    }
+
+    /// Has it never run again, and drops its callback, now or when that has returned.
+    #[cfg(all(feature = "tokio", unix))]
+    pub(crate) fn delete(&self) {
+        self.reusable.delete();
+    }
+
+    /// Has it run once on the home thread, outside any coroutine, in the next poll. From any thread. Scheduled again
+    /// before it ran, it still runs once. Scheduled while it runs, it runs again after it has returned: not nested, also
+    /// if it polls, for an `FnMut` cannot be entered twice.
+    #[doc(alias = "qemu_bh_schedule")]
+    pub fn schedule(&self) {
+        if !fork::is_child() && self.reusable.schedule() {
+            // A closed context drops it.
+            drop(self.mailbox.push_bottom_half(Queued::again(Arc::clone(&self.reusable))));
+        }
+    }
+
+    /// Takes a scheduling back, if it did not run yet. A run that has begun is not waited for. Scheduled again before the
+    /// next poll, it keeps the turn that it had.
+    #[doc(alias = "qemu_bh_cancel")]
+    pub fn cancel(&self) {
+        if !fork::is_child() {
+            self.reusable.unschedule();
+        }
+    }
+}
+
+impl Drop for BottomHalf {
+    fn drop(&mut self) {
+        if !fork::is_child() {
+            self.reusable.delete();
+        }
+    }
+}
+
+impl fmt::Debug for BottomHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BottomHalf").field("scheduled", &self.reusable.is_scheduled()).finish()
+    }
+}

@@ -1,0 +1,82 @@
+//! A future that sleeps by a context's timer.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    scheduler::mailbox::Mailbox,
+    sys::{fork, panics::Guarded},
+    tasks::timers::{Key, Timer},
+};
+
+/// Sleeps until a time: a future made by [`AioContext::sleep`](crate::AioContext::sleep).
+#[must_use = "futures do nothing unless polled"]
+pub struct Sleep {
+    mailbox: Arc<Mailbox>,
+    deadline: Instant,
+    counts: bool,
+    key: Option<Key>,
+}
+
+impl Sleep {
+    pub(crate) fn new(mailbox: Arc<Mailbox>, duration: Duration) -> Self {
+        let now = Instant::now();
+        // What is past the clock's end is never.
+        let deadline = now.checked_add(duration).unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()));
+        Self { mailbox, deadline, counts: true, key: None }
+    }
+
+    /// The same for what is our own affair: a poll that fires it has done nothing.
+    #[cfg(all(feature = "graph", not(loom)))]
+    pub(crate) fn internal(mailbox: Arc<Mailbox>, duration: Duration) -> Self {
+        let mut sleep = Self::new(mailbox, duration);
+        sleep.counts = false;
+        sleep
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if Instant::now() >= self.deadline {
+            return Poll::Ready(());
+        }
+        if fork::is_child() {
+            // Nobody fires the parent's timers here, and a thread that is not here may hold their lock.
+            return Poll::Pending;
+        }
+        let waits = self.key.is_some_and(|key| self.mailbox.timers().update(key, cx.waker()));
+        if !waits {
+            let waker = Guarded::new(cx.waker().clone());
+            let (key, first) = self.mailbox.timers().insert(self.deadline, Timer { waker, counts: self.counts });
+            self.key = Some(key);
+            if first {
+                self.mailbox.ring();
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(key) = self.key
+            && !fork::is_child()
+        {
+            self.mailbox.timers().remove(key);
+        }
+    }
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sleep").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,160 @@
+//! Polling a context by hand, and the temporary home that does so for the length of a call.
+
+use std::panic::Location;
+
+use super::{serve::run_all, sleep::Sleeper};
+use crate::{
+    context::AioContext,
+    reactor::{self, Entered},
+    scheduler::mailbox::Home,
+    sys::{
+        fork,
+        panics::{Payload, catch},
+    },
+    thread::{
+        enter::{EnterGuard, refuse},
+        homes::served,
+        state::{MOST_NESTED, Thread},
+    },
+};
+
+impl AioContext {
+    /// Runs what the context holds: the bottom halves and tasks that are ready when this is called, in the order in
+    /// which they came. Returns whether anything ran.
+    ///
+    /// With `blocking`, waits if there is nothing to run, until something was run or [`notify`](Self::notify) was
+    /// called; meanwhile it serves the other contexts that this thread is home to. A thread that polls a context
+    /// without a home is its home for the length of the call.
+    ///
+    /// May be called within a task or bottom half: that runs the rest of the outer batch first, then its own. On the thread
+    /// of a tokio current-thread runtime, tasks are also polled unasked from time to time, which counts as having run.
+    ///
+    /// # Panics
+    ///
+    /// If another thread is the context's home, or 256 callbacks that poll are on the stack. A panic in a bottom half goes to
+    /// the caller; what was left of the batch stays queued.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use co_wrapper_runtime::AioContext;
+    ///
+    /// let ctx = AioContext::new()?;
+    /// ctx.schedule_bh(|| println!("run"));
+    /// assert!(ctx.poll(false));
+    /// assert!(!ctx.poll(false));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "aio_poll")]
+    #[track_caller]
+    pub fn poll(&self, blocking: bool) -> bool {
+        let home = home_for_call(self, "AioContext::poll");
+        poll(home.thread(), home.entered(), self, blocking)
+    }
+
+    /// Polls, blocking, as long as `condition` holds; it is asked before the first poll and after each. What makes it
+    /// false on another thread must [`notify`](Self::notify) afterwards.
+    ///
+    /// # Panics
+    ///
+    /// As [`poll`](Self::poll).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    ///
+    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let done = Arc::new(AtomicBool::new(false));
+    /// let (other, setter) = (ctx.clone(), Arc::clone(&done));
+    /// std::thread::spawn(move || {
+    ///     setter.store(true, Ordering::Release);
+    ///     other.notify();
+    /// });
+    /// ctx.poll_while(|| !done.load(Ordering::Acquire));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "AIO_WAIT_WHILE")]
+    #[doc(alias = "BDRV_POLL_WHILE")]
+    #[track_caller]
+    pub fn poll_while(&self, mut condition: impl FnMut() -> bool) {
+        let home = home_for_call(self, "AioContext::poll_while");
+        let site = Location::caller();
+        let mut shown = None;
+        while condition() {
+            shown.get_or_insert_with(|| home.thread().show_poll(&"AioContext::poll_while", site, self));
+            poll(home.thread(), home.entered(), self, true);
+        }
+    }
+}
+
+/// Makes this thread the home of `context`, if it has none, for the length of a call of the function `caller`.
+///
+/// # Panics
+///
+/// If another thread is the context's home.
+#[track_caller]
+pub fn home_for_call(context: &AioContext, caller: &str) -> EnterGuard {
+    match try_home_for_call(context, caller) {
+        Ok(guard) => guard,
+        Err(home) => refuse(context, &home, caller),
+    }
+}
+
+/// The same, or says who is at home.
+#[track_caller]
+pub fn try_home_for_call(context: &AioContext, caller: &str) -> Result<EnterGuard, Home> {
+    EnterGuard::new(context, Some(finish_received), caller)
+}
+
+/// Serves the context, which is left, until the calls are done that a temporary home began for others to break a circle
+/// (`circle.rs`).
+fn finish_received(home: &EnterGuard) -> Option<Payload> {
+    let mut panicked = None;
+    if home.is_last_stay() {
+        while home.context().mailbox().has_received() {
+            catch(&mut panicked, || _ = poll(home.thread(), home.entered(), home.context(), true));
+        }
+    }
+    panicked
+}
+
+/// `ctx.poll()`: runs what `context` holds, and if that is nothing and `blocking`, waits for something.
+#[track_caller]
+fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool) -> bool {
+    let site = Location::caller();
+    assert!(
+        thread.dispatched.get() < MOST_NESTED,
+        "AioContext::poll: {context} is polled at {site} within {MOST_NESTED} callbacks that poll on this stack; return from \
+         some"
+    );
+    let round = || {
+        context.counters().polls.count();
+        let ran = run_all(thread, context);
+        let kicked = context.mailbox().take_kick();
+        (ran || kicked || !blocking).then_some(ran)
+    };
+    if let Some(ran) = reactor::unconstrained(round) {
+        return ran;
+    }
+    entered.gate(|below, _| {
+        reactor::warn_of_current_thread(below, "AioContext::poll", site);
+        reactor::unconstrained(|| {
+            let mut sleeper = Sleeper::new(thread, below);
+            loop {
+                let mut moved = false;
+                served(&thread.homes, |other| moved |= other != context && run_all(thread, other));
+                if let Some(ran) = round() {
+                    return ran;
+                }
+                if moved {
+                    sleeper.moved();
+                } else {
+                    // Forked in what ran.
+                    fork::forbid_at("AioContext::poll", site);
+                    sleeper.sleep(None, || false);
+                }
+            }
+        })
+    })
+}

@@ -1,0 +1,208 @@
+//! Entering a context: this thread is its home then, and the context current.
+
+use std::{fmt, panic::Location, rc::Rc, thread};
+
+use super::{
+    homes::{Stay, move_in, move_out, own},
+    state::Thread,
+};
+use crate::{
+    context::AioContext,
+    reactor,
+    scheduler::mailbox::Home,
+    sys::{
+        fork,
+        panics::{self, Payload},
+    },
+    tasks::{coroutine, task},
+};
+
+impl AioContext {
+    /// The context that is current on this thread: the one entered last, else the thread's own, which is made on first
+    /// use and has its home here until the thread ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use co_wrapper_runtime::AioContext;
+    ///
+    /// let own = AioContext::current();
+    /// let ctx = AioContext::new()?;
+    /// {
+    ///     let _guard = ctx.enter();
+    ///     assert_eq!(AioContext::current(), ctx);
+    /// }
+    /// assert_eq!(AioContext::current(), own);
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "qemu_get_current_aio_context")]
+    #[track_caller]
+    pub fn current() -> Self {
+        let thread = Thread::current("AioContext::current");
+        let current = thread.entered().unwrap_or_else(|| own(&thread.homes, &thread.parker, thread.is_late()));
+        thread.end_if_late();
+        current
+    }
+
+    /// Makes this thread the context's home, and the context current, until the guard is dropped.
+    ///
+    /// Entering nests, also in one context. With the feature `tokio` the process's reactor is the current tokio handle
+    /// while the outermost guard lives, which makes calls cheaper. Leaving drops, here, the [`spawn_local`](Self::spawn_local)
+    /// tasks; other tasks and bottom halves wait for the next home. The thread's end leaves too, if the guard was
+    /// forgotten.
+    ///
+    /// # Panics
+    ///
+    /// If another thread is the context's home, naming both. The guard's drop panics inside a call that still waits in
+    /// the context; the thread then stays home, and the context current, until the thread ends. Tokio panics where the
+    /// guard and tokio's own ones are not dropped in reverse order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use co_wrapper_runtime::AioContext;
+    ///
+    /// let ctx = AioContext::new()?;
+    /// let _guard = ctx.enter();
+    /// let other = ctx.clone();
+    /// let refused = std::thread::spawn(move || drop(other.enter())).join();
+    /// assert!(refused.is_err()); // its home is here
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "qemu_set_current_aio_context")]
+    #[track_caller]
+    pub fn enter(&self) -> EnterGuard {
+        const CALLER: &str = "AioContext::enter";
+        match EnterGuard::new(self, None, CALLER) {
+            Ok(guard) => guard,
+            Err(home) => refuse(self, &home, CALLER),
+        }
+    }
+}
+
+/// Says that another thread is home to `context`.
+#[cold]
+#[track_caller]
+pub(crate) fn refuse(context: &AioContext, home: &Home, caller: &str) -> ! {
+    panic!(
+        "{caller}: called at {}, and {context} is polled by thread {}, its home; thread {} cannot, spawn a task or schedule a \
+         bottom half there instead",
+        Location::caller(),
+        home.thread_name,
+        Home::name_of(&thread::current()),
+    );
+}
+
+/// Finishes what a temporary home owes to others, and returns the first panic of what ran.
+pub(crate) type Finish = fn(&EnterGuard) -> Option<Payload>;
+
+/// A thread is home to a context while this lives. Returned by [`AioContext::enter`].
+///
+/// It may be kept in a thread-local: whichever is destroyed first at the thread's end, this or what it needs, the thread
+/// leaves the context then. Dropped earlier, it leaves with the last of the context's guards, in whichever order; a
+/// destructor of what is dropped with that, whose panic could end the process, has its panic printed and no more.
+#[must_use = "the thread leaves the context when the guard is dropped"]
+pub struct EnterGuard {
+    thread: Rc<Thread>,
+    context: AioContext,
+    site: &'static Location<'static>,
+    stay: Stay,
+    finish: Option<Finish>,
+    number: u64,
+    /// Where on the stack it was made: it may not be dropped further up.
+    depth: usize,
+    dispatched: usize,
+    entered: reactor::Entered,
+    _guard: Option<reactor::KeptGuard>,
+}
+
+impl EnterGuard {
+    /// Enters `context` for the function `caller`, or says who is at home. `finish`, for the length of a call, finishes what
+    /// a temporary home owes to others; it is called before the thread leaves.
+    #[track_caller]
+    pub(crate) fn new(context: &AioContext, finish: Option<Finish>, caller: &str) -> Result<Self, Home> {
+        let stay = if finish.is_some() { Stay::Passing } else { Stay::Resident };
+        let thread = Thread::current(caller);
+        // First, for it may panic.
+        let entered = reactor::Entered::look(caller);
+        let guard = entered.needs_guard().then(|| reactor::KeptGuard::new(stay == Stay::Resident));
+        move_in(&thread.homes, &thread.parker, context, stay)?;
+        let number = thread.homes.borrow_mut().enter(context);
+        let (depth, dispatched) = (thread.depth(), thread.dispatched.get());
+        Ok(Self {
+            thread: Rc::clone(&thread),
+            context: context.clone(),
+            site: Location::caller(),
+            stay,
+            finish,
+            number,
+            depth,
+            dispatched,
+            entered,
+            _guard: guard,
+        })
+    }
+
+    /// The context.
+    pub(crate) fn context(&self) -> &AioContext {
+        &self.context
+    }
+
+    /// Whether this alone keeps the thread home to the context.
+    pub(crate) fn is_last_stay(&self) -> bool {
+        self.thread.homes.borrow_mut().is_last_stay(&self.context)
+    }
+
+    pub(crate) fn thread(&self) -> &Thread {
+        &self.thread
+    }
+
+    pub(crate) fn entered(&self) -> &reactor::Entered {
+        &self.entered
+    }
+}
+
+impl Drop for EnterGuard {
+    fn drop(&mut self) {
+        if fork::is_child() {
+            return;
+        }
+        // A local task, whose own guard is the last to keep its thread at home: left there it could not even be dropped.
+        let saws = task::runs_in(self.context.mailbox())
+            && !coroutine::may_move()
+            && self.is_last_stay()
+            && !self.context.mailbox().has_own_call();
+        let live = self.thread.depth() > self.depth || self.thread.dispatched.get() > self.dispatched;
+        if live || saws {
+            let message = format!(
+                "EnterGuard: thread {} leaves {}, which it entered at {}, inside a {} there; drop the guard where it was made",
+                Home::name_of(&thread::current()),
+                self.context,
+                self.site,
+                if saws { "local task that still runs" } else { "call that still waits" },
+            );
+            // The thread stays home until it ends.
+            if !thread::panicking() {
+                panic!("{message}");
+            }
+            // A second panic would abort, and the call below is being given up anyway.
+            eprintln!("co_wrapper: {message}");
+            if saws {
+                return;
+            }
+        }
+        let panicked = self.finish.and_then(|finish| finish(self));
+        let left = self.thread.homes.borrow_mut().leave(self.number);
+        if left.is_some() {
+            move_out(&self.thread.homes, &self.context, self.stay);
+        }
+        self.thread.end_if_late();
+        panics::raise(panicked);
+    }
+}
+
+impl fmt::Debug for EnterGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("EnterGuard").field(&self.context).finish()
+    }
+}
