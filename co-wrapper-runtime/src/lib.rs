@@ -9,10 +9,7 @@
 //!
 //! Most users want the crate `co-wrapper`, which adds the macros; this one is usable without them.
 //!
-//! Layers: `graph` (the lock) → `wrappers` (a blocking call) → `context` (home threads, the poll loop) → `tasks` (what is to be
-//! run) → `park` (sleeping and waking). Beside them `reactor`, the process's one tokio runtime; `hang`, what threads show
-//! of their calls; `panics`, what a panic of users' code does; `fork`, what a child process may not do; `trace`; and
-//! `big_stack`, on which large futures are polled.
+//! The modules stand in layers, of which each uses those below it; ARCHITECTURE.md, in the repository, lists them.
 //!
 //! # Features
 //!

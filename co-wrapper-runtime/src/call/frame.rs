@@ -1,4 +1,4 @@
-//! A blocking call in flight: its place on the thread's stack, its marks, its wait.
+//! A blocking call in flight: who it is, its place on the thread's stack, its marks, its wait.
 
 use std::{
     mem,
@@ -11,7 +11,6 @@ use std::{
     time::Instant,
 };
 
-use super::poll_co::Wrapper;
 use crate::{
     context::AioContext,
     poll_loop::serve::{Ended, Wait},
@@ -40,6 +39,17 @@ use crate::{
 #[doc(alias = "qemu_in_coroutine")]
 pub fn in_coroutine() -> bool {
     coroutine::is_marked()
+}
+
+/// What a generated wrapper says of itself: for messages and reports.
+#[derive(Debug)]
+pub struct Wrapper {
+    /// The blocking function's name.
+    pub name: &'static str,
+    /// The async function's.
+    pub target: &'static str,
+    /// May be called in coroutine context.
+    pub mixed: bool,
 }
 
 /// What was called.

@@ -12,11 +12,11 @@ use std::{
 };
 
 use super::{
-    Elapsed,
     completion::{self, Shared, Stage},
-    frame::{Frame, Kind},
+    elapsed::Elapsed,
+    frame::{Frame, Kind, Wrapper},
     large::{self, Large},
-    poll_co::{Wrapper, deadline},
+    poll_co::deadline,
 };
 use crate::{
     context::AioContext,

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use super::{in_context::Sent, poll_co::Wrapper};
+use super::{frame::Wrapper, in_context::Sent};
 use crate::{
     context::AioContext,
     scheduler::mailbox::Mailbox,

@@ -8,22 +8,11 @@ use std::{
 };
 
 use super::{
-    Elapsed,
-    frame::{Frame, Kind},
+    elapsed::Elapsed,
+    frame::{Frame, Kind, Wrapper},
     large::{self, Large},
 };
 use crate::{poll_loop::serve::Ended, reactor::Entered};
-
-/// What a generated wrapper says of itself: for messages and reports.
-#[derive(Debug)]
-pub struct Wrapper {
-    /// The blocking function's name.
-    pub name: &'static str,
-    /// The async function's.
-    pub target: &'static str,
-    /// May be called in coroutine context.
-    pub mixed: bool,
-}
 
 /// Calls `entry(args)` and polls the future it makes, on this thread, until it is ready.
 ///

@@ -1,4 +1,6 @@
-//! The handle of a context.
+//! The handle of a context: what can be done with it from any thread, whoever polls it.
+//!
+//! What needs the thread or the poll loop, such as `enter`, `poll` and `block_on`, is implemented in the rooms above.
 
 use std::{
     fmt, mem,
@@ -229,7 +231,7 @@ impl AioContext {
     pub fn fd_handler(
         &self,
         fd: impl std::os::fd::AsFd,
-        interest: crate::Interest,
+        interest: tokio::io::Interest,
         callback: impl FnMut() + Send + 'static,
     ) -> FdHandler {
         fork::forbid("AioContext::fd_handler");

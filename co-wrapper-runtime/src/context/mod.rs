@@ -1,4 +1,4 @@
-//! The context: a queue of tasks and bottom halves, and the thread that polls it. (QEMU's `AioContext`.)
+//! The context: its handle, and what that gives out. (QEMU's `AioContext`.)
 
 mod aio_context;
 mod bottom_half;

@@ -4,9 +4,8 @@ use std::{fmt, marker::PhantomData, panic::Location, ptr::NonNull, sync::Arc};
 
 use super::{
     held::{Entry, Record},
-    lock::GraphLock,
+    queue::{Shared, Stripe},
     refuse,
-    stripe::Stripe,
 };
 use crate::sys::{fork, sync::is_send_and_sync};
 
@@ -94,7 +93,7 @@ impl fmt::Debug for GraphRead {
 /// Nobody reads the graph while this lives, and its holder may change it. Dropping it unlocks; it stays on its thread.
 #[must_use = "dropping it unlocks"]
 pub struct GraphWrite {
-    lock: GraphLock,
+    shared: Arc<Shared>,
     place: &'static Location<'static>,
     /// Not `Send`: what reads below it is told by the thread.
     _here: PhantomData<*const ()>,
@@ -102,9 +101,9 @@ pub struct GraphWrite {
 
 impl GraphWrite {
     /// Of a writer that is in.
-    pub(super) fn new(lock: GraphLock, place: &'static Location<'static>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, place: &'static Location<'static>) -> Self {
         refuse::write_begins(place);
-        Self { lock, place, _here: PhantomData }
+        Self { shared, place, _here: PhantomData }
     }
 }
 
@@ -112,7 +111,7 @@ impl Drop for GraphWrite {
     fn drop(&mut self) {
         refuse::write_ends(self.place);
         if !fork::is_child() {
-            self.lock.shared().end_write();
+            self.shared.end_write();
         }
     }
 }

@@ -13,9 +13,9 @@ use std::{
 use super::{
     guard::{GraphRead, GraphWrite},
     held::Entry,
-    queue::{Shared, Writing},
+    queue::{Shared, Stripe, Writing},
     refuse,
-    stripe::{STRIPES, Stripe, index},
+    stripe::{STRIPES, index},
 };
 use crate::{
     call::frame::{Frame, Kind},
@@ -317,7 +317,9 @@ impl Future for TakeWrite {
                 refuse::wait_for_self(name, lock.shared(), other, place, true);
             }
         };
-        lock.shared().poll_write(number, writing, cx, refuse).map(|()| GraphWrite::new(lock.clone(), place))
+        lock.shared()
+            .poll_write(number, writing, cx, refuse)
+            .map(|()| GraphWrite::new(Arc::clone(lock.shared()), place))
     }
 }
 

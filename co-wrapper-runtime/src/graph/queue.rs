@@ -22,7 +22,7 @@ use std::{
 use super::timer::Timer;
 use super::{
     held::{self, Entry, Holder},
-    stripe::Stripe,
+    stripe,
     turn::{GRACE, Turn},
 };
 use crate::{
@@ -34,11 +34,15 @@ use crate::{
     watch::record::now,
 };
 
+pub type Stripe = stripe::Stripe<Shared>;
+
 /// A reference to a stripe that somebody holds.
 #[derive(Clone, Copy)]
 pub struct Pointer(pub NonNull<Stripe>);
 
 const _: () = is_send_and_sync::<Stripe>();
+// A record keeps flags in the low bits of its address.
+const _: () = assert!(align_of::<Shared>() > held::FLAGS);
 
 // SAFETY: a `Stripe` is `Send` and `Sync`, and whoever has the pointer holds a reference of its count.
 unsafe impl Send for Pointer {}
@@ -425,7 +429,9 @@ impl Shared {
             // One that fires too soon arms another.
             Some(due) if state.timer.as_ref().is_none_or(|timer| timer.due > due) => {
                 let number = state.number();
-                state.timer = Some(Timer::start(self, number, now(), due));
+                let shared = Arc::downgrade(self);
+                let look = move || shared.upgrade().into_iter().for_each(|shared| shared.look(number));
+                state.timer = Some(Timer::start(look, number, now(), due));
             }
             Some(_) => {}
         }

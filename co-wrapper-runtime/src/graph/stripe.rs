@@ -10,7 +10,6 @@
 
 use std::{cell::Cell, ptr::NonNull, sync::Arc};
 
-use super::queue::Shared;
 use crate::sys::sync::{AtomicUsize, Ordering};
 
 /// A writer waits or holds the lock.
@@ -19,19 +18,20 @@ const GATED: usize = 1;
 const ONE: usize = 2;
 
 #[repr(align(128))]
-pub struct Stripe {
+pub struct Stripe<T> {
     word: AtomicUsize,
-    shared: Arc<Shared>,
+    /// What the lock has beside its stripes.
+    shared: Arc<T>,
 }
 
-impl Stripe {
+impl<T> Stripe<T> {
     /// One with the lock's own reference.
-    pub fn allocate(shared: Arc<Shared>, gated: bool) -> NonNull<Self> {
+    pub fn allocate(shared: Arc<T>, gated: bool) -> NonNull<Self> {
         let word = AtomicUsize::new(ONE + if gated { GATED } else { 0 });
         NonNull::from(Box::leak(Box::new(Self { word, shared })))
     }
 
-    pub fn shared(&self) -> &Arc<Shared> {
+    pub fn shared(&self) -> &Arc<T> {
         &self.shared
     }
 
@@ -192,7 +192,7 @@ mod tests {
 
     use super::*;
 
-    fn leave(stripe: NonNull<Stripe>) {
+    fn leave(stripe: NonNull<Stripe<()>>) {
         // SAFETY: each of the two who come here holds one reference, and uses the stripe no more.
         unsafe {
             if !Stripe::try_leave(stripe) {
@@ -205,8 +205,8 @@ mod tests {
     #[test]
     fn a_stripe_is_freed_by_one_reader_while_the_other_leaves() {
         let rounds = if cfg!(miri) { 40 } else { 1_000 };
-        let shared = Arc::new(Shared::new());
-        let theirs = AtomicPtr::<Stripe>::new(ptr::null_mut());
+        let shared = Arc::new(());
+        let theirs = AtomicPtr::<Stripe<()>>::new(ptr::null_mut());
         thread::scope(|scope| {
             scope.spawn(|| {
                 for _ in 0..rounds {

@@ -3,12 +3,11 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Weak},
+    sync::Arc,
     task::{Context, Wake, Waker},
     time::Duration,
 };
 
-use super::queue::Shared;
 use crate::{
     context::{AioContext, Sleep},
     reactor,
@@ -24,24 +23,19 @@ pub struct Timer {
     sleep: Sleep,
 }
 
-struct Look {
-    shared: Weak<Shared>,
-    number: i64,
-}
+struct Look<F>(F);
 
-impl Wake for Look {
+impl<F: Fn() + Send + Sync + 'static> Wake for Look<F> {
     fn wake(self: Arc<Self>) {
-        if let Some(shared) = self.shared.upgrade() {
-            shared.look(self.number);
-        }
+        (self.0)();
     }
 }
 
 impl Timer {
-    /// One that has `shared` look at `due`, which is after `now`.
-    pub fn start(shared: &Arc<Shared>, number: i64, now: u64, due: u64) -> Self {
+    /// One that calls `look` at `due`, which is after `now`.
+    pub fn start(look: impl Fn() + Send + Sync + 'static, number: i64, now: u64, due: u64) -> Self {
         let wait = Duration::from_nanos(due.saturating_sub(now));
-        let waker = Waker::from(Arc::new(Look { shared: Arc::downgrade(shared), number }));
+        let waker = Waker::from(Arc::new(Look(look)));
         let mut sleep = Sleep::internal(Arc::clone(AioContext::main().mailbox()), wait);
         let _ = Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker));
         reactor::wake_after(wait, waker);

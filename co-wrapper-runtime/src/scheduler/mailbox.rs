@@ -1,7 +1,7 @@
 //! The wake half of a context: what waits to be run there, and how its home thread learns of it.
 //!
 //! Everything that may outlive a context (task wakers, handles of other threads) holds its mailbox, never the context
-//! itself. Running what is in it is the poll loop's work (`context/serve.rs`).
+//! itself. Running what is in it is the poll loop's work (`poll_loop/serve.rs`).
 //!
 //! # Whose the queue is
 //!

@@ -1,4 +1,4 @@
-//! Tasks, bottom halves and timers: what a context has to run, and the queue they wait in.
+//! Tasks, bottom halves and timers: what a context has to run, and the queue they wait in. Who owns that is not known here.
 
 pub(crate) mod bottom_half;
 pub(crate) mod coroutine;

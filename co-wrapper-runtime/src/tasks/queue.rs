@@ -18,7 +18,7 @@ pub enum Work<S> {
     Task(Runnable<S>),
 }
 
-/// Which kinds of work a loop may take now. A nested wait holds some back, see `context/serve.rs`.
+/// Which kinds of work a loop may take now. A nested wait holds some back, see `poll_loop/serve.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowed {
     /// Bottom halves.

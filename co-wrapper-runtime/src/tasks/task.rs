@@ -1,6 +1,6 @@
-//! Tasks: async-task's cell with our queue behind it.
+//! Tasks: async-task's cell, queued by whatever [`Schedule`] is behind it.
 //!
-//! A task is *begun* once it was polled; the nesting rule of `context/serve.rs` asks. A `!Send` task has an owner, the
+//! A task is *begun* once it was polled; the nesting rule of `poll_loop/serve.rs` asks. A `!Send` task has an owner, the
 //! thread that spawned it, and is polled and dropped there alone.
 //!
 //! # What is relied on in async-task
@@ -17,7 +17,7 @@
 //! - The metadata lives as long as any waker does, and the output is stored after the future was dropped.
 //!
 //! async-task ends the process where a user's destructor or waker panics inside it. So what it gets of the user's is wrapped:
-//! the future in [`Listed`], what comes of it in [`Output`], the waker of who joins in `Joiner` (`join.rs`).
+//! the future in [`Listed`], what comes of it in [`Output`], the waker of who joins in `Joiner` (`context/join.rs`).
 
 use std::{
     cell::{Cell, UnsafeCell},
