@@ -38,6 +38,7 @@ use crate::{
         panics::{Payload, catch},
     },
     tasks::{
+        bottom_half::Queued,
         coroutine::{self, Mark},
         queue::{Allowed, Work},
         task,
@@ -125,14 +126,19 @@ fn dispatch(thread: &Thread, as_: As, what: impl FnOnce()) {
 fn run(thread: &Thread, mailbox: &Mailbox, work: Work<Mailbox>) {
     match work {
         Work::BottomHalf(bottom_half) => dispatch(thread, As::Callback, || {
-            // A closed context drops it.
-            bottom_half.run(|again| drop(mailbox.push_bottom_half(again)));
+            bottom_half.run(|again| requeue(mailbox, again));
         }),
         Work::Task(runnable) => {
             let send = runnable.metadata().is_send();
             dispatch(thread, As::Task { send }, || task::run(runnable));
         }
     }
+}
+
+#[cold]
+fn requeue(mailbox: &Mailbox, again: Queued) {
+    // A closed context drops it.
+    drop(mailbox.push_bottom_half(again));
 }
 
 /// One look at `context`: fires its timers, queues its handlers whose descriptors are ready if it is to look for them, and
@@ -370,18 +376,21 @@ impl<'a> Wait<'a> {
     /// One round of each context, broken off when the future is woken: when it is ready everything further down can go
     /// on, and were the batch finished first, whatever blocks in it would keep the call waiting that it was made in.
     fn run_ready(&mut self) -> bool {
-        let mut moved = false;
-        let Self { thread, slot, allowed, panicked, held_back, .. } = self;
-        let homes = thread.homes.borrow();
+        let homes = self.thread.homes.borrow();
         if let Some(current) = homes.current() {
             current.counters().polls.count();
         }
         // The rule for a call that is woken at once: then no context is entered for a look.
         let quiet = homes.are_quiet();
         drop(homes);
-        if quiet {
-            return false;
-        }
+        !quiet && self.run_contexts()
+    }
+
+    // Out of line, for a call that is woken at once need not pay for its frame.
+    #[inline(never)]
+    fn run_contexts(&mut self) -> bool {
+        let mut moved = false;
+        let Self { thread, slot, allowed, panicked, held_back, .. } = self;
         let looks = allowed.bottom_halves || held_back.looks_from.is_none_or(|from| Instant::now() >= from);
         served(&thread.homes, |context| {
             moved |= round_of(thread, context, *allowed, looks, |work| {
@@ -401,6 +410,7 @@ impl<'a> Wait<'a> {
 
     /// Takes the oldest held-back item of each context, and the call that closes a circle which this wait is in. Returns
     /// whether there was any.
+    #[cold]
     fn take_held_back(&mut self) -> bool {
         let Self { thread, panicked, waits, .. } = self;
         let closed_by = waits.as_ref().and_then(circle::Waits::closed_by);

@@ -404,6 +404,7 @@ impl Mailbox {
     }
 
     /// Whether this thread is at home.
+    #[inline]
     pub fn is_home_here(&self) -> bool {
         !fork::is_child() && self.home_thread.load(Ordering::Relaxed) == here()
     }
@@ -519,6 +520,10 @@ impl Mailbox {
 }
 
 impl Schedule for Mailbox {
+    fn schedule(runnable: Runnable<Self>) {
+        runnable.queue();
+    }
+
     fn is_home_here(&self) -> bool {
         self.is_home_here()
     }
@@ -552,6 +557,7 @@ impl Schedule for Mailbox {
         self.at_home(Queue::adopt);
     }
 
+    #[inline]
     fn running() -> &'static LocalKey<Running<Self>> {
         thread_local! { static RUNNING: Running<Mailbox> = const { Running::nothing() } }
         &RUNNING

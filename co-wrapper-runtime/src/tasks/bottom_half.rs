@@ -74,7 +74,7 @@ impl Queued {
     }
 
     /// Runs it. If its turn came again meanwhile, it is given to `requeue` afterwards, also where it panics.
-    pub fn run(self, requeue: impl FnOnce(Self)) {
+    pub fn run(self, requeue: impl Fn(Self)) {
         // SAFETY: it is not dropped.
         match unsafe { ManuallyDrop::new(self).take() } {
             Kind::Once(once) => once.run(),
@@ -172,23 +172,15 @@ unsafe impl Sync for Reusable {}
 impl RefUnwindSafe for Reusable {}
 
 /// Ends a run, or a turn that was none, also where it panics.
-struct End<'a, F: FnOnce(Queued)> {
+struct End<'a, F: Fn(Queued)> {
     reusable: &'a Arc<Reusable>,
-    requeue: Option<F>,
+    requeue: F,
 }
 
-impl<'a, F: FnOnce(Queued)> End<'a, F> {
-    fn new(reusable: &'a Arc<Reusable>, requeue: F) -> Self {
-        Self { reusable, requeue: Some(requeue) }
-    }
-}
-
-impl<F: FnOnce(Queued)> Drop for End<'_, F> {
+impl<F: Fn(Queued)> Drop for End<'_, F> {
     fn drop(&mut self) {
-        if self.reusable.end()
-            && let Some(requeue) = self.requeue.take()
-        {
-            requeue(Queued::again(Arc::clone(self.reusable)));
+        if self.reusable.end() {
+            (self.requeue)(Queued::again(Arc::clone(self.reusable)));
         }
     }
 }
@@ -227,6 +219,7 @@ impl Reusable {
     }
 
     /// Its turn has come: whether it is to run. Then it runs from now on, and may be scheduled again.
+    #[inline]
     fn begin(self: &Arc<Self>) -> bool {
         let turn = |state: u8| match state & !QUEUED {
             rest if rest & SCHEDULED == 0 || rest & GONE != 0 => rest,
@@ -244,7 +237,7 @@ impl Reusable {
         }
         let Some(condition) = &self.condition else { return true };
         // It has run nothing that could have had its turn come again.
-        let end = End::new(self, drop);
+        let end = End { reusable: self, requeue: drop };
         let runs = condition();
         if runs {
             mem::forget(end);
@@ -263,8 +256,8 @@ impl Reusable {
         before & AGAIN != 0 && before & SCHEDULED != 0 && self.has_to_be_queued(0)
     }
 
-    fn run(self: Arc<Self>, requeue: impl FnOnce(Queued)) {
-        let _end = End::new(&self, requeue);
+    fn run(self: Arc<Self>, requeue: impl Fn(Queued)) {
+        let _end = End { reusable: &self, requeue };
         self.callback.with_mut(|callback| {
             // SAFETY: `begin` set `RUNNING`, which `end` clears.
             if let Some(callback) = unsafe { &mut *callback } {

@@ -44,6 +44,8 @@ use crate::sys::{
 
 /// Where tasks wait to be polled: a context's scheduler.
 pub trait Schedule: Sized + Send + Sync + 'static {
+    /// [`Runnable::queue`], as a function of the scheduler's own: compiled with the rest of it, and not where users spawn.
+    fn schedule(runnable: Runnable<Self>);
     /// Whether this thread is the one that polls its tasks.
     fn is_home_here(&self) -> bool;
     /// Queues a task, from any thread. Gives a new one back if it takes nothing in any more.
@@ -95,6 +97,34 @@ impl<S> Runnable<S> {
             unsafe { *self.metadata().lent.get() = Some(ManuallyDrop::new(ptr::read(&raw const alive.waker))) };
         }
         alive
+    }
+
+    /// Queues the task, which is new or was woken, where it lives, or goes.
+    pub fn queue(self)
+    where
+        S: Schedule,
+    {
+        if fork::is_child() {
+            // Its parent's, like the queue.
+            return mem::forget(self);
+        }
+        // SAFETY: its `Runnable` is here.
+        let place = unsafe {
+            self.metadata().move_on();
+            self.metadata().place()
+        };
+        // A closed context refuses a new one, which drops it.
+        let refused = if place.is_home_here() {
+            // SAFETY: nobody else runs the task before this returns, so it keeps its scheduler.
+            unsafe { (*Arc::as_ptr(place)).push_task_here(self) }
+        } else {
+            // Before another thread sees the task. A call has no handle that reads it.
+            if !self.metadata().is_lent() && self.metadata().caller.is_none() {
+                drop(self.alive());
+            }
+            Arc::clone(place).push_task(self)
+        };
+        drop(refused);
     }
 
     fn into_inner(self) -> async_task::Runnable<Meta<S>> {
@@ -347,31 +377,6 @@ pub fn runs_in<S: Schedule>(place: &Arc<S>) -> bool {
     S::running().with(|running| ptr::eq(running.place.get(), Arc::as_ptr(place)))
 }
 
-/// Queues a task, which is new or was woken, where it lives, or goes.
-fn schedule<S: Schedule>(runnable: Runnable<S>) {
-    if fork::is_child() {
-        // Its parent's, like the queue.
-        return mem::forget(runnable);
-    }
-    // SAFETY: its `Runnable` is here.
-    let place = unsafe {
-        runnable.metadata().move_on();
-        runnable.metadata().place()
-    };
-    // A closed context refuses a new one, which drops it.
-    let refused = if place.is_home_here() {
-        // SAFETY: nobody else runs the task before this returns, so it keeps its mailbox.
-        unsafe { (*Arc::as_ptr(place)).push_task_here(runnable) }
-    } else {
-        // Before another thread sees the task. A call has no handle that reads it.
-        if !runnable.metadata().is_lent() && runnable.metadata().caller.is_none() {
-            drop(runnable.alive());
-        }
-        Arc::clone(place).push_task(runnable)
-    };
-    drop(refused);
-}
-
 /// Sends a call. Dropping what is returned cancels it.
 ///
 /// # Safety
@@ -407,7 +412,7 @@ pub unsafe fn spawn_for<S: Schedule, F: Future>(
 ) -> async_task::Task<Output<F::Output>, Meta<S>> {
     let meta = Meta::new(Arc::clone(place), owner, caller);
     let listed = |meta| Listed { future: ManuallyDrop::new(future), meta, unit: Unit::new() };
-    let schedule = |runnable| schedule(Runnable::new(runnable));
+    let schedule = |runnable| S::schedule(Runnable::new(runnable));
     let builder = async_task::Builder::new().metadata(meta);
     // SAFETY: as the head of this file has it of async-task. `spawn_unchecked` asks for four things. A future that is not
     // `Send` is run and dropped on one thread: both
