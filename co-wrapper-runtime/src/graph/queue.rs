@@ -28,7 +28,7 @@ use super::{
 use crate::{
     sys::{
         fork,
-        panics::{self, wake_all},
+        panics::{self, Guarded, wake_all},
         sync::{Mutex, is_send_and_sync, lock},
     },
     watch::record::now,
@@ -269,7 +269,7 @@ impl Shared {
     ) -> Poll<Entry> {
         fork::forbid_at("GraphLock::read", place);
         // Cloning and dropping it is the user's code, which may come here: both happen outside the mutex.
-        let new_waker = cx.waker().clone();
+        let new_waker = Guarded::new(cx.waker().clone());
         let address = ptr::from_ref(&**self).addr();
         let again = number.is_none() && held::reads_again(address);
         let mut state = lock(&self.state);
@@ -297,7 +297,7 @@ impl Shared {
             unused = Some(new_waker);
         } else {
             let mine = *number.get_or_insert_with(|| state.place());
-            let waits = Reader { holder: Holder::current(), stage: Stage::Waits(new_waker) };
+            let waits = Reader { holder: Holder::current(), stage: Stage::Waits(new_waker.into_inner()) };
             old = state.readers.insert(mine, waits);
             unused = None;
         }
