@@ -71,9 +71,10 @@ fn a_read_locking_wrapper_below_the_callers_write_lock_panics() {
         let (locked_at, guard) = (line!(), graph::write());
         let plain = (line!(), catch_unwind(|| assert_eq!(bdrv_getlength(), 512)));
         let mixed = (line!(), catch_unwind(|| bdrv_flush()));
-        for (line, result) in [plain, mixed] {
+        for (name, (line, result)) in [("bdrv_getlength", plain), ("bdrv_flush", mixed)] {
             let panic = result.unwrap_err();
             let text = panic.downcast_ref::<String>().unwrap();
+            assert!(text.starts_with(&format!("{name}: at ")), "the call: {text}");
             assert!(text.contains(&format!("{}:{line}:", file!())), "the call's place: {text}");
             assert!(text.contains(&format!("write-locked at {}:{locked_at}:", file!())), "the lock's place: {text}");
         }

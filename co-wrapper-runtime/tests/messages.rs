@@ -56,6 +56,69 @@ use At::{Text, User};
 type Row = (&'static str, At, &'static [&'static str], fn());
 
 static REMOTE: Wrapper = Wrapper { name: "remote", target: "co_remote", mixed: false };
+/// Wrappers as `bdrv_rdlock` has them: a plain one, a mixed one, and one that runs in the main context.
+#[cfg(feature = "graph")]
+mod locked {
+    use std::time::Duration;
+
+    use co_wrapper_runtime::{
+        __private::{
+            Wrapper, arg, no_co_read, no_co_write, poll_co, poll_co_in, poll_co_timeout, read_lock, read_lock_mixed,
+        },
+        AioContext,
+        graph::GraphLock,
+    };
+
+    static SIZE: Wrapper = Wrapper { name: "bdrv_size", target: "bdrv_co_size", mixed: false };
+    static MIXED: Wrapper = Wrapper { name: "bdrv_flush", target: "bdrv_co_flush", mixed: true };
+    static READ: Wrapper = Wrapper { name: "bdrv_co_check", target: "bdrv_check", mixed: false };
+    static WRITE: Wrapper = Wrapper { name: "bdrv_co_change", target: "bdrv_change", mixed: false };
+
+    #[track_caller]
+    pub fn size(lock: &GraphLock) {
+        poll_co(&SIZE, read_lock("bdrv_size", lock), |lock| async { drop(lock.read().await) });
+    }
+
+    #[track_caller]
+    pub fn size_timeout(lock: &GraphLock) {
+        let taken = read_lock("bdrv_size", lock);
+        poll_co_timeout(&SIZE, Duration::from_secs(9), taken, |lock| async { drop(lock.read().await) }).unwrap();
+    }
+
+    #[track_caller]
+    pub fn size_in(context: &AioContext, lock: &GraphLock) {
+        poll_co_in(&SIZE, context, read_lock("bdrv_size", lock), |lock| async { drop(lock.read().await) });
+    }
+
+    #[track_caller]
+    pub fn flush(lock: &GraphLock) {
+        poll_co(&MIXED, read_lock_mixed("bdrv_flush", lock), |lock| async { drop(lock.read().await) });
+    }
+
+    #[track_caller]
+    pub fn flush_in(context: &AioContext, lock: &GraphLock) {
+        poll_co_in(&MIXED, context, read_lock_mixed("bdrv_flush", lock), |lock| async { drop(lock.read().await) });
+    }
+
+    #[track_caller]
+    pub fn check(lock: &GraphLock) -> impl Future<Output = ()> + use<> {
+        no_co_read(&READ, lock.clone(), (), |(), _| arg(()))
+    }
+
+    #[track_caller]
+    pub fn change(lock: &GraphLock) -> impl Future<Output = ()> + use<> {
+        no_co_write(&WRITE, lock.clone(), (), |(), _| arg(()))
+    }
+
+    /// Does `wrong` within one's own write-locked section.
+    pub fn below_writer(wrong: impl FnOnce(&GraphLock)) {
+        let _home = AioContext::main().enter();
+        let lock = GraphLock::new();
+        let _writing = lock.write();
+        wrong(&lock);
+    }
+}
+
 static NO_CO: Wrapper = Wrapper { name: "co_check", target: "check", mixed: false };
 
 /// A thread that is home to what this gives.
@@ -77,7 +140,7 @@ fn a_home() -> AioContext {
 
 /// Runs `child` in a fork.
 fn forked(child: impl FnOnce()) {
-    plain(async {});
+    mixed(async {});
     // SAFETY: nobody else runs here, and the child ends before it comes back.
     let id = unsafe { libc::fork() };
     assert!(id >= 0);
@@ -118,6 +181,10 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 }
 
 const FORK: &str = "exec in the child";
+#[cfg(feature = "graph")]
+const DROP_WRITE: &str = "drop the write guard first";
+#[cfg(feature = "graph")]
+const SHARE: &str = "take `graph::read().await` first";
 
 const ROWS: &[Row] = &[
     (
@@ -530,6 +597,121 @@ const ROWS: &[Row] = &[
         let _guard = AioContext::main().enter();
         let _writer = co_wrapper_runtime::graph::write();
         drop(mixed(here!(co_wrapper_runtime::graph::read())));
+    }),
+    #[cfg(feature = "graph")]
+    ("a read-locking wrapper below a writer", Text, &["bdrv_size: at ", DROP_WRITE], || {
+        locked::below_writer(|lock| here!(locked::size(lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a read-locking wrapper with a timeout below a writer", Text, &["bdrv_size: at ", DROP_WRITE], || {
+        locked::below_writer(|lock| here!(locked::size_timeout(lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a read-locking wrapper with a context below a writer", Text, &["bdrv_size: at ", DROP_WRITE], || {
+        locked::below_writer(|lock| here!(locked::size_in(&AioContext::main(), lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a mixed read-locking wrapper below a writer", Text, &["bdrv_flush: at ", DROP_WRITE], || {
+        locked::below_writer(|lock| here!(locked::flush(lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a mixed read-locking wrapper with a context below a writer", Text, &["bdrv_flush: at ", DROP_WRITE], || {
+        locked::below_writer(|lock| here!(locked::flush_in(&AioContext::main(), lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a read-locking blocking function below a writer", Text, &["bdrv_co_check: at ", DROP_WRITE], || {
+        locked::below_writer(|lock| mixed(here!(locked::check(lock))));
+    }),
+    #[cfg(feature = "graph")]
+    ("a write-locking blocking function below a writer", Text, &["bdrv_co_change: at ", DROP_WRITE], || {
+        locked::below_writer(|lock| mixed(here!(locked::change(lock))));
+    }),
+    #[cfg(feature = "graph")]
+    ("a write-locking blocking function below a reader", Text, &["bdrv_co_change: at ", "drop that first"], || {
+        let _home = AioContext::main().enter();
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        mixed(async {
+            let _reading = lock.read().await;
+            here!(locked::change(&lock)).await;
+        });
+    }),
+    #[cfg(feature = "graph")]
+    ("a mixed read-locking wrapper with nobody to share with", User, &["bdrv_flush: at ", SHARE], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        mixed(async { here!(locked::flush(&lock)) });
+    }),
+    #[cfg(feature = "graph")]
+    ("a mixed read-locking wrapper with a context and nobody to share with", User, &["bdrv_flush: at ", SHARE], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        mixed(async { here!(locked::flush_in(&AioContext::current(), &lock)) });
+    }),
+    #[cfg(feature = "graph")]
+    ("a mixed read-locking wrapper in a task, with nobody to share with", User, &["bdrv_flush: at ", SHARE], || {
+        mixed(AioContext::current().spawn(async { here!(locked::flush(&co_wrapper_runtime::graph::GRAPH)) }));
+    }),
+    #[cfg(feature = "graph")]
+    ("a mixed read-locking wrapper in a coroutine, below a writer", User, &["bdrv_flush: at ", SHARE], || {
+        locked::below_writer(|lock| mixed(async { here!(locked::flush(lock)) }));
+    }),
+    #[cfg(feature = "graph")]
+    (
+        "a plain read-locking wrapper in a coroutine",
+        User,
+        &["bdrv_size: blocking call in coroutine context", "bdrv_co_size(…).await"],
+        || {
+            let lock = co_wrapper_runtime::graph::GraphLock::new();
+            mixed(async { here!(locked::size(&lock)) });
+        },
+    ),
+    #[cfg(feature = "graph")]
+    ("a fork: a read-locking wrapper", User, &["bdrv_size, called at ", FORK], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        forked(|| here!(locked::size(&lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a fork: a read-locking wrapper that has read before", User, &["bdrv_size, called at ", FORK], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        locked::size(&lock);
+        forked(|| here!(locked::size(&lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a fork: a read-locking wrapper with a timeout", User, &["bdrv_size, called at ", FORK], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        forked(|| here!(locked::size_timeout(&lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a fork: a read-locking wrapper with a context", User, &["bdrv_size, called at ", FORK], || {
+        let (ctx, lock) = (AioContext::new().unwrap(), co_wrapper_runtime::graph::GraphLock::new());
+        forked(|| here!(locked::size_in(&ctx, &lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a fork: a mixed read-locking wrapper", User, &["bdrv_flush, called at ", FORK], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        forked(|| here!(locked::flush(&lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a fork: a mixed read-locking wrapper in a coroutine", User, &["bdrv_flush, called at ", FORK], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        mixed(async {
+            let _reading = lock.read().await;
+            forked(|| here!(locked::flush(&lock)));
+        });
+    }),
+    #[cfg(feature = "graph")]
+    ("a fork: a read-locking blocking function", Text, &["bdrv_co_check, called at ", FORK], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        forked(|| {
+            let call = pin!(here!(locked::check(&lock)));
+            let _ = call.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        });
+    }),
+    #[cfg(feature = "graph")]
+    ("a fork: a write-locking blocking function", Text, &["bdrv_co_change, called at ", FORK], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        forked(|| {
+            let call = pin!(here!(locked::change(&lock)));
+            let _ = call.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        });
     }),
     #[cfg(feature = "graph")]
     ("sharing nothing", User, &["GraphLock::share: at ", "take `graph::read().await` first"], || {

@@ -263,11 +263,9 @@ impl Shared {
         self: &Arc<Self>,
         number: &mut Option<i64>,
         stripe: NonNull<Stripe>,
-        place: &'static Location<'static>,
         cx: &mut Context<'_>,
         refuse: impl FnOnce(Writing),
     ) -> Poll<Entry> {
-        fork::forbid_at("GraphLock::read", place);
         // Cloning and dropping it is the user's code, which may come here: both happen outside the mutex.
         let new_waker = Guarded::new(cx.waker().clone());
         let address = ptr::from_ref(&**self).addr();

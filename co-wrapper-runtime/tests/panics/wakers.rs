@@ -408,7 +408,7 @@ fn refused() -> Vec<Row> {
     type Refused = (&'static str, &'static str, fn(&'static GraphLock) -> Wait);
     const REFUSED: &[Refused] = &[
         ("a reader", "GraphLock::read: at ", |lock| Box::pin(just(lock.read()))),
-        ("a no_co call with the read lock", "GraphLock::read: at ", |lock| {
+        ("a no_co call with the read lock", "there: at ", |lock| {
             Box::pin(no_co_read(WRAPPER, lock.clone(), (), |(), _| arg(())))
         }),
         ("a no_co call with the write lock", "bdrv_co_change: at ", |lock| {
