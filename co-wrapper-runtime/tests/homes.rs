@@ -600,6 +600,26 @@ fn x06_a_local_task_cannot_leave_the_home_that_it_runs_in() {
     });
 }
 
+/// The condition is the caller's own code: nothing of the context runs.
+///
+/// Catches: a guard that is refused there, or that ends the home of the `poll_while` around it.
+#[test]
+fn a_guard_may_be_dropped_in_the_condition_of_poll_while() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let mut guard = Some(ctx.enter());
+        let ran = Arc::new(AtomicBool::new(false));
+        let run = Arc::clone(&ran);
+        ctx.schedule_bh(move || run.store(true, Ordering::Relaxed));
+        ctx.poll_while(|| {
+            drop(guard.take());
+            !ran.load(Ordering::Relaxed)
+        });
+        // This thread has left.
+        thread::spawn(move || drop(ctx.enter())).join().unwrap();
+    });
+}
+
 /// Catches: a context that is taken for another one when some are left in another order than they were entered.
 #[test]
 fn many_contexts_are_left_in_any_order() {

@@ -171,6 +171,12 @@ fn deep_polls(ctx: &AioContext) {
     here!(ctx.poll(false));
 }
 
+/// What stays on its thread, though it looks as if it did not.
+struct SentAnyway<T>(T);
+
+// SAFETY: the rows that use it have one thread.
+unsafe impl<T> Send for SentAnyway<T> {}
+
 /// Runs `last` when it is dropped.
 struct OnDrop<F: FnMut()>(F);
 
@@ -181,6 +187,8 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 }
 
 const FORK: &str = "exec in the child";
+const GUARD: &str = "EnterGuard: thread `";
+const DROP_GUARD: &str = "drop the guard where it was made";
 #[cfg(feature = "graph")]
 const DROP_WRITE: &str = "drop the write guard first";
 #[cfg(feature = "graph")]
@@ -274,9 +282,27 @@ const ROWS: &[Row] = &[
         || here!(a_home().poll_while(|| true)),
     ),
     (
-        "a guard that is dropped in a call",
+        "a guard that is dropped in a plain call",
         Text,
-        &["EnterGuard: thread `", "drop the guard where it was made", "inside a call that still waits there"],
+        &[GUARD, DROP_GUARD, "inside the future of `plain`, called at "],
+        || {
+            let guard = here!(AioContext::main().enter());
+            plain(async { drop(guard) });
+        },
+    ),
+    (
+        "a guard that is dropped in a nested mixed call",
+        Text,
+        &[GUARD, DROP_GUARD, "inside the future of `mixed`, called at co-wrapper-runtime/tests/messages.rs:"],
+        || {
+            let guard = here!(AioContext::main().enter());
+            plain(async { mixed(async { drop(guard) }) });
+        },
+    ),
+    (
+        "a guard that is dropped in a later poll of a call",
+        Text,
+        &[GUARD, DROP_GUARD, "inside the future of `AioContext::block_on`, called at "],
         || {
             let ctx = AioContext::new().unwrap();
             let guard = here!(ctx.enter());
@@ -288,6 +314,151 @@ const ROWS: &[Row] = &[
                 drop(guard.take().filter(|_| polls == 1));
                 Poll::<()>::Pending
             }));
+        },
+    ),
+    (
+        "a guard that is dropped in a call with a context",
+        Text,
+        &[GUARD, DROP_GUARD, "inside the future of `remote`, called at "],
+        || {
+            let guard = SentAnyway(here!(AioContext::main().enter()));
+            poll_co_in(&REMOTE, &AioContext::main(), guard, |guard| async { drop(guard) });
+        },
+    ),
+    (
+        "a guard that is dropped in a bottom half that a call runs",
+        Text,
+        &[GUARD, DROP_GUARD, "inside a bottom half or handler of AioContext `main`, within `plain`, called at "],
+        || {
+            let guard = SentAnyway(here!(AioContext::main().enter()));
+            AioContext::main().schedule_bh(|| drop(guard));
+            plain(AioContext::main().sleep(Duration::from_millis(1)));
+        },
+    ),
+    (
+        "a guard that is dropped in a bottom half that AioContext::poll runs",
+        Text,
+        &[GUARD, DROP_GUARD, "inside a bottom half or handler of AioContext `main`;"],
+        || {
+            let guard = SentAnyway(here!(AioContext::main().enter()));
+            AioContext::main().schedule_bh(|| drop(guard));
+            AioContext::main().poll(true);
+        },
+    ),
+    (
+        "a guard that is dropped in a bottom half that a poll in a call runs",
+        Text,
+        &[GUARD, DROP_GUARD, "inside a bottom half or handler of AioContext `main`, within `plain`, called at "],
+        || {
+            let guard = SentAnyway(here!(AioContext::main().enter()));
+            AioContext::main().schedule_bh(|| drop(guard));
+            plain(async { AioContext::main().poll(true) });
+        },
+    ),
+    (
+        "a guard that is dropped in a bottom half that poll_while runs",
+        Text,
+        &[GUARD, DROP_GUARD, "AioContext `main`, within `AioContext::poll_while`, called at "],
+        || {
+            let guard = SentAnyway(here!(AioContext::main().enter()));
+            AioContext::main().schedule_bh(|| drop(guard));
+            AioContext::main().poll_while(|| true);
+        },
+    ),
+    (
+        "a guard that is dropped in a bottom half that a poll_while in a call runs",
+        Text,
+        &[GUARD, DROP_GUARD, "AioContext `main`, within `AioContext::poll_while`, called at "],
+        || {
+            let guard = SentAnyway(here!(AioContext::main().enter()));
+            AioContext::main().schedule_bh(|| drop(guard));
+            plain(async { AioContext::main().poll_while(|| true) });
+        },
+    ),
+    (
+        "a guard that is dropped in a call of a bottom half",
+        Text,
+        &[GUARD, DROP_GUARD, "inside the future of `plain`, called at "],
+        || {
+            let guard = SentAnyway(here!(AioContext::main().enter()));
+            AioContext::main().schedule_bh(|| plain(async { drop(guard) }));
+            AioContext::main().poll_while(|| true);
+        },
+    ),
+    (
+        "a guard that is dropped in a task that a call runs",
+        Text,
+        &[GUARD, DROP_GUARD, "inside a task of AioContext `main`, within `plain`, called at "],
+        || {
+            let guard = SentAnyway(here!(AioContext::main().enter()));
+            plain(AioContext::main().spawn(async { drop(guard) }));
+        },
+    ),
+    (
+        "a guard that is dropped in a local task that a call runs",
+        Text,
+        &[GUARD, DROP_GUARD, "inside a local task that still runs there, within `plain`, called at "],
+        || {
+            let guard = here!(AioContext::main().enter());
+            plain(AioContext::main().spawn_local(async { drop(guard) }));
+        },
+    ),
+    (
+        "a guard that is dropped in a local task that AioContext::poll runs",
+        Text,
+        &[GUARD, DROP_GUARD, "inside a task of AioContext `main`;"],
+        || {
+            let guard = here!(AioContext::main().enter());
+            drop(AioContext::main().spawn_local(async { drop(guard) }));
+            AioContext::main().poll(true);
+        },
+    ),
+    (
+        "a guard that a task makes and drops in a call",
+        Text,
+        &[GUARD, DROP_GUARD, "inside the future of `mixed`, called at "],
+        || {
+            let task = async {
+                let guard = here!(AioContext::main().enter());
+                mixed(async { drop(guard) });
+            };
+            let _home = AioContext::main().enter();
+            plain(AioContext::main().spawn_local(task));
+        },
+    ),
+    (
+        "a local task's guard that alone keeps its thread at home",
+        Text,
+        &[GUARD, DROP_GUARD, "inside a local task that still runs there, within `plain`, called at "],
+        || {
+            let (ctx, (go, goes)) = (AioContext::new().unwrap(), async_channel::bounded(1));
+            let outer = ctx.enter();
+            let own = ctx.clone();
+            let task = ctx.spawn_local(async move {
+                let guard = here!(own.enter());
+                goes.recv().await.unwrap();
+                drop(guard);
+            });
+            ctx.poll(false);
+            drop(outer);
+            go.try_send(()).unwrap();
+            plain(task);
+        },
+    ),
+    (
+        "a guard that is dropped in a call, while it unwinds",
+        Text,
+        &[
+            "co_wrapper: EnterGuard: thread `",
+            DROP_GUARD,
+            "inside the future of `plain`, called at co-wrapper-runtime/tests/messages.rs:",
+        ],
+        || {
+            let guard = here!(AioContext::main().enter());
+            plain(async {
+                let _guard = guard;
+                panic!("it unwinds");
+            });
         },
     ),
     (

@@ -137,6 +137,11 @@ fn below(running: usize) -> usize {
     running >> BELOW & ((1 << (COUNT - BELOW)) - 1)
 }
 
+/// What runs, if anything does.
+fn kind(running: usize) -> Option<Runs> {
+    [Runs::Task, Runs::Callback].into_iter().find(|what| running >> KIND & 3 == *what as usize)
+}
+
 /// For the board's own thread.
 impl Board {
     /// One more call's, which is that much deeper than the last one made.
@@ -164,10 +169,16 @@ impl Board {
         self.running.store(outer & !usize::from(LOOKED | REPORTED), Ordering::Relaxed);
     }
 
-    /// Whether what a loop runs is above so many calls, and no more.
-    pub fn runs_above(&self, depth: usize) -> bool {
+    /// What a loop runs above so many calls, and no more.
+    pub fn runs_above(&self, depth: usize) -> Option<Runs> {
         let running = self.running.load(Ordering::Relaxed);
-        running >> COUNT > 0 && below(running) == depth
+        kind(running).filter(|_| below(running) == depth)
+    }
+
+    /// The innermost of the functions that wait without being on the list of calls.
+    pub fn innermost_poll(&self) -> Option<Arc<Slot>> {
+        let polls = lock(&self.polls);
+        polls.iter().filter(|poll| poll.record.level() > 0).max_by_key(|poll| poll.record.level()).cloned()
     }
 
     /// Runs `park`, which puts the thread to sleep.
@@ -244,11 +255,10 @@ impl Board {
         let parked = self.parked.fetch_or(LOOKED, Ordering::Relaxed);
         let mut stack = self.on_stack(usize::MAX);
         let depth = stack.len();
-        let runs = [Runs::Task, Runs::Callback].into_iter().find(|what| running >> KIND & 3 == *what as usize);
         if parked & 1 != 0 {
             return (Doing::Waiting, false);
         }
-        match runs {
+        match kind(running) {
             Some(what) if below(running) == depth => (Doing::Running { what, depth }, running & looked != 0),
             _ => match stack.pop() {
                 // Neither slept nor ran anything for its contexts.
