@@ -33,6 +33,7 @@ use crate::{
         home::{self, Stay},
         state::Thread,
     },
+    watch::board::POLL_WHILE,
 };
 
 /// Where tasks and bottom halves run: a queue with at most one home thread, which polls it whenever it waits.
@@ -295,10 +296,10 @@ impl AioContext {
     pub fn poll_while(&self, mut condition: impl FnMut() -> bool) {
         let home = EnterGuard::new(self, Stay::Passing, "AioContext::poll_while");
         let site = Location::caller();
-        let mut shown = None;
-        while condition() {
-            shown.get_or_insert_with(|| home.thread().show_poll(&"AioContext::poll_while", site, self));
-            serve::poll(home.thread(), home.entered(), self, true);
+        let (thread, mut shown) = (home.thread(), None);
+        while thread.board.decide(site, thread.depth(), &mut condition) {
+            shown.get_or_insert_with(|| thread.show_poll(&POLL_WHILE, site, self));
+            serve::poll(thread, home.entered(), self, true);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -15,7 +15,7 @@ use super::{
     spin::Spin,
     stats::Counters,
 };
-use crate::{reactor, scheduler::mailbox::Mailbox, sys::fork};
+use crate::{reactor, scheduler::mailbox::Mailbox, sys::fork, watch::reasons};
 
 /// Makes an [`AioContext`]. Returned by [`AioContext::builder`].
 #[derive(Clone, Debug)]
@@ -82,9 +82,12 @@ impl Builder {
     pub(crate) fn unstarted(self) -> AioContext {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let name = self.name.unwrap_or_else(|| format!("#{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let (name, mailbox) = (Arc::from(name), Arc::new(Mailbox::new()));
+        let awaited: Weak<Mailbox> = Arc::downgrade(&mailbox);
+        reasons::register(&name, awaited);
         AioContext(Arc::new(Inner {
-            name: name.into(),
-            mailbox: Arc::new(Mailbox::new()),
+            name,
+            mailbox,
             handlers: Arc::new(handlers::Handlers::default()),
             served_at: AtomicUsize::new(0),
             spin: Spin::new(self.spin_max, self.spin_grow, self.spin_shrink),

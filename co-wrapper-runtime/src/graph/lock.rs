@@ -10,6 +10,8 @@ use std::{
     task::{Context, Poll},
 };
 
+#[cfg(not(loom))]
+use super::tell;
 use super::{
     guard::{GraphRead, GraphWrite},
     held::Entry,
@@ -73,7 +75,10 @@ impl GraphLock {
     /// See [`GraphLock`].
     pub fn new() -> Self {
         let stripes = std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut()));
-        Self(Arc::new(Handle { stripes, shared: Arc::new(Shared::new()) }))
+        let shared = Arc::new(Shared::new());
+        #[cfg(not(loom))]
+        tell::register(&shared);
+        Self(Arc::new(Handle { stripes, shared }))
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {

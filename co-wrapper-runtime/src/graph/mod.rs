@@ -37,6 +37,8 @@ mod queue;
 mod refuse;
 mod stripe;
 #[cfg(not(loom))]
+mod tell;
+#[cfg(not(loom))]
 mod timer;
 mod turn;
 

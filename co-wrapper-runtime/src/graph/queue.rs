@@ -87,6 +87,14 @@ enum Stage {
     },
 }
 
+/// What those wait for who wait.
+#[cfg(not(loom))]
+pub enum Waits {
+    Nobody,
+    ForWriter(Writing),
+    ForReaders,
+}
+
 /// Who holds the write lock.
 #[derive(Clone, Copy)]
 pub struct Writing {
@@ -476,6 +484,17 @@ impl Shared {
         let state = lock(&self.state);
         // SAFETY: as in `has_readers`.
         state.stripes.iter().find(|stripe| unsafe { stripe.0.as_ref() }.try_share()).map(|stripe| stripe.0)
+    }
+
+    /// Who holds the write lock, if anybody waits for it, and else whether a writer waits.
+    #[cfg(not(loom))]
+    pub fn waits(&self) -> Waits {
+        let state = lock(&self.state);
+        match state.writing {
+            Some(writing) if !state.writers.is_empty() || !state.readers.is_empty() => Waits::ForWriter(writing),
+            None if !state.writers.is_empty() => Waits::ForReaders,
+            _ => Waits::Nobody,
+        }
     }
 
     /// Who holds the write lock.
