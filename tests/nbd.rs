@@ -5,7 +5,7 @@
 #[path = "../examples/blockdev.rs"]
 #[allow(dead_code, reason = "its `main`")]
 mod blockdev;
-mod support;
+mod program;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::{fs, io, pin::pin, thread, time::Duration};
 
 use blockdev::Disk;
-use support::{assert_one_line, within_deadline};
+use co_wrapper_test_support::within_bounds;
+use program::assert_one_line;
 
 const READ: u16 = 0;
 const WRITE: u16 = 1;
@@ -239,7 +240,7 @@ fn a_server_that_cannot_be_opened_is_one_error() {
     ];
     for (script, cause) in cases {
         let (url, server) = serve(script);
-        let error = within_deadline(move || Disk::open_blocking(&url).err().unwrap().to_string());
+        let error = within_bounds(move || Disk::open_blocking(&url).err().unwrap().to_string());
         assert!(error.contains(cause), "{error:?} lacks {cause:?}");
         server.join().unwrap();
         let (url, server) = serve(script);
@@ -265,7 +266,7 @@ fn a_connection_that_fails_answers_every_call_with_the_cause() {
             script(peer);
         };
         let (url, server) = serve(start);
-        let errors = within_deadline(move || {
+        let errors = within_bounds(move || {
             let disk = Disk::open_blocking(&url).unwrap();
             let outstanding = thread::scope(|s| {
                 [4096, 8192]
@@ -321,7 +322,7 @@ fn bad_input_without_a_server_is_one_line() {
     assert_one_line(&format!("nbd+unix:///?socket={}", name("missing")), "No such file or directory");
     assert_one_line("nbds://localhost/", "not nbd://host:port/export");
     for args in [&["a", "b"][..], &["two\nlines"]] {
-        let (success, out, err) = support::example(args);
+        let (success, out, err) = program::example(args);
         assert!(!success && out.is_empty() && err.lines().count() == 1, "{out}{err}");
     }
 }
@@ -412,7 +413,7 @@ fn a_cancelled_read_loses_nothing() {
     });
     drop(runtime); // the thread, the executor, all that was waiting has gone
     go_on.send(()).unwrap();
-    within_deadline(move || {
+    within_bounds(move || {
         read(&disk, 4096).unwrap();
         read(&disk, 8192).unwrap();
     });
@@ -446,7 +447,7 @@ fn a_cancelled_write_is_sent_whole_or_not_at_all() {
         }
     });
     go_on.send(()).unwrap();
-    within_deadline(move || read(&disk, 4096).unwrap());
+    within_bounds(move || read(&disk, 4096).unwrap());
     server.join().unwrap();
 }
 
@@ -525,7 +526,7 @@ fn a_disk_outlives_the_runtime_that_opened_it() {
         }
     });
     for url in [url, file.path().to_str().unwrap().to_owned()] {
-        within_deadline(move || {
+        within_bounds(move || {
             let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let disk = runtime().block_on(Disk::open(&url)).unwrap();
             read(&disk, 0).unwrap();
@@ -540,7 +541,7 @@ fn a_disk_outlives_the_runtime_that_opened_it() {
 
 #[test]
 fn the_demo_reads_alike_everywhere() {
-    let (success, out, err) = support::example(&[]);
+    let (success, out, err) = program::example(&[]);
     assert!(success && err.is_empty(), "{out}{err}");
     assert!(out.contains("type 83:    24576 sectors from 8192") && out.contains("coroutine"), "{out}");
 }

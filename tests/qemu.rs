@@ -7,7 +7,7 @@
 #[path = "../examples/blockdev.rs"]
 #[allow(dead_code, reason = "its `main`")]
 mod blockdev;
-mod support;
+mod program;
 
 use std::io::{self, Write};
 use std::net::TcpListener;
@@ -18,7 +18,8 @@ use std::process::{Command, Stdio};
 use std::{env, fs, thread};
 
 use blockdev::Disk;
-use support::{Guard, example, within_deadline};
+use co_wrapper_test_support::{Guard, within_bounds};
+use program::example;
 
 const SIZE: u64 = 64 << 20;
 
@@ -112,21 +113,21 @@ fn reads_writes_flushes_trims(image: &Image, url: &str) {
 fn over_tcp() {
     let Some(image) = Image::create() else { return };
     let (_server, url) = image.serve_tcp("--discard=unmap");
-    within_deadline(move || reads_writes_flushes_trims(&image, &url));
+    within_bounds(move || reads_writes_flushes_trims(&image, &url));
 }
 
 #[test]
 fn over_a_unix_socket() {
     let Some(image) = Image::create() else { return };
     let (_server, url) = image.serve_unix("--discard=unmap");
-    within_deadline(move || reads_writes_flushes_trims(&image, &url));
+    within_bounds(move || reads_writes_flushes_trims(&image, &url));
 }
 
 #[test]
 fn sixteen_threads_share_a_connection() {
     let Some(image) = Image::create() else { return };
     let (_server, url) = image.serve_unix("--cache=writeback");
-    within_deadline(move || {
+    within_bounds(move || {
         let disk = Disk::open_blocking(&url).unwrap();
         thread::scope(|s| {
             for thread in 0..16 {
@@ -156,7 +157,7 @@ fn a_server_killed_mid_request_fails_all_calls() {
     let disk = Disk::open_blocking(&url).unwrap();
     let stop = Command::new("kill").args(["-STOP", &server.0.id().to_string()]).status().unwrap();
     assert!(stop.success()); // from here on it answers nothing
-    within_deadline(move || {
+    within_bounds(move || {
         thread::scope(|s| {
             let calls = [(); 16].map(|()| s.spawn(|| disk.read_blocking(0, &mut [0; 512])));
             server.0.kill().unwrap();
@@ -182,7 +183,7 @@ fn a_read_only_export_refuses_writes() {
 fn an_export_that_it_does_not_have_is_refused() {
     let Some(image) = Image::create() else { return };
     let (_server, url) = image.serve_unix("--read-only");
-    support::assert_one_line(&url.replace("/img?", "/other?"), r#"the server refuses export "other": error 6"#);
+    program::assert_one_line(&url.replace("/img?", "/other?"), r#"the server refuses export "other": error 6"#);
 }
 
 #[test]

@@ -3,8 +3,6 @@
 #![cfg(all(feature = "graph", feature = "tokio"))]
 
 #[allow(dead_code, reason = "what the driver's tests alone use")]
-mod support;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -13,13 +11,13 @@ use std::time::Duration;
 
 use co_wrapper::graph::{self, GraphRead};
 use co_wrapper::{AioContext, IoThread, co_wrapper};
-use support::within_deadline;
+use co_wrapper_test_support::within_bounds;
 
 /// The main context has one home, so each test takes its turn there.
 fn on_main(test: impl FnOnce(AioContext) + Send + 'static) {
     static MAIN: Mutex<()> = Mutex::new(());
     let _turn: MutexGuard<'_, ()> = MAIN.lock().unwrap_or_else(PoisonError::into_inner);
-    within_deadline(|| {
+    within_bounds(|| {
         let main = AioContext::main();
         let _home = main.enter();
         test(main);
@@ -73,9 +71,10 @@ fn a_read_locking_wrapper_below_the_callers_write_lock_panics() {
         let (locked_at, guard) = (line!(), graph::write());
         let plain = (line!(), catch_unwind(|| assert_eq!(bdrv_getlength(), 512)));
         let mixed = (line!(), catch_unwind(|| bdrv_flush()));
-        for (line, result) in [plain, mixed] {
+        for (name, (line, result)) in [("bdrv_getlength", plain), ("bdrv_flush", mixed)] {
             let panic = result.unwrap_err();
             let text = panic.downcast_ref::<String>().unwrap();
+            assert!(text.starts_with(&format!("{name}: at ")), "the call: {text}");
             assert!(text.contains(&format!("{}:{line}:", file!())), "the call's place: {text}");
             assert!(text.contains(&format!("write-locked at {}:{locked_at}:", file!())), "the lock's place: {text}");
         }

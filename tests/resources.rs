@@ -1,11 +1,9 @@
 //! Contract a01–a03: a tokio resource made inside a wrapper works everywhere, whatever its maker does meanwhile.
 
-mod contract;
-
 use std::{io, net::SocketAddr, sync::mpsc, thread, time::Duration};
 
 use co_wrapper::co_wrapper;
-use contract::within_bounds;
+use co_wrapper_test_support::within_bounds;
 use tokio::{
     fs::File,
     io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},

@@ -21,11 +21,7 @@ use co_wrapper_runtime::{
     __private::{Wrapper, poll_co_in, poll_co_in_timeout, poll_co_timeout},
     AioContext, IoThread,
 };
-use common::{mixed, panic_of, plain, sized, within_bounds};
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
+use common::{mixed, ms, panic_of, plain, sized, within_bounds};
 
 static REMOTE: Wrapper = Wrapper { name: "remote", target: "co_remote", mixed: true };
 

@@ -8,7 +8,7 @@ mod common;
 use std::{fs, io, os::fd::AsRawFd, time::Duration};
 
 use co_wrapper_runtime::{AioContext, IoThread};
-use common::{in_child, panic_of, plain};
+use common::{in_child, panic_of, plain, run, test_in_child};
 
 /// Runs `starved` with the soft limit of `resource` at `limit`.
 fn with_limit<T>(resource: libc::__rlimit_resource_t, limit: u64, starved: impl FnOnce() -> T) -> T {
@@ -141,10 +141,7 @@ fn faults_a_task_that_panics_on_the_reactor_spares_it() {
 /// Catches: a panic kept from tokio, after which calls hang.
 #[test]
 fn faults_a_reactor_whose_worker_panics_ends_the_process_rather_than_hanging_it() {
-    let child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_panics_in_the_reactors_worker", "--ignored", "--nocapture"])
-        .output()
-        .unwrap();
+    let child = run(&mut test_in_child("child_panics_in_the_reactors_worker"));
     assert!(!child.status.success());
     assert!(String::from_utf8_lossy(&child.stderr).contains("worker thread panicking"), "{child:?}");
 }

@@ -365,7 +365,7 @@ fn g03_a_guard_on_its_way_to_another_context_is_not_its_senders() {
             drop(in_bottom_half.write());
             later.join().unwrap();
         });
-        let answer = poll_co_in(&THERE, io.context(), read_lock(&lock), |lock| async move {
+        let answer = poll_co_in(&THERE, io.context(), read_lock(THERE.name, &lock), |lock| async move {
             let _guard = lock.read().await;
             8
         });
@@ -387,10 +387,10 @@ fn g03_reading_below_ones_own_write_guard_panics_with_both_places() {
         );
         // As a read-locking wrapper does it.
         let wrapper = panic_of(|| {
-            let taken = read_lock(&lock);
+            let taken = read_lock("there", &lock);
             plain(async move { taken.read().await })
         });
-        assert!(wrapper.contains(&at(writer)), "{wrapper}");
+        assert!(wrapper.starts_with("there: ") && wrapper.contains(&at(writer)), "{wrapper}");
         let again = panic_of(|| lock.write());
         assert!(again.contains(&at(writer)), "{again}");
         let awaited = panic_of(|| plain(change(&lock, |_| ())));
@@ -559,7 +559,7 @@ fn g06_mixed_takes_a_share_of_what_its_caller_holds() {
         static MIXED: Wrapper = Wrapper { name: "bdrv_read", target: "bdrv_co_read", mixed: true };
         #[track_caller]
         fn bdrv_read(lock: &GraphLock) -> u32 {
-            poll_co(&MIXED, read_lock_mixed(lock), |lock| async move {
+            poll_co(&MIXED, read_lock_mixed(MIXED.name, lock), |lock| async move {
                 let _guard: GraphRead = lock.read().await;
                 AioContext::current().sleep(Duration::from_millis(1)).await;
                 5

@@ -452,7 +452,7 @@ fn g07_who_reads_already_reads_again_at_once() {
             Again::Mixed => mixed(async { drop(at_once(lock.read()).await) }),
             Again::MixedTwice => mixed(async { mixed(async { drop(at_once(lock.read()).await) }) }),
             Again::Marked => {
-                poll_co(&MARKED, read_lock_mixed(lock), |lock| async { drop(at_once(lock.read()).await) });
+                poll_co(&MARKED, read_lock_mixed(MARKED.name, lock), |lock| async { drop(at_once(lock.read()).await) });
             }
             Again::Shared => drop(lock.share()),
         }
@@ -740,7 +740,7 @@ fn g01_reading_calls_of_every_kind_get_past_a_writer_that_waits_for_who_awaits_t
             entered.send(()).await.unwrap();
             goes_on.recv().await.unwrap();
             let half = no_co_read(&NO_CO, in_task.clone(), (), |(), _: &GraphRead| arg(1)).await;
-            let lock = read_lock(&in_task);
+            let lock = read_lock("bdrv_read", &in_task);
             let task = there.spawn(async move {
                 let _guard = lock.read().await;
                 2

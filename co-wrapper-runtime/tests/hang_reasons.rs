@@ -8,14 +8,24 @@ use std::{
     env,
     io::Read,
     net::TcpListener,
+    panic::catch_unwind,
     process::{Command, Stdio},
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "graph")]
 use co_wrapper_runtime::{
-    __private::{Wrapper, poll_co_in},
+    __private::no_co_write,
+    graph::{GRAPH, GraphLock},
+};
+use co_wrapper_runtime::{
+    __private::{Wrapper, arg, no_co, poll_co_in},
     AioContext, IoThread, hang,
 };
 use common::{mixed, plain};
@@ -67,6 +77,69 @@ fn stuck_io_thread() -> IoThread {
     io
 }
 
+/// A context whose home thread sleeps, outside of any call.
+fn home_that_sleeps() -> AioContext {
+    let ctx = AioContext::builder().name("theirs").build().unwrap();
+    let (running, runs) = mpsc::channel();
+    let home = ctx.clone();
+    thread::Builder::new()
+        .name("home".into())
+        .spawn(move || {
+            let _guard = home.enter();
+            running.send(()).unwrap();
+            sleeps();
+        })
+        .unwrap();
+    runs.recv().unwrap();
+    ctx
+}
+
+/// A context that no thread has entered.
+fn no_home() -> AioContext {
+    AioContext::builder().name("theirs").build().unwrap()
+}
+
+/// Waits for a bottom half of the context to run.
+#[track_caller]
+fn awaits_bottom_half(ctx: &AioContext) {
+    let (tx, rx) = async_channel::bounded(1);
+    ctx.schedule_bh(move || tx.try_send(()).unwrap());
+    plain(rx.recv()).unwrap();
+}
+
+/// What the report says of a context whose home thread sleeps, and of one without a home.
+const HOME_SLEEPS: &[&str] = &[
+    ", called at co-wrapper-runtime/tests/hang_reasons.rs:",
+    "thread `home`: AioContext `theirs` has work or timers that wait, and the thread, its home, has been outside our calls for ",
+    "or have the thread poll",
+];
+const NO_HOME: &[&str] = &[
+    ", called at co-wrapper-runtime/tests/hang_reasons.rs:",
+    "AioContext `theirs` has work or timers that wait, and no thread is home to it",
+    "have a thread enter it and poll",
+];
+const CONDITION: &[&str] = &[
+    "the condition of AioContext::poll_while, called at ",
+    HERE,
+    "has not returned for ",
+    "a std lock or blocking I/O?",
+];
+
+/// Has a thread of that name take a read guard and keep it, in its sleep.
+#[cfg(feature = "graph")]
+fn reader_that_sleeps(lock: &'static GraphLock, name: &str) {
+    let (running, runs) = mpsc::channel();
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(move || {
+            let _reading = AioContext::current().block_on(lock.read());
+            running.send(()).unwrap();
+            sleeps();
+        })
+        .unwrap();
+    runs.recv().unwrap();
+}
+
 /// Nobody wakes it.
 async fn never() {
     std::future::pending::<()>().await;
@@ -74,6 +147,14 @@ async fn never() {
 
 fn sleeps() {
     thread::sleep(Duration::from_secs(600));
+}
+
+/// Sleeps if this is the call of that number.
+fn blocks(call: usize, blocking: usize) -> bool {
+    if call == blocking {
+        sleeps();
+    }
+    true
 }
 
 const ROWS: &[Row] = &[
@@ -263,6 +344,226 @@ const ROWS: &[Row] = &[
         },
         &["mixed, called at ", "may wait in vain for what only something lower on its stack can do: plain at "],
     ),
+    ("a task is awaited whose home thread sleeps", || plain(home_that_sleeps().spawn(async {})), HOME_SLEEPS),
+    ("a bottom half is awaited whose home thread sleeps", || awaits_bottom_half(&home_that_sleeps()), HOME_SLEEPS),
+    (
+        "a timer is awaited whose home thread sleeps",
+        || plain(home_that_sleeps().sleep(Duration::from_secs(600))),
+        HOME_SLEEPS,
+    ),
+    (
+        "a task is awaited that awaits one whose home thread sleeps",
+        || {
+            let ctx = home_that_sleeps();
+            plain(AioContext::current().spawn(async move { ctx.spawn(async {}).await }));
+        },
+        HOME_SLEEPS,
+    ),
+    (
+        "a task on an IoThread awaits a timer whose home thread sleeps",
+        || {
+            let (io, ctx) = (IoThread::spawn("io0").unwrap(), home_that_sleeps());
+            plain(io.context().spawn(ctx.sleep(Duration::from_secs(600))));
+        },
+        HOME_SLEEPS,
+    ),
+    (
+        "a cancelled task is awaited whose home thread sleeps",
+        || _ = plain(home_that_sleeps().spawn(never()).cancel()),
+        HOME_SLEEPS,
+    ),
+    (
+        "poll_while waits for a bottom half whose home thread sleeps",
+        || {
+            let theirs = home_that_sleeps();
+            theirs.schedule_bh(|| ());
+            AioContext::new().unwrap().poll_while(|| true);
+        },
+        HOME_SLEEPS,
+    ),
+    ("a task is awaited that has no home", || plain(no_home().spawn(async {})), NO_HOME),
+    ("a bottom half is awaited that has no home", || awaits_bottom_half(&no_home()), NO_HOME),
+    ("a timer is awaited that has no home", || plain(no_home().sleep(Duration::from_secs(600))), NO_HOME),
+    (
+        "a task is awaited whose home thread has left",
+        || {
+            let ctx = no_home();
+            drop(ctx.enter());
+            AioContext::current().block_on(ctx.spawn(async {}));
+        },
+        NO_HOME,
+    ),
+    (
+        "a task is awaited whose home thread has ended",
+        || {
+            let ctx = thread::spawn(|| {
+                let ctx = no_home();
+                std::mem::forget(ctx.enter());
+                ctx
+            });
+            plain(ctx.join().unwrap().spawn(async {}));
+        },
+        NO_HOME,
+    ),
+    (
+        "a blocking function is awaited whose main loop has begun to sleep",
+        || {
+            main_loop(sleeps);
+            static CHECK: Wrapper = Wrapper { name: "co_check", target: "check", mixed: false };
+            plain(no_co(&CHECK, (), |()| arg(())));
+        },
+        &["plain, called at ", "thread `loop`: AioContext `main` has work that waits for "],
+    ),
+    ("the first condition of poll_while blocks", || no_home().poll_while(|| blocks(1, 1)), CONDITION),
+    (
+        "a later condition of poll_while blocks",
+        || {
+            let ctx = no_home();
+            ctx.schedule_bh(|| ());
+            let mut calls = 0;
+            ctx.poll_while(|| {
+                calls += 1;
+                blocks(calls, 2)
+            });
+        },
+        &[CONDITION[0], CONDITION[2], "its condition has not returned for ", "AioContext::poll_while, called at "],
+    ),
+    (
+        "the condition of poll_while waits for a std lock that the caller holds",
+        || {
+            let lock = Mutex::new(());
+            let _held = lock.lock().unwrap();
+            no_home().poll_while(|| lock.lock().is_ok());
+        },
+        CONDITION,
+    ),
+    (
+        "the condition of a poll_while in a call blocks",
+        || plain(async { no_home().poll_while(|| blocks(1, 1)) }),
+        CONDITION,
+    ),
+    (
+        "the condition of a poll_while in a bottom half that a call runs blocks",
+        || {
+            AioContext::current().schedule_bh(|| no_home().poll_while(|| blocks(1, 1)));
+            plain(never());
+        },
+        &[
+            CONDITION[0],
+            "has not returned for ",
+            "plain, called at ",
+            "in what its thread runs meanwhile has not returned",
+        ],
+    ),
+    (
+        "the main context is called while its thread blocks in the condition of a poll_while",
+        || {
+            main_loop(|| AioContext::main().poll_while(|| blocks(1, 1)));
+            remote(&AioContext::main(), never());
+        },
+        &[
+            "remote, called at ",
+            "thread `loop`, its home, which has not returned from the condition of AioContext::poll_while, called at ",
+        ],
+    ),
+    (
+        "a call in the condition of a poll_while blocks",
+        || no_home().poll_while(|| plain(async { blocks(1, 1) })),
+        &["plain, called at ", "its future has not returned for "],
+    ),
+    (
+        "a bottom half that the condition of a poll_while runs blocks",
+        || {
+            let ctx = no_home();
+            ctx.schedule_bh(sleeps);
+            ctx.poll_while(|| ctx.poll(true));
+        },
+        &["a bottom half or handler has not returned for "],
+    ),
+    #[cfg(feature = "graph")]
+    (
+        "the graph's writer waits for a reader on another thread",
+        || {
+            reader_that_sleeps(&GRAPH, "reader");
+            let _home = AioContext::main().enter();
+            drop(GRAPH.write());
+        },
+        &[
+            "GraphLock::write, called at ",
+            "waits for the read guard taken at co-wrapper-runtime/tests/hang_reasons.rs:",
+            ", held by thread `reader`",
+        ],
+    ),
+    #[cfg(feature = "graph")]
+    (
+        "the writer of one of several graph locks waits for two readers",
+        || {
+            let (wanted, other): (&GraphLock, &GraphLock) = (Box::leak(Box::default()), Box::leak(Box::default()));
+            reader_that_sleeps(other, "elsewhere");
+            reader_that_sleeps(wanted, "first");
+            reader_that_sleeps(wanted, "second");
+            let _home = AioContext::main().enter();
+            drop(wanted.write());
+        },
+        &["GraphLock::write, called at ", ", held by thread `first`", ", held by thread `second`"],
+    ),
+    #[cfg(feature = "graph")]
+    (
+        "the graph's writer waits for a reader in a task",
+        || {
+            let io = IoThread::spawn("io0").unwrap();
+            let (running, runs) = mpsc::channel();
+            drop(io.context().spawn(async move {
+                let _reading = GRAPH.read().await;
+                running.send(()).unwrap();
+                never().await;
+            }));
+            runs.recv().unwrap();
+            let _home = AioContext::main().enter();
+            drop(GRAPH.write());
+        },
+        &["GraphLock::write, called at ", "waits for the read guard taken at ", ", held by a task"],
+    ),
+    #[cfg(feature = "graph")]
+    (
+        "the graph's writer waits for a guard that was handed over",
+        || {
+            std::mem::forget(plain(GRAPH.read()).hand_over());
+            let _home = AioContext::main().enter();
+            drop(GRAPH.write());
+        },
+        &["GraphLock::write, called at ", "waits for the read guard taken at ", ", handed over"],
+    ),
+    #[cfg(feature = "graph")]
+    (
+        "a blocking function waits for the graph's write lock beside a reader",
+        || {
+            reader_that_sleeps(&GRAPH, "reader");
+            main_loop(|| AioContext::main().poll_while(|| true));
+            static CHANGE: Wrapper = Wrapper { name: "co_change", target: "change", mixed: false };
+            plain(no_co_write(&CHANGE, GRAPH.clone(), (), |(), _| arg(())));
+        },
+        &["plain, called at ", "waits for the read guard taken at ", ", held by thread `reader`"],
+    ),
+    #[cfg(feature = "graph")]
+    (
+        "a reader waits for the graph's writer, which sleeps",
+        || {
+            let (running, runs) = mpsc::channel();
+            main_loop(move || {
+                let _writing = GRAPH.write();
+                running.send(()).unwrap();
+                sleeps();
+            });
+            runs.recv().unwrap();
+            drop(plain(GRAPH.read()));
+        },
+        &[
+            "plain, called at ",
+            "waits for the end of the section that is write-locked at co-wrapper-runtime/tests/hang_reasons.rs:",
+            "by thread `loop`",
+        ],
+    ),
     #[cfg(all(unix, feature = "tokio"))]
     (
         "a descriptor's handler blocks",
@@ -414,11 +715,20 @@ fn run((name, _, says): &Row, limit: Option<&str>) {
 /// Catches: a hang whose reason is not named.
 #[test]
 fn hang_the_watchdog_names_what_it_hangs_for() {
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
-        let rows: Vec<_> = ROWS.iter().map(|row| (row.0, scope.spawn(|| run(row, Some("0.3"))))).collect();
-        let failed: Vec<_> = rows.into_iter().filter_map(|(name, row)| row.join().is_err().then_some(name)).collect();
-        assert!(failed.is_empty(), "{failed:?}");
+        for _ in 0..12 {
+            scope.spawn(|| {
+                while let Some(row) = ROWS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if catch_unwind(|| run(row, Some("0.3"))).is_err() {
+                        failed.lock().unwrap().push(row.0);
+                    }
+                }
+            });
+        }
     });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{failed:?}");
 }
 
 /// Catches: a debug build that watches only when it is asked to, or only what has slept.

@@ -56,6 +56,69 @@ use At::{Text, User};
 type Row = (&'static str, At, &'static [&'static str], fn());
 
 static REMOTE: Wrapper = Wrapper { name: "remote", target: "co_remote", mixed: false };
+/// Wrappers as `bdrv_rdlock` has them: a plain one, a mixed one, and one that runs in the main context.
+#[cfg(feature = "graph")]
+mod locked {
+    use std::time::Duration;
+
+    use co_wrapper_runtime::{
+        __private::{
+            Wrapper, arg, no_co_read, no_co_write, poll_co, poll_co_in, poll_co_timeout, read_lock, read_lock_mixed,
+        },
+        AioContext,
+        graph::GraphLock,
+    };
+
+    static SIZE: Wrapper = Wrapper { name: "bdrv_size", target: "bdrv_co_size", mixed: false };
+    static MIXED: Wrapper = Wrapper { name: "bdrv_flush", target: "bdrv_co_flush", mixed: true };
+    static READ: Wrapper = Wrapper { name: "bdrv_co_check", target: "bdrv_check", mixed: false };
+    static WRITE: Wrapper = Wrapper { name: "bdrv_co_change", target: "bdrv_change", mixed: false };
+
+    #[track_caller]
+    pub fn size(lock: &GraphLock) {
+        poll_co(&SIZE, read_lock("bdrv_size", lock), |lock| async { drop(lock.read().await) });
+    }
+
+    #[track_caller]
+    pub fn size_timeout(lock: &GraphLock) {
+        let taken = read_lock("bdrv_size", lock);
+        poll_co_timeout(&SIZE, Duration::from_secs(9), taken, |lock| async { drop(lock.read().await) }).unwrap();
+    }
+
+    #[track_caller]
+    pub fn size_in(context: &AioContext, lock: &GraphLock) {
+        poll_co_in(&SIZE, context, read_lock("bdrv_size", lock), |lock| async { drop(lock.read().await) });
+    }
+
+    #[track_caller]
+    pub fn flush(lock: &GraphLock) {
+        poll_co(&MIXED, read_lock_mixed("bdrv_flush", lock), |lock| async { drop(lock.read().await) });
+    }
+
+    #[track_caller]
+    pub fn flush_in(context: &AioContext, lock: &GraphLock) {
+        poll_co_in(&MIXED, context, read_lock_mixed("bdrv_flush", lock), |lock| async { drop(lock.read().await) });
+    }
+
+    #[track_caller]
+    pub fn check(lock: &GraphLock) -> impl Future<Output = ()> + use<> {
+        no_co_read(&READ, lock.clone(), (), |(), _| arg(()))
+    }
+
+    #[track_caller]
+    pub fn change(lock: &GraphLock) -> impl Future<Output = ()> + use<> {
+        no_co_write(&WRITE, lock.clone(), (), |(), _| arg(()))
+    }
+
+    /// Does `wrong` within one's own write-locked section.
+    pub fn below_writer(wrong: impl FnOnce(&GraphLock)) {
+        let _home = AioContext::main().enter();
+        let lock = GraphLock::new();
+        let _writing = lock.write();
+        wrong(&lock);
+    }
+}
+
 static NO_CO: Wrapper = Wrapper { name: "co_check", target: "check", mixed: false };
 
 /// A thread that is home to what this gives.
@@ -77,7 +140,7 @@ fn a_home() -> AioContext {
 
 /// Runs `child` in a fork.
 fn forked(child: impl FnOnce()) {
-    plain(async {});
+    mixed(async {});
     // SAFETY: nobody else runs here, and the child ends before it comes back.
     let id = unsafe { libc::fork() };
     assert!(id >= 0);
@@ -108,6 +171,12 @@ fn deep_polls(ctx: &AioContext) {
     here!(ctx.poll(false));
 }
 
+/// What stays on its thread, though it looks as if it did not.
+struct SentAnyway<T>(T);
+
+// SAFETY: the rows that use it have one thread.
+unsafe impl<T> Send for SentAnyway<T> {}
+
 /// Runs `last` when it is dropped.
 struct OnDrop<F: FnMut()>(F);
 
@@ -118,6 +187,12 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 }
 
 const FORK: &str = "exec in the child";
+const GUARD: &str = "EnterGuard: thread `";
+const DROP_GUARD: &str = "drop the guard where it was made";
+#[cfg(feature = "graph")]
+const DROP_WRITE: &str = "drop the write guard first";
+#[cfg(feature = "graph")]
+const SHARE: &str = "take `graph::read().await` first";
 
 const ROWS: &[Row] = &[
     (
@@ -207,9 +282,27 @@ const ROWS: &[Row] = &[
         || here!(a_home().poll_while(|| true)),
     ),
     (
-        "a guard that is dropped in a call",
+        "a guard that is dropped in a plain call",
         Text,
-        &["EnterGuard: thread `", "drop the guard where it was made", "inside a call that still waits there"],
+        &[GUARD, DROP_GUARD, "inside the future of `plain`, called at "],
+        || {
+            let guard = here!(AioContext::main().enter());
+            plain(async { drop(guard) });
+        },
+    ),
+    (
+        "a guard that is dropped in a nested mixed call",
+        Text,
+        &[GUARD, DROP_GUARD, "inside the future of `mixed`, called at co-wrapper-runtime/tests/messages.rs:"],
+        || {
+            let guard = here!(AioContext::main().enter());
+            plain(async { mixed(async { drop(guard) }) });
+        },
+    ),
+    (
+        "a guard that is dropped in a later poll of a call",
+        Text,
+        &[GUARD, DROP_GUARD, "inside the future of `AioContext::block_on`, called at "],
         || {
             let ctx = AioContext::new().unwrap();
             let guard = here!(ctx.enter());
@@ -221,6 +314,151 @@ const ROWS: &[Row] = &[
                 drop(guard.take().filter(|_| polls == 1));
                 Poll::<()>::Pending
             }));
+        },
+    ),
+    (
+        "a guard that is dropped in a call with a context",
+        Text,
+        &[GUARD, DROP_GUARD, "inside the future of `remote`, called at "],
+        || {
+            let guard = SentAnyway(here!(AioContext::main().enter()));
+            poll_co_in(&REMOTE, &AioContext::main(), guard, |guard| async { drop(guard) });
+        },
+    ),
+    (
+        "a guard that is dropped in a bottom half that a call runs",
+        Text,
+        &[GUARD, DROP_GUARD, "inside a bottom half or handler of AioContext `main`, within `plain`, called at "],
+        || {
+            let guard = SentAnyway(here!(AioContext::main().enter()));
+            AioContext::main().schedule_bh(|| drop(guard));
+            plain(AioContext::main().sleep(Duration::from_millis(1)));
+        },
+    ),
+    (
+        "a guard that is dropped in a bottom half that AioContext::poll runs",
+        Text,
+        &[GUARD, DROP_GUARD, "inside a bottom half or handler of AioContext `main`;"],
+        || {
+            let guard = SentAnyway(here!(AioContext::main().enter()));
+            AioContext::main().schedule_bh(|| drop(guard));
+            AioContext::main().poll(true);
+        },
+    ),
+    (
+        "a guard that is dropped in a bottom half that a poll in a call runs",
+        Text,
+        &[GUARD, DROP_GUARD, "inside a bottom half or handler of AioContext `main`, within `plain`, called at "],
+        || {
+            let guard = SentAnyway(here!(AioContext::main().enter()));
+            AioContext::main().schedule_bh(|| drop(guard));
+            plain(async { AioContext::main().poll(true) });
+        },
+    ),
+    (
+        "a guard that is dropped in a bottom half that poll_while runs",
+        Text,
+        &[GUARD, DROP_GUARD, "AioContext `main`, within `AioContext::poll_while`, called at "],
+        || {
+            let guard = SentAnyway(here!(AioContext::main().enter()));
+            AioContext::main().schedule_bh(|| drop(guard));
+            AioContext::main().poll_while(|| true);
+        },
+    ),
+    (
+        "a guard that is dropped in a bottom half that a poll_while in a call runs",
+        Text,
+        &[GUARD, DROP_GUARD, "AioContext `main`, within `AioContext::poll_while`, called at "],
+        || {
+            let guard = SentAnyway(here!(AioContext::main().enter()));
+            AioContext::main().schedule_bh(|| drop(guard));
+            plain(async { AioContext::main().poll_while(|| true) });
+        },
+    ),
+    (
+        "a guard that is dropped in a call of a bottom half",
+        Text,
+        &[GUARD, DROP_GUARD, "inside the future of `plain`, called at "],
+        || {
+            let guard = SentAnyway(here!(AioContext::main().enter()));
+            AioContext::main().schedule_bh(|| plain(async { drop(guard) }));
+            AioContext::main().poll_while(|| true);
+        },
+    ),
+    (
+        "a guard that is dropped in a task that a call runs",
+        Text,
+        &[GUARD, DROP_GUARD, "inside a task of AioContext `main`, within `plain`, called at "],
+        || {
+            let guard = SentAnyway(here!(AioContext::main().enter()));
+            plain(AioContext::main().spawn(async { drop(guard) }));
+        },
+    ),
+    (
+        "a guard that is dropped in a local task that a call runs",
+        Text,
+        &[GUARD, DROP_GUARD, "inside a local task that still runs there, within `plain`, called at "],
+        || {
+            let guard = here!(AioContext::main().enter());
+            plain(AioContext::main().spawn_local(async { drop(guard) }));
+        },
+    ),
+    (
+        "a guard that is dropped in a local task that AioContext::poll runs",
+        Text,
+        &[GUARD, DROP_GUARD, "inside a task of AioContext `main`;"],
+        || {
+            let guard = here!(AioContext::main().enter());
+            drop(AioContext::main().spawn_local(async { drop(guard) }));
+            AioContext::main().poll(true);
+        },
+    ),
+    (
+        "a guard that a task makes and drops in a call",
+        Text,
+        &[GUARD, DROP_GUARD, "inside the future of `mixed`, called at "],
+        || {
+            let task = async {
+                let guard = here!(AioContext::main().enter());
+                mixed(async { drop(guard) });
+            };
+            let _home = AioContext::main().enter();
+            plain(AioContext::main().spawn_local(task));
+        },
+    ),
+    (
+        "a local task's guard that alone keeps its thread at home",
+        Text,
+        &[GUARD, DROP_GUARD, "inside a local task that still runs there, within `plain`, called at "],
+        || {
+            let (ctx, (go, goes)) = (AioContext::new().unwrap(), async_channel::bounded(1));
+            let outer = ctx.enter();
+            let own = ctx.clone();
+            let task = ctx.spawn_local(async move {
+                let guard = here!(own.enter());
+                goes.recv().await.unwrap();
+                drop(guard);
+            });
+            ctx.poll(false);
+            drop(outer);
+            go.try_send(()).unwrap();
+            plain(task);
+        },
+    ),
+    (
+        "a guard that is dropped in a call, while it unwinds",
+        Text,
+        &[
+            "co_wrapper: EnterGuard: thread `",
+            DROP_GUARD,
+            "inside the future of `plain`, called at co-wrapper-runtime/tests/messages.rs:",
+        ],
+        || {
+            let guard = here!(AioContext::main().enter());
+            plain(async {
+                let _guard = guard;
+                panic!("it unwinds");
+            });
         },
     ),
     (
@@ -530,6 +768,121 @@ const ROWS: &[Row] = &[
         let _guard = AioContext::main().enter();
         let _writer = co_wrapper_runtime::graph::write();
         drop(mixed(here!(co_wrapper_runtime::graph::read())));
+    }),
+    #[cfg(feature = "graph")]
+    ("a read-locking wrapper below a writer", Text, &["bdrv_size: at ", DROP_WRITE], || {
+        locked::below_writer(|lock| here!(locked::size(lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a read-locking wrapper with a timeout below a writer", Text, &["bdrv_size: at ", DROP_WRITE], || {
+        locked::below_writer(|lock| here!(locked::size_timeout(lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a read-locking wrapper with a context below a writer", Text, &["bdrv_size: at ", DROP_WRITE], || {
+        locked::below_writer(|lock| here!(locked::size_in(&AioContext::main(), lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a mixed read-locking wrapper below a writer", Text, &["bdrv_flush: at ", DROP_WRITE], || {
+        locked::below_writer(|lock| here!(locked::flush(lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a mixed read-locking wrapper with a context below a writer", Text, &["bdrv_flush: at ", DROP_WRITE], || {
+        locked::below_writer(|lock| here!(locked::flush_in(&AioContext::main(), lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a read-locking blocking function below a writer", Text, &["bdrv_co_check: at ", DROP_WRITE], || {
+        locked::below_writer(|lock| mixed(here!(locked::check(lock))));
+    }),
+    #[cfg(feature = "graph")]
+    ("a write-locking blocking function below a writer", Text, &["bdrv_co_change: at ", DROP_WRITE], || {
+        locked::below_writer(|lock| mixed(here!(locked::change(lock))));
+    }),
+    #[cfg(feature = "graph")]
+    ("a write-locking blocking function below a reader", Text, &["bdrv_co_change: at ", "drop that first"], || {
+        let _home = AioContext::main().enter();
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        mixed(async {
+            let _reading = lock.read().await;
+            here!(locked::change(&lock)).await;
+        });
+    }),
+    #[cfg(feature = "graph")]
+    ("a mixed read-locking wrapper with nobody to share with", User, &["bdrv_flush: at ", SHARE], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        mixed(async { here!(locked::flush(&lock)) });
+    }),
+    #[cfg(feature = "graph")]
+    ("a mixed read-locking wrapper with a context and nobody to share with", User, &["bdrv_flush: at ", SHARE], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        mixed(async { here!(locked::flush_in(&AioContext::current(), &lock)) });
+    }),
+    #[cfg(feature = "graph")]
+    ("a mixed read-locking wrapper in a task, with nobody to share with", User, &["bdrv_flush: at ", SHARE], || {
+        mixed(AioContext::current().spawn(async { here!(locked::flush(&co_wrapper_runtime::graph::GRAPH)) }));
+    }),
+    #[cfg(feature = "graph")]
+    ("a mixed read-locking wrapper in a coroutine, below a writer", User, &["bdrv_flush: at ", SHARE], || {
+        locked::below_writer(|lock| mixed(async { here!(locked::flush(lock)) }));
+    }),
+    #[cfg(feature = "graph")]
+    (
+        "a plain read-locking wrapper in a coroutine",
+        User,
+        &["bdrv_size: blocking call in coroutine context", "bdrv_co_size(…).await"],
+        || {
+            let lock = co_wrapper_runtime::graph::GraphLock::new();
+            mixed(async { here!(locked::size(&lock)) });
+        },
+    ),
+    #[cfg(feature = "graph")]
+    ("a fork: a read-locking wrapper", User, &["bdrv_size, called at ", FORK], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        forked(|| here!(locked::size(&lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a fork: a read-locking wrapper that has read before", User, &["bdrv_size, called at ", FORK], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        locked::size(&lock);
+        forked(|| here!(locked::size(&lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a fork: a read-locking wrapper with a timeout", User, &["bdrv_size, called at ", FORK], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        forked(|| here!(locked::size_timeout(&lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a fork: a read-locking wrapper with a context", User, &["bdrv_size, called at ", FORK], || {
+        let (ctx, lock) = (AioContext::new().unwrap(), co_wrapper_runtime::graph::GraphLock::new());
+        forked(|| here!(locked::size_in(&ctx, &lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a fork: a mixed read-locking wrapper", User, &["bdrv_flush, called at ", FORK], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        forked(|| here!(locked::flush(&lock)));
+    }),
+    #[cfg(feature = "graph")]
+    ("a fork: a mixed read-locking wrapper in a coroutine", User, &["bdrv_flush, called at ", FORK], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        mixed(async {
+            let _reading = lock.read().await;
+            forked(|| here!(locked::flush(&lock)));
+        });
+    }),
+    #[cfg(feature = "graph")]
+    ("a fork: a read-locking blocking function", Text, &["bdrv_co_check, called at ", FORK], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        forked(|| {
+            let call = pin!(here!(locked::check(&lock)));
+            let _ = call.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        });
+    }),
+    #[cfg(feature = "graph")]
+    ("a fork: a write-locking blocking function", Text, &["bdrv_co_change, called at ", FORK], || {
+        let lock = co_wrapper_runtime::graph::GraphLock::new();
+        forked(|| {
+            let call = pin!(here!(locked::change(&lock)));
+            let _ = call.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        });
     }),
     #[cfg(feature = "graph")]
     ("sharing nothing", User, &["GraphLock::share: at ", "take `graph::read().await` first"], || {

@@ -32,7 +32,7 @@ use std::{
 };
 
 use co_wrapper_runtime::{
-    __private::{Wrapper, arg, no_co, poll_co_in, poll_co_in_timeout},
+    __private::{Wrapper, arg, no_co, no_co_read, poll_co_in, poll_co_in_timeout},
     AioContext, EnterGuard, IoThread,
     graph::{Drain, GraphLock},
     in_coroutine,

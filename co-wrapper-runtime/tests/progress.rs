@@ -14,12 +14,7 @@ use std::{
         mpsc,
     },
     task::Poll,
-    time::{Duration, Instant},
 };
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
 /// Catches: a patience that anything which moves starts over.
 #[test]
 fn a_nested_wait_for_a_fresh_task_ends_while_a_begun_task_ticks() {
@@ -79,24 +74,21 @@ fn a_bottom_half() {
         }
     });
 }
-/// Catches: a patience before each held-back item, of which what is waited for may be the thousandth.
+/// Catches: a patience before each held-back item, of which what is waited for may be the last: it would not end in time.
 #[test]
-fn behind_a_thousand_quick_tasks() {
+fn behind_many_quick_tasks() {
     within_bounds(|| {
         let ctx = AioContext::current();
         let c = ctx.clone();
         let n = Arc::new(AtomicUsize::new(0));
         ctx.schedule_bh(move || {
-            for _ in 0..1000 {
+            for _ in 0..sized(100_000, 100) {
                 let n = n.clone();
                 drop(c.spawn(async move {
                     n.fetch_add(1, Ordering::Relaxed);
                 }));
             }
-            let t = Instant::now();
             plain(c.spawn(async {}));
-            eprintln!("took {:?}", t.elapsed());
-            assert!(t.elapsed() < ms(3_000), "took {:?} behind 1000 tasks that do nothing", t.elapsed());
         });
         ctx.poll(false);
     });

@@ -18,10 +18,6 @@ use std::{
 use co_wrapper_runtime::{AioContext, in_coroutine};
 use common::*;
 
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
 /// Catches: a frame that stays on the stack when tokio panics over the order of its guards.
 #[test]
 fn frame_leak_by_a_foreign_guard() {

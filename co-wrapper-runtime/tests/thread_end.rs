@@ -13,10 +13,10 @@ mod rows {
         future::Future,
         os::unix::net::UnixStream,
         pin::Pin,
-        process::{Command, Stdio},
+        process::Command,
         task::{Context, Waker},
         thread,
-        time::{Duration, Instant},
+        time::Duration,
     };
 
     use co_wrapper_runtime::{
@@ -236,28 +236,10 @@ mod rows {
 
     /// What went wrong with a row.
     fn failure(row: &str) -> Option<String> {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .env("CO_WRAPPER_ROW", row)
-            .env("RUST_BACKTRACE", "0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let status = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break status;
-            }
-            if Instant::now() > deadline {
-                child.kill().unwrap();
-                return Some(format!("{row}: hangs"));
-            }
-            thread::sleep(Duration::from_millis(2));
-        };
-        let mut said = String::new();
-        std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
-        (!status.success()).then(|| format!("{row}: {status}\n{said}"))
+        let mut command = Command::new(env::current_exe().unwrap());
+        let output = co_wrapper_test_support::run(command.env("CO_WRAPPER_ROW", row).env("RUST_BACKTRACE", "0"));
+        let said = String::from_utf8_lossy(&output.stderr);
+        (!output.status.success()).then(|| format!("{row}: {}\n{said}", output.status))
     }
 
     /// Catches: a handle that aborts the process, or hangs, when it is dropped as its thread ends.

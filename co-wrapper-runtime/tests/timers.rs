@@ -18,11 +18,7 @@ use std::{
 };
 
 use co_wrapper_runtime::{AioContext, IoThread};
-use common::{mixed, plain, within_bounds};
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
+use common::{mixed, ms, plain, within_bounds};
 
 /// Catches: a sleep past the next timer; a timer that is no progress.
 #[test]

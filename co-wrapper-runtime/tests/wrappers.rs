@@ -19,11 +19,7 @@ use std::{
 
 use async_io::Timer;
 use co_wrapper_runtime::{AioContext, in_coroutine};
-use common::{mixed, on_stack_of, panic_of, plain, within_bounds};
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
+use common::{mixed, ms, on_stack_of, panic_of, plain, within_bounds};
 
 /// Catches: a loop that only waits.
 #[test]

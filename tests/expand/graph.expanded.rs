@@ -24,7 +24,7 @@ impl Disk {
     )]
     #[track_caller]
     pub fn size(&self, exact: bool) -> io::Result<u64> {
-        let __cw_lock = ::co_wrapper::__private::read_lock_mixed(&self.graph);
+        let __cw_lock = ::co_wrapper::__private::read_lock_mixed("size", &self.graph);
         {
             /// The packed arguments of [`size`].
             struct SizeArgs<A0, A1, A2> {
@@ -69,6 +69,7 @@ impl Disk {
             &self.ctx,
         );
         let __cw_lock = ::co_wrapper::__private::read_lock(
+            "flush",
             &::co_wrapper::__private::GRAPH,
         );
         {

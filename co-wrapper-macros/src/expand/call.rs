@@ -57,7 +57,7 @@ impl Call<'_> {
         let krate = &self.krate;
         let (expr, ctx) = self.ctx.as_ref()?;
         let clone = quote!(<#krate::__private::AioContext as #krate::__private::Clone>::clone);
-        Some(borrowed(ctx, &clone, expr))
+        Some(borrowed(ctx, expr, |expr| quote!(#clone(#expr))))
     }
 
     /// `Self::bdrv_co_read(__cw_0, __cw_1)`
@@ -94,8 +94,9 @@ impl Call<'_> {
     }
 }
 
-/// `let name = function(&expr);`, where what the expression is may be behind any number of references.
-pub(super) fn borrowed(name: &Ident, function: &TokenStream, expr: &Expr) -> TokenStream {
+/// `let name = function(&expr);`, where what the expression is may be behind any number of references. `function` makes the
+/// call.
+pub(super) fn borrowed(name: &Ident, expr: &Expr, function: impl FnOnce(TokenStream) -> TokenStream) -> TokenStream {
     let simple = matches!(
         expr,
         Expr::Path(_) | Expr::Field(_) | Expr::Call(_) | Expr::MethodCall(_) | Expr::Paren(_) | Expr::Macro(_)
@@ -103,12 +104,14 @@ pub(super) fn borrowed(name: &Ident, function: &TokenStream, expr: &Expr) -> Tok
     // So that an error about its type points at the whole of it.
     let borrow = quote_spanned!(expr.span()=> &);
     if simple {
-        quote!(let #name = #function(#borrow #expr);)
+        let value = function(quote!(#borrow #expr));
+        quote!(let #name = #value;)
     } else {
         // The arms of a `match` and the like would have to be of the very type if it were known what is expected.
         let mut value = name.clone();
         value.set_span(expr.span().resolved_at(Span::call_site()));
-        quote!(let #name = match #borrow (#expr) { #value => #function(#value) };)
+        let called = function(value.to_token_stream());
+        quote!(let #name = match #borrow (#expr) { #value => #called };)
     }
 }
 

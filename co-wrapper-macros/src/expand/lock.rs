@@ -8,7 +8,7 @@
 //!
 //! // Output
 //! fn bdrv_size(&self) -> u64 {
-//!     let __cw_lock = read_lock(&self.graph);
+//!     let __cw_lock = read_lock("bdrv_size", &self.graph);
 //!     … BdrvSizeArgs { __self: self, __cw_lock } …
 //!     … |__cw_0, __cw_lock| async move {
 //!         let __cw_guard = __cw_lock.read().await;
@@ -19,7 +19,7 @@
 
 use super::{Call, borrowed};
 use crate::lock::Lock;
-use crate::name::Taken;
+use crate::name::{Taken, unraw};
 use crate::signature::Slot;
 use crate::witness::Place;
 use proc_macro2::{Ident, Span, TokenStream};
@@ -70,9 +70,11 @@ impl Call<'_> {
         let span = lock.key.span().resolved_at(Span::call_site());
         let take = Ident::new(if self.mixed { "read_lock_mixed" } else { "read_lock" }, span);
         let take = quote!(#krate::__private::#take);
+        // Who refuses to take it names the wrapper.
+        let name = unraw(&self.sig.ident);
         Some(match &lock.expr {
-            Some(expr) => borrowed(handle, &take, expr),
-            None => quote_spanned!(span=> let #handle = #take(&#krate::__private::GRAPH);),
+            Some(expr) => borrowed(handle, expr, |lock| quote!(#take(#name, #lock))),
+            None => quote_spanned!(span=> let #handle = #take(#name, &#krate::__private::GRAPH);),
         })
     }
 

@@ -16,7 +16,7 @@ use crate::{
     scheduler::mailbox::Mailbox,
     sys::{
         fork,
-        panics::{self, Payload},
+        panics::{self, Guarded, Payload},
         sync::plain_lock as lock,
     },
     tasks::bottom_half::Queued,
@@ -217,7 +217,7 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
         // First, for it is the user's code, and what follows is done once.
-        let waker = cx.waker().clone();
+        let waker = Guarded::new(cx.waker().clone());
         let name = self.wrapper.name;
         let first_poll = self.check.take();
         let send = first_poll.is_some();
@@ -235,13 +235,15 @@ where
         let mut place = lock(&self.call.stage);
         match &mut *place {
             Stage::Packed { waiter, .. } | Stage::Taken { waiter } => {
-                let old = waiter.replace(waker);
+                let old = waiter.replace(waker.into_inner());
                 drop(place);
                 drop(old);
             }
             _ => match mem::replace(&mut *place, Stage::Over) {
                 Stage::Finished(result) => {
                     drop(place);
+                    // The result is there once: the destructor of a waker may not lose it.
+                    panics::discard(waker);
                     return Poll::Ready(result.unwrap_or_else(|payload| payload.resume()).into_inner());
                 }
                 Stage::Closed => {

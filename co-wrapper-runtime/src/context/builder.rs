@@ -15,7 +15,19 @@ use super::{
     spin::Spin,
     stats::Counters,
 };
-use crate::{reactor, scheduler::mailbox::Mailbox, sys::fork};
+use crate::{
+    reactor,
+    scheduler::mailbox::Mailbox,
+    sys::{fork, registry::Registry},
+};
+
+/// Every context's mailbox.
+static ALL: Registry<Mailbox> = Registry::new();
+
+/// The contexts that are, by their names.
+pub fn all() -> Vec<(Arc<str>, Arc<Mailbox>)> {
+    ALL.all()
+}
 
 /// Made when it is first asked for.
 static MAIN: OnceLock<AioContext> = OnceLock::new();
@@ -141,9 +153,11 @@ impl Builder {
     pub(crate) fn unstarted(self) -> AioContext {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let name = self.name.unwrap_or_else(|| format!("#{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let (name, mailbox) = (Arc::from(name), Arc::new(Mailbox::new()));
+        ALL.register(&name, Arc::downgrade(&mailbox));
         AioContext(Arc::new(Inner {
-            name: name.into(),
-            mailbox: Arc::new(Mailbox::new()),
+            name,
+            mailbox,
             handlers: Arc::new(handlers::Handlers::default()),
             served_at: AtomicUsize::new(0),
             spin: Spin::new(self.spin_max, self.spin_grow, self.spin_shrink),

@@ -2,7 +2,7 @@
 
 mod aio_context;
 mod bottom_half;
-mod builder;
+pub mod builder;
 #[cfg_attr(all(feature = "tokio", unix), path = "handlers_tokio.rs")]
 #[cfg_attr(not(all(feature = "tokio", unix)), path = "handlers_none.rs")]
 pub mod handlers;

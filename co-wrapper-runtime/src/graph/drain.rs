@@ -5,8 +5,9 @@
 
 use std::{
     collections::BTreeMap,
+    convert::identity,
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     mem,
     panic::Location,
     pin::Pin,
@@ -141,7 +142,7 @@ impl Drain {
     #[doc(alias = "bdrv_drained_begin")]
     #[track_caller]
     pub fn drained_begin(&self) {
-        mem::forget(self.begin_section("Drain::drained_begin", &"Drain::drained_begin", Location::caller()));
+        mem::forget(self.begin_section(&"Drain::drained_begin", Location::caller()));
     }
 
     /// The same until what this gives is dropped.
@@ -155,18 +156,16 @@ impl Drain {
     /// See [`Drain`].
     #[track_caller]
     pub fn drained(&self) -> Drained<'_> {
-        self.begin_section("Drain::drained", &"Drain::drained", Location::caller())
+        self.begin_section(&"Drain::drained", Location::caller())
     }
 
     #[track_caller]
-    fn begin_section(&self, name: &str, kind: &'static &'static str, place: &'static Location<'static>) -> Drained<'_> {
+    fn begin_section(&self, name: &'static &'static str, place: &'static Location<'static>) -> Drained<'_> {
         fork::forbid_at(name, place);
         refuse::drain_below_write(name, place);
         refuse::block_in_coroutine(name, place, "await `co_drained_begin()` or `co_drained()` there");
-        let section = self.open();
-        let mut emptied = Emptied { drain: self, caller: (name, place), number: None };
-        Frame::enter(Kind::Own(kind), place).block_on(|| poll_fn(move |cx| Pin::new(&mut emptied).poll(cx)));
-        section
+        let begins = self.begin_drained(name, place, identity);
+        Frame::enter(Kind::Own(name), place).block_on(move || begins)
     }
 
     /// Begins a drained section in a coroutine, which yields until nothing is in flight. Dropped before that, it takes the
@@ -189,8 +188,7 @@ impl Drain {
     /// ```
     #[track_caller]
     pub fn co_drained_begin(&self) -> impl Future<Output = ()> + Send {
-        let place = Location::caller();
-        async move { mem::forget(self.co_begin_section("Drain::co_drained_begin", place).await) }
+        self.begin_drained("Drain::co_drained_begin", Location::caller(), mem::forget)
     }
 
     /// The same until what this gives is dropped.
@@ -213,15 +211,16 @@ impl Drain {
     /// ```
     #[track_caller]
     pub fn co_drained(&self) -> impl Future<Output = Drained<'_>> + Send {
-        self.co_begin_section("Drain::co_drained", Location::caller())
+        self.begin_drained("Drain::co_drained", Location::caller(), identity)
     }
 
-    async fn co_begin_section(&self, name: &'static str, place: &'static Location<'static>) -> Drained<'_> {
-        fork::forbid_at(name, place);
-        refuse::drain_below_write(name, place);
-        let section = self.open();
-        Emptied { drain: self, caller: (name, place), number: None }.await;
-        section
+    fn begin_drained<'a, T>(
+        &'a self,
+        name: &'a str,
+        place: &'static Location<'static>,
+        give: fn(Drained<'a>) -> T,
+    ) -> BeginDrained<'a, T> {
+        BeginDrained { drain: self, caller: (name, place), section: None, number: None, give }
     }
 
     /// From now on new requests wait.
@@ -340,37 +339,52 @@ impl Drop for Begin<'_> {
     }
 }
 
-/// Waits until nothing is in flight; a section is open.
-struct Emptied<'a> {
+/// Opens a section when it is first polled, and waits until nothing is in flight. Dropped before that, it ends the section.
+struct BeginDrained<'a, T> {
     drain: &'a Drain,
     /// What waits, and where it was called.
     caller: (&'a str, &'static Location<'static>),
+    section: Option<Drained<'a>>,
     number: Option<u64>,
+    give: fn(Drained<'a>) -> T,
 }
 
-impl Future for Emptied<'_> {
-    type Output = ();
+impl<T> Future for BeginDrained<'_, T> {
+    type Output = T;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        fork::forbid_at(self.caller.0, self.caller.1);
-        let drain = self.drain;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let (drain, (name, place)) = (self.drain, self.caller);
+        fork::forbid_at(name, place);
+        if self.section.is_none() {
+            refuse::drain_below_write(name, place);
+            self.section = Some(drain.open());
+        }
         let waker = cx.waker().clone();
         let mut waiting = lock(&drain.waiting);
         let number = *self.number.get_or_insert_with(|| waiting.number());
         let old = waiting.drainers.insert(number, waker);
         // Asked after the waker is there: who ends the last request after this takes it.
-        let empty = drain.in_flight() == 0;
+        if drain.in_flight() > 0 {
+            drop(waiting);
+            drop(old);
+            return Poll::Pending;
+        }
+        let unused = waiting.drainers.remove(&number);
         drop(waiting);
-        drop(old);
-        if empty { Poll::Ready(()) } else { Poll::Pending }
+        self.number = None;
+        // The section has begun, and who polls must hear of it: whatever the wakers' destructors do.
+        panics::discard(old);
+        panics::discard(unused);
+        let section = self.section.take().expect("opened above");
+        Poll::Ready((self.give)(section))
     }
 }
 
-impl Drop for Emptied<'_> {
+impl<T> Drop for BeginDrained<'_, T> {
     fn drop(&mut self) {
         let Some(number) = self.number.filter(|_| !fork::is_child()) else { return };
         let waker = lock(&self.drain.waiting).drainers.remove(&number);
-        drop(waker);
+        panics::drop_one(waker);
     }
 }
 

@@ -11,6 +11,8 @@ use std::{
     sync::Mutex,
 };
 
+#[cfg(not(loom))]
+use crate::watch::reasons::Threads;
 use crate::{
     reactor,
     sys::{fork, park::here, sync::is_send_and_sync},
@@ -220,6 +222,27 @@ pub fn by_waiter(lock: usize, blocks: bool) -> Option<&'static Location<'static>
         record.lock.load(Ordering::Acquire) & !FLAGS == lock && holds(record.holder.load(Ordering::Relaxed))
     });
     held.and_then(|record| record.place())
+}
+
+/// Where the guards of `lock` were taken that there are, and who holds each, for reports.
+#[cfg(not(loom))]
+pub fn readers(lock: usize, threads: &Threads<'_>) -> Vec<(&'static Location<'static>, String)> {
+    let all = crate::sys::sync::plain_lock(&ALL).clone();
+    let held = all.into_iter().filter(|record| record.lock.load(Ordering::Acquire) & !FLAGS == lock);
+    held.filter_map(|record| {
+        let holder = record.holder.load(Ordering::Relaxed);
+        let holder = match (holder & 3, holder >> 2) {
+            _ if holder == Holder::NOBODY => "handed over".to_owned(),
+            (Holder::FOREIGN, task) => format!("held by tokio's task {task}"),
+            (Holder::TASK, _) => "held by a task".to_owned(),
+            (_, number) => match threads.name(number) {
+                Some(name) => format!("held by thread {name}"),
+                None => "held by a thread that has ended or makes no calls of ours".to_owned(),
+            },
+        };
+        Some((record.place()?, holder))
+    })
+    .collect()
 }
 
 /// Whether the caller is about to read `lock` again: it holds a guard, or something on its own stack does that cannot go on

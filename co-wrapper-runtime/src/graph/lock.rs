@@ -10,6 +10,8 @@ use std::{
     task::{Context, Poll},
 };
 
+#[cfg(not(loom))]
+use super::tell;
 use super::{
     guard::{GraphRead, GraphWrite},
     held::Entry,
@@ -73,7 +75,10 @@ impl GraphLock {
     /// See [`GraphLock`].
     pub fn new() -> Self {
         let stripes = std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut()));
-        Self(Arc::new(Handle { stripes, shared: Arc::new(Shared::new()) }))
+        let shared = Arc::new(Shared::new());
+        #[cfg(not(loom))]
+        tell::register(&shared);
+        Self(Arc::new(Handle { stripes, shared }))
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -96,10 +101,10 @@ impl GraphLock {
         }
     }
 
-    /// Takes the read lock if no writer is about.
+    /// Takes the read lock if no writer is about, for the function `name`.
     #[track_caller]
-    pub(super) fn try_read(&self, place: &'static Location<'static>) -> Option<GraphRead> {
-        let stripe = self.stripe("GraphLock::read", place);
+    pub(super) fn try_read(&self, name: &str, place: &'static Location<'static>) -> Option<GraphRead> {
+        let stripe = self.stripe(name, place);
         // SAFETY: it lives as long as the lock, which is borrowed.
         unsafe { stripe.as_ref() }.try_enter().then(|| GraphRead::new(stripe, Entry::Free, place))
     }
@@ -125,7 +130,7 @@ impl GraphLock {
     #[doc(alias = "bdrv_graph_co_rdlock")]
     #[track_caller]
     pub fn read(&self) -> impl Future<Output = GraphRead> + Send {
-        Reading { lock: self, place: Location::caller(), wait: ReadWait::default() }
+        Reading { lock: self, wait: ReadWait::new("GraphLock::read", Location::caller()) }
     }
 
     /// One more read guard where there is one: at once, past writers that wait. For what runs on behalf of a holder of the
@@ -140,17 +145,22 @@ impl GraphLock {
     /// See [`GraphLock`].
     #[track_caller]
     pub fn share(&self) -> GraphRead {
-        let place = Location::caller();
-        match self.try_share(place) {
+        self.share_for("GraphLock::share", Location::caller())
+    }
+
+    /// The same for the function `name`.
+    #[track_caller]
+    pub(super) fn share_for(&self, name: &str, place: &'static Location<'static>) -> GraphRead {
+        match self.try_share(name, place) {
             Some(guard) => guard,
-            None => refuse::nothing_to_share(place),
+            None => refuse::nothing_to_share(name, place),
         }
     }
 
     /// One more read guard, if there is one.
     #[track_caller]
-    pub(super) fn try_share(&self, place: &'static Location<'static>) -> Option<GraphRead> {
-        let mine = self.stripe("GraphLock::share", place);
+    pub(super) fn try_share(&self, name: &str, place: &'static Location<'static>) -> Option<GraphRead> {
+        let mine = self.stripe(name, place);
         // SAFETY: it lives as long as the lock, which is borrowed.
         let stripe = if unsafe { mine.as_ref() }.try_share() { mine } else { self.shared().share()? };
         Some(GraphRead::new(stripe, Entry::Again, place))
@@ -194,8 +204,10 @@ impl fmt::Debug for GraphLock {
 }
 
 /// The wait of one reader.
-#[derive(Default)]
 struct ReadWait {
+    /// The function that was called, and where.
+    name: &'static str,
+    place: &'static Location<'static>,
     number: Option<i64>,
     /// Where it is to be counted.
     stripe: Option<NonNull<Stripe>>,
@@ -207,29 +219,27 @@ const _: () = is_send_and_sync::<Stripe>();
 unsafe impl Send for ReadWait {}
 
 impl ReadWait {
+    fn new(name: &'static str, place: &'static Location<'static>) -> Self {
+        Self { name, place, number: None, stripe: None }
+    }
+
     /// `blocks`: on a writer's own stack it keeps that from going on, and is refused.
-    fn poll(
-        &mut self,
-        lock: &GraphLock,
-        place: &'static Location<'static>,
-        blocks: bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<GraphRead> {
+    fn poll(&mut self, lock: &GraphLock, blocks: bool, cx: &mut Context<'_>) -> Poll<GraphRead> {
+        let (name, place) = (self.name, self.place);
         if self.number.is_none() {
-            if let Some(guard) = lock.try_read(place) {
+            if let Some(guard) = lock.try_read(name, place) {
                 return Poll::Ready(guard);
             }
-            self.stripe = Some(lock.stripe("GraphLock::read", place));
+            self.stripe = Some(lock.stripe(name, place));
         }
+        fork::forbid_at(name, place);
         let stripe = self.stripe.expect("set with the first poll");
         let refuse = |writing| {
             if blocks {
-                refuse::read_below(writing, place);
+                refuse::read_below(name, writing, place);
             }
         };
-        lock.shared()
-            .poll_read(&mut self.number, stripe, place, cx, refuse)
-            .map(|entry| GraphRead::new(stripe, entry, place))
+        lock.shared().poll_read(&mut self.number, stripe, cx, refuse).map(|entry| GraphRead::new(stripe, entry, place))
     }
 
     fn cancel(&mut self, lock: &GraphLock) {
@@ -242,7 +252,6 @@ impl ReadWait {
 /// Waits for the read lock of a lock that it borrows, so that its shared count is left alone.
 struct Reading<'a> {
     lock: &'a GraphLock,
-    place: &'static Location<'static>,
     wait: ReadWait,
 }
 
@@ -250,8 +259,8 @@ impl Future for Reading<'_> {
     type Output = GraphRead;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<GraphRead> {
-        let Self { lock, place, wait } = &mut *self;
-        wait.poll(lock, place, true, cx)
+        let Self { lock, wait } = &mut *self;
+        wait.poll(lock, true, cx)
     }
 }
 
@@ -264,15 +273,15 @@ impl Drop for Reading<'_> {
 /// The same with a lock of its own.
 pub(super) struct TakeRead {
     lock: GraphLock,
-    place: &'static Location<'static>,
     /// Not in a bottom half, which may come again later.
     blocks: bool,
     wait: ReadWait,
 }
 
 impl TakeRead {
-    pub fn new(lock: GraphLock, place: &'static Location<'static>, blocks: bool) -> Self {
-        Self { lock, place, blocks, wait: ReadWait::default() }
+    /// For the function `name`.
+    pub fn new(lock: GraphLock, name: &'static str, place: &'static Location<'static>, blocks: bool) -> Self {
+        Self { lock, blocks, wait: ReadWait::new(name, place) }
     }
 }
 
@@ -280,8 +289,8 @@ impl Future for TakeRead {
     type Output = GraphRead;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<GraphRead> {
-        let Self { lock, place, blocks, wait } = &mut *self;
-        wait.poll(lock, place, *blocks, cx)
+        let Self { lock, blocks, wait } = &mut *self;
+        wait.poll(lock, *blocks, cx)
     }
 }
 
@@ -341,7 +350,7 @@ mod tests {
     #[test]
     fn the_fast_path_is_open_again_after_a_writer() {
         let (lock, place) = (GraphLock::new(), Location::caller());
-        let is_open = || lock.try_read(place).is_some();
+        let is_open = || lock.try_read("GraphLock::read", place).is_some();
         let mut cx = Context::from_waker(Waker::noop());
         assert!(is_open());
         let Poll::Ready(writer) = Pin::new(&mut TakeWrite::new(lock.clone(), place, None)).poll(&mut cx) else {
@@ -350,7 +359,7 @@ mod tests {
         assert!(!is_open());
         drop(writer);
         assert!(is_open());
-        let reader = lock.try_read(place);
+        let reader = lock.try_read("GraphLock::read", place);
         let mut gives_up = TakeWrite::new(lock.clone(), place, None);
         assert!(Pin::new(&mut gives_up).poll(&mut cx).is_pending() && !is_open());
         drop(gives_up);

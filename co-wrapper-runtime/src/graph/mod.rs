@@ -37,6 +37,8 @@ mod queue;
 mod refuse;
 mod stripe;
 #[cfg(not(loom))]
+mod tell;
+#[cfg(not(loom))]
 mod timer;
 mod turn;
 
@@ -93,12 +95,12 @@ pub mod model {
 
     /// As a bottom half with the read lock waits for it.
     pub fn take_read(lock: &GraphLock) -> impl Future<Output = GraphRead> + use<> {
-        TakeRead::new(lock.clone(), Location::caller(), false)
+        TakeRead::new(lock.clone(), "GraphLock::read", Location::caller(), false)
     }
 
     /// A share, if a reader is in.
     pub fn try_share(lock: &GraphLock) -> Option<GraphRead> {
-        lock.try_share(Location::caller())
+        lock.try_share("GraphLock::share", Location::caller())
     }
 
     /// Lets the readers that wait past the writer that waits, which a timer brings otherwise.

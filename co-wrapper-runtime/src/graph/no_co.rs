@@ -30,14 +30,14 @@ impl ReadLock {
     }
 }
 
-/// The read lock of `lock`, for a wrapper's coroutine. Taken now if no writer is about: the handle's count, which threads
+/// The read lock of `lock`, for the coroutine of the wrapper `name`. Taken now if no writer is about: the handle's count, which threads
 /// share, is then left alone. Until it is awaited nobody holds it who could be named: it may travel to another context.
 #[track_caller]
-pub fn read_lock(lock: &GraphLock) -> ReadLock {
+pub fn read_lock(name: &'static str, lock: &GraphLock) -> ReadLock {
     let place = Location::caller();
-    ReadLock(match lock.try_read(place) {
+    ReadLock(match lock.try_read(name, place) {
         Some(guard) => Stage::Had(guard.hand_over()),
-        None => Stage::Wanted(TakeRead::new(lock.clone(), place, true)),
+        None => Stage::Wanted(TakeRead::new(lock.clone(), name, place, true)),
     })
 }
 
@@ -47,8 +47,12 @@ pub fn read_lock(lock: &GraphLock) -> ReadLock {
 ///
 /// In coroutine context where nobody holds the read lock.
 #[track_caller]
-pub fn read_lock_mixed(lock: &GraphLock) -> ReadLock {
-    if coroutine::is_marked() { ReadLock(Stage::Had(lock.share().hand_over())) } else { read_lock(lock) }
+pub fn read_lock_mixed(name: &'static str, lock: &GraphLock) -> ReadLock {
+    if coroutine::is_marked() {
+        ReadLock(Stage::Had(lock.share_for(name, Location::caller()).hand_over()))
+    } else {
+        read_lock(name, lock)
+    }
 }
 
 /// As `no_co`, with the read lock held. The bottom half does not block while it waits for it.
@@ -68,10 +72,10 @@ where
     R: 'static,
 {
     let place = Location::caller();
-    let wanted = TakeRead::new(lock.clone(), place, false);
+    let wanted = TakeRead::new(lock.clone(), wrapper.name, place, false);
     let check = move || {
         if let Some(writing) = lock.shared().writing() {
-            refuse::read_below(writing, place);
+            refuse::read_below(wrapper.name, writing, place);
         }
     };
     in_main(wrapper, place, check, wanted, move |guard| body(args, &guard))

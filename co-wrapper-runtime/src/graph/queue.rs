@@ -28,7 +28,7 @@ use super::{
 use crate::{
     sys::{
         fork,
-        panics::{self, wake_all},
+        panics::{self, Guarded, wake_all},
         sync::{Mutex, is_send_and_sync, lock},
     },
     watch::record::now,
@@ -89,6 +89,14 @@ enum Stage {
     LetIn {
         owed: bool,
     },
+}
+
+/// What those wait for who wait.
+#[cfg(not(loom))]
+pub enum Waits {
+    Nobody,
+    ForWriter(Writing),
+    ForReaders,
 }
 
 /// Who holds the write lock.
@@ -267,13 +275,11 @@ impl Shared {
         self: &Arc<Self>,
         number: &mut Option<i64>,
         stripe: NonNull<Stripe>,
-        place: &'static Location<'static>,
         cx: &mut Context<'_>,
         refuse: impl FnOnce(Writing),
     ) -> Poll<Entry> {
-        fork::forbid_at("GraphLock::read", place);
         // Cloning and dropping it is the user's code, which may come here: both happen outside the mutex.
-        let new_waker = cx.waker().clone();
+        let new_waker = Guarded::new(cx.waker().clone());
         let address = ptr::from_ref(&**self).addr();
         let again = number.is_none() && held::reads_again(address);
         let mut state = lock(&self.state);
@@ -301,7 +307,7 @@ impl Shared {
             unused = Some(new_waker);
         } else {
             let mine = *number.get_or_insert_with(|| state.place());
-            let waits = Reader { holder: Holder::current(), stage: Stage::Waits(new_waker) };
+            let waits = Reader { holder: Holder::current(), stage: Stage::Waits(new_waker.into_inner()) };
             old = state.readers.insert(mine, waits);
             unused = None;
         }
@@ -484,6 +490,17 @@ impl Shared {
         let state = lock(&self.state);
         // SAFETY: as in `has_readers`.
         state.stripes.iter().find(|stripe| unsafe { stripe.0.as_ref() }.try_share()).map(|stripe| stripe.0)
+    }
+
+    /// Who holds the write lock, if anybody waits for it, and else whether a writer waits.
+    #[cfg(not(loom))]
+    pub fn waits(&self) -> Waits {
+        let state = lock(&self.state);
+        match state.writing {
+            Some(writing) if !state.writers.is_empty() || !state.readers.is_empty() => Waits::ForWriter(writing),
+            None if !state.writers.is_empty() => Waits::ForReaders,
+            _ => Waits::Nobody,
+        }
     }
 
     /// Who holds the write lock.

@@ -53,12 +53,12 @@ fn stands_above_writer() -> bool {
     unit::current() == 0 || held::waits_on_stack()
 }
 
-/// Refuses a read at `place` within the section of the writer `writing`.
+/// Refuses a read by `name` at `place` within the section of the writer `writing`.
 #[track_caller]
-pub fn read_below(writing: Writing, place: Place) {
+pub fn read_below(name: &str, writing: Writing, place: Place) {
     if writing.thread == here() && stands_above_writer() {
         panic!(
-            "GraphLock::read: at {place}, within the section that is write-locked at {}; drop the write guard first",
+            "{name}: at {place}, within the section that is write-locked at {}; drop the write guard first",
             writing.place
         );
     }
@@ -119,6 +119,6 @@ pub fn write_here(place: Place) {
 
 /// There is nobody to share with.
 #[track_caller]
-pub fn nothing_to_share(place: Place) -> ! {
-    panic!("GraphLock::share: at {place}, and nobody holds the read lock; take `graph::read().await` first");
+pub fn nothing_to_share(name: &str, place: Place) -> ! {
+    panic!("{name}: at {place}, and nobody holds the read lock; take `graph::read().await` first");
 }

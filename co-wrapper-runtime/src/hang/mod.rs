@@ -6,15 +6,18 @@
 //! - something that only a call lower on the same stack can do;
 //! - a lock that one of those holds;
 //! - the sockets and timers of a foreign tokio runtime that its thread drives, or that nobody does;
-//! - a thread that blocks by other means than ours: on a `std` lock, say, in blocking I/O, or asleep.
+//! - a thread that blocks by other means than ours: on a `std` lock, say, in blocking I/O, or asleep;
+//! - a context that no thread polls;
+//! - a guard of the graph lock that nobody drops.
 //!
-//! [`report`] lists every call of the process that waits, and where one of these may be the cause.
+//! [`report`] lists every call of the process that waits, and where one of these may be the cause. Contexts and graph locks
+//! are named beside the calls, for they cannot tell which call waits for them.
 //!
 //! # The watchdog
 //!
 //! A watchdog prints such a report to stderr, once for every call that waits too long, and likewise for a future, a task, a
-//! bottom half or a handler that has not returned for as long. (A test harness may run it in a process of its own and read
-//! what that prints.)
+//! bottom half, a handler or the condition of a `poll_while` that has not returned for as long. (A test harness may run it
+//! in a process of its own and read what that prints.)
 //!
 //! - In debug builds of this crate, that is, with `debug_assertions`, it is on, and too long is 30 seconds. It has no thread
 //!   before something waits for a part of that; the reactor looks for that now and then, or without tokio a sleeping thread.

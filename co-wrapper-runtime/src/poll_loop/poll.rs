@@ -16,6 +16,7 @@ use crate::{
         homes::served,
         state::{MOST_NESTED, Thread},
     },
+    watch::board::POLL_WHILE,
 };
 
 impl AioContext {
@@ -80,10 +81,10 @@ impl AioContext {
     pub fn poll_while(&self, mut condition: impl FnMut() -> bool) {
         let home = home_for_call(self, "AioContext::poll_while");
         let site = Location::caller();
-        let mut shown = None;
-        while condition() {
-            shown.get_or_insert_with(|| home.thread().show_poll(&"AioContext::poll_while", site, self));
-            poll(home.thread(), home.entered(), self, true);
+        let (thread, mut shown) = (home.thread(), None);
+        while thread.board.decide(site, thread.depth(), &mut condition) {
+            shown.get_or_insert_with(|| thread.show_poll(&POLL_WHILE, site, self));
+            poll(thread, home.entered(), self, true);
         }
     }
 }

@@ -4,4 +4,5 @@ pub mod big_stack;
 pub mod fork;
 pub mod panics;
 pub mod park;
+pub mod registry;
 pub mod sync;

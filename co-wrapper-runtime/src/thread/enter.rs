@@ -101,6 +101,14 @@ pub(crate) type Finish = fn(&EnterGuard) -> Option<Payload>;
 /// It may be kept in a thread-local: whichever is destroyed first at the thread's end, this or what it needs, the thread
 /// leaves the context then. Dropped earlier, it leaves with the last of the context's guards, in whichever order; a
 /// destructor of what is dropped with that, whose panic could end the process, has its panic printed and no more.
+///
+/// It stays on its thread:
+///
+/// ```compile_fail,E0277
+/// let guard = co_wrapper_runtime::AioContext::new()?.enter();
+/// std::thread::spawn(move || drop(guard));
+/// # std::io::Result::Ok(())
+/// ```
 #[must_use = "the thread leaves the context when the guard is dropped"]
 pub struct EnterGuard {
     thread: Rc<Thread>,
@@ -174,12 +182,16 @@ impl Drop for EnterGuard {
             && !self.context.mailbox().has_own_call();
         let live = self.thread.depth() > self.depth || self.thread.dispatched.get() > self.dispatched;
         if live || saws {
+            let inside = if saws {
+                format!("inside a local task that still runs there{}", self.thread.innermost_wait())
+            } else {
+                self.thread.what_runs()
+            };
             let message = format!(
-                "EnterGuard: thread {} leaves {}, which it entered at {}, inside a {} there; drop the guard where it was made",
+                "EnterGuard: thread {} leaves {}, which it entered at {}, {inside}; drop the guard where it was made",
                 Home::name_of(&thread::current()),
                 self.context,
                 self.site,
-                if saws { "local task that still runs" } else { "call that still waits" },
             );
             // The thread stays home until it ends.
             if !thread::panicking() {

@@ -20,7 +20,11 @@ use crate::{
         park::{Parker, here},
     },
     tasks::unit::Suspended,
-    watch::{board::Registered, record::What, watchdog},
+    watch::{
+        board::{Registered, Runs},
+        record::What,
+        watchdog,
+    },
 };
 
 pub use crate::watch::record::Slot;
@@ -367,13 +371,39 @@ impl Thread {
     /// What is in the midst of a poll below the calls from the `depth`-th on, for messages: a call's future, or a task.
     pub fn coroutine_below(&self, depth: usize) -> String {
         let slots = self.slots.borrow();
-        let call = depth.checked_sub(1).and_then(|at| slots.get(at)).filter(|_| !self.board.runs_above(depth));
+        let in_a_call = self.board.runs_above(depth).is_none();
+        let call = depth.checked_sub(1).and_then(|at| slots.get(at)).filter(|_| in_a_call);
         match call.and_then(|slot| Some((slot.name(), slot.site()?))) {
             Some((name, site)) => format!("inside the future of `{name}`, called at {site}"),
-            None => match self.homes.borrow().running_in() {
-                Some(context) => format!("inside a task of {context}"),
-                None => "inside a task".to_owned(),
-            },
+            None => format!("inside a task{}", self.of_context()),
+        }
+    }
+
+    /// The context that is current, for messages.
+    fn of_context(&self) -> String {
+        self.homes.borrow().running_in().map(|context| format!(" of {context}")).unwrap_or_default()
+    }
+
+    /// What runs at the top of the stack, for messages: a call's future, or what a loop runs and the call that waits in it.
+    pub fn what_runs(&self) -> String {
+        let what = match self.board.runs_above(self.depth()) {
+            None => return self.coroutine_below(self.depth()),
+            Some(Runs::Task) => "task",
+            Some(Runs::Callback) => "bottom half or handler",
+        };
+        format!("inside a {what}{}{}", self.of_context(), self.innermost_wait())
+    }
+
+    /// The innermost call, or `poll_while`, in which what a loop runs is run, for messages. Nothing below a mere `poll`.
+    pub fn innermost_wait(&self) -> String {
+        let call = self.depth().checked_sub(1).map(|at| Arc::clone(&self.slots.borrow()[at]));
+        // A call that is not shown began above whatever is.
+        let level = call.as_ref().map_or(0, |call| call.record.level());
+        let poll = self.board.innermost_poll();
+        let poll = poll.filter(|poll| call.is_none() || level > 0 && poll.record.level() > level);
+        match poll.or(call).and_then(|slot| Some((slot.name(), slot.site()?))) {
+            Some((name, site)) => format!(", within `{name}`, called at {site}"),
+            None => String::new(),
         }
     }
 

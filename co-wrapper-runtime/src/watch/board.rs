@@ -9,6 +9,7 @@
 //! destructor of something else) is not told apart from the loop.
 
 use std::{
+    panic::Location,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU8, AtomicUsize, Ordering},
@@ -16,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use super::record::{Record, Slot, lock, now};
+use super::record::{Record, Slot, Static, lock, now};
 
 /// Set by who looks, cleared by what the thread begins next.
 pub const LOOKED: u8 = 1 << 1;
@@ -28,6 +29,11 @@ pub const REPORTED: u8 = 1 << 2;
 const KIND: usize = 3;
 const BELOW: usize = 5;
 const COUNT: usize = 17;
+
+/// How reports name the function whose condition is [`Board::decide`]'s.
+pub const POLL_WHILE: &str = "AioContext::poll_while";
+/// The kind of a condition, in [`Board::condition`].
+const CONDITION: usize = 1 << KIND;
 
 /// What a thread's loop runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +52,10 @@ pub struct Board {
     pub name: String,
     /// What its innermost loop runs, nothing at first.
     running: AtomicUsize,
+    /// What its innermost `poll_while` decides by, while that runs: in the form of `running`, with the count of that. And
+    /// where that was called.
+    condition: AtomicUsize,
+    condition_site: Static<Location<'static>>,
     /// Whether it sleeps.
     parked: AtomicU8,
     /// From here on up, and no further than to the next dispatch, calls are meant to wait: see [`Board::expect_long`].
@@ -67,6 +77,8 @@ pub enum Doing {
     Elsewhere,
     /// The call at that depth is the innermost, and its future is being polled after so many polls.
     Polling { depth: usize, polls: u64 },
+    /// It runs the condition of a `poll_while`, above so many calls.
+    Deciding { depth: usize },
     /// It runs that, above so many calls.
     Running { what: Runs, depth: usize },
 }
@@ -99,6 +111,8 @@ impl Registered {
             number,
             name,
             running: AtomicUsize::new(0),
+            condition: AtomicUsize::new(0),
+            condition_site: Static::nothing(),
             parked: AtomicU8::new(0),
             expects_long: AtomicUsize::new(0),
             calls: Mutex::default(),
@@ -137,6 +151,11 @@ fn below(running: usize) -> usize {
     running >> BELOW & ((1 << (COUNT - BELOW)) - 1)
 }
 
+/// What runs, if anything does.
+fn kind(running: usize) -> Option<Runs> {
+    [Runs::Task, Runs::Callback].into_iter().find(|what| running >> KIND & 3 == *what as usize)
+}
+
 /// For the board's own thread.
 impl Board {
     /// One more call's, which is that much deeper than the last one made.
@@ -164,10 +183,34 @@ impl Board {
         self.running.store(outer & !usize::from(LOOKED | REPORTED), Ordering::Relaxed);
     }
 
-    /// Whether what a loop runs is above so many calls, and no more.
-    pub fn runs_above(&self, depth: usize) -> bool {
+    /// Runs the condition of a `poll_while` that was called at `site`, above `depth` calls.
+    pub fn decide(&self, site: &'static Location<'static>, depth: usize, condition: &mut dyn FnMut() -> bool) -> bool {
+        struct Decided<'a>(&'a Board, usize, Option<&'static Location<'static>>);
+        impl Drop for Decided<'_> {
+            fn drop(&mut self) {
+                let Self(board, outer, site) = self;
+                site.iter().for_each(|site| board.condition_site.set(site));
+                board.condition.store(*outer & !usize::from(LOOKED | REPORTED), Ordering::Relaxed);
+            }
+        }
+
+        let count = self.running.load(Ordering::Relaxed) >> COUNT;
+        let _decided = Decided(self, self.condition.load(Ordering::Relaxed), self.condition_site.get());
+        self.condition_site.set(site);
+        self.condition.store(count << COUNT | depth << BELOW | CONDITION, Ordering::Relaxed);
+        condition()
+    }
+
+    /// What a loop runs above so many calls, and no more.
+    pub fn runs_above(&self, depth: usize) -> Option<Runs> {
         let running = self.running.load(Ordering::Relaxed);
-        running >> COUNT > 0 && below(running) == depth
+        kind(running).filter(|_| below(running) == depth)
+    }
+
+    /// The innermost of the functions that wait without being on the list of calls.
+    pub fn innermost_poll(&self) -> Option<Arc<Slot>> {
+        let polls = lock(&self.polls);
+        polls.iter().filter(|poll| poll.record.level() > 0).max_by_key(|poll| poll.record.level()).cloned()
     }
 
     /// Runs `park`, which puts the thread to sleep.
@@ -242,13 +285,15 @@ impl Board {
         let looked = usize::from(LOOKED);
         let running = self.running.fetch_or(looked, Ordering::Relaxed);
         let parked = self.parked.fetch_or(LOOKED, Ordering::Relaxed);
+        let condition = self.condition.fetch_or(looked, Ordering::Relaxed);
         let mut stack = self.on_stack(usize::MAX);
         let depth = stack.len();
-        let runs = [Runs::Task, Runs::Callback].into_iter().find(|what| running >> KIND & 3 == *what as usize);
         if parked & 1 != 0 {
             return (Doing::Waiting, false);
         }
-        match runs {
+        let decides = condition & CONDITION != 0 && condition >> COUNT == running >> COUNT;
+        match kind(running) {
+            _ if decides && below(condition) == depth => (Doing::Deciding { depth }, condition & looked != 0),
             Some(what) if below(running) == depth => (Doing::Running { what, depth }, running & looked != 0),
             _ => match stack.pop() {
                 // Neither slept nor ran anything for its contexts.
@@ -262,6 +307,17 @@ impl Board {
                 }
             },
         }
+    }
+
+    /// Where the `poll_while` was called that decides.
+    pub fn condition_site(&self) -> Option<&'static Location<'static>> {
+        self.condition_site.get()
+    }
+
+    /// Whether that condition is news to the watchdog; not any more, afterwards.
+    pub fn is_condition_news(&self) -> bool {
+        let reported = usize::from(REPORTED);
+        self.condition.fetch_or(reported, Ordering::Relaxed) & reported == 0
     }
 
     /// Whether what the thread runs now is news to the watchdog; not any more, afterwards.

@@ -2,6 +2,7 @@
 
 pub mod board;
 mod heartbeat;
+pub mod reasons;
 pub mod record;
 mod report;
 mod tell;

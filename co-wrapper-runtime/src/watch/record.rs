@@ -23,18 +23,18 @@ use crate::{
 };
 
 /// A reference that lives as long as the process, or nothing.
-struct Static<T: Sync + 'static>(AtomicPtr<T>);
+pub struct Static<T: Sync + 'static>(AtomicPtr<T>);
 
 impl<T: Sync + 'static> Static<T> {
-    const fn nothing() -> Self {
+    pub const fn nothing() -> Self {
         Self(AtomicPtr::new(ptr::null_mut()))
     }
 
-    fn set(&self, value: &'static T) {
+    pub fn set(&self, value: &'static T) {
         self.0.store(ptr::from_ref(value).cast_mut(), Ordering::Relaxed);
     }
 
-    fn get(&self) -> Option<&'static T> {
+    pub fn get(&self) -> Option<&'static T> {
         // SAFETY: null, or a `&'static T` that `set` stored: it is shared, never ends and is only read. What it refers to was
         // there before the thread began, so that another thread may read it without more.
         unsafe { self.0.load(Ordering::Relaxed).as_ref() }

@@ -8,8 +8,9 @@ use std::{
 };
 
 use super::{
-    board::{self, Board, Doing, Look, Runs},
+    board::{self, Board, Doing, Look, POLL_WHILE, Runs},
     heartbeat,
+    reasons::{self, Threads},
     record::{Seen, Slot, What, lock, now},
 };
 use crate::{context::AioContext, reactor::Below, sys::fork};
@@ -24,6 +25,8 @@ pub struct Report {
     pub(super) calls: Vec<Call>,
     pub(super) blocked: Vec<Blocked>,
     pub(super) main_waits: Option<Home>,
+    /// What those say that may be waited for.
+    pub(super) reasons: Vec<String>,
     pub(super) stalled_reactor: Option<Duration>,
 }
 
@@ -54,10 +57,18 @@ pub struct Call {
 #[derive(Clone, Debug)]
 pub(super) struct Blocked {
     pub(super) thread: String,
-    pub(super) what: Runs,
+    pub(super) what: Blocking,
     pub(super) lasted: Duration,
     /// The call that the loop waits for, if it is one.
     pub(super) call: Option<Place>,
+}
+
+/// What that is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Blocking {
+    Runs(Runs),
+    /// The condition of the `poll_while` that was called there.
+    Condition(&'static Location<'static>),
 }
 
 /// What of a call's thread has not returned.
@@ -65,6 +76,8 @@ pub(super) struct Blocked {
 pub(super) enum Blocks {
     /// Its own future.
     Future,
+    /// Its condition, of a `poll_while`.
+    Condition,
     /// Another call, in what its loop runs.
     Call,
     /// What its loop runs.
@@ -158,7 +171,13 @@ impl Report {
     }
 
     fn take(wanted: Wanted) -> Self {
-        let mut report = Self { calls: Vec::new(), blocked: Vec::new(), main_waits: None, stalled_reactor: None };
+        let mut report = Self {
+            calls: Vec::new(),
+            blocked: Vec::new(),
+            main_waits: None,
+            reasons: Vec::new(),
+            stalled_reactor: None,
+        };
         // The parent's threads are not here, and one of them may have held a lock.
         if fork::is_child() {
             return report;
@@ -176,6 +195,10 @@ impl Report {
             looks.iter().for_each(|(board, look)| report.add_blocked(board, look, Wanted::News(limit / 2)));
         }
         report.main_waits = main_waits(&looks, wanted);
+        if !report.calls.is_empty() {
+            let told = report.main_waits.as_ref().and_then(|_| AioContext::main_if_made());
+            report.reasons = reasons::all(&Threads(&looks), told.map(AioContext::mailbox));
+        }
         report
     }
 
@@ -238,6 +261,11 @@ impl Report {
             }
             Doing::Running { what, depth } if wanted.wants(lasted, board.expects_long(), || board.is_news()) => {
                 let call = innermost(board, depth);
+                self.blocked.push(Blocked { thread: board.name.clone(), what: Blocking::Runs(what), lasted, call });
+            }
+            Doing::Deciding { depth } if wanted.wants(lasted, board.expects_long(), || board.is_condition_news()) => {
+                let Some(site) = board.condition_site() else { return };
+                let (what, call) = (Blocking::Condition(site), innermost(board, depth));
                 self.blocked.push(Blocked { thread: board.name.clone(), what, lasted, call });
             }
             _ => {}
@@ -343,6 +371,10 @@ impl Call {
                     Blocks::Call
                 }
             }
+            Doing::Deciding { .. } if slot.name() == POLL_WHILE && slot.site() == board.condition_site() => {
+                Blocks::Condition
+            }
+            Doing::Deciding { .. } => Blocks::Call,
             Doing::Running { what, .. } => Blocks::Runs(what),
             Doing::Waiting | Doing::Elsewhere => return,
         };
@@ -360,6 +392,7 @@ impl Call {
         }
         let call = match look.doing {
             Doing::Polling { depth, .. } | Doing::Running { depth, .. } => innermost(board, depth),
+            Doing::Deciding { .. } => board.condition_site().map(|site| (POLL_WHILE, site)),
             Doing::Waiting | Doing::Elsewhere => None,
         };
         self.suspects.push(Suspect::BusyHome);

@@ -3,14 +3,11 @@
 use std::{fmt, time::Duration};
 
 use super::{
-    board::{Doing, Runs},
-    report::{Blocked, Blocks, Call, Home, Report, State, Suspect},
+    board::{Doing, POLL_WHILE, Runs},
+    reasons::BY_OTHER_MEANS,
+    report::{Blocked, Blocking, Blocks, Call, Home, Report, State, Suspect},
 };
 use crate::reactor::Below;
-
-/// What has not returned blocks by other means than ours.
-const BY_OTHER_MEANS: &str = "a std lock or blocking I/O? Let go of std locks, the caller's too, before a blocking call, \
-                              and block by other means than a wrapper only in spawn_blocking";
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,6 +25,9 @@ impl fmt::Display for Report {
         }
         for blocked in &self.blocked {
             write!(f, "\n  {blocked}")?;
+        }
+        for reason in &self.reasons {
+            write!(f, "\n  {reason}")?;
         }
         if let Some(Home { thread, lasted, .. }) = &self.main_waits {
             write!(
@@ -51,6 +51,15 @@ impl fmt::Display for Blocked {
     }
 }
 
+impl fmt::Display for Blocking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Runs(what) => what.fmt(f),
+            Self::Condition(site) => write!(f, "the condition of {POLL_WHILE}, called at {site},"),
+        }
+    }
+}
+
 impl fmt::Display for Runs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -68,6 +77,9 @@ impl fmt::Display for Home {
             (Doing::Running { what, .. }, _) => write!(f, "has not returned from {what} for {lasted:.1?}")?,
             (Doing::Polling { .. }, Some((name, site))) => {
                 write!(f, "has not returned from a poll of {name}, called at {site}, for {lasted:.1?}")?;
+            }
+            (Doing::Deciding { .. }, Some((name, site))) => {
+                write!(f, "has not returned from the condition of {name}, called at {site}, for {lasted:.1?}")?;
             }
             _ => write!(f, "has been outside our calls for {lasted:.1?}")?,
         }
@@ -174,6 +186,7 @@ impl Call {
     fn tell_blocked(&self, blocks: Blocks, lasted: Duration, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match blocks {
             Blocks::Future => f.write_str("its future")?,
+            Blocks::Condition => f.write_str("its condition")?,
             Blocks::Call => f.write_str("a call in what its thread runs meanwhile")?,
             Blocks::Runs(what) => write!(f, "{what} that its thread runs meanwhile")?,
         }

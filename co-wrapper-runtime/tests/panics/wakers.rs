@@ -218,6 +218,65 @@ const PLACES: &[Named] = &[
     ("no_co calls, context closed", no_co_calls_of_a_closed_context),
 ];
 
+/// Waits of the graph as futures that a panic of a waker does not end, unlike the async blocks above.
+fn just<T>(future: impl Future<Output = T> + Send + 'static) -> impl Future<Output = ()> + Send {
+    futures::FutureExt::map(future, |_done| ())
+}
+
+/// Of requests that wait for the end of a drained section: stage `Begin`.
+fn requests_that_begin() -> Place {
+    let node: &'static Drain = Box::leak(Box::default());
+    node.drained_begin();
+    Place::new(&entered(), three(|| just(node.begin())), || heard_of(|| node.drained_end()))
+}
+
+/// Of those that wait until nothing is in flight: stage `Emptied`.
+fn drainers_until_it_is_empty() -> Place {
+    let node: &'static Drain = Box::leak(Box::default());
+    let request = plain(node.begin());
+    let mut sections = 0;
+    let waits = three(|| {
+        sections += 1;
+        // Either way of waiting for it.
+        if sections == 2 { Box::pin(just(node.co_drained_begin())) as Wait } else { Box::pin(just(node.co_drained())) }
+    });
+    Place::new(&entered(), waits, || heard_of(|| drop(request)))
+}
+
+/// Of readers that wait for a writer that is in.
+fn readers_of_a_writers_lock() -> Place {
+    let main = AioContext::main();
+    mem::forget(main.enter());
+    let lock: &'static GraphLock = Box::leak(Box::default());
+    let writing = lock.write();
+    let mut place = Place::new(&main, three(|| just(lock.read())), || heard_of(|| drop(writing)));
+    place.elsewhere = true;
+    place
+}
+
+/// Of blocking functions that wait for either lock.
+fn no_co_calls_for_the_lock(write: bool) -> Place {
+    let main = AioContext::main();
+    mem::forget(main.enter());
+    let lock: &'static GraphLock = Box::leak(Box::default());
+    let waits = three(|| {
+        if write {
+            Box::pin(common::main_loop::change(lock, |_| ())) as Wait
+        } else {
+            Box::pin(no_co_read(WRAPPER, lock.clone(), (), |(), _| arg(())))
+        }
+    });
+    Place::new(&main.clone(), waits, move || polls(&main))
+}
+
+const GRAPH_PLACES: &[Named] = &[
+    ("requests that begin", requests_that_begin),
+    ("drainers until it is empty", drainers_until_it_is_empty),
+    ("readers of a writer's lock", readers_of_a_writers_lock),
+    ("no_co calls with the read lock", || no_co_calls_for_the_lock(false)),
+    ("no_co calls with the write lock", || no_co_calls_for_the_lock(true)),
+];
+
 /// What a waker does when it is woken, and what is heard of it where it is raised.
 type Act = (&'static str, fn(&Place, Waker) -> Box<dyn FnOnce() + Send>, Option<&'static str>);
 
@@ -304,7 +363,7 @@ pub fn wakers_woken_while_unwinding() -> Vec<Row> {
 fn clone_panics(place: Place) {
     let bad = waker(On::Clone, || panic!("of the clone"));
     assert_eq!(heard_of(|| _ = place.poll(1, &bad)), ["of the clone"]);
-    goes_on(place);
+    _ = goes_on(place);
 }
 
 /// One that was replaced, and panics when it is dropped, likewise.
@@ -314,7 +373,7 @@ fn drop_when_replaced_panics(place: Place) {
     mem::forget(bad);
     let good = Waker::from(Arc::new(Counts::default()));
     assert_eq!(heard_of(|| _ = place.poll(1, &good)), ["of the drop"]);
-    goes_on(place);
+    _ = goes_on(place);
 }
 
 /// And one that is dropped with its wait is its dropper's.
@@ -328,11 +387,56 @@ fn drop_with_the_wait_panics(place: Place, unwinding: bool) {
     } else {
         assert_eq!(heard_of(|| drop(wait)), ["of the drop"]);
     }
-    goes_on(place);
+    _ = goes_on(place);
 }
 
-/// The waits that are left are woken and end.
-fn goes_on(place: Place) {
+/// One that is dropped when the wait has ended is the hook's: the end is not lost for it.
+fn last_wakers_drop_panics(place: Place) {
+    let bad = waker(On::Drop, || panic!("of the drop"));
+    // Not woken, which would be its end.
+    assert!(place.poll(0, &bad).is_pending());
+    let wait = place.waits.lock().unwrap()[0].take();
+    let place = goes_on(place);
+    place.waits.lock().unwrap()[0] = wait;
+    assert_eq!(heard_of(|| assert!(place.poll(0, &bad).is_ready())), NOTHING);
+    mem::forget(bad);
+    is_well(&place.ctx);
+}
+
+/// A wait that is refused panics with what it is refused for, and that alone: its waker is dropped by that panic.
+fn refused() -> Vec<Row> {
+    type Refused = (&'static str, &'static str, fn(&'static GraphLock) -> Wait);
+    const REFUSED: &[Refused] = &[
+        ("a reader", "GraphLock::read: at ", |lock| Box::pin(just(lock.read()))),
+        ("a no_co call with the read lock", "there: at ", |lock| {
+            Box::pin(no_co_read(WRAPPER, lock.clone(), (), |(), _| arg(())))
+        }),
+        ("a no_co call with the write lock", "bdrv_co_change: at ", |lock| {
+            Box::pin(common::main_loop::change(lock, |_| ()))
+        }),
+        ("a drainer", "Drain::co_drained: at ", |_| Box::pin(just(Box::leak(Box::<Drain>::default()).co_drained()))),
+    ];
+    let rows = REFUSED.iter().map(|(name, says, wait)| {
+        row(format!("{name} that is refused: a waker's drop panics"), move || {
+            let main = AioContext::main();
+            mem::forget(main.enter());
+            let lock: &'static GraphLock = Box::leak(Box::default());
+            let writing = lock.write();
+            let mut wait = wait(lock);
+            let bad = waker(On::Drop, || panic!("of the drop"));
+            let heard =
+                heard_of(|| mixed(std::future::poll_fn(|_| wait.as_mut().poll(&mut Context::from_waker(&bad)))));
+            assert!(heard.len() == 1 && heard[0].starts_with(says), "{heard:?}");
+            mem::forget(bad);
+            drop(writing);
+            is_well(&main);
+        })
+    });
+    rows.collect()
+}
+
+/// The waits that are left are woken and end. Gives back what is left then.
+fn goes_on(place: Place) -> Place {
     let counts = [Arc::new(Counts::default()), Arc::new(Counts::default())];
     for (at, counts) in [1, 2].into_iter().zip(&counts) {
         assert!(place.poll(at, &Waker::from(Arc::clone(counts))).is_pending());
@@ -343,16 +447,17 @@ fn goes_on(place: Place) {
     let place = Place { ctx, waits, elsewhere, event: Box::new(Vec::new), raised };
     [1, 2].into_iter().for_each(|at| assert!(place.poll(at, Waker::noop()).is_ready()));
     is_well(&place.ctx);
+    place
 }
 
 pub fn wakers_cloned_and_dropped() -> Vec<Row> {
-    // A graph lock's readers stop at the first panic of a poll, which is theirs; and an async block that panicked is over.
+    // An async block that panicked is over, so the waits here are none.
     let places = PLACES.iter().filter(|place| {
-        ["timers", "joiners", "joiners of local tasks"].contains(&place.0)
+        ["timers", "joiners", "joiners of local tasks", "no_co calls"].contains(&place.0)
             || place.0.starts_with("timers, ") && !place.0.contains("IoThread")
     });
     let mut rows = Vec::new();
-    for place in places {
+    for place in places.chain(GRAPH_PLACES) {
         rows.push(row(format!("{}: a waker's clone panics", place.0), || clone_panics(place.1())));
         rows.push(row(format!("{}: a replaced waker's drop panics", place.0), || drop_when_replaced_panics(place.1())));
         rows.push(row(format!("{}: a dropped wait's waker's drop panics", place.0), || {
@@ -361,7 +466,9 @@ pub fn wakers_cloned_and_dropped() -> Vec<Row> {
         rows.push(row(format!("{}: the same, while unwinding", place.0), || {
             drop_with_the_wait_panics(place.1(), true)
         }));
+        rows.push(row(format!("{}: the last waker's drop panics", place.0), || last_wakers_drop_panics(place.1())));
     }
+    rows.extend(refused());
     rows
 }
 

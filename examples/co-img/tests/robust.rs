@@ -302,7 +302,7 @@ fn a_signal_ends_it_and_leaves_nothing_half_made() {
         let (url, asked) = stuck();
         let mut command = folder.command(&["convert", "-f", "raw", "-O", "qcow2", &url, "out"]);
         let child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        asked.recv_timeout(support::DEADLINE).unwrap();
+        asked.recv_timeout(support::BOUND).unwrap();
         let names = folder.names();
         assert_eq!(names.len(), 2, "a file under a temporary name");
         // Which may be for fewer eyes than other new files.
@@ -348,7 +348,7 @@ fn a_signal_that_is_ignored_stays_so() {
     let mut shell = Command::new("sh");
     shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_co-img")]);
     let mut child = shell.args(["info", "-f", "qcow2", &url]).stderr(Stdio::piped()).spawn().unwrap();
-    asked.recv_timeout(support::DEADLINE).unwrap();
+    asked.recv_timeout(support::BOUND).unwrap();
     support::kill(child.id(), Signal::SIGHUP);
     thread::sleep(Duration::from_millis(500)); // to end in, if it does
     support::kill(child.id(), Signal::SIGTERM);
@@ -376,7 +376,7 @@ fn a_target_in_place_is_said_to_be_incomplete() {
     folder.raw("raw", 1 << 20);
     let (url, asked) = stuck();
     let child = folder.command(&["convert", "-O", "raw", "raw", &url]).stderr(Stdio::piped()).spawn().unwrap();
-    asked.recv_timeout(support::DEADLINE).unwrap();
+    asked.recv_timeout(support::BOUND).unwrap();
     support::kill(child.id(), Signal::SIGINT);
     let output = child.wait_with_output().unwrap();
     assert_eq!(text(&output.stderr).trim(), format!("co-img: interrupted; '{url}' is incomplete"));

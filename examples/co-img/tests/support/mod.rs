@@ -1,6 +1,6 @@
 //! What the tests have in common: QEMU's tools, our program, a disk's content.
 
-#![allow(dead_code)] // each test file uses what it needs
+#![allow(dead_code, unused_imports, reason = "each test file uses what it needs")]
 
 use std::io::{self, Write};
 use std::net::TcpListener;
@@ -8,16 +8,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
-use std::{env, fs, thread};
+use std::process::{Command, Output, Stdio};
+use std::{env, fs};
 
+pub use co_wrapper_test_support::{BOUND, Guard, run};
 use nix::sys::signal::{self, SigHandler, Signal, signal};
 use nix::unistd::Pid;
-
-/// Far more than any of these takes, and far less than a hang.
-pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Whether QEMU's tools are here. Where they are not the test says so and passes; with `CO_WRAPPER_REQUIRE_QEMU=1` it
 /// fails.
@@ -124,21 +120,6 @@ pub fn kill(child: u32, signal: Signal) {
     signal::kill(Pid::from_raw(child.try_into().unwrap()), signal).unwrap();
 }
 
-/// Runs a command, which must end before the deadline.
-pub fn run(command: &mut Command) -> Output {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let id = child.id();
-    let (sender, ended) = mpsc::channel();
-    thread::spawn(move || sender.send(child.wait_with_output()));
-    ended
-        .recv_timeout(DEADLINE)
-        .unwrap_or_else(|_| {
-            kill(id, Signal::SIGKILL);
-            panic!("hangs: {command:?}")
-        })
-        .unwrap()
-}
-
 #[track_caller]
 pub fn one_line(output: &Output, code: i32, words: &[&str]) {
     let err = text(&output.stderr);
@@ -165,16 +146,6 @@ pub fn content(size: usize) -> Vec<u8> {
         }
     }
     content
-}
-
-/// A process that ends with the test.
-pub struct Guard(pub Child);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// Exports an image as `img`, by `qemu-nbd` with these options, over both kinds of sockets in turn. The socket is made

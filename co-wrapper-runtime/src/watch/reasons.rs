@@ -1,0 +1,72 @@
+//! What is waited for and cannot come, as those know it who are waited for: contexts, graph locks. They are asked when a
+//! report is made, so that nobody who waits pays for it.
+
+use std::{sync::Arc, time::Duration};
+
+use super::board::{Board, Doing, Look};
+use crate::{context::builder, scheduler::mailbox::Mailbox, sys::registry::Registry};
+
+/// What has not returned blocks by other means than ours.
+pub const BY_OTHER_MEANS: &str = "a std lock or blocking I/O? Let go of std locks, the caller's too, before a blocking call, \
+                              and block by other means than a wrapper only in spawn_blocking";
+
+/// Something that others wait for.
+pub trait Awaited: Send + Sync {
+    /// Why they wait in vain, if they do: a line a reason. `name` is the one that it was registered by. Runs nobody's code.
+    fn reasons(&self, name: &str, threads: &Threads<'_>) -> Vec<String>;
+}
+
+/// What a report has seen of the process's threads.
+pub struct Threads<'a>(pub &'a [(Arc<Board>, Look)]);
+
+impl Threads<'_> {
+    fn find(&self, number: u64) -> Option<&(Arc<Board>, Look)> {
+        self.0.iter().find(|(board, _)| board.number == number)
+    }
+
+    /// How messages name the thread of that number.
+    pub fn name(&self, number: u64) -> Option<&str> {
+        self.find(number).map(|(board, _)| &*board.name)
+    }
+
+    /// For how long that thread has been outside our calls, if it has since the last look.
+    pub fn elsewhere(&self, number: u64) -> Option<Duration> {
+        let (_, look) = self.find(number)?;
+        (look.doing == Doing::Elsewhere && look.again).then(|| look.lasted())
+    }
+}
+
+static ALL: Registry<dyn Awaited> = Registry::new();
+
+/// Has reports ask `awaited` as long as it lives.
+#[cfg(all(feature = "graph", not(loom)))]
+pub fn register(name: &Arc<str>, awaited: std::sync::Weak<dyn Awaited>) {
+    ALL.register(name, awaited);
+}
+
+/// All reasons but those of the context `except`.
+pub fn all(threads: &Threads<'_>, except: Option<&Arc<Mailbox>>) -> Vec<String> {
+    let contexts = builder::all();
+    let contexts = contexts.iter().filter(|(_, mailbox)| except.is_none_or(|except| !Arc::ptr_eq(mailbox, except)));
+    let contexts = contexts.flat_map(|(name, mailbox)| of_context(name, mailbox, threads));
+    let others = ALL.all();
+    contexts.chain(others.iter().flat_map(|(name, awaited)| awaited.reasons(name, threads))).collect()
+}
+
+/// What is said of a context in which something waits: that nobody polls it.
+fn of_context(name: &str, mailbox: &Mailbox, threads: &Threads<'_>) -> Vec<String> {
+    if mailbox.is_closed() || mailbox.is_quiet() {
+        return Vec::new();
+    }
+    let Some(home) = mailbox.home_number() else {
+        return vec![format!(
+            "AioContext `{name}` has work or timers that wait, and no thread is home to it: have a thread enter it and \
+             poll, or block on it"
+        )];
+    };
+    let (Some(thread), Some(lasted)) = (threads.name(home), threads.elsewhere(home)) else { return Vec::new() };
+    vec![format!(
+        "thread {thread}: AioContext `{name}` has work or timers that wait, and the thread, its home, has been outside \
+         our calls for {lasted:.1?}: {BY_OTHER_MEANS}; or have the thread poll, or drop its EnterGuard"
+    )]
+}

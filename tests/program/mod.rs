@@ -1,0 +1,46 @@
+//! The example `blockdev` as a child process, for the driver's test programs.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+use co_wrapper_test_support::run;
+
+/// `cargo test --test nbd` builds no examples, hence this does: into the test's target folder, in a profile like the test's.
+static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| {
+    // Not from the name of a folder around the test program: newer cargos have others there.
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([
+        "build",
+        "--quiet",
+        "--offline",
+        "--message-format=json",
+        "--profile",
+        profile,
+        "--example",
+        "blockdev",
+    ]);
+    cargo.arg("--target-dir").arg(Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap());
+    let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success());
+    // Where that is depends on cargo's configuration, and cargo says it.
+    let messages = str::from_utf8(&output.stdout).unwrap().lines();
+    let mut messages = messages.map(|message| serde_json::from_str::<serde_json::Value>(message).unwrap());
+    messages.find_map(|message| Some(message["executable"].as_str()?.into())).expect("an executable")
+});
+
+/// What the example, run with `args`, says: whether it succeeded, its stdout, its stderr.
+pub fn example(args: &[&str]) -> (bool, String, String) {
+    let output = run(Command::new(&*EXAMPLE).args(args));
+    let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    (output.status.success(), out, err)
+}
+
+/// The contract for bad input: nothing on stdout, one line on stderr that names the thing and the cause, failure.
+pub fn assert_one_line(url: &str, cause: &str) {
+    let (success, out, err) = example(&[url]);
+    assert!(!success && out.is_empty(), "{url}: {out}{err}");
+    assert!(err.ends_with('\n') && err.lines().count() == 1, "{url}: {err}");
+    assert!(err.starts_with(&format!("blockdev: {url}: ")) && err.contains(cause), "{url}: {err} lacks {cause:?}");
+}
