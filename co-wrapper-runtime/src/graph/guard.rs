@@ -11,7 +11,7 @@ use crate::sys::{fork, sync::is_send_and_sync};
 
 /// The graph cannot change while this lives. Dropping it, on any thread, unlocks.
 ///
-/// It holds the lock only; what it protects is the user's. It may outlive the [`GraphLock`].
+/// It holds the lock only; what it protects is the user's. It may outlive the [`GraphLock`](crate::graph::GraphLock).
 #[must_use = "dropping it unlocks"]
 pub struct GraphRead {
     stripe: NonNull<Stripe>,
