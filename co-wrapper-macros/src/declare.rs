@@ -20,22 +20,19 @@
 //! }
 //! ```
 
-use crate::args::Options;
-use crate::context::Context;
-use crate::docs::Link;
-use crate::errors::Errors;
-use crate::expand::no_co::NoCo;
-use crate::expand::{self, Returned, Subject, Target, timeout};
-use crate::lock::{self, Lock};
-use crate::mark::Names;
-use crate::name::{unraw, with_co, without_affixes, without_co};
-use crate::no_co::{self, is_no_co};
-use crate::pieces::{Piece, pieces};
-use crate::signature;
-use crate::witness;
-use crate::{attribute, attrs};
+use crate::check;
+use crate::expand;
+use crate::model::name::{with_co, without_affixes, without_co};
+use crate::model::plan::{Link, Plan, Target};
+use crate::parse::attrs;
+use crate::parse::errors::Errors;
+use crate::parse::ident::unraw;
+use crate::parse::mark::{Names, is_no_co};
+use crate::parse::options::{Affixes, Context, Options};
+use crate::parse::pieces::{Piece, pieces};
 use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
+use std::rc::Rc;
 use syn::parse::{ParseStream, Parser};
 use syn::spanned::Spanned;
 use syn::{Attribute, Generics, Meta, Path, Signature, Token, Type, Visibility};
@@ -46,7 +43,7 @@ pub fn declare(input: TokenStream) -> TokenStream {
     for piece in pieces(input.into_iter().collect()) {
         // What is wrong with one is no reason to leave out the next.
         let mut own = Errors::default();
-        let declared = if piece.is_impl() { extension(piece, &mut own) } else { function(piece, &mut own) };
+        let declared = if piece.is_impl() { extension(&piece, &mut own) } else { function(&piece, &mut own) };
         match declared {
             Ok(tokens) => output.extend(tokens),
             Err(error) => own.push(error),
@@ -78,28 +75,12 @@ fn options(attrs: Vec<Attribute>, errors: &mut Errors) -> (Options, Vec<Attribut
         };
         errors.error(mark.path(), message);
     }
-    if options.no_co {
-        no_co::check_options(&options, errors);
-    } else {
-        lock::check_co(&options, errors);
-    }
-    for (key, remedy) in [
-        ("name", "the wrapper is called as it is declared; remove it"),
-        ("output", "the wrapper returns what its declaration says; remove it"),
-        ("vis", "the wrapper is as visible as its declaration says; remove it"),
-    ] {
-        if let Some(key) = options.key(key) {
-            errors.error(key, remedy);
-        }
-    }
-    if let Some(key) = options.key("skip").filter(|_| !options.no_co) {
-        errors.error(key, "nothing is declared that need be skipped; remove it");
-    }
+    check::options::of_declaration(&options, errors);
     (options, attrs)
 }
 
 /// `pub fn bdrv_read(bs: &Bds) -> R = path::bdrv_co_read;`
-fn function(piece: Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
+fn function(piece: &Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
     let (attrs, head, target, end) = piece.declaration(errors)?;
     let (options, attrs) = options(attrs, errors);
     for key in ["suffix", "prefix"] {
@@ -107,57 +88,55 @@ fn function(piece: Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
             errors.error(key, format!("`{key}` is for an `impl`; name the async fn with `= …` here"));
         }
     }
-    attribute::check_no_ctx(&options, &Context::default(), errors);
-    let (vis, mut sig) = head;
-    check(&attrs, &mut sig, &options, options.lock.as_ref(), errors);
+    check::options::no_ctx(&options, errors);
+    let named = target.is_some();
+    let path = path_of(target, &options, &head.1);
+    let target = path.as_ref().map(|path| Target {
+        turbofish: path.segments.iter().all(|segment| segment.arguments.is_none()),
+        path: path.to_token_stream(),
+        name: path.segments.last().map(|segment| unraw(&segment.ident)).unwrap_or_default(),
+        link: link(path),
+    });
+    let plan = Plan::of_declaration(options, attrs, head, target.map_err(Clone::clone), end);
+    check::declaration(&plan, errors);
+    let sig = &plan.sig;
     if let Some(receiver) = sig.receiver() {
         errors.error(receiver, "a free fn has no `self`; declare it in `impl Trait for Type { … }`");
     }
-    let target = match target {
-        Some(tokens) => {
-            let span = tokens.span();
-            syn::parse2::<Path>(tokens).map_err(|_| {
-                syn::Error::new(span, "not the path of an async fn; write one, as in `= block::co_read`")
-            })?
+    let path = path?;
+    if let Some(ident) = path.get_ident() {
+        if !named {
+            check::signature::check_hiding(ident, sig, errors);
         }
-        None => {
-            let target = if options.no_co { blocking(&sig)? } else { with_co(&sig.ident) };
-            signature::check_hidden_by(&target, &sig, errors);
-            target.into()
+        if unraw(ident) == unraw(&sig.ident) {
+            let (name, other) = (unraw(ident), if plan.options.no_co { "blocking" } else { "async" });
+            errors.error(&path, format!("`{name}` is the wrapper itself; give the path of its {other} fn"));
         }
+    }
+    let twins = twins(&plan, errors);
+    Ok(quote!(#(#twins)*))
+}
+
+/// As it is written after the `=`, or by the rule.
+fn path_of(target: Option<TokenStream>, options: &Options, sig: &Signature) -> syn::Result<Path> {
+    let Some(tokens) = target else {
+        return if options.no_co { blocking(sig).map(Path::from) } else { Ok(with_co(&sig.ident).into()) };
     };
-    let name = target.segments.last().map(|segment| unraw(&segment.ident)).unwrap_or_default();
-    if target.get_ident().is_some_and(|ident| unraw(ident) == unraw(&sig.ident)) {
-        let other = if options.no_co { "blocking" } else { "async" };
-        errors.error(&target, format!("`{name}` is the wrapper itself; give the path of its {other} fn"));
+    let span = tokens.span();
+    let message = "not the path of an async fn; write one, as in `= block::co_read`";
+    syn::parse2(tokens).map_err(|_| syn::Error::new(span, message))
+}
+
+/// What is left to be checked of a declaration whose target is known, and its expansion.
+fn twins<'a>(plan: &'a Plan, errors: &mut Errors) -> Vec<expand::Twin<'a>> {
+    if let Ok(names) = &plan.names {
+        check::timeout(plan, names, errors);
     }
-    let link = link(&target);
-    let has_arguments = target.segments.iter().any(|segment| !segment.arguments.is_none());
-    let subject = Subject {
-        attrs: &attrs,
-        vis: &vis,
-        sig: &sig,
-        declared: true,
-        returned: Returned::Async,
-        long: false,
-        body_span: end,
-        wrapper: sig.ident.clone(),
-        target: Target { turbofish: !has_arguments, path: target.to_token_stream(), free: true, name, link },
-    };
-    let context = Context::default();
-    timeout::check(&subject, &options, &context, errors);
-    if !errors.is_empty() {
-        return Ok(TokenStream::new());
-    }
-    if options.no_co {
-        return Ok(NoCo::new(&subject, &options, &context).twin().into_token_stream());
-    }
-    let calls = expand::calls(&subject, &options, &context);
-    Ok(quote!(#(#calls)*))
+    if errors.is_empty() { expand::twins(plan).collect() } else { Vec::new() }
 }
 
 /// `pub impl<S> Ident for Type<S> { … }`: a trait and its impl.
-fn extension(piece: Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
+fn extension(piece: &Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
     let (attrs, trees) = piece.split()?;
     let Some((TokenTree::Group(braces), head)) = trees.split_last() else {
         let last = trees.last().to_token_stream();
@@ -168,14 +147,15 @@ fn extension(piece: Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
         errors.error(mark.path(), "`#[no_co_wrapper]` is of one fn; write it on the fns inside");
     }
     let (options, attrs) = options(attrs, errors);
-    attribute::check_no_ctx(&options, &Context::default(), errors);
+    check::options::no_ctx(&options, errors);
     let faulty = !errors.is_empty();
-    let context = Context { within: quote!(Self), ..Context::new(options, quote!(Self), true) };
+    let block = Context { within: quote!(Self), in_trait: true, options, written: TokenStream::new() };
+    let block = Rc::new(block);
     let mut declarations = TokenStream::new();
     let mut definitions = TokenStream::new();
     for piece in pieces(braces.stream().into_iter().collect()) {
         let mut own = Errors::default();
-        match method(piece, &head, &context, &mut own) {
+        match method(&piece, &head, &block, &mut own) {
             Ok((declaration, definition)) => {
                 declarations.extend(declaration);
                 definitions.extend(definition);
@@ -236,102 +216,59 @@ impl Head {
 
 /// One method of an extension trait: in the trait, and in its impl.
 fn method(
-    piece: Piece,
+    piece: &Piece,
     head: &Head,
-    context: &Context,
+    block: &Rc<Context>,
     errors: &mut Errors,
 ) -> syn::Result<(TokenStream, TokenStream)> {
-    let (attrs, (vis, mut sig), target, end) = piece.declaration(errors)?;
+    let (attrs, (vis, sig), target, end) = piece.declaration(errors)?;
     let (options, attrs) = options(attrs, errors);
     for key in ["suffix", "prefix"] {
         if let Some(key) = options.key(key).filter(|_| !options.no_co) {
             errors.error(key, format!("`{key}` is of the whole `impl`; write it there"));
         }
     }
-    attribute::check_no_ctx(&options, context, errors);
-    // What the `impl` says of all is of its blocking ones.
-    let lock = if options.no_co { options.lock.as_ref() } else { Lock::of(&options, context) };
-    check(&attrs, &mut sig, &options, lock, errors);
+    let options = options.inside(block.clone());
+    check::options::no_ctx(&options, errors);
+    let ident = method_of(target, &options, &block.options.affixes, &sig);
+    let target = ident.as_ref().map(|ident| {
+        let name = unraw(ident);
+        let link = match &head.ty {
+            Type::Path(ty) if ty.qself.is_none() => match link(&ty.path) {
+                Link::To(path) => Link::To(format!("{}::{name}", path.trim_start_matches("fn@"))),
+                Link::None => Link::None,
+            },
+            _ => Link::None,
+        };
+        Target { path: quote_spanned!(ident.span()=> Self::#ident), turbofish: true, name, link }
+    });
+    let plan = Plan::of_declaration(options, attrs, (vis, sig), target.map_err(Clone::clone), end);
+    check::declaration(&plan, errors);
+    let (vis, sig) = (&plan.vis, &plan.sig);
     if !matches!(vis, Visibility::Inherited) {
-        errors.error(&vis, "a method is as visible as its trait; remove this");
+        errors.error(vis, "a method is as visible as its trait; remove this");
     }
-    let target = match target {
-        Some(tokens) => syn::parse2::<Ident>(tokens.clone()).map_err(|_| {
-            syn::Error::new_spanned(tokens, "not a method of the type; write its name alone, as in `= read`")
-        })?,
-        None if options.no_co => blocking(&sig)?,
-        None if context.affixes.is_empty() => with_co(&sig.ident),
-        None => {
-            without_affixes(&sig.ident, &context.affixes).map_err(|error| syn::Error::new_spanned(&sig.ident, error))?
-        }
-    };
-    let name = unraw(&target);
+    let name = unraw(&ident?);
     if name == unraw(&sig.ident) {
-        let what = if options.no_co { "blocking" } else { "async" };
+        let what = if plan.options.no_co { "blocking" } else { "async" };
         let message = format!("`{name}` is the {what} fn itself, which hides a method of its name; choose another");
         errors.error(&sig.ident, message);
     }
-    let link = match &head.ty {
-        Type::Path(ty) if ty.qself.is_none() => match link(&ty.path) {
-            Link::To(path) => Link::To(format!("{}::{name}", path.trim_start_matches("fn@"))),
-            Link::None => Link::None,
-        },
-        _ => Link::None,
-    };
-    let subject = Subject {
-        attrs: &attrs,
-        vis: &Visibility::Inherited,
-        sig: &sig,
-        declared: true,
-        returned: Returned::Async,
-        long: false,
-        body_span: end,
-        wrapper: sig.ident.clone(),
-        target: Target {
-            path: quote_spanned!(target.span()=> Self::#target),
-            turbofish: true,
-            free: false,
-            name,
-            link,
-        },
-    };
-    timeout::check(&subject, &options, context, errors);
-    if !errors.is_empty() {
-        return Ok(Default::default());
-    }
-    if options.no_co {
-        let call = NoCo::new(&subject, &options, context);
-        let twin = call.twin();
-        return Ok((twin.declaration(), twin.definition()));
-    }
-    let mut both = (TokenStream::new(), TokenStream::new());
-    for call in expand::calls(&subject, &options, context) {
-        let twin = call.twin();
-        both.0.extend(twin.declaration());
-        both.1.extend(twin.definition());
-    }
-    Ok(both)
+    let twins = twins(&plan, errors);
+    Ok(twins.iter().map(|twin| (twin.declaration(), twin.definition())).unzip())
 }
 
-/// `lock` is what the mark takes. Leaves the signature without `async`, which only says what is declared.
-fn check(attrs: &[Attribute], sig: &mut Signature, options: &Options, lock: Option<&Lock>, errors: &mut Errors) {
-    attrs::check(attrs, errors);
-    signature::check(sig, errors);
-    if options.no_co {
-        if sig.asyncness.is_none() {
-            errors.error(sig.fn_token, "what is declared is the async fn; write `async fn`, or `#[co_wrapper]`");
+/// As it is written after the `=`, or by the rule.
+fn method_of(target: Option<TokenStream>, options: &Options, affixes: &Affixes, sig: &Signature) -> syn::Result<Ident> {
+    let named = &sig.ident;
+    match target {
+        Some(tokens) => {
+            let message = "not a method of the type; write its name alone, as in `= read`";
+            syn::parse2(tokens.clone()).map_err(|_| syn::Error::new_spanned(tokens, message))
         }
-        sig.asyncness = None;
-        if no_co::check_owned(sig, errors) && !lock::is_faulty_no_co(options) {
-            witness::check(sig, lock, errors);
-        }
-        return;
-    }
-    if let Some(token) = &sig.asyncness {
-        errors.error(token, "what is declared is the blocking fn; remove it, or put `#[co_wrapper]` on the async one");
-    }
-    if !lock::is_faulty(options) {
-        witness::check(sig, lock, errors);
+        None if options.no_co => blocking(sig),
+        None if affixes.is_empty() => Ok(with_co(named)),
+        None => without_affixes(named, affixes).map_err(|error| syn::Error::new_spanned(named, error)),
     }
 }
 

@@ -1,37 +1,24 @@
 //! The attribute macros of [co-wrapper](https://docs.rs/co-wrapper), which re-exports them. Use them through it: what
 //! they expand to is made of its parts.
 //!
-//! The way through this crate: `attribute` parses with `args` and `item`, checks with `name`, `signature` and `attrs`,
-//! and expands with `expand`; an attribute on a block goes through `outer` instead. To see what comes out, read
-//! `tests/expand/` in the repository.
+//! The way through this crate: `attribute` and `declare` hand their tokens to `parse`, make a plan of what was read with
+//! `model`, have it refused by `check` or written by `expand`. An attribute on a block writes no wrapper, but marks on the fns
+//! in it (`expand::block`). To see what comes out, read `tests/expand/` in the repository.
 //!
 //! Names that begin with `__cw_` are reserved. Variables of ours are called so, and no hygiene that there is keeps a
 //! variable apart from a constant, a static or a unit struct of its name that is in scope where the macro is used: its
 //! pattern would mean that.
 
-mod args;
 mod attribute;
-mod attrs;
-mod context;
+mod check;
 mod declare;
-mod docs;
-mod errors;
 mod expand;
-mod future;
-mod item;
-mod lifetimes;
-mod lock;
-mod mark;
-mod name;
-mod no_co;
-mod outer;
-mod pieces;
-mod rewritten;
-mod signature;
-mod spelling;
-mod values;
-mod witness;
+mod model;
+mod parse;
+#[cfg(test)]
+mod snapshots;
 
+use parse::mark;
 use proc_macro::{Span, TokenStream, TokenTree};
 
 /// Gives an `async fn` a blocking twin.
@@ -497,5 +484,5 @@ pub fn declare(input: TokenStream) -> TokenStream {
 /// the block must be marked `#[co_wrapper]`.
 #[proc_macro_attribute]
 pub fn no_co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
-    no_co::no_co_wrapper(args.into(), item.into()).into()
+    attribute::no_co_wrapper(args.into(), item.into()).into()
 }

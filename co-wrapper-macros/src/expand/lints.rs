@@ -1,12 +1,13 @@
 //! What a twin allows. It carries the user's spans, so that rustc and clippy judge it as the user's code; what they would
 //! say of it and not of the async fn, or of both at one place, is not for the user to mend.
 
-use super::{Call, Returned};
-use crate::attrs;
-use crate::signature::ungroup;
-use proc_macro2::{TokenStream, TokenTree};
-use quote::{ToTokens, quote};
-use syn::{FnArg, ReceiverKind, ReturnType, Type, Visibility};
+use crate::model::plan::Plan;
+use crate::parse::attrs;
+use crate::parse::future::Returned;
+use crate::parse::tokens::{flat, is_punct, ungroup};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::quote;
+use syn::{FnArg, ReceiverKind, ReturnType, Signature, Type, Visibility};
 
 /// Types in a result, and what clippy has against some of their uses. It does not look into the result of an async fn.
 const OF_RESULTS: &[(&[&str], &[&str])] = &[
@@ -24,80 +25,80 @@ const COMPLEX: usize = 2;
 /// What is no `Result`, nor an alias of one.
 const NO_RESULTS: &[&str] = &["Self", "Option", "Vec", "String", "Box", "Rc", "Arc"];
 
-impl Call<'_> {
-    /// What a blocking fn needs that its async one does not.
-    pub(super) fn allows(&self) -> Vec<TokenStream> {
-        let mut lints = Vec::new();
-        if self.unasked {
-            // Nobody asked for this one by its name, so nobody need call it.
-            lints.push(quote!(dead_code));
-        }
-        self.of_result(&mut lints);
-        if self.takes_references() {
-            lints.push(quote!(clippy::trivially_copy_pass_by_ref));
-        }
-        self.of_lifetimes(&mut lints);
-        lints
+/// What a blocking fn of that signature needs that its async one does not. If it is `unasked`, a block's `suffix` or `prefix`
+/// named it.
+pub fn of_blocking(plan: &Plan, sig: &Signature, unasked: bool) -> Vec<TokenStream> {
+    let mut lints = Vec::new();
+    if unasked {
+        // Nobody asked for this one by its name, so nobody need call it.
+        lints.push(quote!(dead_code));
     }
+    of_result(plan, sig, &mut lints);
+    if takes_references(sig, plan.in_trait) {
+        lints.push(quote!(clippy::trivially_copy_pass_by_ref));
+    }
+    of_lifetimes(plan, sig, &mut lints);
+    lints
+}
 
-    fn of_result(&self, lints: &mut Vec<TokenStream>) {
-        let ReturnType::Type(_, result) = &self.sig.output else { return };
-        let visible = self.in_trait || !matches!(self.vis, Visibility::Inherited);
-        if visible && !attrs::has(self.subject.attrs, "must_use") {
-            // A future must be used anyway, so on the async fn nobody missed the attribute.
-            lints.push(quote!(clippy::must_use_candidate));
-            if self.sig.receiver().is_some() {
-                lints.push(quote!(clippy::return_self_not_must_use));
+fn of_result(plan: &Plan, sig: &Signature, lints: &mut Vec<TokenStream>) {
+    let ReturnType::Type(_, result) = &sig.output else { return };
+    let visible = plan.in_trait || !matches!(plan.vis, Visibility::Inherited);
+    if visible && !attrs::has(&plan.attrs, "must_use") {
+        // A future must be used anyway, so on the async fn nobody missed the attribute.
+        lints.push(quote!(clippy::must_use_candidate));
+        if sig.receiver().is_some() {
+            lints.push(quote!(clippy::return_self_not_must_use));
+        }
+    }
+    if may_be_result(result) {
+        if visible {
+            lints.extend([quote!(clippy::missing_errors_doc), quote!(clippy::result_unit_err)]);
+        }
+        lints.push(quote!(clippy::result_large_err));
+    }
+    let words = flat(result);
+    let brackets = words.iter().filter(|tree| is_punct(tree, '<') || matches!(tree, TokenTree::Group(_)));
+    if brackets.count() >= COMPLEX {
+        lints.push(quote!(clippy::type_complexity));
+    }
+    let is_named = |ty: &&str| words.iter().any(|tree| matches!(tree, TokenTree::Ident(ident) if ident == ty));
+    let found = OF_RESULTS.iter().filter(|(types, _)| types.iter().any(is_named));
+    let mut names: Vec<&str> = found.flat_map(|(_, names)| *names).copied().collect();
+    names.sort_unstable();
+    names.dedup();
+    lints.extend(names.into_iter().map(|name| {
+        let name = Ident::new(name, Span::call_site());
+        quote!(clippy::#name)
+    }));
+}
+
+/// To what may be no larger than a reference. Of a trait's `Self` nobody knows.
+fn takes_references(sig: &Signature, in_trait: bool) -> bool {
+    sig.inputs.iter().any(|input| match input {
+        FnArg::Receiver(receiver) => !in_trait && matches!(receiver.kind, ReceiverKind::Reference(_, _, None)),
+        FnArg::Typed(param) => match ungroup(&param.ty) {
+            Type::Reference(ty) if ty.mutability.is_none() => {
+                matches!(ungroup(&ty.elem), Type::Path(ty) if !ty.path.is_ident("str"))
             }
-        }
-        if may_be_result(result) {
-            if visible {
-                lints.extend([quote!(clippy::missing_errors_doc), quote!(clippy::result_unit_err)]);
-            }
-            lints.push(quote!(clippy::result_large_err));
-        }
-        let mut words = Vec::new();
-        words_of(result.to_token_stream(), &mut words);
-        if words.iter().filter(|word| *word == "<" || *word == "(").count() >= COMPLEX {
-            lints.push(quote!(clippy::type_complexity));
-        }
-        let found = OF_RESULTS.iter().filter(|(types, _)| types.iter().any(|ty| words.iter().any(|word| word == ty)));
-        let mut names: Vec<&str> = found.flat_map(|(_, names)| *names).copied().collect();
-        names.sort_unstable();
-        names.dedup();
-        lints.extend(names.into_iter().map(|name| {
-            let name = proc_macro2::Ident::new(name, proc_macro2::Span::call_site());
-            quote!(clippy::#name)
-        }));
-    }
+            _ => false,
+        },
+    })
+}
 
-    /// To what may be no larger than a reference. Of a trait's `Self` nobody knows.
-    fn takes_references(&self) -> bool {
-        self.sig.inputs.iter().any(|input| match input {
-            FnArg::Receiver(receiver) => !self.in_trait && matches!(receiver.kind, ReceiverKind::Reference(_, _, None)),
-            FnArg::Typed(param) => match ungroup(&param.ty) {
-                Type::Reference(ty) if ty.mutability.is_none() => {
-                    matches!(ungroup(&ty.elem), Type::Path(ty) if !ty.path.is_ident("str"))
-                }
-                _ => false,
-            },
-        })
+/// The future may need names for lifetimes that its result does not.
+fn of_lifetimes(plan: &Plan, sig: &Signature, lints: &mut Vec<TokenStream>) {
+    if plan.declared || sig.generics.lifetimes().next().is_none() {
+        return;
     }
-
-    /// The future may need names for lifetimes that its result does not.
-    fn of_lifetimes(&self, lints: &mut Vec<TokenStream>) {
-        if self.subject.declared || self.sig.generics.lifetimes().next().is_none() {
-            return;
-        }
-        lints.push(quote!(clippy::elidable_lifetime_names));
-        let named = self.sig.generics.lifetimes().count() > self.subject.sig.generics.lifetimes().count();
-        let future = self.subject.returned != Returned::Async;
-        if named || future {
-            lints.extend([quote!(clippy::needless_lifetimes), quote!(single_use_lifetimes)]);
-        }
-        if future {
-            lints.extend([quote!(clippy::extra_unused_lifetimes), quote!(unused_lifetimes)]);
-        }
+    lints.push(quote!(clippy::elidable_lifetime_names));
+    let named = sig.generics.lifetimes().count() > plan.sig.generics.lifetimes().count();
+    let future = plan.returned != Returned::Async;
+    if named || future {
+        lints.extend([quote!(clippy::needless_lifetimes), quote!(single_use_lifetimes)]);
+    }
+    if future {
+        lints.extend([quote!(clippy::extra_unused_lifetimes), quote!(unused_lifetimes)]);
     }
 }
 
@@ -105,19 +106,4 @@ fn may_be_result(ty: &Type) -> bool {
     let Type::Path(ty) = ungroup(ty) else { return false };
     let name = ty.path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
     name.starts_with(char::is_uppercase) && !NO_RESULTS.contains(&&*name)
-}
-
-/// The identifiers, and a `<` or `(` for each of those that there are.
-fn words_of(tokens: TokenStream, words: &mut Vec<String>) {
-    for tree in tokens {
-        match tree {
-            TokenTree::Ident(ident) => words.push(ident.to_string()),
-            TokenTree::Punct(punct) if punct.as_char() == '<' => words.push("<".to_owned()),
-            TokenTree::Group(group) => {
-                words.push("(".to_owned());
-                words_of(group.stream(), words);
-            }
-            _ => {}
-        }
-    }
 }

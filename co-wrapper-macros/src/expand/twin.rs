@@ -1,8 +1,9 @@
 //! A generated fn, blocking or async, in the forms in which it can stand: by itself, declared in a trait, defined in the
 //! impl of that.
 
-use super::Subject;
-use crate::{attrs, signature};
+use crate::model::plan::Plan;
+use crate::model::signature::has_underscored;
+use crate::parse::attrs;
 use proc_macro2::{Delimiter, Group, TokenStream};
 use quote::{ToTokens, quote};
 use syn::{ReturnType, Signature, Visibility};
@@ -11,50 +12,43 @@ use syn::{ReturnType, Signature, Visibility};
 const CLIPPY_TOO_MANY: usize = 7;
 
 pub struct Twin<'a> {
-    pub subject: &'a Subject<'a>,
-    pub vis: &'a Visibility,
+    pub plan: &'a Plan,
     pub docs: TokenStream,
     /// Those of a declaration are the twin's own, unless it is a second one.
     pub has_own_docs: bool,
     /// Lints that it allows beside those that every twin does.
     pub allows: Vec<TokenStream>,
     pub track_caller: bool,
-    pub sig: &'a Signature,
+    pub sig: Signature,
     pub body: Group,
 }
 
 impl<'a> Twin<'a> {
     /// Of that signature and what is in its braces, with docs of its own.
-    pub fn new(
-        subject: &'a Subject<'a>,
-        vis: &'a Visibility,
-        docs: TokenStream,
-        sig: &'a Signature,
-        body: TokenStream,
-    ) -> Self {
+    pub fn new(plan: &'a Plan, docs: TokenStream, sig: Signature, body: TokenStream) -> Self {
         let mut body = Group::new(Delimiter::Brace, body);
         // Errors about what the body returns point at the user's own body.
-        body.set_span(subject.body_span);
-        Twin { subject, vis, docs, has_own_docs: subject.declared, allows: Vec::new(), track_caller: true, sig, body }
+        body.set_span(plan.body_span);
+        Twin { plan, docs, has_own_docs: plan.declared, allows: Vec::new(), track_caller: true, sig, body }
     }
 
     /// In the trait that `declare!` makes.
     pub fn declaration(&self) -> TokenStream {
-        let (head, sig) = (self.head(), self.sig);
+        let (head, sig) = (self.head(), &self.sig);
         quote!(#head #sig;)
     }
 
     /// In the impl of that trait.
     pub fn definition(&self) -> TokenStream {
-        let attrs = attrs::of_definition(self.subject.attrs);
-        let (allows, sig, body) = (self.allows(), self.sig, &self.body);
+        let attrs = attrs::of_definition(&self.plan.attrs);
+        let (allows, sig, body) = (self.allows(), &self.sig, &self.body);
         quote!(#(#attrs)* #allows #sig #body)
     }
 
     /// What stands before its visibility.
     fn head(&self) -> TokenStream {
         let (docs, allows) = (&self.docs, self.allows());
-        let attrs = self.subject.attrs;
+        let attrs = &self.plan.attrs;
         let attrs = if self.has_own_docs { attrs::but_docs(attrs) } else { attrs::of_wrapper(attrs) };
         let track_caller = self.track_caller.then(|| quote!(#[track_caller]));
         quote! {
@@ -67,7 +61,7 @@ impl<'a> Twin<'a> {
 
     /// It carries the user's spans, so clippy judges it as the user's code.
     fn allows(&self) -> Option<TokenStream> {
-        let attrs = self.subject.attrs;
+        let attrs = &self.plan.attrs;
         let mut lints = Vec::new();
         if attrs::has(attrs, "deprecated") {
             // rustc warns of a deprecated fn that is called, also when the caller is deprecated itself.
@@ -81,17 +75,17 @@ impl<'a> Twin<'a> {
             // Once, at the user's fn, is enough.
             lints.push(quote!(clippy::too_many_arguments));
         }
-        if signature::has_underscored(self.sig) {
+        if has_underscored(&self.sig) {
             lints.push(quote!(clippy::used_underscore_binding));
         }
         if matches!(self.sig.output, ReturnType::Type(..)) {
             // The body is one expression; with a `return` it would be `needless_return`.
             lints.push(quote!(clippy::implicit_return));
         }
-        if self.subject.long {
+        if self.plan.long {
             lints.push(quote!(clippy::too_many_lines));
         }
-        if matches!(self.vis, Visibility::Public(_)) && !self.subject.declared {
+        if matches!(self.plan.vis, Visibility::Public(_)) && !self.plan.declared {
             lints.push(quote!(unreachable_pub));
         }
         lints.extend(self.allows.iter().cloned());
@@ -102,7 +96,7 @@ impl<'a> Twin<'a> {
 /// By itself.
 impl ToTokens for Twin<'_> {
     fn to_tokens(&self, tokens: &mut TokenStream) {
-        let (head, vis, sig, body) = (self.head(), self.vis, self.sig, &self.body);
+        let (head, vis, sig, body) = (self.head(), &self.plan.vis, &self.sig, &self.body);
         tokens.extend(quote!(#head #vis #sig #body));
     }
 }

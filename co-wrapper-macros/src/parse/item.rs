@@ -1,11 +1,12 @@
 //! What is annotated: a function, an `impl` or `trait` block, a module, or something that cannot be. Bodies stay tokens and are
 //! never parsed: code that is being typed must still expand.
 
+use crate::parse::tokens::{flat, is_punct};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::quote;
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Attribute, Path, Signature, Visibility};
+use syn::{Attribute, Signature, Visibility};
 
 pub enum Item {
     Fn(Box<Function>),
@@ -69,6 +70,9 @@ impl Item {
     }
 }
 
+/// Few enough tokens for a hundred lines, which clippy lets pass by default.
+const SHORT: usize = 100;
+
 /// Where the attribute belongs, as the second half of an error.
 pub const ELSEWHERE: &str = "`#[co_wrapper]` belongs on an `async fn`, or on the `impl` or `trait` around some";
 
@@ -78,6 +82,28 @@ impl Function {
         let Some((body, head)) = trees.split_last() else { unreachable!("it has a keyword") };
         let (vis, sig) = Parser::parse2(vis_and_signature, head.iter().cloned().collect())?;
         Ok(Function { attrs, vis, sig, body_span: body.span(), rest })
+    }
+
+    fn body(&self) -> Option<TokenTree> {
+        self.rest.clone().into_iter().last()
+    }
+
+    /// Its body is counted, not read.
+    pub fn is_long(&self) -> bool {
+        flat(self.body()).len() > SHORT
+    }
+
+    /// What is re-emitted. A fault of which rustc would tell too is taken out of a refused fn: one mistake, one
+    /// message.
+    pub fn rest_for_rustc(&self, is_refused: bool) -> TokenStream {
+        let is_async = self.sig.asyncness.is_some();
+        let faulty = is_async && (self.sig.constness.is_some() || self.sig.variadic.is_some());
+        if !is_refused || !faulty {
+            return self.rest.clone();
+        }
+        let sig = Signature { constness: None, variadic: None, ..self.sig.clone() };
+        let (vis, body) = (&self.vis, self.body());
+        quote!(#vis #sig #body)
     }
 }
 
@@ -102,7 +128,7 @@ impl Block {
                 if attrs.iter().any(is_trait_variant) { quote!(Self) } else { within_trait(&item) }
             }
             _ => match syn::parse2::<syn::ItemImpl>(empty)?.trait_ {
-                Some((path, _)) => within_trait_impl(&path),
+                Some((path, _)) => quote!(<Self as #path>),
                 None => quote!(Self),
             },
         };
@@ -144,10 +170,6 @@ fn within_trait(item: &syn::ItemTrait) -> TokenStream {
     quote!(<Self as #ident #generics>)
 }
 
-fn within_trait_impl(path: &Path) -> TokenStream {
-    quote!(<Self as #path>)
-}
-
 fn members(trees: &[TokenTree]) -> syn::Result<Vec<Member>> {
     let mut members = Vec::new();
     let mut trees = trees;
@@ -166,7 +188,7 @@ fn members(trees: &[TokenTree]) -> syn::Result<Vec<Member>> {
 
 /// How many of these are of attributes: `#` and brackets, with a `!` between them in inner ones.
 pub fn attributes_end(trees: &[TokenTree], inner: bool) -> usize {
-    let is = |at: usize, punct: char| matches!(trees.get(at), Some(TokenTree::Punct(p)) if p.as_char() == punct);
+    let is = |at: usize, punct: char| trees.get(at).is_some_and(|tree| is_punct(tree, punct));
     let brackets = if inner { 2 } else { 1 };
     let mut end = 0;
     while is(end, '#')

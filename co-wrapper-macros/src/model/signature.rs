@@ -1,11 +1,11 @@
-//! The signature: what is refused of it, the wrapper's own form of it, and its parameters as the slots of the argument
+//! The signature: what can be asked of it, the wrapper's own form of it, and its parameters as the slots of the argument
 //! struct.
 
-use crate::attrs;
-use crate::errors::Errors;
-use crate::lifetimes::name_elided;
-use crate::name::{Taken, unraw};
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use crate::parse::attrs;
+use crate::parse::ident::{Taken, unraw};
+use crate::parse::lifetimes::name_elided;
+use crate::parse::tokens::{flat, is_punct, mentions, ungroup};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::spanned::Spanned;
 use syn::{
@@ -30,46 +30,8 @@ pub struct Slot {
     pub bounded: bool,
 }
 
-pub fn check(sig: &Signature, errors: &mut Errors) {
-    if let Some(token) = &sig.constness {
-        errors.error(token, "a blocking call cannot be `const`; remove it");
-    }
-    // A variadic fn is an `extern` one.
-    if let Some(variadic) = &sig.variadic {
-        errors.error(variadic, "a variadic fn cannot have a wrapper; take a slice");
-    } else if let Some(abi) = &sig.abi {
-        errors.error(abi, "an `extern` fn cannot have a wrapper; wrap a Rust fn and call that from the `extern` one");
-    }
-    for param in &sig.generics.params {
-        let attrs = match param {
-            GenericParam::Type(param) => &param.attrs,
-            GenericParam::Const(param) => &param.attrs,
-            GenericParam::Lifetime(_) => continue,
-        };
-        for attr in attrs.iter().filter(|attr| attrs::cfg_condition(attr).is_some()) {
-            errors.error(attr, "a generic parameter cannot come and go; put the `#[cfg]` on the fn");
-        }
-    }
-}
-
-/// A free function's own name must mean the function where the wrapper calls it.
-pub fn check_hiding(sig: &Signature, errors: &mut Errors) {
-    check_hidden_by(&sig.ident, sig, errors);
-}
-
-/// The same of a function whose wrapper only is declared.
-pub fn check_hidden_by(name: &Ident, sig: &Signature, errors: &mut Errors) {
-    let consts = sig.generics.const_params().map(|param| &param.ident);
-    for ident in parameter_names(sig).chain(consts) {
-        if unraw(ident) == unraw(name) {
-            let message = format!("this hides the fn `{name}` that the wrapper must call; rename one of them");
-            errors.error(ident, message);
-        }
-    }
-}
-
 /// The names that the wrapper's parameters keep.
-fn parameter_names(sig: &Signature) -> impl Iterator<Item = &Ident> {
+pub fn parameter_names(sig: &Signature) -> impl Iterator<Item = &Ident> {
     sig.inputs.iter().filter_map(|input| match input {
         FnArg::Receiver(_) => None,
         FnArg::Typed(param) => simple(&param.pat).map(|pat| &pat.ident),
@@ -97,7 +59,7 @@ pub fn bounded(sig: &Signature) -> impl Iterator<Item = &Type> {
 
 /// As `Packed<T>` does where it asks more of its `T`, `[u8]` in that it has no size, and `[u8; N]` if `N` is no `usize`.
 fn may_break_a_bound(ty: &Type) -> bool {
-    matches!(ungroup(ty), Type::Slice(_) | Type::Array(_)) || has_arguments(ty.to_token_stream())
+    matches!(ungroup(ty), Type::Slice(_) | Type::Array(_)) || flat(ty).iter().any(|tree| is_punct(tree, '<'))
 }
 
 /// Of a parameter, or of a receiver that says what it is.
@@ -109,14 +71,6 @@ fn written_type(input: &FnArg) -> Option<&Type> {
         },
         FnArg::Typed(param) => Some(&param.ty),
     }
-}
-
-fn has_arguments(ty: TokenStream) -> bool {
-    ty.into_iter().any(|tree| match tree {
-        TokenTree::Punct(punct) => punct.as_char() == '<',
-        TokenTree::Group(group) => has_arguments(group.stream()),
-        _ => false,
-    })
 }
 
 /// The `!` that the wrapper returns, if it never does.
@@ -168,7 +122,7 @@ pub fn blocking(sig: &Signature, wrapper: &Ident, declared: bool, in_trait: bool
 /// Apart from the receiver's own.
 fn types_mention_self(sig: &Signature) -> bool {
     let inputs = sig.inputs.iter().filter(|input| matches!(input, FnArg::Typed(_)));
-    inputs.map(ToTokens::to_token_stream).chain([sig.output.to_token_stream()]).any(|tokens| mentions(tokens, "Self"))
+    mentions(&sig.output, "Self") || inputs.into_iter().any(|input| mentions(input, "Self"))
 }
 
 fn moves_self(sig: &Signature) -> bool {
@@ -183,14 +137,6 @@ fn moves_self(sig: &Signature) -> bool {
             },
             FnArg::Typed(param) => is_self(&param.ty),
         })
-}
-
-pub fn ungroup(ty: &Type) -> &Type {
-    match ty {
-        Type::Group(ty) => ungroup(&ty.elem),
-        Type::Paren(ty) => ungroup(&ty.elem),
-        ty => ty,
-    }
 }
 
 /// Of the wrapper's own signature, in which every parameter is `self` or a name.
@@ -246,7 +192,7 @@ pub fn is_unsafe(sig: &Signature) -> bool {
 
 /// Without a receiver, only its types tell a method from a free function.
 pub fn mentions_self(sig: &Signature) -> bool {
-    sig.receiver().is_some() || mentions(sig.to_token_stream(), "Self")
+    sig.receiver().is_some() || mentions(sig, "Self")
 }
 
 /// A parameter whose name begins with one `_`, at which clippy would complain that it is used.
@@ -254,13 +200,5 @@ pub fn has_underscored(sig: &Signature) -> bool {
     parameter_names(sig).any(|ident| {
         let name = unraw(ident);
         name.starts_with('_') && !name.starts_with("__")
-    })
-}
-
-pub fn mentions(tokens: TokenStream, name: &str) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident == name,
-        TokenTree::Group(group) => mentions(group.stream(), name),
-        _ => false,
     })
 }

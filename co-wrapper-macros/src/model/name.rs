@@ -1,34 +1,52 @@
-//! How a wrapper is called: the rules by which its name follows from the async fn's, and the names of what is inside
-//! it.
+//! How a wrapper is called: the rules by which its name follows from the async fn's, and that one's from it.
 //!
 //! Names are cut at `_`. The wrapper of `bdrv_co_read` is `bdrv_read`: the segment `co` is left out.
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use std::collections::BTreeSet;
-use syn::ext::IdentExt;
+use crate::parse::ident::{NEVER_RAW, ident, is_raw, is_reserved, unraw};
+use crate::parse::options::{Affixes, Options};
+use proc_macro2::Ident;
+use syn::Error;
 
-/// Names that are keywords in some edition. The user's own edition is unknown here, so they are refused in each.
-const RESERVED: &[&str] = &[
-    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
-    "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
-    "move", "mut", "override", "priv", "pub", "ref", "return", "self", "Self", "static", "struct", "super", "trait",
-    "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
-];
-
-/// Those of them that no `r#` makes legal.
-const NEVER_RAW: &[&str] = &["self", "Self", "super", "crate"];
-
-/// What an `impl`'s `prefix` and `suffix` say of the wrappers in it.
-#[derive(Clone, Default)]
-pub struct Affixes {
-    pub prefix: Option<syn::LitStr>,
-    pub suffix: Option<syn::LitStr>,
+/// Of the blocking twin of a fn, under its mark. If there is none, then perhaps for an error.
+pub fn of_wrapper(options: &Options, target: &Ident) -> Result<Ident, Option<Error>> {
+    // An option that cannot be read has been reported, and nothing follows from it.
+    let faulty = |key, is_read: bool| options.key(key).is_some() && !is_read;
+    if options.skip
+        || faulty("name", options.name.is_some())
+        || faulty("suffix", options.affixes.suffix.is_some())
+        || faulty("prefix", options.affixes.prefix.is_some())
+    {
+        return Err(None);
+    }
+    if let Some(name) = &options.name {
+        let message = format!("`{name}` is the async fn itself; give the wrapper another name");
+        return another(name, target, message);
+    }
+    let affixes = &options.affixes;
+    let name = if affixes.is_empty() { without_co(target) } else { with_affixes(target, affixes) };
+    name.map_err(|message| Some(Error::new_spanned(target, message)))
 }
 
-impl Affixes {
-    pub fn is_empty(&self) -> bool {
-        self.prefix.is_none() && self.suffix.is_none()
+/// The same of the async twin of a blocking fn.
+pub fn of_async_twin(options: &Options, target: &Ident) -> Result<Ident, Option<Error>> {
+    if let Some(name) = &options.name {
+        let message = format!("`{name}` is the blocking fn itself; give the async one another name");
+        return another(name, target, message);
     }
+    if options.key("name").is_some() {
+        return Err(None);
+    }
+    let name = unraw(target);
+    if name.split('_').any(|segment| segment == "co") {
+        let message = format!("`{name}` has a `co` already; name the async fn with `#[no_co_wrapper(name = …)]`");
+        return Err(Some(Error::new_spanned(target, message)));
+    }
+    Ok(with_co(target))
+}
+
+fn another(name: &Ident, target: &Ident, message: String) -> Result<Ident, Option<Error>> {
+    let same = unraw(name) == unraw(target);
+    if same { Err(Some(Error::new_spanned(name, message))) } else { Ok(name.clone()) }
 }
 
 /// `bdrv_co_foo` → `bdrv_foo`, `co_read` → `read`, `_co_x` → `_x`.
@@ -118,84 +136,10 @@ fn reserved(name: &str) -> String {
     }
 }
 
-pub fn is_reserved(name: &str) -> bool {
-    RESERVED.contains(&name)
-}
-
-pub fn unraw(ident: &Ident) -> String {
-    ident.unraw().to_string()
-}
-
-fn is_raw(ident: &Ident) -> bool {
-    ident.to_string().starts_with("r#")
-}
-
-fn ident(name: &str, raw: bool, span: Span) -> Ident {
-    if raw { Ident::new_raw(name, span) } else { Ident::new(name, span) }
-}
-
-/// `bdrv_read` → `BdrvRead`, as rustc's own lint would have it.
-pub fn upper_camel_case(name: &str) -> String {
-    let mut camel = String::new();
-    for segment in name.split('_') {
-        let mut chars = segment.chars();
-        if let Some(first) = chars.next() {
-            // Two digits that lose the `_` between them would become one number.
-            if first.is_ascii_digit() && camel.ends_with(|c: char| c.is_ascii_digit()) {
-                camel.push('_');
-            }
-            camel.extend(first.to_uppercase());
-            camel.push_str(chars.as_str());
-        }
-    }
-    if camel.starts_with(|c: char| c.is_ascii_digit()) {
-        camel.insert(0, '_');
-    }
-    camel
-}
-
-/// The names that the user wrote anywhere near: what we make must not meet one of them, by string, whatever hygiene
-/// says.
-#[derive(Default)]
-pub struct Taken(BTreeSet<String>);
-
-impl Taken {
-    pub fn all_in(&mut self, tokens: TokenStream) {
-        for token in tokens {
-            match token {
-                TokenTree::Ident(ident) => self.one(&ident),
-                TokenTree::Group(group) => self.all_in(group.stream()),
-                TokenTree::Punct(_) | TokenTree::Literal(_) => {}
-            }
-        }
-    }
-
-    pub fn one(&mut self, ident: &Ident) {
-        self.0.insert(unraw(ident));
-    }
-
-    /// `base`, or `base1`, `base2`, … if that is taken; taken from now on.
-    pub fn fresh(&mut self, base: &str) -> Ident {
-        let mut name = base.to_owned();
-        for n in 1.. {
-            if !is_reserved(&name) && self.0.insert(name.clone()) {
-                break;
-            }
-            name = format!("{base}{n}");
-        }
-        Ident::new(&name, Span::call_site())
-    }
-
-    /// The same for a field that is to be called as a parameter is, raw if that is.
-    pub fn fresh_like(&mut self, like: &Ident) -> Ident {
-        let name = unraw(like);
-        if self.0.insert(name.clone()) { like.clone() } else { self.fresh(&name) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proc_macro2::Span;
 
     fn target(name: &str) -> Ident {
         syn::parse_str::<Ident>(name)
@@ -303,30 +247,5 @@ mod tests {
             let found = without_affixes(&target(wrapper), &affixes(prefix, suffix));
             assert_eq!(found.ok().map(|ident| ident.to_string()).as_deref(), name, "{wrapper}");
         }
-    }
-
-    #[test]
-    fn camel_case() {
-        for (name, camel) in [
-            ("bdrv_read", "BdrvRead"),
-            ("_x", "X"),
-            ("a__b", "AB"),
-            ("read_1_2", "Read1_2"),
-            ("_2nd", "_2nd"),
-            ("match", "Match"),
-            ("überall", "Überall"),
-        ] {
-            assert_eq!(upper_camel_case(name), camel);
-        }
-    }
-
-    #[test]
-    fn fresh_names_avoid_what_is_taken() {
-        let mut taken = Taken::default();
-        taken.all_in("fn f<A, ReadArgs>(r#x: (A, x1)) {}".parse().unwrap());
-        assert_eq!(taken.fresh("ReadArgs"), "ReadArgs1");
-        assert_eq!(taken.fresh("x"), "x2");
-        assert_eq!(taken.fresh("y"), "y");
-        assert_eq!(taken.fresh("y"), "y1");
     }
 }

@@ -9,13 +9,24 @@
 //! async fn read(&self, off: u64) -> Result
 //! ```
 
-use crate::expand::Returned;
-use crate::rewritten;
-use crate::signature::ungroup;
+use crate::parse::rewritten;
+use crate::parse::tokens::ungroup;
 use syn::{
     AngleBracketedGenericArguments, GenericArgument, PathArguments, PathSegment, ReturnType, Signature, Token, Type,
     TypeParamBound,
 };
+
+/// What the fn returns.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Returned {
+    /// It is an `async fn`, or only its twin is declared.
+    Async,
+    Future,
+    /// What is yet to be made a future.
+    IntoFuture,
+    /// No future that is known as one.
+    Unknown,
+}
 
 /// The signature as an `async fn` has it, and what is returned. None if that is no future that is known as one; `output` is
 /// what the fn's mark says of the result.

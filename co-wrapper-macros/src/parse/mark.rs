@@ -1,12 +1,11 @@
 //! The marks: `#[co_wrapper]` attributes on the functions of a block, as they are found by name.
 
-use crate::attrs::cfg_attr;
-use crate::context::Context;
-use crate::no_co::is_no_co;
+use crate::parse::attrs::cfg_attr;
+use crate::parse::options::Context;
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::quote;
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Meta, MetaList, parse_quote};
+use syn::{Attribute, Meta, MetaList, Path, parse_quote};
 
 /// What the macro goes by: its own name, and the one that the user imported it under, if the attribute at hand shows
 /// another.
@@ -31,19 +30,12 @@ impl Names {
 
     /// Whether this is a mark or a `cfg_attr` with one in it.
     pub fn holds_mark(&self, attr: &Attribute) -> bool {
-        self.holds(&attr.meta)
-    }
-
-    fn holds(&self, meta: &Meta) -> bool {
-        self.matches(meta) || cfg_attr(meta).is_some_and(|(_, metas)| metas.iter().any(|meta| self.holds(meta)))
+        holds(&attr.meta, &|meta| self.matches(meta))
     }
 
     /// The same of `#[no_co_wrapper]`.
     pub fn holds_no_co(&self, attr: &Attribute) -> bool {
-        fn holds(meta: &Meta) -> bool {
-            is_no_co(meta) || cfg_attr(meta).is_some_and(|(_, metas)| metas.iter().any(holds))
-        }
-        holds(&attr.meta)
+        holds(&attr.meta, &is_no_co)
     }
 
     /// The mark with the context written into it.
@@ -56,28 +48,20 @@ impl Names {
             let metas = metas.iter().map(|meta| self.write(meta, context));
             return parse_quote!(cfg_attr(#condition, #(#metas),*));
         }
-        let path = || {
-            if is_no_co(meta) || !context.is_trait_impl() || context.krate.is_some() {
-                return meta.path().clone();
-            }
-            let span = meta.span().resolved_at(Span::call_site());
-            syn::parse2(context.mark(span)).unwrap_or_else(|_| meta.path().clone())
-        };
+        if !self.matches(meta) && !is_no_co(meta) {
+            return meta.clone();
+        }
+        let renamed = !is_no_co(meta) && context.is_trait_impl() && context.options.krate.is_none();
+        let span = meta.span().resolved_at(Span::call_site());
+        let new = || syn::parse2(path(context, span)).ok();
+        let path = if renamed { new() } else { None }.unwrap_or_else(|| meta.path().clone());
         match meta {
-            Meta::Path(_) if self.matches(meta) || is_no_co(meta) => {
-                let path = path();
-                parse_quote!(#path(#context))
-            }
-            Meta::List(list) if self.matches(meta) || is_no_co(meta) => {
-                let tokens = &list.tokens;
+            Meta::Path(_) => parse_quote!(#path(#context)),
+            Meta::List(MetaList { delimiter, tokens, .. }) => {
                 let comma = needs_comma(tokens).then(|| quote!(,));
-                Meta::List(MetaList {
-                    path: path(),
-                    delimiter: list.delimiter.clone(),
-                    tokens: quote!(#tokens #comma #context),
-                })
+                Meta::List(MetaList { path, delimiter: delimiter.clone(), tokens: quote!(#tokens #comma #context) })
             }
-            _ => meta.clone(),
+            Meta::NameValue(_) => meta.clone(),
         }
     }
 
@@ -85,6 +69,29 @@ impl Names {
     pub fn condition(&self, attr: &Attribute) -> Option<TokenStream> {
         cfg_attr(&attr.meta).map(|(condition, _)| condition)
     }
+}
+
+/// `#[no_co_wrapper]`, as it stands on a fn.
+pub fn is_no_co(meta: &Meta) -> bool {
+    meta.path().segments.last().is_some_and(|segment| segment.ident == "no_co_wrapper")
+}
+
+fn holds(meta: &Meta, is: &dyn Fn(&Meta) -> bool) -> bool {
+    is(meta) || cfg_attr(meta).is_some_and(|(_, metas)| metas.iter().any(|meta| holds(meta, is)))
+}
+
+/// The path of the mark on a fn in such a block.
+pub fn path(context: &Context, span: Span) -> TokenStream {
+    let krate = context.options.krate.as_ref();
+    // Under another path there may be no more than what the user knows of.
+    let name = if context.is_trait_impl() && krate.is_none() { IN_TRAIT_IMPL } else { "co_wrapper" };
+    let (facade, name) = (facade(krate, span), Ident::new(name, span));
+    quote_spanned!(span=> #facade::#name)
+}
+
+/// Where co-wrapper is found.
+pub fn facade(krate: Option<&Path>, span: Span) -> TokenStream {
+    krate.map_or_else(|| quote_spanned!(span=> ::co_wrapper), ToTokens::to_token_stream)
 }
 
 fn needs_comma(tokens: &TokenStream) -> bool {

@@ -44,7 +44,7 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::KNOWN;
+    use crate::parse::options::KNOWN;
     use proc_macro2::Span;
 
     #[test]

@@ -1,6 +1,6 @@
 //! What follows an option's `=`. A value that cannot be read is told of where it stands, with one that could be.
 
-use crate::name::is_reserved;
+use crate::parse::ident::is_reserved;
 use proc_macro2::Ident;
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;

@@ -1,7 +1,7 @@
 //! What `declare!` is given, cut into its declarations: functions that end in a `;`, and `impl`s that end in braces.
 
-use crate::errors::Errors;
-use crate::item::{attributes_end, is_body, vis_and_signature};
+use crate::parse::errors::Errors;
+use crate::parse::item::{attributes_end, is_body, vis_and_signature};
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::Parser;

@@ -2,36 +2,15 @@
 //! into the marks on the functions inside, or puts marks there and on the blocks in a module, and those expand themselves. So other attributes on the
 //! block and on the functions see what they would see without it.
 
-use crate::args::Options;
-use crate::context::Context;
-use crate::errors::Errors;
-use crate::future::is_async;
-use crate::item::{Block, Kind, Member};
-use crate::mark::Names;
-use crate::signature::ungroup;
+use crate::parse::errors::Errors;
+use crate::parse::future::is_async;
+use crate::parse::item::{Block, Kind, Member};
+use crate::parse::mark::{self, Names};
+use crate::parse::options::Context;
+use crate::parse::tokens::ungroup;
 use proc_macro2::{Group, Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::{Attribute, ReturnType, Type};
-
-pub fn check(options: &Options, block: &Block, errors: &mut Errors) {
-    if block.keyword == "mod" && options.key("suffix").is_none() && options.key("prefix").is_none() {
-        let message = "a module cannot have a wrapper; give a `suffix` for all async fns in it, or mark those";
-        errors.error(&block.keyword, message);
-    }
-    for (key, remedy) in [
-        ("name", "write it on the fn inside"),
-        ("vis", "write it on the fn inside"),
-        ("output", "write it on the fn inside"),
-        ("skip", "write it on the fn inside, or remove this attribute"),
-    ] {
-        if let Some(key) = options.key(key) {
-            errors.error(key, format!("`{key}` is of one fn; {remedy}"));
-        }
-    }
-    if let Some(name) = options.timeout.as_ref().and_then(|timeout| timeout.name.as_ref()) {
-        errors.error(name, "this name is of one fn; write `timeout` here, or the name on the fn inside");
-    }
-}
 
 /// The block with its marks rewritten.
 ///
@@ -52,10 +31,9 @@ pub fn check(options: &Options, block: &Block, errors: &mut Errors) {
 ///     async fn write(&self) {}
 /// }
 /// ```
-pub fn rewrite(options: Options, block: &Block, names: &Names, errors: &mut Errors) -> TokenStream {
-    let every = !options.affixes.is_empty();
+pub fn rewrite(context: &Context, block: &Block, names: &Names, errors: &mut Errors) -> TokenStream {
+    let every = !context.options.affixes.is_empty();
     let keyword = &block.keyword;
-    let context = Context::new(options, block.within.clone(), keyword == "trait");
     let mut marked = false;
     let mut body = block.inner_attrs.clone();
     for member in &block.members {
@@ -65,10 +43,10 @@ pub fn rewrite(options: Options, block: &Block, names: &Names, errors: &mut Erro
         let is_block = matches!(member.kind, Kind::Block(_));
         match &member.kind {
             Kind::Block(_) if meant => {
-                let mark = mark(&context.options(), &context);
+                let mark = mark(&context.written, context);
                 body.extend(quote!(#[#mark]));
             }
-            Kind::Function(_) if meant => mark_unless_marked(member, &context, names, &mut body),
+            Kind::Function(_) if meant => mark_unless_marked(member, context, names, &mut body),
             _ => {}
         }
         for attr in &member.attrs {
@@ -76,7 +54,7 @@ pub fn rewrite(options: Options, block: &Block, names: &Names, errors: &mut Erro
             if is_block && is_skip(attr, names) {
                 continue;
             } else if !is_block && is_mark(attr) {
-                names.with_context(attr, &context).to_tokens(&mut body);
+                names.with_context(attr, context).to_tokens(&mut body);
             } else {
                 attr.to_tokens(&mut body);
             }
@@ -148,8 +126,8 @@ fn with_body(block: &Block, body: TokenStream) -> TokenStream {
     quote!(#(#attrs)* #head #braces)
 }
 
-fn mark(options: &TokenStream, context: &Context) -> TokenStream {
-    let mark = context.mark(Span::call_site());
+fn mark(options: impl ToTokens, context: &Context) -> TokenStream {
+    let mark = mark::path(context, Span::call_site());
     quote!(#mark(#options))
 }
 
@@ -157,7 +135,7 @@ fn mark_unless_marked(member: &Member, context: &Context, names: &Names, body: &
     if member.attrs.iter().any(|attr| names.is_mark(attr)) {
         return;
     }
-    let mark = mark(&context.to_token_stream(), context);
+    let mark = mark(context, context);
     // Where a `cfg_attr` does not mark, the block's own rule holds.
     let elsewhere: Vec<TokenStream> =
         member.attrs.iter().filter(|attr| names.holds_mark(attr)).filter_map(|attr| names.condition(attr)).collect();

@@ -9,9 +9,8 @@
 //! fn read<T>(&self, x: T) where T: Copy
 //! ```
 
-use crate::lifetimes::{Scope, bounds, edit};
-use proc_macro2::{TokenStream, TokenTree};
-use quote::ToTokens;
+use crate::parse::lifetimes::{Scope, bounds, edit};
+use crate::parse::tokens::count;
 use syn::{FnArg, GenericParam, Lifetime, ReceiverKind, Signature, WherePredicate};
 
 pub fn restore(sig: &mut Signature) {
@@ -78,22 +77,14 @@ fn is_of_future(lifetime: &Lifetime) -> bool {
 fn is_theirs(lifetime: &Lifetime, sig: &Signature) -> bool {
     let name = lifetime.ident.to_string();
     let elided = name.strip_prefix("life").is_some_and(|rest| rest == "_self" || rest.parse::<u32>().is_ok());
-    let written = || count(sig.inputs.to_token_stream(), lifetime) + count(sig.output.to_token_stream(), lifetime);
+    let written = || count(&sig.inputs, &name) + count(&sig.output, &name);
     is_of_future(lifetime) || elided && written() == 1
-}
-
-fn count(tokens: TokenStream, lifetime: &Lifetime) -> usize {
-    let counts = tokens.into_iter().map(|tree| match tree {
-        TokenTree::Ident(ident) => usize::from(ident == lifetime.ident),
-        TokenTree::Group(group) => count(group.stream(), lifetime),
-        _ => 0,
-    });
-    counts.sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quote::ToTokens;
 
     #[test]
     fn as_it_was_written() {

@@ -1,56 +1,9 @@
 //! Snapshots of expansions, to be read: `tests/expand/method.rs` expands to `tests/expand/method.expanded.rs`, and so on; the
 //! pages of the reference hold their own.
 //! `UPDATE_EXPECT=1 cargo test --test expand` writes them anew.
-//!
-//! The macros' own modules are compiled into this test, as a proc-macro crate can be linked by the compiler only.
 
-#![allow(dead_code)]
-
-#[path = "../co-wrapper-macros/src/args.rs"]
-mod args;
-#[path = "../co-wrapper-macros/src/attribute.rs"]
-mod attribute;
-#[path = "../co-wrapper-macros/src/attrs.rs"]
-mod attrs;
-#[path = "../co-wrapper-macros/src/context.rs"]
-mod context;
-#[path = "../co-wrapper-macros/src/declare.rs"]
-mod declare;
-#[path = "../co-wrapper-macros/src/docs.rs"]
-mod docs;
-#[path = "../co-wrapper-macros/src/errors.rs"]
-mod errors;
-#[path = "../co-wrapper-macros/src/expand/mod.rs"]
-mod expand;
-#[path = "../co-wrapper-macros/src/future.rs"]
-mod future;
-#[path = "../co-wrapper-macros/src/item.rs"]
-mod item;
-#[path = "../co-wrapper-macros/src/lifetimes.rs"]
-mod lifetimes;
-#[path = "../co-wrapper-macros/src/lock.rs"]
-mod lock;
-#[path = "../co-wrapper-macros/src/mark.rs"]
-mod mark;
-#[path = "../co-wrapper-macros/src/name.rs"]
-mod name;
-#[path = "../co-wrapper-macros/src/no_co.rs"]
-mod no_co;
-#[path = "../co-wrapper-macros/src/outer.rs"]
-mod outer;
-#[path = "../co-wrapper-macros/src/pieces.rs"]
-mod pieces;
-#[path = "../co-wrapper-macros/src/rewritten.rs"]
-mod rewritten;
-#[path = "../co-wrapper-macros/src/signature.rs"]
-mod signature;
-#[path = "../co-wrapper-macros/src/spelling.rs"]
-mod spelling;
-#[path = "../co-wrapper-macros/src/values.rs"]
-mod values;
-#[path = "../co-wrapper-macros/src/witness.rs"]
-mod witness;
-
+use crate::parse::mark;
+use crate::{attribute, declare};
 use expect_test::expect_file;
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::quote;
@@ -58,8 +11,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
 fn inputs(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let folder = repository().join(folder);
     let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     let mut inputs: Vec<PathBuf> = files
         .filter(|path| path.to_str().unwrap().ends_with(".rs"))
@@ -205,7 +162,7 @@ fn half_typed_options() {
 /// Each page of the reference shows what the marked items of its example, its first code, expand to.
 #[test]
 fn reference() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/reference");
+    let folder = repository().join("src/reference");
     let mut pages = 0;
     for file in fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
@@ -274,7 +231,7 @@ fn expand_all(source: TokenStream) -> TokenStream {
         let rest = trees.split_off(end);
         let item = trees[start..at].iter().chain(&trees[at + 2..]).cloned();
         let expanded = if path_ends_in(&trees[at + 1], "no_co_wrapper") {
-            no_co::no_co_wrapper(args, item.collect())
+            attribute::no_co_wrapper(args, item.collect())
         } else {
             attribute::co_wrapper(args, item.collect(), None)
         };

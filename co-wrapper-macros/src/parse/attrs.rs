@@ -1,7 +1,6 @@
-//! Which of the async fn's attributes its wrapper has too. A list of those: every other one, and every other macro, is
-//! for the async fn alone.
+//! Attributes, read through `cfg_attr`, and which of the async fn's its wrapper has too. A list of those: every other one,
+//! and every other macro, is for the async fn alone.
 
-use crate::errors::Errors;
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::punctuated::Punctuated;
@@ -9,25 +8,8 @@ use syn::{Attribute, Meta, MetaList, Token, parse_quote};
 
 const LINT_LEVELS: &[&str] = &["allow", "warn", "deny", "forbid", "expect"];
 
-/// What tells the linker or the code generator about one symbol.
-const REFUSED: &[(&str, &str)] = &[
-    ("no_mangle", "a symbol has one name; put `#[no_mangle]` on a fn that calls the wrapper"),
-    ("export_name", "a symbol has one name; put `#[export_name]` on a fn that calls the wrapper"),
-    ("target_feature", "the future is polled outside this fn; put `#[target_feature]` on a fn that it calls"),
-];
-
-pub fn check(attrs: &[Attribute], errors: &mut Errors) {
-    for attr in attrs {
-        for meta in flat(&attr.meta) {
-            if let Some((_, message)) = REFUSED.iter().find(|(name, _)| meta.path().is_ident(name)) {
-                errors.error(meta.path(), message);
-            }
-        }
-    }
-}
-
 /// The attribute and, if it is a `cfg_attr` or `unsafe(…)`, those inside it.
-fn flat(meta: &Meta) -> Vec<Meta> {
+pub fn flat(meta: &Meta) -> Vec<Meta> {
     let mut all = vec![meta.clone()];
     if meta.path().is_ident("cfg_attr") {
         all.extend(cfg_attr(meta).iter().flat_map(|(_, metas)| metas).flat_map(flat));

@@ -1,24 +1,16 @@
 //! The wrapper's documentation: what it is the twin of, then the async fn's own text without the code in fences. That
 //! code would run as a doc test twice, and shows the async fn.
 
-use crate::expand::Subject;
-use crate::lock::Lock;
-use crate::name::unraw;
-use crate::signature;
+use crate::model::plan::{Link, Names, Plan};
+use crate::model::signature::is_unsafe;
+use crate::parse::ident::unraw;
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
 use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
-/// How the documentation may link to the async fn.
-pub enum Link {
-    To(String),
-    /// Rustdoc warns of a link from a public item to one that may be private.
-    None,
-}
-
-pub fn of_wrapper(subject: &Subject, mixed: bool, locked: bool) -> TokenStream {
-    let context = match (mixed, locked) {
+pub fn of_wrapper(plan: &Plan, names: &Names) -> TokenStream {
+    let context = match (plan.options.mixed, plan.options.lock.is_some()) {
         (false, false) => "Panics in coroutine context.",
         (true, false) => "May be called in coroutine context.",
         (false, true) => "Holds the graph's read lock meanwhile. Panics in coroutine context.",
@@ -26,29 +18,29 @@ pub fn of_wrapper(subject: &Subject, mixed: bool, locked: bool) -> TokenStream {
             "Holds the graph's read lock meanwhile. May be called in coroutine context that holds it already."
         }
     };
-    twin(subject, "Blocking", context)
+    twin(plan, names, "Blocking", context)
 }
 
 /// Of the async twin of a blocking fn.
-pub fn of_no_co(subject: &Subject, lock: Option<&Lock>) -> TokenStream {
-    let lock = match lock {
+pub fn of_async_twin(plan: &Plan, names: &Names) -> TokenStream {
+    let lock = match &plan.options.lock {
         Some(lock) if lock.is_write() => ", with the graph's write lock held",
         Some(_) => ", with the graph's read lock held",
         None => "",
     };
-    twin(subject, "Async", &format!("Runs it as a bottom half of the main context{lock}."))
+    twin(plan, names, "Async", &format!("Runs it as a bottom half of the main context{lock}."))
 }
 
 /// What it is the twin of, what there is to say of that, and the other one's own text.
-fn twin(subject: &Subject, what: &str, context: &str) -> TokenStream {
-    let target = &subject.target.name;
-    let twin = match &subject.target.link {
+fn twin(plan: &Plan, names: &Names, what: &str, context: &str) -> TokenStream {
+    let target = &names.target.name;
+    let twin = match &names.target.link {
         Link::To(path) => format!("[`{target}`]({path})"),
         Link::None => format!("`{target}`"),
     };
     let mut lines = vec![(format!(" {what} twin of {twin}. {context}"), Span::call_site())];
     // What is declared has its text for itself, whatever is in it.
-    let text = if subject.declared { text(subject.attrs) } else { without_fenced_code(text(subject.attrs)) };
+    let text = if plan.declared { text(&plan.attrs) } else { without_fenced_code(text(&plan.attrs)) };
     if !text.is_empty() {
         lines.push((String::new(), Span::call_site()));
         lines.extend(text);
@@ -57,10 +49,10 @@ fn twin(subject: &Subject, what: &str, context: &str) -> TokenStream {
 }
 
 /// Of the twin with a timeout, which says the rest itself.
-pub fn of_timeout(subject: &Subject) -> TokenStream {
-    let wrapper = unraw(&subject.wrapper);
-    let twin = match &subject.target.link {
-        Link::To(_) if subject.target.free => format!("[`{wrapper}`](fn@{wrapper})"),
+pub fn of_timeout(plan: &Plan, names: &Names) -> TokenStream {
+    let wrapper = unraw(&names.wrapper);
+    let twin = match &names.target.link {
+        Link::To(_) if plan.free => format!("[`{wrapper}`](fn@{wrapper})"),
         Link::To(_) => format!("[`{wrapper}`](Self::{wrapper})"),
         Link::None => format!("`{wrapper}`"),
     };
@@ -71,11 +63,11 @@ pub fn of_timeout(subject: &Subject) -> TokenStream {
         String::new(),
         " `Elapsed`, if it gave up.".to_owned(),
     ];
-    if signature::is_unsafe(subject.sig) {
+    if is_unsafe(&plan.sig) {
         text.extend([String::new(), " # Safety".to_owned(), String::new(), format!(" As {twin}.")]);
     }
     // Clippy looks for the sections in what the user wrote.
-    attributes(text.into_iter().map(|line| (line, subject.sig.ident.span())).collect())
+    attributes(text.into_iter().map(|line| (line, plan.sig.ident.span())).collect())
 }
 
 fn attributes(lines: Vec<Line>) -> TokenStream {

@@ -1,0 +1,112 @@
+//! What is refused, in the order in which it is told: first of the options, then of the signature, then of what follows from
+//! both. Each mistake is told once, and nothing that only follows from one that has been told.
+
+pub mod attrs;
+pub mod options;
+pub mod owned;
+pub mod signature;
+pub mod witness;
+
+use crate::model::plan::{Names, Plan};
+use crate::model::signature::never;
+use crate::parse::errors::Errors;
+use crate::parse::future::{Returned, is_async};
+use crate::parse::ident::unraw;
+
+/// A fn under `#[co_wrapper]`.
+pub fn co_wrapper(plan: &Plan, errors: &mut Errors) {
+    let (options, sig) = (&plan.options, &plan.sig);
+    options::of_fn(options, errors);
+    attrs::check(&plan.attrs, errors);
+    signature::check(sig, errors);
+    if let Some(key) = options.key("output").filter(|_| plan.returned == Returned::Async) {
+        // Only where the signature leaves it open is there something to say.
+        errors.error(key, "the result of an `async fn` is known; remove `output`");
+    }
+    signature::check_self(sig, options, errors);
+    if plan.returned != Returned::Unknown {
+        if !options::is_lock_faulty(options) {
+            witness::check(sig, options.lock.as_ref(), errors);
+        }
+    } else if options.key("output").is_none() || options.output.is_some() {
+        // Else what is wrong is the option, and it has been reported.
+        let message = format!(
+            "`{}` is not async; make it an `async fn`, or let it return `impl Future<Output = …>` or `Pin<Box<dyn Future<Output = …>>>`",
+            unraw(&sig.ident)
+        );
+        errors.error(sig.fn_token, message);
+    }
+    if plan.free {
+        signature::check_hiding(&sig.ident, sig, errors);
+    }
+    names(plan, errors);
+}
+
+/// A fn under `#[no_co_wrapper]`, whose options have been checked.
+pub fn no_co_wrapper(plan: &Plan, errors: &mut Errors) {
+    let sig = &plan.sig;
+    attrs::check(&plan.attrs, errors);
+    if let Some(token) = &sig.asyncness {
+        errors.error(token, "the fn is async already; mark a blocking one, or write `#[co_wrapper]`");
+    } else if is_async(sig) {
+        errors.error(&sig.output, "the fn returns a future; mark a blocking one, or write `#[co_wrapper]`");
+    } else {
+        signature::check(sig, errors);
+        owned_and_witness(plan, errors);
+    }
+    if plan.free {
+        signature::check_hiding(&sig.ident, sig, errors);
+    }
+    names(plan, errors);
+}
+
+/// What is declared, with an `async` only if it says so itself.
+pub fn declaration(plan: &Plan, errors: &mut Errors) {
+    let (options, sig) = (&plan.options, &plan.sig);
+    attrs::check(&plan.attrs, errors);
+    signature::check(sig, errors);
+    match &sig.asyncness {
+        None if options.no_co => {
+            errors.error(sig.fn_token, "what is declared is the async fn; write `async fn`, or `#[co_wrapper]`");
+        }
+        Some(token) if !options.no_co => errors
+            .error(token, "what is declared is the blocking fn; remove it, or put `#[co_wrapper]` on the async one"),
+        _ => {}
+    }
+    if options.no_co {
+        owned_and_witness(plan, errors);
+    } else if !options::is_lock_faulty(options) {
+        witness::check(sig, options.lock.as_ref(), errors);
+    }
+}
+
+fn owned_and_witness(plan: &Plan, errors: &mut Errors) {
+    if owned::check(&plan.sig, errors) && !options::is_lock_faulty(&plan.options) {
+        witness::check(&plan.sig, plan.options.lock.as_ref(), errors);
+    }
+}
+
+fn names(plan: &Plan, errors: &mut Errors) {
+    match &plan.names {
+        Ok(names) => timeout(plan, names, errors),
+        Err(error) => error.iter().for_each(|error| errors.push(error.clone())),
+    }
+}
+
+/// The name of the wrapper that gives up, and whether there can be one.
+pub fn timeout(plan: &Plan, names: &Names, errors: &mut Errors) {
+    let Some(name) = &names.timeout else { return };
+    for (other, what) in [(unraw(&names.wrapper), "the wrapper"), (names.target.name.clone(), "the async fn")] {
+        if unraw(name) == other {
+            errors.error(name, format!("`{name}` is {what} itself; give the one with a timeout another name"));
+            return;
+        }
+    }
+    if let Some(never) = never(&plan.sig) {
+        let message = "a fn that returns `!` has nothing to be in time with; remove `timeout`";
+        match plan.options.key("timeout") {
+            Some(key) => errors.error(key, message),
+            None => errors.error(never, message),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Options that do not suit what they are on, or each other.
+
+use crate::parse::errors::Errors;
+use crate::parse::item::Block;
+use crate::parse::options::Options;
+
+/// `#[co_wrapper]` on a fn.
+pub fn of_fn(options: &Options, errors: &mut Errors) {
+    co_lock(options, errors);
+    no_ctx(options, errors);
+    for key in ["suffix", "prefix"] {
+        if let Some(key) = options.key(key).filter(|_| options.key("name").is_some()) {
+            errors.error(key, format!("`name` is the whole of the name; remove it or `{key}`"));
+        }
+    }
+    let Some(key) = options.key("skip") else { return };
+    if options.block.as_ref().is_none_or(|block| block.options.affixes.is_empty()) {
+        let message =
+            "only an `impl` or `trait` with a `suffix` or `prefix` has something to skip; remove the attribute";
+        errors.error(key, message);
+    } else if options.keys.len() > 1 {
+        errors.error(key, "`skip` leaves nothing for other options to do; remove it or them");
+    }
+}
+
+/// `#[co_wrapper]` on an `impl`, `trait` or module.
+pub fn of_block(options: &Options, block: &Block, errors: &mut Errors) {
+    if block.keyword == "mod" && options.key("suffix").is_none() && options.key("prefix").is_none() {
+        let message = "a module cannot have a wrapper; give a `suffix` for all async fns in it, or mark those";
+        errors.error(&block.keyword, message);
+    }
+    for (key, remedy) in [
+        ("name", "write it on the fn inside"),
+        ("vis", "write it on the fn inside"),
+        ("output", "write it on the fn inside"),
+        ("skip", "write it on the fn inside, or remove this attribute"),
+    ] {
+        if let Some(key) = options.key(key) {
+            errors.error(key, format!("`{key}` is of one fn; {remedy}"));
+        }
+    }
+    if let Some(name) = options.timeout.as_ref().and_then(|timeout| timeout.name.as_ref()) {
+        errors.error(name, "this name is of one fn; write `timeout` here, or the name on the fn inside");
+    }
+    no_ctx(options, errors);
+}
+
+/// `#[no_co_wrapper]`, wherever it is.
+pub fn of_no_co(options: &Options, errors: &mut Errors) {
+    if let Some(key) = options.key("output") {
+        errors.error(key, "`output` is for `#[co_wrapper]`; a blocking fn says what it returns, remove it");
+    }
+    for key in ["mixed", "ctx", "timeout", "expect_long", "suffix", "prefix", "skip"] {
+        if let Some(key) = options.key(key) {
+            errors.error(key, format!("`{key}` is for `#[co_wrapper]`; an async fn waits for nobody, remove it"));
+        }
+    }
+    let key = |name| options.keys.iter().position(|key| key == name);
+    if let (Some(read), Some(write)) = (key("bdrv_rdlock"), key("bdrv_wrlock")) {
+        let second = &options.keys[read.max(write)];
+        errors.error(second, "`bdrv_rdlock` and `bdrv_wrlock` cannot both be held; remove one");
+        return;
+    }
+    match options.lock.as_ref().and_then(|lock| lock.expr.as_ref()) {
+        Some(expr) => {
+            errors.error(expr, "a bottom half of the main context takes the graph's own lock; remove the value");
+        }
+        None => feature(options, HAS_LOCK, errors),
+    }
+}
+
+/// Either mark, in `declare!`.
+pub fn of_declaration(options: &Options, errors: &mut Errors) {
+    if options.no_co {
+        of_no_co(options, errors);
+    } else {
+        co_lock(options, errors);
+    }
+    for (key, remedy) in [
+        ("name", "the wrapper is called as it is declared; remove it"),
+        ("output", "the wrapper returns what its declaration says; remove it"),
+        ("vis", "the wrapper is as visible as its declaration says; remove it"),
+    ] {
+        if let Some(key) = options.key(key) {
+            errors.error(key, remedy);
+        }
+    }
+    if let Some(key) = options.key("skip").filter(|_| !options.no_co) {
+        errors.error(key, "nothing is declared that need be skipped; remove it");
+    }
+}
+
+/// `ctx = none` leaves something out that is of the block.
+pub fn no_ctx(options: &Options, errors: &mut Errors) {
+    let of_block = options.block.as_ref().and_then(|block| block.options.ctx.as_ref());
+    if let Some(key) = options.key("ctx").filter(|_| options.no_ctx && of_block.is_none()) {
+        errors.error(key, "`ctx = none` is for a fn of a block that has a `ctx`; remove it");
+    }
+}
+
+/// The lock in a mark of `#[co_wrapper]`.
+pub fn co_lock(options: &Options, errors: &mut Errors) {
+    if let Some(key) = options.key("bdrv_wrlock") {
+        errors.error(key, "a coroutine cannot take the write lock; write `bdrv_rdlock`, or use `#[no_co_wrapper]`");
+    } else {
+        feature(options, HAS_LOCK, errors);
+    }
+}
+
+/// A lock was asked for that cannot be taken; what would follow from it has not to be told.
+pub fn is_lock_faulty(options: &Options) -> bool {
+    if options.no_co {
+        let keys = options.keys.iter().filter(|key| *key == "bdrv_rdlock" || *key == "bdrv_wrlock");
+        return keys.count() > usize::from(options.lock.is_some());
+    }
+    options.key("bdrv_wrlock").is_some() || options.key("bdrv_rdlock").is_some() && options.lock.is_none()
+}
+
+const HAS_LOCK: bool = cfg!(feature = "graph");
+
+/// The runtime has the lock only with its feature; without it nothing that is expanded here would be found.
+fn feature(options: &Options, graph: bool, errors: &mut Errors) {
+    if let Some(lock) = options.lock.as_ref().filter(|_| !graph) {
+        let key = &lock.key;
+        errors.error(key, format!("`{key}` needs the graph lock; enable the feature `graph` of co-wrapper"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_the_feature() {
+        for (text, faults) in [("bdrv_rdlock", 1), ("bdrv_rdlock = self.graph, mixed", 1), ("mixed", 0)] {
+            let mut errors = Errors::default();
+            let options = Options::parse(text.parse().unwrap(), &mut errors);
+            feature(&options, true, &mut errors);
+            assert!(errors.is_empty(), "{text}");
+            feature(&options, false, &mut errors);
+            let errors = errors.into_compile_errors().to_string();
+            assert_eq!(errors.matches("enable the feature `graph`").count(), faults, "{text}: {errors}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Signatures that no wrapper can have, or that its block's options do not suit.
+
+use crate::model::signature::parameter_names;
+use crate::parse::attrs;
+use crate::parse::errors::Errors;
+use crate::parse::ident::unraw;
+use crate::parse::options::Options;
+use crate::parse::tokens::mentions;
+use proc_macro2::Ident;
+use syn::{GenericParam, Signature};
+
+pub fn check(sig: &Signature, errors: &mut Errors) {
+    if let Some(token) = &sig.constness {
+        errors.error(token, "a blocking call cannot be `const`; remove it");
+    }
+    // A variadic fn is an `extern` one.
+    if let Some(variadic) = &sig.variadic {
+        errors.error(variadic, "a variadic fn cannot have a wrapper; take a slice");
+    } else if let Some(abi) = &sig.abi {
+        errors.error(abi, "an `extern` fn cannot have a wrapper; wrap a Rust fn and call that from the `extern` one");
+    }
+    for param in &sig.generics.params {
+        let attrs = match param {
+            GenericParam::Type(param) => &param.attrs,
+            GenericParam::Const(param) => &param.attrs,
+            GenericParam::Lifetime(_) => continue,
+        };
+        for attr in attrs.iter().filter(|attr| attrs::cfg_condition(attr).is_some()) {
+            errors.error(attr, "a generic parameter cannot come and go; put the `#[cfg]` on the fn");
+        }
+    }
+}
+
+/// The name of a free function must mean that function where the wrapper calls it.
+pub fn check_hiding(name: &Ident, sig: &Signature, errors: &mut Errors) {
+    let consts = sig.generics.const_params().map(|param| &param.ident);
+    for ident in parameter_names(sig).chain(consts) {
+        if unraw(ident) == unraw(name) {
+            let message = format!("this hides the fn `{name}` that the wrapper must call; rename one of them");
+            errors.error(ident, message);
+        }
+    }
+}
+
+/// What a block says of all its fns, one without `self` cannot follow.
+pub fn check_self(sig: &Signature, options: &Options, errors: &mut Errors) {
+    let of_block = options.ctx.as_ref().filter(|_| options.key("ctx").is_none());
+    if of_block.is_some_and(|ctx| sig.receiver().is_none() && mentions(ctx, "self")) {
+        let message = "the `ctx` of the block is of `self`, which this fn has not; give it its own, or `ctx = none`";
+        errors.error(&sig.ident, message);
+    }
+}

@@ -1,0 +1,162 @@
+//! The async twin of a blocking fn. It owns all that it needs and runs the fn as a bottom half of the main context, so
+//! its future can be dropped, or forgotten, at any time.
+//!
+//! ```text
+//! // Input
+//! #[no_co_wrapper(bdrv_wrlock)]
+//! fn bdrv_detach(&self, child: &str, graph: &GraphWrite) -> Child { … }
+//!
+//! // Output
+//! fn bdrv_detach(&self, child: &str, graph: &GraphWrite) -> Child { … }
+//! #[track_caller]
+//! fn bdrv_co_detach(&self, child: &str) -> impl Future<Output = Child> + Send + 'static {
+//!     struct BdrvCoDetachArgs<A0, A1> { __self: A0, child: A1 }
+//!     fn bdrv_detach_bh<…>(…) -> R { … }
+//!     ::co_wrapper::__private::no_co_write(…)
+//! }
+//! ```
+
+use crate::expand::docs;
+use crate::expand::packing::Packing;
+use crate::expand::twin::Twin;
+use crate::model::plan::{Names, Plan};
+use crate::model::signature::{Slot, is_unsafe};
+use crate::parse::tokens::{located, ungroup};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{FnArg, ReceiverKind, ReturnType, Signature, Type, parse_quote, parse_quote_spanned};
+
+struct Call<'a> {
+    packing: Packing<'a>,
+    /// Which of the slots hold what is behind a reference.
+    owned: Vec<bool>,
+    result_span: Span,
+    guard: Ident,
+}
+
+pub fn twin<'a>(plan: &'a Plan, names: &'a Names) -> Twin<'a> {
+    let call = Call::new(plan, names);
+    let args_struct = call.packing.args_struct(ToTokens::to_token_stream);
+    let (bottom_half, no_co) = (call.packing.unpack(None), call.no_co());
+    let body = quote! {
+        #args_struct
+        #bottom_half
+        #no_co
+    };
+    Twin::new(plan, docs::of_async_twin(plan, names), call.packing.sig, body)
+}
+
+impl<'a> Call<'a> {
+    fn new(plan: &'a Plan, names: &'a Names) -> Self {
+        let span = if plan.declared { names.wrapper.span() } else { Span::call_site() };
+        let span = span.resolved_at(Span::call_site());
+        let mut packing = Packing::new(plan, names, &names.wrapper, span);
+        let Packing { sig, krate, taken, .. } = &mut packing;
+        let owned = sig.inputs.iter().map(is_reference).collect();
+        if plan.in_trait {
+            sized(sig, krate);
+        }
+        // What is asked of the result is told where it is written.
+        let (result, result_span) = match &sig.output {
+            ReturnType::Type(_, ty) => (ty.to_token_stream(), ty.span().resolved_at(Span::call_site())),
+            ReturnType::Default => (quote_spanned!(span=> ()), span),
+        };
+        let at = located(&*krate, result_span);
+        sig.output = parse_quote_spanned! {result_span=>
+            -> impl #at::__private::Future<Output = #result> + #at::__private::Send + 'static
+        };
+        let guard = taken.fresh("__cw_guard");
+        Call { packing, owned, result_span, guard }
+    }
+
+    /// `BdrvCoDetachArgs { __self: owned(&*self), child: arg(child) }`
+    fn packed(&self) -> TokenStream {
+        let pack = |i: usize, slot: &Slot| {
+            // That a type is not `Send` or cannot be owned is told at the type of its parameter.
+            let (krate, value) = (located(&self.packing.krate, slot.span), located(&slot.value, slot.span));
+            let span = slot.span.resolved_at(Span::call_site());
+            // The user's own `self` alone would have rustc suggest `&self`, in an error beside that of the type.
+            let (take, value) = if self.owned[i] { ("owned", quote_spanned!(span=> &*#value)) } else { ("arg", value) };
+            let take = Ident::new(take, span);
+            quote_spanned!(span=> #krate::__private::#take(#value))
+        };
+        self.packing.packed(pack, |_| quote!(()))
+    }
+
+    fn no_co(&self) -> TokenStream {
+        let Packing { plan, krate, slots, unpack, args, .. } = &self.packing;
+        let (wrapper, packed, fn_call, guard) = (self.packing.wrapper(), self.packed(), self.fn_call(), &self.guard);
+        let parameters = slots.iter().map(|slot| &slot.argument);
+        let (no_co, lock, guard) = match &plan.options.lock {
+            None => ("no_co", None, None),
+            Some(lock) => (
+                if lock.is_write() { "no_co_write" } else { "no_co_read" },
+                Some(quote! {
+                    <#krate::__private::GraphLock as #krate::__private::Clone>::clone(&#krate::__private::GRAPH),
+                }),
+                Some(quote!(, #guard)),
+            ),
+        };
+        let no_co = Ident::new(no_co, Span::call_site());
+        quote! {
+            #krate::__private::#no_co(
+                #wrapper,
+                #lock
+                #packed,
+                |#args #guard| #unpack(#args, |#(#parameters),*| #fn_call),
+            )
+        }
+    }
+
+    /// `arg(Self::bdrv_detach(__cw_0.get(), __cw_1.into_inner(), __cw_guard))`
+    fn fn_call(&self) -> TokenStream {
+        let Packing { plan, slots, span, .. } = &self.packing;
+        let arguments = slots.iter().zip(&self.owned).map(|(slot, owned)| {
+            let argument = &slot.argument;
+            let get = Ident::new(if *owned { "get" } else { "into_inner" }, argument.span());
+            let get = quote_spanned!(argument.span()=> .#get());
+            quote!(#argument #get)
+        });
+        let arguments = self.packing.arguments(arguments, self.guard.to_token_stream());
+        let path = self.packing.path();
+        let call = quote_spanned!(*span=> #path(#(#arguments),*));
+        let call = if is_unsafe(&plan.sig) { quote!(unsafe { #call }) } else { call };
+        let span = self.result_span;
+        let krate = located(&self.packing.krate, span);
+        // That there is no fn to be called, where its name is.
+        let call = if plan.declared { call } else { located(call, span) };
+        quote_spanned!(span=> #krate::__private::arg(#call))
+    }
+}
+
+fn is_reference(input: &FnArg) -> bool {
+    match input {
+        FnArg::Receiver(receiver) => match &receiver.kind {
+            ReceiverKind::Reference(..) => true,
+            ReceiverKind::Typed(_, ty) => matches!(ungroup(ty), Type::Reference(_)),
+            _ => false,
+        },
+        FnArg::Typed(param) => matches!(ungroup(&param.ty), Type::Reference(ty) if !is_static(ty)),
+    }
+}
+
+/// What lives for ever need not be cloned.
+fn is_static(ty: &syn::TypeReference) -> bool {
+    ty.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static")
+}
+
+/// A trait's async twin is for the types that can be taken along. That one which is declared cannot be is told at `self`.
+fn sized(sig: &mut Signature, krate: &TokenStream) {
+    let receiver = sig.receiver().filter(|receiver| matches!(receiver.kind, ReceiverKind::Reference(..)));
+    let predicate = match receiver.map(|receiver| receiver.self_token.span) {
+        None => parse_quote!(Self: Sized),
+        Some(span) => {
+            let krate = located(krate, span);
+            parse_quote_spanned! {span.resolved_at(Span::call_site())=>
+                Self: Sized + #krate::__private::Clone + #krate::__private::Send + 'static
+            }
+        }
+    };
+    sig.generics.make_where_clause().predicates.push(predicate);
+}

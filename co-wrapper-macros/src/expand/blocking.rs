@@ -1,0 +1,224 @@
+//! The blocking twin of an async fn: its body packs the arguments and calls the runtime, whose closure captures nothing, and
+//! so is `Send` whatever the arguments are. `read_timeout(…, Duration) -> Result<R, Elapsed>`, which gives up, is another such twin.
+//!
+//! ```text
+//! // Input
+//! #[co_wrapper]
+//! async fn bdrv_co_read(&self, off: u64) -> Result { … }
+//!
+//! // Output
+//! async fn bdrv_co_read(&self, off: u64) -> Result { … }
+//! #[track_caller]
+//! fn bdrv_read(&self, off: u64) -> Result {
+//!     struct BdrvReadArgs<A0, A1> { __self: A0, off: A1 }
+//!     fn bdrv_co_read_entry<…>(…) -> Fut { … }
+//!     ::co_wrapper::__private::poll_co(…)
+//! }
+//! ```
+
+use crate::expand::expressions::{Context, Held};
+use crate::expand::packing::Packing;
+use crate::expand::twin::Twin;
+use crate::expand::{docs, lints};
+use crate::model::plan::{Names, Plan};
+use crate::model::signature::{self, Slot};
+use crate::parse::future::Returned;
+use crate::parse::ident::{Taken, unraw};
+use crate::parse::tokens::located;
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use std::mem;
+use syn::spanned::Spanned;
+use syn::{ReturnType, Signature, Type, parse_quote};
+
+struct Call<'a> {
+    packing: Packing<'a>,
+    ctx: Option<Context<'a>>,
+    held: Option<Held<'a>>,
+    /// Of the twin that gives up: the parameter that says when.
+    timeout: Option<Ident>,
+    /// Of a call that is meant to wait for long: the variable that says so.
+    expect_long: Option<Ident>,
+}
+
+pub fn twin<'a>(plan: &'a Plan, names: &'a Names) -> Twin<'a> {
+    let options = &plan.options;
+    let by_affix = !options.affixes.is_empty() && options.name.is_none();
+    let call = Call::new(plan, names, &names.wrapper, false);
+    let docs = docs::of_wrapper(plan, names);
+    call.twin(docs, plan.declared, by_affix)
+}
+
+/// The one that gives up.
+pub fn timeout_twin<'a>(plan: &'a Plan, names: &'a Names) -> Option<Twin<'a>> {
+    let call = Call::new(plan, names, names.timeout.as_ref()?, true);
+    let options = &plan.options;
+    let named_here = options.name.is_some() || options.timeout.as_ref().is_some_and(|timeout| timeout.name.is_some());
+    let named = options.key("timeout").is_some() && named_here;
+    Some(call.twin(docs::of_timeout(plan, names), false, !options.affixes.is_empty() && !named))
+}
+
+impl<'a> Call<'a> {
+    fn new(plan: &'a Plan, names: &'a Names, wrapper: &Ident, gives_up: bool) -> Self {
+        let options = &plan.options;
+        let mut packing = Packing::new(plan, names, wrapper, blamed(plan, wrapper));
+        let Packing { sig, slots, taken, span, krate, .. } = &mut packing;
+        let ctx = options.ctx.as_ref().map(|ctx| Context::new(ctx, taken));
+        if plan.in_trait_impl {
+            // That the trait has no such method is told as of what comes from the mark.
+            sig.fn_token.span = sig.fn_token.span.resolved_at(Span::call_site());
+            sig.ident.set_span(sig.ident.span().resolved_at(Span::call_site()));
+        }
+        if !plan.declared && ctx.is_none() {
+            for slot in slots.iter_mut().filter(|slot| slot.bounded) {
+                slot.argument.set_span(*span);
+                let value = located(mem::take(&mut slot.value), *span);
+                // The name keeps its hygiene, and so its own span; what an error points at is then the block.
+                slot.value = quote_spanned!(*span=> { #value });
+            }
+        }
+        let held = options.lock.as_ref().map(|lock| Held::new(lock, taken));
+        slots.extend(held.as_ref().map(|held| held.slot(slots.len())));
+        let timeout = gives_up.then(|| give_up(sig, krate, taken));
+        let expect_long = options.expect_long.then(|| taken.fresh("__cw_long"));
+        Call { packing, ctx, held, timeout, expect_long }
+    }
+
+    /// `unasked`: it has its name from a block's `suffix` or `prefix`.
+    fn twin(self, docs: TokenStream, has_own_docs: bool, unasked: bool) -> Twin<'a> {
+        let body = self.body();
+        let Packing { plan, sig, .. } = self.packing;
+        Twin {
+            has_own_docs,
+            allows: lints::of_blocking(plan, &sig, unasked && !plan.declared),
+            // rustc refuses it on `main`, which has no caller to track.
+            track_caller: !plan.free || unraw(&sig.ident) != "main",
+            ..Twin::new(plan, docs, sig, body)
+        }
+    }
+
+    fn body(&self) -> TokenStream {
+        let krate = &self.packing.krate;
+        let elsewhere = self.ctx.is_some();
+        let args_struct =
+            self.packing.args_struct(|ty| if elsewhere { quote!(#krate::__private::Sent<#ty>) } else { quote!(#ty) });
+        let entry = self.packing.unpack(elsewhere.then(|| quote!(.into_inner())));
+        let call = self.call();
+        let expect_long = self.expect_long.iter().map(|long| quote!(let #long = #krate::__private::expect_long();));
+        let all = quote! {
+            #args_struct
+            #entry
+            #(#expect_long)*
+            #call
+        };
+        let name = unraw(&self.packing.sig.ident);
+        let lock = self.held.as_ref().map(|held| held.take(krate, &name, self.packing.plan.options.mixed));
+        match (self.ctx.as_ref().map(|ctx| ctx.clone_it(krate)), lock) {
+            (None, None) => all,
+            // The user's expressions must not meet the items of ours.
+            (context, lock) => quote! {
+                #context
+                #lock
+                { #all }
+            },
+        }
+    }
+
+    fn call(&self) -> TokenStream {
+        let Packing { krate, span, unpack, args, slots, .. } = &self.packing;
+        let (wrapper, packed, co, poll_co) = (self.packing.wrapper(), self.packed(), self.co(), self.poll_co());
+        let [entry, args] = [unpack, args].map(|name| located(name, *span));
+        let parameters = slots.iter().map(|slot| &slot.argument);
+        let ctx = self.ctx.iter().map(|Context { variable, .. }| quote!(&#variable,));
+        let timeout = self.timeout.iter();
+        let run = quote_spanned!(self.result_span()=> |#args| #entry(#args, |#(#parameters),*| #co));
+        let arguments = quote_spanned! {*span=>
+            #wrapper,
+            #(#ctx)*
+            #(#timeout,)*
+            #packed,
+            #run,
+        };
+        // What is asked of the result is told of at the whole of this.
+        let path = located(quote!(#krate::__private::#poll_co), self.result_span());
+        quote_spanned!(self.result_span()=> #path(#arguments))
+    }
+
+    fn poll_co(&self) -> Ident {
+        let name = match (&self.ctx, &self.timeout) {
+            (None, None) => "poll_co",
+            (None, Some(_)) => "poll_co_timeout",
+            (Some(_), None) => "poll_co_in",
+            (Some(_), Some(_)) => "poll_co_in_timeout",
+        };
+        Ident::new(name, self.packing.span)
+    }
+
+    /// The result of what runs in another context must be `Send`; that it is not is told where it is written.
+    fn result_span(&self) -> Span {
+        match &self.packing.plan.sig.output {
+            ReturnType::Type(_, ty) if self.ctx.is_some() => ty.span().resolved_at(Span::call_site()),
+            _ => self.packing.span,
+        }
+    }
+
+    fn packed(&self) -> TokenStream {
+        if self.ctx.is_none() {
+            return self.packing.packed(|_, slot| slot.value.clone(), |_| quote!(()));
+        }
+        // That an argument is not `Send` is told at the type of its parameter, with the name of this function.
+        let sent = |value: &TokenStream, slot: &Slot| {
+            let (krate, value) = (located(&self.packing.krate, slot.span), located(value, slot.span));
+            quote_spanned!(slot.span.resolved_at(Span::call_site())=> #krate::__private::sent_to_ctx(#value))
+        };
+        self.packing.packed(|_, slot| sent(&slot.value, slot), |slot| sent(&quote!(()), slot))
+    }
+
+    /// `Self::bdrv_co_read(__cw_0, __cw_1)`
+    fn co(&self) -> TokenStream {
+        let Packing { plan, slots, span, .. } = &self.packing;
+        let krate = located(&self.packing.krate, *span);
+        let arguments = slots[..slots.len() - usize::from(self.held.is_some())].iter();
+        let guard = self.held.as_ref().map(Held::guard).unwrap_or_default();
+        let arguments = self.packing.arguments(arguments.map(|slot| slot.argument.to_token_stream()), guard);
+        let mut path = self.packing.path();
+        if plan.free && !plan.declared && plan.options.krate.is_none() {
+            path = quote_spanned!(*span=> #krate::if_in_an_impl_mark_that_too!(#path));
+        }
+        let mut co = quote_spanned!(*span=> #path(#(#arguments),*));
+        if plan.returned == Returned::IntoFuture {
+            co = quote_spanned!(*span=> #krate::__private::IntoFuture::into_future(#co));
+        }
+        let awaited = self.held.is_some().then(|| quote!(.await));
+        let co = quote_spanned!(*span=> #co #awaited);
+        let co = if signature::is_unsafe(&plan.sig) { quote!(unsafe { #co }) } else { co };
+        self.held.as_ref().map_or_else(|| co.clone(), |held| held.around(&co, *span))
+    }
+}
+
+/// Adds the parameter and wraps the result. Returns the parameter.
+fn give_up(sig: &mut Signature, krate: &TokenStream, taken: &mut Taken) -> Ident {
+    let parameter = taken.fresh("timeout");
+    sig.inputs.push(parse_quote!(#parameter: #krate::__private::Duration));
+    let (arrow, ty): (_, Type) = match &sig.output {
+        ReturnType::Type(arrow, ty) => (*arrow, (**ty).clone()),
+        ReturnType::Default => (parse_quote!(->), parse_quote!(())),
+    };
+    let result = quote_spanned!(arrow.spans[0]=> Result);
+    let result = quote!(#krate::__private::#result<#ty, #krate::__private::Elapsed>);
+    sig.output = ReturnType::Type(arrow, Box::new(Type::Verbatim(result)));
+    parameter
+}
+
+/// What does not fit is told at the one declaration of many, or at the attribute. A type that breaks a bound of its own is
+/// told of where it is written, and again for every place in the body that it comes to; so all of these are one.
+fn blamed(plan: &Plan, wrapper: &Ident) -> Span {
+    let mut bounded = signature::bounded(&plan.sig);
+    let span = match (bounded.next(), bounded.next()) {
+        _ if plan.declared => wrapper.span(),
+        (None, _) => Span::call_site(),
+        (Some(ty), None) => ty.span(),
+        (Some(_), Some(_)) => plan.sig.ident.span(),
+    };
+    span.resolved_at(Span::call_site())
+}

@@ -1,0 +1,123 @@
+//! The user's own expressions, `ctx = …` and `bdrv_rdlock = …`. They are evaluated where the wrapper was called, before any
+//! argument is packed: `self.ctx` is out of reach when `self` is on its way.
+//!
+//! A handle of the lock is one more packed argument, and the closure that makes the future takes the lock there.
+//!
+//! ```text
+//! // Input
+//! #[co_wrapper(bdrv_rdlock = self.graph)]
+//! async fn bdrv_co_size(&self, graph: &GraphRead) -> u64 { … }
+//!
+//! // Output
+//! fn bdrv_size(&self) -> u64 {
+//!     let __cw_lock = read_lock("bdrv_size", &self.graph);
+//!     … BdrvSizeArgs { __self: self, __cw_lock } …
+//!     … |__cw_0, __cw_lock| async move {
+//!         let __cw_guard = __cw_lock.read().await;
+//!         Self::bdrv_co_size(__cw_0, &__cw_guard).await
+//!     } …
+//! }
+//! ```
+
+use crate::model::signature::Slot;
+use crate::parse::ident::Taken;
+use crate::parse::options::Lock;
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::Expr;
+use syn::spanned::Spanned;
+
+/// The context that a call runs in.
+pub struct Context<'a> {
+    expr: &'a Expr,
+    pub variable: Ident,
+}
+
+impl<'a> Context<'a> {
+    pub fn new(expr: &'a Expr, taken: &mut Taken) -> Self {
+        Context { expr, variable: taken.fresh("__cw_ctx") }
+    }
+
+    pub fn clone_it(&self, krate: &TokenStream) -> TokenStream {
+        let clone = quote!(<#krate::__private::AioContext as #krate::__private::Clone>::clone);
+        borrowed(&self.variable, self.expr, |expr| quote!(#clone(#expr)))
+    }
+}
+
+/// The graph's read lock, held around a call.
+pub struct Held<'a> {
+    lock: &'a Lock,
+    /// A variable, a field and an argument.
+    handle: Ident,
+    guard: Ident,
+}
+
+impl<'a> Held<'a> {
+    pub fn new(lock: &'a Lock, taken: &mut Taken) -> Self {
+        Held { lock, handle: taken.fresh("__cw_lock"), guard: taken.fresh("__cw_guard") }
+    }
+
+    /// Of the handle.
+    pub fn slot(&self, index: usize) -> Slot {
+        Slot {
+            field: self.handle.clone(),
+            value: self.handle.to_token_stream(),
+            argument: self.handle.clone(),
+            ty: format_ident!("A{index}", span = Span::call_site()),
+            cfg: None,
+            span: self.lock.key.span(),
+            bounded: false,
+        }
+    }
+
+    /// What a witness is called with.
+    pub fn guard(&self) -> TokenStream {
+        let guard = &self.guard;
+        quote!(&#guard)
+    }
+
+    /// Still outside the call: a mixed one takes its share of the lock here, for the caller may give the lock up while the
+    /// call waits. Who refuses to take it names the `wrapper`.
+    pub fn take(&self, krate: &TokenStream, wrapper: &str, mixed: bool) -> TokenStream {
+        let Held { lock, handle, .. } = self;
+        let span = lock.key.span().resolved_at(Span::call_site());
+        let take = Ident::new(if mixed { "read_lock_mixed" } else { "read_lock" }, span);
+        let take = quote!(#krate::__private::#take);
+        match &lock.expr {
+            Some(expr) => borrowed(handle, expr, |lock| quote!(#take(#wrapper, #lock))),
+            None => quote_spanned!(span=> let #handle = #take(#wrapper, &#krate::__private::GRAPH);),
+        }
+    }
+
+    /// The future, with the lock around it.
+    pub fn around(&self, co: &TokenStream, span: Span) -> TokenStream {
+        let Held { handle, guard, .. } = self;
+        quote_spanned! {span=>
+            async move {
+                let #guard = #handle.read().await;
+                #co
+            }
+        }
+    }
+}
+
+/// `let name = function(&expr);`, where what the expression is may be behind any number of references. `function` makes the
+/// call.
+fn borrowed(name: &Ident, expr: &Expr, function: impl FnOnce(TokenStream) -> TokenStream) -> TokenStream {
+    let simple = matches!(
+        expr,
+        Expr::Path(_) | Expr::Field(_) | Expr::Call(_) | Expr::MethodCall(_) | Expr::Paren(_) | Expr::Macro(_)
+    );
+    // So that an error about its type points at the whole of it.
+    let borrow = quote_spanned!(expr.span()=> &);
+    if simple {
+        let value = function(quote!(#borrow #expr));
+        quote!(let #name = #value;)
+    } else {
+        // The arms of a `match` and the like would have to be of the very type if it were known what is expected.
+        let mut value = name.clone();
+        value.set_span(expr.span().resolved_at(Span::call_site()));
+        let called = function(value.to_token_stream());
+        quote!(let #name = match #borrow (#expr) { #value => #called };)
+    }
+}

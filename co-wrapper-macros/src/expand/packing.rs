@@ -1,0 +1,162 @@
+//! What a blocking twin and an async one have in common: the twin's own signature, the struct of packed arguments, and the fn
+//! that unpacks them where the other fn is called. Nothing here knows how they get there.
+
+use crate::model::plan::{Names, Plan};
+use crate::model::signature::{self, Slot};
+use crate::model::witness::{self, Place};
+use crate::parse::ident::{Taken, unraw, upper_camel_case};
+use crate::parse::mark::facade;
+use crate::parse::tokens::located;
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::Signature;
+
+pub struct Packing<'a> {
+    pub plan: &'a Plan,
+    pub names: &'a Names,
+    /// The twin's own.
+    pub sig: Signature,
+    pub slots: Vec<Slot>,
+    /// If the fn that is called wants to see the guard of the lock.
+    witness: Option<Place>,
+    pub taken: Taken,
+    /// Of the call.
+    pub span: Span,
+    pub krate: TokenStream,
+    /// `BdrvReadArgs`
+    args_struct: Ident,
+    /// `bdrv_co_read_entry`, or `bdrv_read_bh`.
+    pub unpack: Ident,
+    /// The packed arguments, in the hands of that fn.
+    pub args: Ident,
+    /// The fn that is called, in the hands of that fn.
+    call: Ident,
+}
+
+impl<'a> Packing<'a> {
+    /// Of the twin that is called `wrapper`. Errors about the call are told at `span`.
+    pub fn new(plan: &'a Plan, names: &'a Names, wrapper: &Ident, span: Span) -> Self {
+        let Plan { options, sig, .. } = plan;
+        let krate = facade(options.krate.as_ref(), span);
+        let lock = options.lock.as_ref().and_then(|lock| lock.expr.as_ref());
+        let mut taken = Taken::default();
+        for tokens in [sig as &dyn ToTokens, wrapper, &names.target.path, &krate, &options.ctx, &lock] {
+            taken.all_in(tokens);
+        }
+        let in_trait = plan.in_trait && !options.no_co;
+        let mut sig = signature::blocking(sig, wrapper, plan.declared, in_trait, &mut taken);
+        let mut slots = signature::slots(&sig, &mut taken);
+        let witness = witness::take(&mut sig, &mut slots);
+        let (unpack, call) = if options.no_co { ("bh", "__cw_call") } else { ("entry", "__cw_co") };
+        Packing {
+            args_struct: taken.fresh(&format!("{}Args", upper_camel_case(&unraw(wrapper)))),
+            unpack: taken.fresh(&format!("{}_{unpack}", names.target.name)),
+            args: taken.fresh("__cw_args"),
+            call: taken.fresh(call),
+            plan,
+            names,
+            sig,
+            slots,
+            witness,
+            taken,
+            span,
+            krate,
+        }
+    }
+
+    /// What travels, each field of the type that `field` makes of the argument's.
+    pub fn args_struct(&self, field: impl Fn(&Ident) -> TokenStream) -> TokenStream {
+        let owned = if self.plan.options.no_co { ", owned" } else { "" };
+        let doc = format!(" The packed arguments of [`{}`]{owned}.", unraw(&self.sig.ident));
+        let (name, generics) = (&self.args_struct, self.generics());
+        let fields = self.slots.iter().map(|slot| {
+            let (name, ty) = (&slot.field, field(&slot.ty));
+            quote!(#name: #ty)
+        });
+        quote! {
+            #[doc = #doc]
+            struct #name #generics {
+                #(#fields,)*
+            }
+        }
+    }
+
+    /// The fn that runs where the call is made, on the thread that makes it.
+    pub fn unpack(&self, unwrapped: Option<TokenStream>) -> TokenStream {
+        let (doc, result) = if self.plan.options.no_co {
+            (" Unpacks them and calls the fn; runs as a bottom half of the main context.", "R")
+        } else {
+            (" Unpacks them and makes the future; runs where it is polled.", "Fut")
+        };
+        let result = Ident::new(result, Span::call_site());
+        let Packing { unpack, args_struct, args, call, krate, .. } = self;
+        let (generics, types) = (self.generics(), self.types());
+        let fields = self.slots.iter().map(|slot| &slot.field);
+        let fields = fields.map(|field| quote!(#args.#field #unwrapped));
+        quote! {
+            #[doc = #doc]
+            fn #unpack<#(#types,)* #result>(
+                #args: #args_struct #generics,
+                #call: impl #krate::__private::FnOnce(#(#types),*) -> #result,
+            ) -> #result {
+                #call(#(#fields),*)
+            }
+        }
+    }
+
+    fn types(&self) -> Vec<&Ident> {
+        self.slots.iter().map(|slot| &slot.ty).collect()
+    }
+
+    fn generics(&self) -> Option<TokenStream> {
+        let types = self.types();
+        (!types.is_empty()).then(|| quote!(<#(#types),*>))
+    }
+
+    /// `BdrvReadArgs { __self: self, off }`, with what `pack` makes of each argument. A parameter that a `#[cfg]` has taken away
+    /// leaves `absent` in its field.
+    pub fn packed(
+        &self,
+        pack: impl Fn(usize, &Slot) -> TokenStream,
+        absent: impl Fn(&Slot) -> TokenStream,
+    ) -> TokenStream {
+        let name = located(&self.args_struct, self.span);
+        let fields = self.slots.iter().enumerate().map(|(i, slot)| {
+            let (field, value) = (&slot.field, pack(i, slot));
+            let packed = if *field == value.to_string() { value } else { quote!(#field: #value) };
+            let Some(cfg) = &slot.cfg else { return packed };
+            let absent = absent(slot);
+            quote!(#[cfg(#cfg)] #packed, #[cfg(not(#cfg))] #field: #absent)
+        });
+        quote_spanned!(self.span=> #name { #(#fields),* })
+    }
+
+    /// The path of the fn that is called.
+    pub fn path(&self) -> TokenStream {
+        let target = &self.names.target;
+        let path = &target.path;
+        let turbofish = signature::turbofish(&self.plan.sig).filter(|_| target.turbofish);
+        quote_spanned!(self.span=> #path #turbofish)
+    }
+
+    /// The arguments that it is called with: `arguments` of the slots, in order, and the `guard` for its witness.
+    pub fn arguments(&self, arguments: impl Iterator<Item = TokenStream>, guard: TokenStream) -> Vec<TokenStream> {
+        let cfgs = self.slots.iter().map(|slot| &slot.cfg);
+        let mut arguments: Vec<_> = cfgs.zip(arguments).map(|(cfg, argument)| under(cfg.as_ref(), argument)).collect();
+        if let Some(Place { index, cfg }) = &self.witness {
+            arguments.insert(*index, under(cfg.as_ref(), guard));
+        }
+        arguments
+    }
+
+    pub fn wrapper(&self) -> TokenStream {
+        let (krate, mixed) = (&self.krate, self.plan.options.mixed);
+        let (name, target) = (unraw(&self.sig.ident), &self.names.target.name);
+        quote_spanned!(self.span=> &#krate::__private::Wrapper { name: #name, target: #target, mixed: #mixed })
+    }
+}
+
+fn under(cfg: Option<&TokenStream>, argument: TokenStream) -> TokenStream {
+    let cfg = cfg.iter();
+    quote!(#(#[cfg(#cfg)])* #argument)
+}

@@ -1,0 +1,6 @@
+//! What a wrapper will be: its plan, its name, its signature. Nothing is refused here, and nothing written.
+
+pub mod name;
+pub mod plan;
+pub mod signature;
+pub mod witness;

@@ -1,0 +1,349 @@
+//! The options between the parentheses of `#[co_wrapper(…)]`, and those that a block's attribute says of all fns in it.
+//! They are parsed by hand: a mistake in one leaves the others readable, up to the next comma. Which options suit which item is
+//! not decided here but where the item is known.
+
+use crate::parse::errors::Errors;
+use crate::parse::item::is_of_trait;
+use crate::parse::spelling::unknown;
+use crate::parse::values::{affix, expression, flag, identifier, path, ty, value, visibility};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
+use std::rc::Rc;
+use syn::ext::IdentExt;
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::{Error, Expr, LitStr, Path, Token, Type, Visibility, parenthesized};
+
+/// Every option's key, and how it is written.
+pub const KNOWN: &[(&str, &str)] = &[
+    ("mixed", "mixed"),
+    ("name", "name = read_blocking"),
+    ("ctx", "ctx = self.ctx"),
+    ("timeout", "timeout"),
+    ("expect_long", "expect_long"),
+    ("vis", "vis = pub(crate)"),
+    ("crate", "crate = ::co_wrapper"),
+    ("suffix", "suffix = \"_blocking\""),
+    ("prefix", "prefix = \"blocking_\""),
+    ("skip", "skip"),
+    ("output", "output = io::Result<u8>"),
+    ("bdrv_rdlock", "bdrv_rdlock"),
+    ("bdrv_wrlock", "bdrv_wrlock"),
+];
+
+/// Those of them that `#[no_co_wrapper]` has too.
+const OF_NO_CO: &[&str] = &["name", "vis", "crate", "bdrv_rdlock", "bdrv_wrlock"];
+
+/// What a mark says, with what the attribute on the block around it says of all.
+#[derive(Default)]
+pub struct Options {
+    /// They are those of `#[no_co_wrapper]`.
+    pub no_co: bool,
+    /// The key of each option that the mark itself has, as it was written, for errors about it.
+    pub keys: Vec<Ident>,
+    pub mixed: bool,
+    pub name: Option<Ident>,
+    pub ctx: Option<Expr>,
+    /// `ctx = none`: not the block's either.
+    pub no_ctx: bool,
+    pub timeout: Option<Timeout>,
+    pub expect_long: bool,
+    pub vis: Option<Visibility>,
+    pub krate: Option<Path>,
+    pub affixes: Affixes,
+    pub skip: bool,
+    /// What the future's result is, where the signature does not tell.
+    pub output: Option<Type>,
+    pub lock: Option<Lock>,
+    /// What the attribute on the block around the mark tells it.
+    pub block: Option<Rc<Context>>,
+}
+
+/// `timeout`, or `timeout = read_within`.
+pub struct Timeout {
+    /// If it is not the wrapper's with `_timeout` added.
+    pub name: Option<Ident>,
+}
+
+/// `bdrv_rdlock`, `bdrv_rdlock = self.graph` or `bdrv_wrlock`.
+#[derive(Clone)]
+pub struct Lock {
+    pub key: Ident,
+    /// If it is not the process's one.
+    pub expr: Option<Expr>,
+}
+
+impl Lock {
+    pub fn is_write(&self) -> bool {
+        self.key == "bdrv_wrlock"
+    }
+}
+
+/// `prefix` and `suffix`: what is added to the async fn's name.
+#[derive(Clone, Default)]
+pub struct Affixes {
+    pub prefix: Option<LitStr>,
+    pub suffix: Option<LitStr>,
+}
+
+impl Affixes {
+    pub fn is_empty(&self) -> bool {
+        self.prefix.is_none() && self.suffix.is_none()
+    }
+}
+
+/// What an outer attribute tells a mark inside it: where the function is, and the options that hold for the whole
+/// block. It travels as tokens, in an option of its own that nobody writes by hand.
+pub struct Context {
+    /// What the async fn is called through: `Self` or `<Self as Trait>`; nothing in a module.
+    pub within: TokenStream,
+    /// The fn is a trait's own, hence `Self` may be unsized.
+    pub in_trait: bool,
+    pub options: Options,
+    /// The options as they were written.
+    pub written: TokenStream,
+}
+
+/// The key of the option that an outer attribute writes into the marks inside it.
+const CONTEXT: &str = "__cw_context";
+
+impl Context {
+    /// The block is the impl of a trait.
+    pub fn is_trait_impl(&self) -> bool {
+        !self.in_trait && is_of_trait(&self.within)
+    }
+}
+
+impl Parse for Context {
+    /// As [`Context::to_tokens`] wrote it.
+    fn parse(input: ParseStream) -> syn::Result<Self> {
+        let within;
+        parenthesized!(within in input);
+        let within = within.parse()?;
+        let in_trait = input.parse::<Option<Token![trait]>>()?.is_some();
+        let written: TokenStream = input.parse()?;
+        // An attribute with a mistake in it writes no context.
+        let options = Options::parse(written.clone(), &mut Errors::default());
+        Ok(Context { within, in_trait, options, written })
+    }
+}
+
+impl ToTokens for Context {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        let key = Ident::new(CONTEXT, Span::call_site());
+        let Context { within, written, .. } = self;
+        let in_trait = self.in_trait.then(|| quote!(trait));
+        tokens.extend(quote!(#key((#within) #in_trait #written)));
+    }
+}
+
+impl Options {
+    pub fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
+        Options::default().read(tokens, errors)
+    }
+
+    /// Of `#[no_co_wrapper(…)]`: a misspelt option is told what there is for it.
+    pub fn parse_no_co(tokens: TokenStream, errors: &mut Errors) -> Self {
+        Options { no_co: true, ..Options::default() }.read(tokens, errors)
+    }
+
+    fn read(mut self, tokens: TokenStream, errors: &mut Errors) -> Self {
+        let result = Parser::parse2(
+            |input: ParseStream| {
+                self.all(input, errors);
+                Ok(())
+            },
+            tokens,
+        );
+        if let Err(error) = result {
+            errors.push(error);
+        }
+        match self.block.take() {
+            Some(block) => self.inside(block),
+            None => self,
+        }
+    }
+
+    /// What a block says of all fns in it holds where a mark does not say otherwise. An async twin has no more of it than
+    /// where co-wrapper is found.
+    pub fn inside(mut self, block: Rc<Context>) -> Self {
+        let block = self.block.insert(block).clone();
+        let all = &block.options;
+        self.krate = self.krate.take().or_else(|| all.krate.clone());
+        if self.no_co {
+            return self;
+        }
+        self.mixed |= all.mixed;
+        self.expect_long |= all.expect_long;
+        // A name is of one fn.
+        self.timeout = self.timeout.take().or_else(|| all.timeout.as_ref().map(|_| Timeout { name: None }));
+        if !self.no_ctx {
+            self.ctx = self.ctx.take().or_else(|| all.ctx.clone());
+        }
+        if self.key("bdrv_rdlock").is_none() {
+            self.lock = self.lock.take().or_else(|| all.lock.clone());
+        }
+        if self.key("prefix").or(self.key("suffix")).is_none() {
+            self.affixes = all.affixes.clone();
+        }
+        self
+    }
+
+    pub fn key(&self, name: &str) -> Option<&Ident> {
+        self.keys.iter().find(|key| *key == name)
+    }
+
+    fn all(&mut self, input: ParseStream, errors: &mut Errors) {
+        while !input.is_empty() {
+            if let Err(error) = self.one(input) {
+                errors.push(error);
+                skip_to_comma(input);
+            }
+            if input.parse::<Option<Token![,]>>().is_ok_and(|comma| comma.is_none())
+                && let Some(token) = skip_to_comma(input)
+            {
+                errors.error(token, "the option ends before this; put a comma between options");
+                let _ = input.parse::<Option<Token![,]>>();
+            }
+        }
+    }
+
+    fn one(&mut self, input: ParseStream) -> syn::Result<()> {
+        if input.peek(Token![,]) {
+            return Err(input.error("no option before this comma; remove it"));
+        }
+        let Ok(key) = input.call(Ident::parse_any) else {
+            return Err(input.error("not an option; they are words such as `mixed`"));
+        };
+        if key == CONTEXT {
+            let content;
+            parenthesized!(content in input);
+            self.block = Some(Rc::new(content.parse()?));
+            return Ok(());
+        }
+        let Some(&(_, form)) = KNOWN.iter().find(|(name, _)| key == name) else {
+            let known = KNOWN.iter().map(|(name, _)| *name).filter(|name| !self.no_co || OF_NO_CO.contains(name));
+            return Err(Error::new(key.span(), unknown(&key, &known.collect::<Vec<_>>())));
+        };
+        if self.keys.contains(&key) {
+            let message = format!("`{key}` is given twice; remove this one");
+            return Err(Error::new(key.span(), message));
+        }
+        self.keys.push(key.clone());
+
+        match &*key.to_string() {
+            "mixed" => self.mixed = flag(&key, input)?,
+            "skip" => self.skip = flag(&key, input)?,
+            "expect_long" => self.expect_long = flag(&key, input)?,
+            "name" => self.name = Some(identifier(&key, value(&key, form, input)?)?),
+            "ctx" => {
+                let expr = expression(value(&key, form, input)?, form)?;
+                self.no_ctx = matches!(&expr, Expr::Path(path) if path.path.is_ident("none"));
+                self.ctx = Some(expr).filter(|_| !self.no_ctx);
+            }
+            "timeout" => {
+                let form = "timeout = read_timeout";
+                let name = if is_bare(input) { None } else { Some(identifier(&key, value(&key, form, input)?)?) };
+                self.timeout = Some(Timeout { name });
+            }
+            "bdrv_wrlock" => {
+                flag(&key, input)?;
+                self.lock = Some(Lock { key, expr: None });
+            }
+            "bdrv_rdlock" => {
+                let form = "bdrv_rdlock = self.graph";
+                let expr = if is_bare(input) { None } else { Some(expression(value(&key, form, input)?, form)?) };
+                self.lock = Some(Lock { key, expr });
+            }
+            "output" => self.output = Some(ty(value(&key, form, input)?, form)?),
+            "vis" => self.vis = Some(visibility(value(&key, form, input)?)?),
+            "crate" => self.krate = Some(path(value(&key, form, input)?)?),
+            "suffix" => self.affixes.suffix = Some(affix(&key, value(&key, form, input)?)?),
+            "prefix" => self.affixes.prefix = Some(affix(&key, value(&key, form, input)?)?),
+            _ => unreachable!("every known option is above"),
+        }
+        Ok(())
+    }
+}
+
+/// Returns the first token that was skipped.
+fn skip_to_comma(input: ParseStream) -> Option<TokenTree> {
+    let mut first = None;
+    while !input.is_empty() && !input.peek(Token![,]) {
+        let token = input.parse::<TokenTree>().ok();
+        first = first.or(token);
+    }
+    first
+}
+
+/// Whether a key stands alone, or with something that is not its value.
+fn is_bare(input: ParseStream) -> bool {
+    !input.peek(Token![=]) && !input.peek(syn::token::Paren)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> (Options, String) {
+        let mut errors = Errors::default();
+        let options = Options::parse(text.parse().unwrap(), &mut errors);
+        (options, errors.into_compile_errors().to_string())
+    }
+
+    #[test]
+    fn options_in_any_order() {
+        let (options, errors) = parse("name = r#match, mixed,");
+        assert_eq!(errors, "");
+        assert!(options.mixed);
+        assert_eq!(options.name.unwrap(), "r#match");
+    }
+
+    #[test]
+    fn one_mistake_leaves_the_others_readable() {
+        let (options, errors) = parse("mixd, name = a b, suffix = x, mixed");
+        assert!(options.mixed);
+        assert_eq!(errors.matches("compile_error").count(), 3, "{errors}");
+    }
+
+    #[test]
+    fn a_context_survives_its_journey() {
+        let written = "mixed, timeout, expect_long, ctx = self.context(1, 2) + 3, bdrv_rdlock = self.graph,
+            crate = ::reexport::co_wrapper, suffix = \"_blocking\"";
+        let block = parse(written).0;
+        let within = quote!(<Self as Gate<'a, A, B>>);
+        let context = Context { within, in_trait: true, options: block, written: written.parse().unwrap() };
+        for mark in ["name = x, ", "mixed, ", ""] {
+            let (options, errors) = parse(&format!("{mark}{}", context.to_token_stream()));
+            assert_eq!(errors, "");
+            assert!(options.mixed && options.expect_long && options.timeout.is_some() && options.krate.is_some());
+            assert_eq!(options.keys.len(), usize::from(!mark.is_empty()));
+            assert_eq!(options.ctx.to_token_stream().to_string(), "self . context (1 , 2) + 3");
+            assert_eq!(options.lock.and_then(|lock| lock.expr).to_token_stream().to_string(), "self . graph");
+            assert_eq!(options.affixes.suffix.unwrap().value(), "_blocking");
+            let block = options.block.unwrap();
+            assert_eq!(block.within.to_string(), context.within.to_string());
+            assert!(block.in_trait && !block.is_trait_impl());
+        }
+    }
+
+    #[test]
+    fn a_mark_has_the_last_word() {
+        let block = "mixed, timeout, ctx = a, bdrv_rdlock = b, crate = ::c, prefix = \"d_\"";
+        let read = |mark: &str, no_co: bool| {
+            let tokens = format!("{mark} __cw_context((Self) {block})").parse().unwrap();
+            let mut errors = Errors::default();
+            let parse = if no_co { Options::parse_no_co } else { Options::parse };
+            let options = parse(tokens, &mut errors);
+            assert!(errors.is_empty());
+            let Options { ctx, lock, krate, timeout, affixes: Affixes { prefix, suffix }, .. } = options;
+            let lock = lock.and_then(|lock| lock.expr);
+            let timeout = timeout.and_then(|timeout| timeout.name);
+            quote!(#ctx #lock #krate #timeout #prefix #suffix).to_string()
+        };
+        assert_eq!(read("", false), "a b :: c \"d_\"");
+        assert_eq!(read("ctx = none, timeout = x,", false), "b :: c x \"d_\"");
+        assert_eq!(read("ctx = x, suffix = \"_x\",", false), "x b :: c \"_x\"");
+        assert_eq!(read("bdrv_rdlock, crate = x,", false), "a x \"d_\"");
+        assert_eq!(read("", true), ":: c");
+    }
+}
