@@ -1,6 +1,6 @@
 //! Snapshots of expansions, to be read: `tests/expand/method.rs` expands to `tests/expand/method.expanded.rs`, and so on; the
 //! pages of the reference hold their own.
-//! `UPDATE_EXPECT=1 cargo test --test expand` writes them anew.
+//! `UPDATE_EXPECT=1 cargo test -p co-wrapper-macros --lib` writes them anew.
 
 use crate::parse::mark;
 use crate::{attribute, declare};
@@ -197,7 +197,7 @@ fn marked_items(example: &str) -> TokenStream {
 
 fn check(path: &Path, expansion: &TokenStream) {
     let file = syn::parse2(expansion.clone()).unwrap_or_else(|e| panic!("{e}: {expansion}"));
-    let header = "// Generated from the file beside this one: `UPDATE_EXPECT=1 cargo test --test expand`.\n\n";
+    let header = "// Generated from the file beside this one: `UPDATE_EXPECT=1 cargo test -p co-wrapper-macros --lib`.\n\n";
     let text = format!("{header}{}", prettyplease::unparse(&file));
     expect_file![path.with_extension("expanded.rs")].assert_eq(&text);
 }

@@ -1,4 +1,4 @@
-// Generated from the file beside this one: `UPDATE_EXPECT=1 cargo test --test expand`.
+// Generated from the file beside this one: `UPDATE_EXPECT=1 cargo test -p co-wrapper-macros --lib`.
 
 async unsafe fn fill_async<'a, T: ?Sized + Fill<'a>, U, const N: usize>(
     with: &'a T,

@@ -1,4 +1,4 @@
-// Generated from the file beside this one: `UPDATE_EXPECT=1 cargo test --test expand`.
+// Generated from the file beside this one: `UPDATE_EXPECT=1 cargo test -p co-wrapper-macros --lib`.
 
 /// Blocking twin of [`bdrv_co_flush`](fn@bdrv_co_flush). Panics in coroutine context.
 #[allow(clippy::trivially_copy_pass_by_ref)]
