@@ -140,6 +140,11 @@ const SPACE: &[Accepted] = &[
         &[("co_item", "item"), ("co_path", "path"), ("co_bound", "bound"), ("co_object", "object")],
     ),
     (
+        "lifetimes in a bound and of no argument, with impl Trait in the result",
+        "signatures/elided.rs",
+        &[("co_two", "two"), ("co_late", "late"), ("co_outlives", "outlives"), ("co_argument", "argument")],
+    ),
+    (
         "not async: fn -> Pin<Box<dyn Future<Output = R> + '_>>",
         "signatures.rs",
         &[("co_boxed", "boxed"), ("co_elided", "elided")],

@@ -197,7 +197,8 @@ fn marked_items(example: &str) -> TokenStream {
 
 fn check(path: &Path, expansion: &TokenStream) {
     let file = syn::parse2(expansion.clone()).unwrap_or_else(|e| panic!("{e}: {expansion}"));
-    let header = "// Generated from the file beside this one: `UPDATE_EXPECT=1 cargo test -p co-wrapper-macros --lib`.\n\n";
+    let header =
+        "// Generated from the file beside this one: `UPDATE_EXPECT=1 cargo test -p co-wrapper-macros --lib`.\n\n";
     let text = format!("{header}{}", prettyplease::unparse(&file));
     expect_file![path.with_extension("expanded.rs")].assert_eq(&text);
 }

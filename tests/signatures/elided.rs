@@ -59,6 +59,69 @@ async fn co_constrained(
     later(x.count() + y.0.count()).await
 }
 
+/// Lifetimes that are in a bound and in no argument's type: nothing tells rustc which one the hidden type has.
+mod of_no_argument {
+    use super::later;
+    use co_wrapper::co_wrapper;
+    use std::fmt::Debug;
+
+    #[co_wrapper]
+    pub async fn co_bound<'a, T: Debug + 'a>(x: &u8, y: T) -> impl Debug {
+        later(format!("{x} {y:?}")).await
+    }
+
+    #[co_wrapper]
+    pub async fn co_two<'a, 'b, T: Debug + 'a + 'b>(x: &'a u8, y: T) -> impl Debug {
+        later(format!("{x} {y:?}")).await
+    }
+
+    #[co_wrapper]
+    pub async fn co_late<'a, 'b, T>(x: &u8, y: &'b T) -> (u8, impl Debug)
+    where
+        T: Debug + 'a,
+    {
+        later((*x, format!("{y:?}"))).await
+    }
+
+    #[co_wrapper]
+    pub async fn co_outlives<'a, 'b: 'a, T: Debug + 'a>(x: &'b u8, y: T) -> impl Debug {
+        later(format!("{x} {y:?}")).await
+    }
+
+    #[co_wrapper]
+    pub async fn co_argument<'a>(x: &u8, y: impl Debug + 'a) -> impl Debug {
+        later(format!("{x} {y:?}")).await
+    }
+
+    #[co_wrapper(name = pair, timeout)]
+    pub async fn co_pair<'a, T: Debug + 'a, const N: usize>(x: &u8, y: [T; N], z: impl Debug + 'a) -> impl Debug {
+        later(format!("{x} {y:?} {z:?}")).await
+    }
+
+    pub struct Disk<'d>(pub &'d u8);
+
+    #[co_wrapper(suffix = "_blocking")]
+    impl<'d> Disk<'d> {
+        pub async fn bound<'a, T: Debug + 'a>(&self, y: T) -> impl Debug {
+            later(format!("{} {y:?}", self.0)).await
+        }
+
+        #[allow(clippy::manual_async_fn)]
+        pub fn future<'a, T: Debug + 'a>(&self, y: T) -> impl Future<Output = impl Debug> {
+            async move { later(format!("{} {y:?}", self.0)).await }
+        }
+    }
+
+    #[co_wrapper(suffix = "_blocking")]
+    pub trait Store {
+        async fn bound<'a, T: Debug + 'a>(&self, x: &u8, y: T) -> Option<impl Debug> {
+            Some(later(format!("{x} {y:?}")).await)
+        }
+    }
+
+    impl Store for u8 {}
+}
+
 /// The lifetimes of the parameters are apart, and the block's own name is nobody's else.
 struct Holder<'a>(&'a u8);
 
@@ -127,6 +190,23 @@ fn all() {
     assert_eq!(Holder(&of_one_scope).method_blocking([5].iter(), &mut last), &1);
     assert_eq!(last, [5]);
     assert_eq!(Holder(&1).kept_blocking(0, [6].iter(), "x"), Some(&6));
+
+    {
+        use of_no_argument::{Disk, Store as _, argument, bound, late, outlives, pair, pair_timeout, two};
+        let local = String::from("y");
+        let y = &local;
+        let (text, all) = (|x: &dyn Debug| format!("{x:?}"), "\"1 \\\"y\\\"\"");
+        assert_eq!(text(&bound(&1, y)), all);
+        assert_eq!(text(&two(&1, y)), all);
+        assert_eq!(text(&late(&1, y)), "(1, \"\\\"y\\\"\")");
+        assert_eq!(text(&outlives(&1, y)), all);
+        assert_eq!(text(&argument(&1, y)), all);
+        assert_eq!(text(&pair(&1, [2], 3)), "\"1 [2] 3\"");
+        assert_eq!(text(&pair_timeout(&1, [2], 3, std::time::Duration::MAX)), "Ok(\"1 [2] 3\")");
+        assert_eq!(text(&Disk(&1).bound_blocking(y)), all);
+        assert_eq!(text(&Disk(&1).future_blocking(y)), all);
+        assert_eq!(text(&1.bound_blocking(&1, y)), format!("Some({all})"));
+    }
 
     assert_eq!(1u64.append_blocking([2, 3].iter()), 6);
     assert_eq!(1u64.provided_blocking([2, 3].iter()), 2);

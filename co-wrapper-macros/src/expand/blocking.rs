@@ -87,10 +87,16 @@ impl<'a> Call<'a> {
     /// `unasked`: it has its name from a block's `suffix` or `prefix`.
     fn twin(self, docs: TokenStream, has_own_docs: bool, unasked: bool) -> Twin<'a> {
         let body = self.body();
+        let tells_lifetimes = !self.packing.told_lifetimes().is_empty();
         let Packing { plan, sig, .. } = self.packing;
+        let mut allows = lints::of_blocking(plan, &sig, unasked && !plan.declared);
+        if tells_lifetimes {
+            // Of those that are late-bound none is named.
+            allows.push(quote!(late_bound_lifetime_arguments));
+        }
         Twin {
             has_own_docs,
-            allows: lints::of_blocking(plan, &sig, unasked && !plan.declared),
+            allows,
             // rustc refuses it on `main`, which has no caller to track.
             track_caller: !plan.free || unraw(&sig.ident) != "main",
             ..Twin::new(plan, docs, sig, body)

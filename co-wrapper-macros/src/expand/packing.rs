@@ -9,7 +9,7 @@ use crate::parse::mark::facade;
 use crate::parse::tokens::located;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::Signature;
+use syn::{Lifetime, Signature};
 
 pub struct Packing<'a> {
     pub plan: &'a Plan,
@@ -131,11 +131,17 @@ impl<'a> Packing<'a> {
         quote_spanned!(self.span=> #name { #(#fields),* })
     }
 
+    /// Of a fn that is only declared here nobody knows the lifetimes.
+    pub fn told_lifetimes(&self) -> Vec<Lifetime> {
+        let Plan { declared, options, sig, .. } = self.plan;
+        if *declared || options.no_co { Vec::new() } else { signature::told_lifetimes(sig) }
+    }
+
     /// The path of the fn that is called.
     pub fn path(&self) -> TokenStream {
         let target = &self.names.target;
         let path = &target.path;
-        let turbofish = signature::turbofish(&self.plan.sig).filter(|_| target.turbofish);
+        let turbofish = signature::turbofish(&self.plan.sig, &self.told_lifetimes()).filter(|_| target.turbofish);
         quote_spanned!(self.span=> #path #turbofish)
     }
 

@@ -3,8 +3,8 @@
 
 use crate::parse::attrs;
 use crate::parse::ident::{Taken, unraw};
-use crate::parse::lifetimes::name_elided;
-use crate::parse::tokens::{flat, is_punct, mentions, ungroup};
+use crate::parse::lifetimes::{Scope, edit, name_elided};
+use crate::parse::tokens::{borrows, flat, is_punct, mentions, ungroup};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::spanned::Spanned;
@@ -173,9 +173,9 @@ pub fn slots(blocking: &Signature, taken: &mut Taken) -> Vec<Slot> {
     slots
 }
 
-/// Type and const parameters are passed on by name, as inference cannot find each. Lifetimes are always inferred.
-pub fn turbofish(sig: &Signature) -> Option<TokenStream> {
-    let mut arguments = Vec::new();
+/// Type and const parameters are passed on by name, as inference cannot find each; lifetimes only if they must be.
+pub fn turbofish(sig: &Signature, lifetimes: &[Lifetime]) -> Option<TokenStream> {
+    let mut arguments: Vec<&dyn ToTokens> = lifetimes.iter().map(|lifetime| lifetime as _).collect();
     for param in &sig.generics.params {
         match param {
             GenericParam::Type(param) => arguments.push(&param.ident),
@@ -184,6 +184,39 @@ pub fn turbofish(sig: &Signature) -> Option<TokenStream> {
         }
     }
     (!arguments.is_empty()).then(|| quote!(::<#(#arguments),*>))
+}
+
+/// The lifetimes that must be passed on by name. Where the result is an `impl Trait`, nothing tells rustc which lifetime it has
+/// in the place of one that is in a bound and in no argument's type; it takes `'static`, which the bound does not allow
+/// (E0310). Who names one lifetime has to name all that are early-bound.
+pub fn told_lifetimes(sig: &Signature) -> Vec<Lifetime> {
+    let (mut of_arguments, mut bounds) = (Vec::new(), sig.generics.where_clause.to_token_stream());
+    for input in &sig.inputs {
+        let FnArg::Typed(param) = input else {
+            of_arguments.extend(borrows(input).into_iter().filter_map(|borrow| borrow.lifetime));
+            continue;
+        };
+        edit(&mut param.ty.clone(), Scope::Signature, &mut |lifetime, scope| match scope {
+            // Its bounds are those of a type parameter that has no name.
+            Scope::ImplTrait => lifetime.to_tokens(&mut bounds),
+            _ => of_arguments.extend(lifetime.iter().map(|lifetime| lifetime.ident.to_string())),
+        });
+    }
+    for param in &sig.generics.params {
+        match param {
+            GenericParam::Type(param) => param.bounds.to_tokens(&mut bounds),
+            GenericParam::Lifetime(param) if !param.bounds.is_empty() => param.to_tokens(&mut bounds),
+            _ => {}
+        }
+    }
+    let bounds = borrows(bounds);
+    let is_of_argument = |lifetime: &Lifetime| of_arguments.contains(&lifetime.ident.to_string());
+    let is_bound = |lifetime: &Lifetime| bounds.iter().any(|bound| bound.is(&lifetime.ident.to_string()));
+    let lifetimes = || sig.generics.lifetimes().map(|param| &param.lifetime);
+    if !mentions(&sig.output, "impl") || !lifetimes().any(|lifetime| is_bound(lifetime) && !is_of_argument(lifetime)) {
+        return Vec::new();
+    }
+    lifetimes().filter(|lifetime| is_bound(lifetime) || !is_of_argument(lifetime)).cloned().collect()
 }
 
 pub fn is_unsafe(sig: &Signature) -> bool {
@@ -201,4 +234,36 @@ pub fn has_underscored(sig: &Signature) -> bool {
         let name = unraw(ident);
         name.starts_with('_') && !name.starts_with("__")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_that_must_be_told() {
+        for (sig, told) in [
+            ("async fn f<'a, T: Debug + 'a>(x: &u8, y: T) -> impl Debug", "'a"),
+            ("async fn f<'a, 'b, T: 'a + 'b>(x: &'a u8, y: T) -> impl Debug", "'a , 'b"),
+            ("async fn f<'a, 'b, T>(x: &'b u8, y: T) -> Option<impl Debug> where T: 'a", "'a"),
+            ("async fn f<'a, 'b: 'a, T: 'a>(x: &'b u8, y: T) -> impl Debug", "'a , 'b"),
+            ("async fn f<'a, 'b, T: 'a>(x: &'b u8, y: T) -> impl Debug where 'b: 'a", "'a , 'b"),
+            ("async fn f<'a>(&self, x: impl Debug + 'a) -> impl Debug", "'a"),
+            ("async fn f<'a, 'r, T: 'a>(&self, y: T) -> impl Debug + 'r", "'a , 'r"),
+            // An argument tells.
+            ("async fn f<'a, T: 'a>(x: &'a u8, y: T) -> impl Debug", ""),
+            ("async fn f<'a, T: 'a>(&'a self, y: T) -> impl Debug", ""),
+            ("async fn f<'a, T: 'a>(self: Pin<&'a Self>, y: T) -> impl Debug", ""),
+            ("async fn f<'a, T: 'a>(y: Vec<(Cow<'a, str>, T)>) -> impl Debug", ""),
+            // Nobody asks.
+            ("async fn f<'a, T: 'a>(x: &u8, y: T) -> u8", ""),
+            ("async fn f<'a, T: 'a>(x: &u8, y: T) -> Box<dyn Debug + 'a>", ""),
+            ("async fn f<'r>(x: &u8) -> impl Debug + 'r", ""),
+            ("async fn f<T: Debug>(x: &u8, y: T) -> impl Debug", ""),
+        ] {
+            let sig: Signature = syn::parse_str(sig).unwrap();
+            let lifetimes = told_lifetimes(&sig);
+            assert_eq!(quote!(#(#lifetimes),*).to_string(), told, "{}", sig.to_token_stream());
+        }
+    }
 }
