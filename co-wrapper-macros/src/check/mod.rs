@@ -7,11 +7,12 @@ pub mod owned;
 pub mod signature;
 pub mod witness;
 
-use crate::model::plan::{Names, Plan};
+use crate::model::plan::{Names, Plan, Target};
 use crate::model::signature::never;
 use crate::parse::errors::Errors;
 use crate::parse::future::{Returned, is_async};
 use crate::parse::ident::unraw;
+use syn::Visibility;
 
 /// A fn under `#[co_wrapper]`.
 pub fn co_wrapper(plan: &Plan, errors: &mut Errors) {
@@ -60,9 +61,11 @@ pub fn no_co_wrapper(plan: &Plan, errors: &mut Errors) {
     names(plan, errors);
 }
 
-/// What is declared, with an `async` only if it says so itself.
+/// What is declared, with an `async` only if it says so itself. The options that no declaration can have, have been checked.
 pub fn declaration(plan: &Plan, errors: &mut Errors) {
     let (options, sig) = (&plan.options, &plan.sig);
+    options::affixes_of_declaration(options, plan.free, errors);
+    options::no_ctx(options, errors);
     attrs::check(&plan.attrs, errors);
     signature::check(sig, errors);
     match &sig.asyncness {
@@ -78,6 +81,27 @@ pub fn declaration(plan: &Plan, errors: &mut Errors) {
     } else if !options::is_lock_faulty(options) {
         witness::check(sig, options.lock.as_ref(), errors);
     }
+    if !plan.free && !matches!(plan.vis, Visibility::Inherited) {
+        errors.error(&plan.vis, "a method is as visible as its trait; remove this");
+    }
+    if let Some(receiver) = sig.receiver().filter(|_| plan.free) {
+        errors.error(receiver, "a free fn has no `self`; declare it in `impl Trait for Type { … }`");
+    }
+    if let Ok(Names { target: Target { alone: Some(target), by_rule, .. }, .. }) = &plan.names {
+        if plan.free && *by_rule {
+            signature::check_hiding(target, sig, errors);
+        }
+        let (name, what) = (unraw(target), if options.no_co { "blocking" } else { "async" });
+        if name != unraw(&sig.ident) {
+            // It is another fn.
+        } else if plan.free {
+            errors.error(target, format!("`{name}` is the wrapper itself; give the path of its {what} fn"));
+        } else {
+            let message = format!("`{name}` is the {what} fn itself, which hides a method of its name; choose another");
+            errors.error(&sig.ident, message);
+        }
+    }
+    names(plan, errors);
 }
 
 fn owned_and_witness(plan: &Plan, errors: &mut Errors) {
@@ -94,7 +118,7 @@ fn names(plan: &Plan, errors: &mut Errors) {
 }
 
 /// The name of the wrapper that gives up, and whether there can be one.
-pub fn timeout(plan: &Plan, names: &Names, errors: &mut Errors) {
+fn timeout(plan: &Plan, names: &Names, errors: &mut Errors) {
     let Some(name) = &names.timeout else { return };
     for (other, what) in [(unraw(&names.wrapper), "the wrapper"), (names.target.name.clone(), "the async fn")] {
         if unraw(name) == other {

@@ -90,6 +90,20 @@ pub fn of_declaration(options: &Options, errors: &mut Errors) {
     }
 }
 
+/// `suffix` and `prefix` on a declared function or method, which has its name.
+pub fn affixes_of_declaration(options: &Options, free: bool, errors: &mut Errors) {
+    for key in ["suffix", "prefix"] {
+        if let Some(key) = options.key(key).filter(|_| !options.no_co) {
+            let remedy = if free {
+                "for an `impl`; name the async fn with `= …` here"
+            } else {
+                "of the whole `impl`; write it there"
+            };
+            errors.error(key, format!("`{key}` is {remedy}"));
+        }
+    }
+}
+
 /// `ctx = none` leaves something out that is of the block.
 pub fn no_ctx(options: &Options, errors: &mut Errors) {
     let of_block = options.block.as_ref().and_then(|block| block.options.ctx.as_ref());

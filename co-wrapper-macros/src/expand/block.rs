@@ -1,6 +1,6 @@
-//! The attribute on an `impl`, `trait` or module. It expands nothing itself: it writes its defaults and the block's context
-//! into the marks on the functions inside, or puts marks there and on the blocks in a module, and those expand themselves. So other attributes on the
-//! block and on the functions see what they would see without it.
+//! The attribute on an `impl`, `trait` or module. It writes no wrapper. It writes its options and the block's context into the
+//! marks on the functions inside, or puts marks there and on the blocks in a module, and those expand themselves. So other
+//! attributes on the block and on the functions see what they would see without it.
 
 use crate::parse::errors::Errors;
 use crate::parse::future::is_async;

@@ -1,5 +1,5 @@
-//! The blocking twin of an async fn: its body packs the arguments and calls the runtime, whose closure captures nothing, and
-//! so is `Send` whatever the arguments are. `read_timeout(…, Duration) -> Result<R, Elapsed>`, which gives up, is another such twin.
+//! The blocking twin of an async fn. Its body packs the arguments and calls the runtime with a closure that captures nothing,
+//! and so is `Send` whatever the arguments are. Another such twin gives up: `read_timeout(…, Duration) -> Result<R, Elapsed>`.
 //!
 //! ```text
 //! // Input

@@ -1,4 +1,4 @@
-//! The expansion of a plan that nothing was found wrong with.
+//! The expansion of a plan that nothing was found wrong with. Nothing is refused here.
 //!
 //! Arguments travel, futures don't: in the body of a twin are the struct of packed arguments, which may cross to another
 //! thread, and the entry that unpacks them and makes the future there. The struct is generic over the inferred type of each

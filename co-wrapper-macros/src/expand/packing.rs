@@ -1,5 +1,5 @@
-//! What a blocking twin and an async one have in common: the twin's own signature, the struct of packed arguments, and the fn
-//! that unpacks them where the other fn is called. Nothing here knows how they get there.
+//! What a blocking twin and an async one have in common: the twin's own signature, the struct of packed arguments, and the
+//! fn that unpacks them where the other fn is called. How they get there is for `blocking` and `asynchronous` to say.
 
 use crate::model::plan::{Names, Plan};
 use crate::model::signature::{self, Slot};

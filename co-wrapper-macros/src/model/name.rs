@@ -44,6 +44,12 @@ pub fn of_async_twin(options: &Options, target: &Ident) -> Result<Ident, Option<
     Ok(with_co(target))
 }
 
+/// Of the blocking fn that a declared async fn is the twin of.
+pub fn of_blocking_target(twin: &Ident) -> syn::Result<Ident> {
+    let message = format!("the name of `{}` does not tell its blocking fn's; name that with `= …`", unraw(twin));
+    without_co(twin).map_err(|_| Error::new_spanned(twin, message))
+}
+
 fn another(name: &Ident, target: &Ident, message: String) -> Result<Ident, Option<Error>> {
     let same = unraw(name) == unraw(target);
     if same { Err(Some(Error::new_spanned(name, message))) } else { Ok(name.clone()) }

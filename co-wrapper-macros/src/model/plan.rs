@@ -8,9 +8,11 @@ use crate::parse::future::{Returned, as_async};
 use crate::parse::ident::{is_reserved, unraw};
 use crate::parse::item::Function;
 use crate::parse::options::{Context, Options};
+use crate::parse::pieces::Declaration;
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote;
-use syn::{Attribute, Error, Signature, Visibility};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Attribute, Error, Path, Signature, Type, Visibility};
 
 pub struct Plan {
     pub options: Options,
@@ -48,6 +50,10 @@ pub struct Target {
     pub path: TokenStream,
     /// The fn's type parameters are yet to be passed on.
     pub turbofish: bool,
+    /// If the path is a name alone, that.
+    pub alone: Option<Ident>,
+    /// It has been found by the wrapper's name.
+    pub by_rule: bool,
     pub name: String,
     pub link: Link,
 }
@@ -79,7 +85,7 @@ impl Plan {
             None => Link::To(format!("Self::{name}")),
         };
         let path = within.map_or_else(|| quote!(#ident), |within| quote!(#within::#ident));
-        let target = Target { path, turbofish: true, name, link };
+        let target = Target { path, turbofish: true, alone: None, by_rule: false, name, link };
         let wrapper = if options.no_co {
             name::of_async_twin(&options, ident)
         } else if returned == Returned::Unknown {
@@ -104,15 +110,14 @@ impl Plan {
         }
     }
 
-    /// Of a declaration that ends at `end`.
-    pub fn of_declaration(
-        options: Options,
-        attrs: Vec<Attribute>,
-        (vis, sig): (Visibility, Signature),
-        target: syn::Result<Target>,
-        end: Span,
-    ) -> Self {
-        let in_trait = options.block.is_some();
+    /// Of a declared function, or of a declared method of `ty`.
+    pub fn of_declaration(options: Options, declaration: Declaration, ty: Option<&Type>) -> Self {
+        let Declaration { attrs, vis, sig, target, end } = declaration;
+        let target = match ty {
+            Some(ty) => Target::of_method(target, &options, &sig, ty),
+            None => Target::of_function(target, &options, &sig),
+        };
+        let in_trait = ty.is_some();
         Plan {
             names: target.map(|target| Names::new(sig.ident.clone(), target, &options)).map_err(Some),
             options,
@@ -127,6 +132,69 @@ impl Plan {
             long: false,
             body_span: end,
         }
+    }
+}
+
+impl Target {
+    /// As it is written after the `=`, or by the rule.
+    fn of_function(written: Option<TokenStream>, options: &Options, sig: &Signature) -> syn::Result<Self> {
+        let by_rule = written.is_none();
+        let path: Path = match written {
+            Some(tokens) => {
+                let message = "not the path of an async fn; write one, as in `= block::co_read`";
+                let span = tokens.span();
+                syn::parse2(tokens).map_err(|_| Error::new(span, message))?
+            }
+            None if options.no_co => name::of_blocking_target(&sig.ident)?.into(),
+            None => name::with_co(&sig.ident).into(),
+        };
+        Ok(Target {
+            turbofish: path.segments.iter().all(|segment| segment.arguments.is_none()),
+            path: path.to_token_stream(),
+            alone: path.get_ident().cloned(),
+            by_rule,
+            name: path.segments.last().map(|segment| unraw(&segment.ident)).unwrap_or_default(),
+            link: Link::to(&path),
+        })
+    }
+
+    fn of_method(written: Option<TokenStream>, options: &Options, sig: &Signature, ty: &Type) -> syn::Result<Self> {
+        let by_rule = written.is_none();
+        let affixes = options.block.as_ref().map(|block| &block.options.affixes).filter(|affixes| !affixes.is_empty());
+        let ident: Ident = match (written, affixes) {
+            (Some(tokens), _) => {
+                let message = "not a method of the type; write its name alone, as in `= read`";
+                syn::parse2(tokens.clone()).map_err(|_| Error::new_spanned(tokens, message))?
+            }
+            (None, _) if options.no_co => name::of_blocking_target(&sig.ident)?,
+            (None, None) => name::with_co(&sig.ident),
+            (None, Some(affixes)) => {
+                name::without_affixes(&sig.ident, affixes).map_err(|error| Error::new_spanned(&sig.ident, error))?
+            }
+        };
+        let name = unraw(&ident);
+        let link = match ty {
+            Type::Path(ty) if ty.qself.is_none() => match Link::to(&ty.path) {
+                Link::To(path) => Link::To(format!("{}::{name}", path.trim_start_matches("fn@"))),
+                Link::None => Link::None,
+            },
+            _ => Link::None,
+        };
+        let path = quote_spanned!(ident.span()=> Self::#ident);
+        Ok(Target { path, turbofish: true, alone: Some(ident), by_rule, name, link })
+    }
+}
+
+impl Link {
+    /// `a::b::<T>::c` → `a::b::c`
+    fn to(path: &Path) -> Self {
+        let segments: Vec<String> = path.segments.iter().map(|segment| unraw(&segment.ident)).collect();
+        let leading = if path.leading_colon.is_some() { "::" } else { "" };
+        // Rustdoc knows no `$crate`.
+        if segments.iter().any(|segment| segment.starts_with('$')) {
+            return Link::None;
+        }
+        Link::To(format!("fn@{leading}{}", segments.join("::")))
     }
 }
 

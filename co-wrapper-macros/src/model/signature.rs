@@ -1,5 +1,5 @@
 //! The signature: what can be asked of it, the wrapper's own form of it, and its parameters as the slots of the argument
-//! struct.
+//! struct. A wrapper's signature is the user's, token by token, but for what [`blocking`] says.
 
 use crate::parse::attrs;
 use crate::parse::ident::{Taken, unraw};

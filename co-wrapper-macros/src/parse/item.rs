@@ -1,5 +1,5 @@
-//! What is annotated: a function, an `impl` or `trait` block, a module, or something that cannot be. Bodies stay tokens and are
-//! never parsed: code that is being typed must still expand.
+//! What is annotated: a function, an `impl` or `trait` block, a module, or something that cannot be. Bodies stay tokens and
+//! are never parsed: code that is being typed must still expand.
 
 use crate::parse::tokens::{flat, is_punct};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
@@ -124,8 +124,9 @@ impl Block {
         let within = match &*keyword.to_string() {
             "mod" => syn::parse2::<syn::ItemMod>(empty).map(|_| TokenStream::new())?,
             "trait" => {
-                let item = syn::parse2(empty)?;
-                if attrs.iter().any(is_trait_variant) { quote!(Self) } else { within_trait(&item) }
+                let syn::ItemTrait { ident, generics, .. } = syn::parse2(empty)?;
+                let (_, generics, _) = generics.split_for_impl();
+                if attrs.iter().any(is_trait_variant) { quote!(Self) } else { quote!(<Self as #ident #generics>) }
             }
             _ => match syn::parse2::<syn::ItemImpl>(empty)?.trait_ {
                 Some((path, _)) => quote!(<Self as #path>),
@@ -144,6 +145,11 @@ impl Block {
             within,
         })
     }
+
+    /// The impl of a trait.
+    pub fn is_of_trait(&self) -> bool {
+        self.keyword == "impl" && is_of_trait(&self.within)
+    }
 }
 
 /// `#[trait_variant::make(…)]` below us copies the fns to a trait of another name.
@@ -152,22 +158,9 @@ fn is_trait_variant(attr: &Attribute) -> bool {
     segments.any(|segment| segment.ident == "trait_variant" || segment.ident == "make")
 }
 
-impl Block {
-    /// The impl of a trait.
-    pub fn is_of_trait(&self) -> bool {
-        self.keyword == "impl" && is_of_trait(&self.within)
-    }
-}
-
 /// Of an `impl` or `trait`, by what its functions are called through.
 pub fn is_of_trait(within: &TokenStream) -> bool {
     !within.is_empty() && within.to_string() != "Self"
-}
-
-fn within_trait(item: &syn::ItemTrait) -> TokenStream {
-    let (_, generics, _) = item.generics.split_for_impl();
-    let ident = &item.ident;
-    quote!(<Self as #ident #generics>)
 }
 
 fn members(trees: &[TokenTree]) -> syn::Result<Vec<Member>> {

@@ -1,6 +1,9 @@
 //! The options between the parentheses of `#[co_wrapper(…)]`, and those that a block's attribute says of all fns in it.
-//! They are parsed by hand: a mistake in one leaves the others readable, up to the next comma. Which options suit which item is
-//! not decided here but where the item is known.
+//! They are parsed by hand: a mistake in one leaves the others readable, up to the next comma. Which options suit which item
+//! is for `check` to say, which knows the item.
+//!
+//! What a mark says and what its block says are merged here, once. Nothing after this asks which of them said it, but for the
+//! keys, which are the mark's own.
 
 use crate::parse::errors::Errors;
 use crate::parse::item::is_of_trait;

@@ -2,13 +2,30 @@
 
 use crate::parse::errors::Errors;
 use crate::parse::item::{attributes_end, is_body, vis_and_signature};
-use proc_macro2::{Span, TokenStream, TokenTree};
-use quote::ToTokens;
-use syn::parse::Parser;
-use syn::{Attribute, Signature, Visibility};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
+use syn::parse::{ParseStream, Parser};
+use syn::{Attribute, Generics, Signature, Token, Type, Visibility};
 
-/// A function's attributes, visibility and signature, what follows its `=`, and where it ends.
-pub type Declaration = (Vec<Attribute>, (Visibility, Signature), Option<TokenStream>, Span);
+/// A function's.
+pub struct Declaration {
+    pub attrs: Vec<Attribute>,
+    pub vis: Visibility,
+    pub sig: Signature,
+    /// What follows its `=`.
+    pub target: Option<TokenStream>,
+    /// Where it ends.
+    pub end: Span,
+}
+
+/// Of `pub impl<S> Ident for Type<S> { … }`, all that stands before the braces.
+pub struct Head {
+    pub vis: Visibility,
+    pub impl_token: Token![impl],
+    pub generics: Generics,
+    pub ident: Ident,
+    pub ty: Type,
+}
 
 /// The tokens of one declaration.
 pub struct Piece(Vec<TokenTree>);
@@ -52,12 +69,12 @@ fn end(trees: &[TokenTree]) -> usize {
 }
 
 fn without_vis(head: TokenStream) -> TokenStream {
-    let parser = |input: syn::parse::ParseStream| {
+    let parser = |input: ParseStream| {
         input.parse::<Visibility>()?;
         input.parse::<TokenStream>()
     };
     let head = parser.parse2(head).unwrap_or_default();
-    quote::quote!(#head {})
+    quote!(#head {})
 }
 
 fn starts_with_impl(trees: &[TokenTree]) -> bool {
@@ -80,7 +97,6 @@ impl Piece {
         Ok((Attribute::parse_outer.parse2(attrs.iter().cloned().collect())?, rest.to_vec()))
     }
 
-    /// A function: its attributes, its visibility and signature, and what follows its `=`.
     pub fn declaration(&self, errors: &mut Errors) -> syn::Result<Declaration> {
         let (attrs, mut trees) = self.split()?;
         if !trees.iter().any(|tree| matches!(tree, TokenTree::Ident(ident) if ident == "fn")) {
@@ -114,10 +130,28 @@ impl Piece {
                     let message = "no async fn after this `=`; name it, or remove the `=`";
                     return Err(syn::Error::new_spanned(tree, message));
                 }
-                return Ok((attrs, head, Some(target), end));
+                let (vis, sig) = head;
+                return Ok(Declaration { attrs, vis, sig, target: Some(target), end });
             }
         }
-        let head = Parser::parse2(vis_and_signature, trees.into_iter().collect())?;
-        Ok((attrs, head, None, end))
+        let (vis, sig) = Parser::parse2(vis_and_signature, trees.into_iter().collect())?;
+        Ok(Declaration { attrs, vis, sig, target: None, end })
+    }
+}
+
+impl Head {
+    pub fn parse(input: ParseStream) -> syn::Result<Self> {
+        let vis = input.parse()?;
+        let impl_token = input.parse()?;
+        let mut generics: Generics = input.parse()?;
+        let ident: Ident = input.parse()?;
+        if !input.peek(Token![for]) {
+            let message = "no trait to put the methods in; name one that is made here, as in `impl Trait for Type`";
+            return Err(syn::Error::new(ident.span(), message));
+        }
+        input.parse::<Token![for]>()?;
+        let ty = input.parse()?;
+        generics.where_clause = input.parse()?;
+        Ok(Head { vis, impl_token, generics, ident, ty })
     }
 }
