@@ -349,4 +349,23 @@ mod tests {
         assert_eq!(read("bdrv_rdlock, crate = x,", false), "a x \"d_\"");
         assert_eq!(read("", true), ":: c");
     }
+
+    #[test]
+    fn did_you_mean() {
+        for (written, meant) in [
+            ("mixd", Some("mixed")),
+            ("Mixed", Some("mixed")),
+            ("nmae", Some("name")),
+            ("sufix", Some("suffix")),
+            ("krate", Some("crate")),
+            ("timout", Some("timeout")),
+            ("ctxt", Some("ctx")),
+            ("rdlock", None),
+        ] {
+            let known: Vec<&str> = KNOWN.iter().map(|(name, _)| *name).collect();
+            let message = unknown(&Ident::new(written, Span::call_site()), &known);
+            let expected = meant.map_or("there are".to_owned(), |m| format!("did you mean `{m}`"));
+            assert!(message.contains(&expected), "{message}");
+        }
+    }
 }

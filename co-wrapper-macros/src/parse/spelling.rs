@@ -40,29 +40,3 @@ fn distance(a: &str, b: &str) -> usize {
     }
     table[a.len()][b.len()]
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::parse::options::KNOWN;
-    use proc_macro2::Span;
-
-    #[test]
-    fn did_you_mean() {
-        for (written, meant) in [
-            ("mixd", Some("mixed")),
-            ("Mixed", Some("mixed")),
-            ("nmae", Some("name")),
-            ("sufix", Some("suffix")),
-            ("krate", Some("crate")),
-            ("timout", Some("timeout")),
-            ("ctxt", Some("ctx")),
-            ("rdlock", None),
-        ] {
-            let known: Vec<&str> = KNOWN.iter().map(|(name, _)| *name).collect();
-            let message = unknown(&Ident::new(written, Span::call_site()), &known);
-            let expected = meant.map_or("there are".to_owned(), |m| format!("did you mean `{m}`"));
-            assert!(message.contains(&expected), "{message}");
-        }
-    }
-}
