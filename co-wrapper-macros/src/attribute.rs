@@ -17,19 +17,52 @@ pub fn co_wrapper(args: TokenStream, input: TokenStream, import: Option<String>)
     let names = Names::new(import);
     let mut errors = Errors::default();
     let options = Options::parse(args.clone(), &mut errors);
-    let output = match Item::parse(input.clone()) {
-        Ok(Item::Fn(function)) => blocking(options, *function, &names, &mut errors),
-        Ok(Item::Block(block)) => of_block(options, args, block, &names, &mut errors),
-        Ok(Item::Other(keyword, what)) => {
+    item(input, errors, |item, errors| match item {
+        Item::Fn(function) => Some(blocking(options, *function, &names, errors)),
+        Item::Block(block) => Some(of_block(options, args, block, &names, errors)),
+        Item::Other(keyword, what) => {
             errors.error(keyword, format!("{what} cannot have a wrapper; {ELSEWHERE}"));
-            input
+            None
         }
+    })
+}
+
+pub fn no_co_wrapper(args: TokenStream, input: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let options = Options::parse_no_co(args, &mut errors);
+    check::options::of_no_co(&options, &mut errors);
+    item(input, errors, |item, errors| {
+        let (keyword, message) = match item {
+            Item::Fn(function) => return Some(asynchronous(options, *function, errors)),
+            Item::Block(block) if block.keyword != "mod" => {
+                (block.keyword, "`#[no_co_wrapper]` is of one fn; write it on the blocking fn inside".to_owned())
+            }
+            Item::Block(block) => (block.keyword, no_async_twin("a module")),
+            Item::Other(keyword, what) => (keyword, no_async_twin(what)),
+        };
+        errors.error(keyword, message);
+        None
+    })
+}
+
+fn no_async_twin(what: &str) -> String {
+    format!("{what} has no async twin; `#[no_co_wrapper]` belongs on a blocking fn")
+}
+
+/// An item as it is expanded, or else as it was, and what is wrong with it.
+fn item(
+    input: TokenStream,
+    mut errors: Errors,
+    expand: impl FnOnce(Item, &mut Errors) -> Option<TokenStream>,
+) -> TokenStream {
+    let output = match Item::parse(input.clone()) {
+        Ok(item) => expand(item, &mut errors),
         Err(error) => {
             errors.push(error);
-            input
+            None
         }
     };
-    let errors = errors.into_compile_errors();
+    let (output, errors) = (output.unwrap_or(input), errors.into_compile_errors());
     quote!(#output #errors)
 }
 
@@ -56,33 +89,6 @@ fn blocking(options: Options, mut function: Function, names: &Names, errors: &mu
     check::co_wrapper(&plan, errors);
     let rest = function.rest_for_rustc(!errors.is_empty());
     expanded(&plan, &rest, errors)
-}
-
-pub fn no_co_wrapper(args: TokenStream, input: TokenStream) -> TokenStream {
-    let mut errors = Errors::default();
-    let options = Options::parse_no_co(args, &mut errors);
-    check::options::of_no_co(&options, &mut errors);
-    let output = match Item::parse(input.clone()) {
-        Ok(Item::Fn(function)) => asynchronous(options, *function, &mut errors),
-        Ok(Item::Block(block)) if block.keyword == "mod" => {
-            errors.error(block.keyword, "a module has no async twin; `#[no_co_wrapper]` belongs on a blocking fn");
-            input
-        }
-        Ok(Item::Block(block)) => {
-            errors.error(block.keyword, "`#[no_co_wrapper]` is of one fn; write it on the blocking fn inside");
-            input
-        }
-        Ok(Item::Other(keyword, what)) => {
-            errors.error(keyword, format!("{what} has no async twin; `#[no_co_wrapper]` belongs on a blocking fn"));
-            input
-        }
-        Err(error) => {
-            errors.push(error);
-            input
-        }
-    };
-    let errors = errors.into_compile_errors();
-    quote!(#output #errors)
 }
 
 fn asynchronous(options: Options, mut function: Function, errors: &mut Errors) -> TokenStream {

@@ -136,7 +136,7 @@ fn extension(piece: &Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
     let (params, gt) = (&generics.params, generics.gt_token);
     let lt = generics.lt_token;
-    let of_impl = attrs::of_definition(&attrs);
+    let of_impl = attrs::of_parameter(&attrs);
     let trait_token = Ident::new("trait", impl_token.span);
     let declarations = braced(braces, declarations);
     let definitions = braced(braces, definitions);

@@ -25,7 +25,7 @@ pub fn check(sig: &Signature, errors: &mut Errors) {
             GenericParam::Const(param) => &param.attrs,
             GenericParam::Lifetime(_) => continue,
         };
-        for attr in attrs.iter().filter(|attr| attrs::cfg_condition(attr).is_some()) {
+        for attr in attrs.iter().filter(|attr| attrs::cfg_condition(&attr.meta).is_some()) {
             errors.error(attr, "a generic parameter cannot come and go; put the `#[cfg]` on the fn");
         }
     }

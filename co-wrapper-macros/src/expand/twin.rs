@@ -40,7 +40,7 @@ impl<'a> Twin<'a> {
 
     /// In the impl of that trait.
     pub fn definition(&self) -> TokenStream {
-        let attrs = attrs::of_definition(&self.plan.attrs);
+        let attrs = attrs::of_parameter(&self.plan.attrs);
         let (allows, sig, body) = (self.allows(), &self.sig, &self.body);
         quote!(#(#attrs)* #allows #sig #body)
     }

@@ -20,7 +20,7 @@ pub struct Plan {
     pub attrs: Vec<Attribute>,
     /// The wrapper's.
     pub vis: Visibility,
-    /// The same as with `attrs`. What returns a future has the form of an `async fn`.
+    /// Of what `attrs` is of. A fn that returns a future has the form of the `async fn` that it stands for.
     pub sig: Signature,
     pub returned: Returned,
     /// The wrapper only is declared.
@@ -33,7 +33,7 @@ pub struct Plan {
     pub long: bool,
     /// What an error about the wrapper's whole body points at.
     pub body_span: Span,
-    /// Or what is wrong with them, unless that has been told or no wrapper is wanted.
+    /// Or what is wrong with them, unless that has been told or no wrapper is wanted. Without them there is nothing to write.
     pub names: Result<Names, Option<Error>>,
 }
 

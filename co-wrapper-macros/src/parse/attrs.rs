@@ -49,12 +49,8 @@ pub fn but_docs(attrs: &[Attribute]) -> Vec<Attribute> {
     attrs.iter().filter(|attr| !is_text(attr)).cloned().collect()
 }
 
-/// Those of a declared method's attributes that its definition in the trait's impl has too.
-pub fn of_definition(attrs: &[Attribute]) -> Vec<Attribute> {
-    of_parameter(attrs)
-}
-
-/// Those of a parameter's attributes that the wrapper's parameter has too.
+/// Those of a parameter's attributes that the wrapper's parameter has too; and of a declared method's, that its definition in
+/// the trait's impl has.
 pub fn of_parameter(attrs: &[Attribute]) -> Vec<Attribute> {
     copies(attrs, &|meta| match &*name(meta) {
         "cfg" => Some(meta.clone()),
@@ -107,7 +103,7 @@ pub fn cfg_attr(meta: &Meta) -> Option<(TokenStream, Vec<Meta>)> {
 
 /// The condition under which a parameter with these attributes exists, if they set one.
 pub fn cfg_of(attrs: &[Attribute]) -> Option<TokenStream> {
-    let conditions: Vec<TokenStream> = attrs.iter().filter_map(cfg_condition).collect();
+    let conditions: Vec<TokenStream> = attrs.iter().filter_map(|attr| cfg_condition(&attr.meta)).collect();
     match &*conditions {
         [] => None,
         [one] => Some(one.clone()),
@@ -115,18 +111,14 @@ pub fn cfg_of(attrs: &[Attribute]) -> Option<TokenStream> {
     }
 }
 
-pub fn cfg_condition(attr: &Attribute) -> Option<TokenStream> {
-    condition(&attr.meta)
-}
-
-fn condition(meta: &Meta) -> Option<TokenStream> {
+pub fn cfg_condition(meta: &Meta) -> Option<TokenStream> {
     if let Meta::List(MetaList { path, tokens, .. }) = meta
         && path.is_ident("cfg")
     {
         return Some(tokens.clone());
     }
     let (when, metas) = cfg_attr(meta)?;
-    let inner: Vec<TokenStream> = metas.iter().filter_map(condition).collect();
+    let inner: Vec<TokenStream> = metas.iter().filter_map(cfg_condition).collect();
     (!inner.is_empty()).then(|| quote!(any(not(#when), all(#(#inner),*))))
 }
 
