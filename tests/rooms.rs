@@ -201,10 +201,15 @@ fn paths_are_read_in_every_form() {
     assert_eq!(modules, [r#"either ["one.rs", "two.rs"]"#, "plain []"]);
 }
 
-/// Catches: two files of the runtime in a circle; a file that uses what stands above it; a file that the map does not list,
-/// or lists in vain.
+/// Catches: two files in a circle; a file that uses what stands above it; a file that the map does not list, or lists in vain.
 #[test]
 fn in_the_runtime_arrows_point_down() {
     let faults = House::read("co-wrapper-runtime").faults();
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn in_the_macro_crate_arrows_point_down() {
+    let faults = House::read("co-wrapper-macros").faults();
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
