@@ -107,7 +107,7 @@ mod of_no_argument {
         }
 
         #[allow(clippy::manual_async_fn)]
-        pub fn future<'a, T: Debug + 'a>(&self, y: T) -> impl Future<Output = impl Debug> {
+        pub fn future<'a, T: Debug + 'a>(&self, y: T) -> impl std::future::Future<Output = impl Debug> {
             async move { later(format!("{} {y:?}", self.0)).await }
         }
     }
