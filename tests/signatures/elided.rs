@@ -108,7 +108,8 @@ mod of_no_argument {
 
         #[allow(clippy::manual_async_fn)]
         pub fn future<'a, T: Debug + 'a>(&self, y: T) -> impl std::future::Future<Output = impl Debug> {
-            async move { later(format!("{} {y:?}", self.0)).await }
+            let text = format!("{} {y:?}", self.0);
+            async move { later(text).await }
         }
     }
 
