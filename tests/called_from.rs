@@ -1,7 +1,7 @@
 //! The contract's matrix: where a blocking call may be made from, and what it may wait for there.
 //!
-//! Every cell is a child process of this test under a watchdog. The table that the README shows is the one printed here:
-//! `cargo test --test called_from -- --nocapture`.
+//! Every cell is a child process of this test under a watchdog. The table in the guide, `src/guide/called_from.md`,
+//! is the one printed here: `cargo test --test called_from -- --nocapture`.
 
 use std::{
     cell::Cell,
@@ -771,8 +771,8 @@ fn called_from() {
     let (table, wrong) = table(false, |row, awaits| (row.expected)(awaits));
     std::io::stdout().write_all(table.as_bytes()).unwrap();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-    let readme = include_str!("../README.md");
-    assert!(readme.contains(&table), "the README shows another table; put this one in its place");
+    let page = include_str!("../src/guide/called_from.md");
+    assert!(page.contains(&table), "src/guide/called_from.md shows another table; put this one in its place");
 }
 
 /// Catches: a `block_on` that works in fewer places than a wrapper, or that does not nest in coroutine context.

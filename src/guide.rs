@@ -1,0 +1,24 @@
+#![doc = include_str!("guide/index.md")]
+
+macro_rules! pages {
+    ($($page:ident = $text:literal;)*) => {
+        $(
+            #[doc = include_str!($text)]
+            pub mod $page {}
+        )*
+    };
+}
+
+pages! {
+    getting_started = "guide/getting_started.md";
+    inside_tokio = "guide/inside_tokio.md";
+    giving_up = "guide/giving_up.md";
+    when_it_hangs = "guide/when_it_hangs.md";
+    threads_and_contexts = "guide/threads_and_contexts.md";
+    what_a_call_costs = "guide/what_a_call_costs.md";
+    destructors_callbacks_ffi = "guide/destructors_callbacks_ffi.md";
+    forks_panics_limits = "guide/forks_panics_limits.md";
+    coming_from_qemu = "guide/coming_from_qemu.md";
+    coming_from_other_ways = "guide/coming_from_other_ways.md";
+    called_from = "guide/called_from.md";
+}
