@@ -28,7 +28,7 @@ const SPIN_MAX: Duration = Duration::from_nanos(32_768);
 /// # Examples
 ///
 /// ```
-/// use co_wrapper_runtime::{AioContext, IoThread};
+/// use co_wrapper::{AioContext, IoThread};
 ///
 /// let io = IoThread::spawn("io")?;
 /// let name = io.context().spawn(async { std::thread::current().name().map(str::to_owned) });

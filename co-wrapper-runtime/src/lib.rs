@@ -7,7 +7,8 @@
 //! - [`in_coroutine`]: whether the caller may block.
 //! - [`hang`]: which blocking calls wait, for how long, and what they may wait for in vain.
 //!
-//! Most users want the crate `co-wrapper`, which adds the macros; this one is usable without them.
+//! Most users want the crate `co-wrapper`, which adds the macros and re-exports all of this; the examples here use it under
+//! that name. This crate is usable without the macros.
 //!
 //! The modules stand in layers, of which each uses those below it; ARCHITECTURE.md, in the repository, lists them.
 //!

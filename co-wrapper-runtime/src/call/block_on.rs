@@ -28,7 +28,7 @@ use crate::{context::AioContext, poll_loop::poll::home_for_call, reactor::Entere
 /// ```
 /// let (tx, rx) = async_channel::bounded(1);
 /// let sender = std::thread::spawn(move || tx.send_blocking(42));
-/// assert_eq!(co_wrapper_runtime::block_on(rx.recv()), Ok(42));
+/// assert_eq!(co_wrapper::block_on(rx.recv()), Ok(42));
 /// sender.join().unwrap().unwrap();
 /// ```
 #[inline]
@@ -68,7 +68,7 @@ impl AioContext {
     /// # Examples
     ///
     /// ```
-    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let ctx = co_wrapper::AioContext::new()?;
     /// let (tx, rx) = async_channel::bounded(1);
     /// let producer = ctx.spawn(async move { tx.send("from a task").await });
     /// assert_eq!(ctx.block_on(rx.recv()), Ok("from a task"));

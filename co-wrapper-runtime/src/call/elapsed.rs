@@ -9,7 +9,7 @@ use std::{error::Error, fmt, io, time::Duration};
 /// As an [`io::Error`] it is of the kind [`TimedOut`](io::ErrorKind::TimedOut):
 ///
 /// ```
-/// fn kind(elapsed: co_wrapper_runtime::Elapsed) -> std::io::ErrorKind {
+/// fn kind(elapsed: co_wrapper::Elapsed) -> std::io::ErrorKind {
 ///     std::io::Error::from(elapsed).kind()
 /// }
 /// ```

@@ -31,7 +31,7 @@ use crate::{
 /// # Examples
 ///
 /// ```
-/// use co_wrapper_runtime::{AioContext, in_coroutine};
+/// use co_wrapper::{AioContext, in_coroutine};
 ///
 /// assert!(!in_coroutine());
 /// assert!(AioContext::current().block_on(async { in_coroutine() }));

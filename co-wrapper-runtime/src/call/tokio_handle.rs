@@ -17,9 +17,9 @@ use crate::{reactor::handle, sys::fork, watch::watchdog};
 /// # Examples
 ///
 /// ```
-/// let reactor = co_wrapper_runtime::reactor();
+/// let reactor = co_wrapper::reactor();
 /// let task = reactor.spawn(async { 42 });
-/// assert_eq!(co_wrapper_runtime::block_on(task).unwrap(), 42);
+/// assert_eq!(co_wrapper::block_on(task).unwrap(), 42);
 ///
 /// // A socket that is made outside a call, and used in one.
 /// let (here, there) = std::os::unix::net::UnixStream::pair()?;
@@ -29,7 +29,7 @@ use crate::{reactor::handle, sys::fork, watch::watchdog};
 ///     tokio::net::UnixStream::from_std(here)?
 /// };
 /// drop(there);
-/// co_wrapper_runtime::block_on(here.readable())?;
+/// co_wrapper::block_on(here.readable())?;
 /// # std::io::Result::Ok(())
 /// ```
 #[track_caller]

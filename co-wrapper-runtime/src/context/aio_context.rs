@@ -30,24 +30,44 @@ use crate::{
 
 /// Where tasks and bottom halves run: a queue with at most one home thread, which polls it whenever it waits.
 ///
-/// A blocking wrapper that has to wait serves the contexts of its thread meanwhile, so tasks spawned there go on. The
-/// handle is cheap to clone, and whoever holds one, on any thread, may spawn, schedule and notify; only the home thread
-/// polls. When the last handle is gone, what still waits in the context is dropped; a task or handler that holds a handle
-/// of its own context keeps it until it is [closed](Self::close).
-///
-/// It holds no thread, and no file descriptor unless it has handlers of some: sockets and timers are served by the
-/// process's one tokio reactor.
+/// Blocking twins alone need none of this: they work on any thread without a context. Take one to have tasks and callbacks
+/// run while a thread waits, to run calls on a thread of their own, or to write a main loop. For one future,
+/// [`block_on`](crate::block_on) is enough.
 ///
 /// # Examples
 ///
 /// ```
-/// use co_wrapper_runtime::AioContext;
+/// use co_wrapper::AioContext;
 ///
 /// let ctx = AioContext::new()?;
 /// let answer = ctx.spawn(async { 42 });
-/// assert_eq!(ctx.block_on(answer), 42);
+/// assert_eq!(ctx.block_on(answer), 42); // polls the task, and waits for it
 /// # std::io::Result::Ok(())
 /// ```
+///
+/// # Which one
+///
+/// - [`current()`](Self::current): the one of this thread, for tasks that are to run while this thread waits.
+/// - [`IoThread::context`](crate::IoThread::context): one with a thread of its own.
+/// - [`main()`](Self::main): the one of the process, for its main loop and for `#[no_co_wrapper]`.
+/// - [`new()`](Self::new): one more, for a loop that you write. It has no home until a thread [enters](Self::enter) or polls it.
+///
+/// # Home
+///
+/// The home of a context is the one thread that polls it. It does so in [`poll`](Self::poll), in
+/// [`block_on`](Self::block_on), and in every blocking twin that has to wait, so tasks spawned there go on. Other threads
+/// may spawn, schedule and notify through a handle, which is cheap to clone.
+///
+/// Without a home, tasks and bottom halves wait for one. A blocking call with `ctx` does not: its caller becomes the home for
+/// the length of the call.
+///
+/// # Its end
+///
+/// When the last handle is gone, what still waits in the context is dropped. A task or handler that holds a handle of its own
+/// context keeps it until it is [closed](Self::close).
+///
+/// A context holds no thread, and no file descriptor unless it has handlers of some: sockets and timers are served by the
+/// process's one tokio reactor.
 #[derive(Clone)]
 pub struct AioContext(pub(super) Arc<Inner>);
 
@@ -119,7 +139,7 @@ impl AioContext {
     /// # Examples
     ///
     /// ```
-    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let ctx = co_wrapper::AioContext::new()?;
     /// ctx.notify();
     /// assert!(!ctx.poll(true)); // returns at once, nothing ran
     /// # std::io::Result::Ok(())
@@ -138,7 +158,7 @@ impl AioContext {
     /// ```
     /// use std::sync::mpsc;
     ///
-    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let ctx = co_wrapper::AioContext::new()?;
     /// let (tx, rx) = mpsc::channel();
     /// for n in 0..3 {
     ///     let tx = tx.clone();
@@ -169,15 +189,26 @@ impl AioContext {
     /// Sleeps for `duration` by a timer of this context, which fires when its home thread polls or waits. Timers that are
     /// due fire in order, those of one time in the order in which they were first polled. Needs no tokio.
     ///
-    /// The future holds no handle of the context. `AioContext::current().sleep(d).await` does, for Rust keeps the temporary
-    /// until the statement ends: in a task of a context that is only dropped, not closed, write it in two.
+    /// The future holds no handle of the context. But `AioContext::current().sleep(d).await` holds one, for Rust keeps the
+    /// temporary until the statement ends. A task that sleeps so keeps its own context from ending with its last handle. In
+    /// such a task write two statements:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use co_wrapper::AioContext;
+    /// # let task = async {
+    /// let sleep = AioContext::current().sleep(Duration::from_millis(1));
+    /// sleep.await;
+    /// # };
+    /// # AioContext::current().block_on(task);
+    /// ```
     ///
     /// # Examples
     ///
     /// ```
     /// use std::time::{Duration, Instant};
     ///
-    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let ctx = co_wrapper::AioContext::new()?;
     /// let start = Instant::now();
     /// ctx.block_on(ctx.sleep(Duration::from_millis(5)));
     /// assert!(start.elapsed() >= Duration::from_millis(5));
@@ -212,7 +243,7 @@ impl AioContext {
     ///
     /// ```
     /// use std::{io::{Read, Write}, os::unix::net::UnixStream};
-    /// use co_wrapper_runtime::{AioContext, Interest};
+    /// use co_wrapper::{AioContext, Interest};
     ///
     /// let ctx = AioContext::new()?;
     /// let (mut ours, mut theirs) = UnixStream::pair()?;
@@ -249,15 +280,15 @@ impl AioContext {
         }
     }
 
-    /// Closes the context. Tasks and bottom halves that wait in it are dropped, on its home thread if it has one; the
-    /// handlers of descriptors are removed; callers
-    /// of calls received panic with a message that says so; what is spawned or scheduled from now on is dropped at once.
-    /// A task that runs just now is dropped when it next returns to the loop. Closing twice is as once.
+    /// Closes the context. Tasks and bottom halves that wait in it are dropped, on its home thread if it has one, and the
+    /// handlers of descriptors are removed. Callers whose `ctx` call is pending here panic with a message that says so. What
+    /// is spawned or scheduled from now on is dropped at once. A task that runs just now is dropped when it next returns to
+    /// the loop. Closing twice is as once.
     ///
     /// # Examples
     ///
     /// ```
-    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let ctx = co_wrapper::AioContext::new()?;
     /// let task = ctx.spawn(std::future::pending::<()>());
     /// ctx.close();
     /// assert!(task.is_finished());
@@ -294,7 +325,7 @@ impl AioContext {
     /// # Examples
     ///
     /// ```
-    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let ctx = co_wrapper::AioContext::new()?;
     /// let task = std::thread::scope(|s| s.spawn(|| ctx.spawn(async { 6 * 7 })).join()).unwrap();
     /// assert_eq!(ctx.block_on(task), 42);
     /// # std::io::Result::Ok(())
@@ -320,7 +351,7 @@ impl AioContext {
     ///
     /// ```
     /// use std::rc::Rc;
-    /// use co_wrapper_runtime::AioContext;
+    /// use co_wrapper::AioContext;
     ///
     /// let ctx = AioContext::current();
     /// let text = Rc::new("not Send");

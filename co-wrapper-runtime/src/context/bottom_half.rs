@@ -17,7 +17,7 @@ use crate::{
 /// ```
 /// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
 ///
-/// let ctx = co_wrapper_runtime::AioContext::new()?;
+/// let ctx = co_wrapper::AioContext::new()?;
 /// let runs = Arc::new(AtomicUsize::new(0));
 /// let counter = Arc::clone(&runs);
 /// let bh = ctx.bh(move || { counter.fetch_add(1, Ordering::Relaxed); });
@@ -66,6 +66,10 @@ impl BottomHalf {
     /// Has it run once on the home thread, outside any coroutine, in the next poll. From any thread. Scheduled again
     /// before it ran, it still runs once. Scheduled while it runs, it runs again after it has returned: not nested, also
     /// if it polls, for an `FnMut` cannot be entered twice.
+    ///
+    /// # Examples
+    ///
+    /// See [`BottomHalf`].
     #[doc(alias = "qemu_bh_schedule")]
     pub fn schedule(&self) {
         if !fork::is_child() && self.reusable.schedule() {
@@ -76,6 +80,10 @@ impl BottomHalf {
 
     /// Takes a scheduling back, if it did not run yet. A run that has begun is not waited for. Scheduled again before the
     /// next poll, it keeps the turn that it had.
+    ///
+    /// # Examples
+    ///
+    /// See [`BottomHalf`].
     #[doc(alias = "qemu_bh_cancel")]
     pub fn cancel(&self) {
         if !fork::is_child() {

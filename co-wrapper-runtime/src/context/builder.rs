@@ -42,7 +42,7 @@ impl AioContext {
     /// # Examples
     ///
     /// ```
-    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let ctx = co_wrapper::AioContext::new()?;
     /// assert!(!ctx.poll(false)); // nothing to do
     /// # std::io::Result::Ok(())
     /// ```
@@ -57,7 +57,7 @@ impl AioContext {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use co_wrapper_runtime::AioContext;
+    /// use co_wrapper::AioContext;
     ///
     /// let ctx = AioContext::builder().name("backups").spin_max(Duration::from_micros(32)).build()?;
     /// assert_eq!(ctx.to_string(), "AioContext `backups`");
@@ -72,7 +72,7 @@ impl AioContext {
     /// # Examples
     ///
     /// ```
-    /// use co_wrapper_runtime::AioContext;
+    /// use co_wrapper::AioContext;
     ///
     /// let _guard = AioContext::main().enter();
     /// assert_eq!(AioContext::current(), AioContext::main());
@@ -89,6 +89,22 @@ impl AioContext {
 }
 
 /// Makes an [`AioContext`]. Returned by [`AioContext::builder`].
+///
+/// # Examples
+///
+/// ```
+/// use co_wrapper::AioContext;
+/// use std::time::Duration;
+///
+/// let spins = AioContext::builder()
+///     .name("fast")
+///     .spin_max(Duration::from_micros(32))
+///     .spin_grow(4)
+///     .spin_shrink(2)
+///     .build()?;
+/// assert_eq!(spins.to_string(), "AioContext `fast`");
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing is made before `build`"]
 pub struct Builder {
@@ -104,6 +120,10 @@ impl Builder {
     }
 
     /// What messages call it; a number if it has none.
+    ///
+    /// # Examples
+    ///
+    /// See [`Builder`].
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -112,6 +132,10 @@ impl Builder {
     /// Up to how long its home thread spins before it sleeps, if that has paid lately; zero, the default, for never. It
     /// never spins past the next timer, nor where the process may use one processor only. It costs a processor meanwhile
     /// and turns the 50 µs or so of a wake into less than one. [`IoThread`](crate::IoThread)s have 32 µs.
+    ///
+    /// # Examples
+    ///
+    /// See [`Builder`].
     #[doc(alias = "poll-max-ns")]
     pub fn spin_max(mut self, max: Duration) -> Self {
         self.spin_max = max;
@@ -119,6 +143,10 @@ impl Builder {
     }
 
     /// The factor by which spinning grows, from 4 µs up to the maximum, while waits end within the maximum. 2 by default.
+    ///
+    /// # Examples
+    ///
+    /// See [`Builder`].
     #[doc(alias = "poll-grow")]
     pub fn spin_grow(mut self, factor: u32) -> Self {
         self.spin_grow = factor;
@@ -126,6 +154,10 @@ impl Builder {
     }
 
     /// The divisor by which it shrinks after a wait longer than the maximum; 0, the default, for down to nothing.
+    ///
+    /// # Examples
+    ///
+    /// See [`Builder`].
     #[doc(alias = "poll-shrink")]
     pub fn spin_shrink(mut self, divisor: u32) -> Self {
         self.spin_shrink = divisor;

@@ -256,6 +256,10 @@ impl EndSleep for Alarm {
 
 /// Watches a descriptor while it lives. Made by [`AioContext::fd_handler`](crate::AioContext::fd_handler); dropping it
 /// removes the handler, also from within its own callback.
+///
+/// # Examples
+///
+/// See [`AioContext::fd_handler`](crate::AioContext::fd_handler).
 #[must_use = "the handler is removed when this is dropped"]
 pub struct FdHandler {
     handlers: Arc<Handlers>,

@@ -56,7 +56,7 @@ where
 /// # Examples
 ///
 /// ```
-/// use co_wrapper_runtime::AioContext;
+/// use co_wrapper::AioContext;
 ///
 /// let ctx = AioContext::new()?;
 /// let sum = ctx.spawn(async { 40 + 2 });
@@ -108,7 +108,7 @@ impl<T> JoinHandle<T> {
     /// # Examples
     ///
     /// ```
-    /// use co_wrapper_runtime::AioContext;
+    /// use co_wrapper::AioContext;
     ///
     /// let ctx = AioContext::new()?;
     /// let never = ctx.spawn(std::future::pending::<()>());
@@ -137,6 +137,19 @@ impl<T> JoinHandle<T> {
     }
 
     /// Whether the task has finished, was cancelled or panicked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use co_wrapper::AioContext;
+    ///
+    /// let ctx = AioContext::new()?;
+    /// let task = ctx.spawn(async {});
+    /// assert!(!task.is_finished()); // nobody has polled it
+    /// ctx.poll(true);
+    /// assert!(task.is_finished());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn is_finished(&self) -> bool {
         self.task.as_ref().is_none_or(async_task::FallibleTask::is_finished)
     }
@@ -227,7 +240,7 @@ impl<T> fmt::Debug for JoinHandle<T> {
 /// # Examples
 ///
 /// ```
-/// use co_wrapper_runtime::AioContext;
+/// use co_wrapper::AioContext;
 ///
 /// let ctx = AioContext::new()?;
 /// let task = ctx.spawn(std::future::pending::<()>());
@@ -260,7 +273,7 @@ impl AbortHandle {
     /// # Examples
     ///
     /// ```
-    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let ctx = co_wrapper::AioContext::new()?;
     /// let task = ctx.spawn(std::future::pending::<()>()).abort_handle();
     /// task.abort();
     /// assert!(!task.is_finished());

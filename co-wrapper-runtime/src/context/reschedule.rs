@@ -22,7 +22,7 @@ use crate::tasks::{coroutine, task};
 ///
 /// ```
 /// use std::thread;
-/// use co_wrapper_runtime::{AioContext, IoThread, reschedule_self};
+/// use co_wrapper::{AioContext, IoThread, reschedule_self};
 ///
 /// let io = IoThread::spawn("io")?;
 /// let there = io.context().clone();

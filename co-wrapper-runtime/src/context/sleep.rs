@@ -16,6 +16,10 @@ use crate::{
 };
 
 /// Sleeps until a time: a future made by [`AioContext::sleep`](crate::AioContext::sleep).
+///
+/// # Examples
+///
+/// See [`AioContext::sleep`](crate::AioContext::sleep).
 #[must_use = "futures do nothing unless polled"]
 pub struct Sleep {
     mailbox: Arc<Mailbox>,

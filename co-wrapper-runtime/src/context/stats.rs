@@ -36,7 +36,7 @@ impl Counter {
 /// # Examples
 ///
 /// ```
-/// let ctx = co_wrapper_runtime::AioContext::new()?;
+/// let ctx = co_wrapper::AioContext::new()?;
 /// let before = ctx.stats().polls;
 /// ctx.poll(false);
 /// assert_eq!(ctx.stats().polls, before + 1);

@@ -42,7 +42,7 @@ const ONE: usize = 2;
 /// # Examples
 ///
 /// ```
-/// use co_wrapper_runtime::{AioContext, graph::{self, Drain}};
+/// use co_wrapper::{AioContext, graph::{self, Drain}};
 ///
 /// #[derive(Default)]
 /// struct Node { requests: Drain }
@@ -133,7 +133,7 @@ impl Drain {
     /// # Examples
     ///
     /// ```
-    /// let node = co_wrapper_runtime::graph::Drain::new();
+    /// let node = co_wrapper::graph::Drain::new();
     /// node.drained_begin();
     /// node.drained_begin(); // nested
     /// node.drained_end();
@@ -178,7 +178,7 @@ impl Drain {
     /// # Examples
     ///
     /// ```
-    /// use co_wrapper_runtime::{AioContext, graph::Drain};
+    /// use co_wrapper::{AioContext, graph::Drain};
     ///
     /// AioContext::current().block_on(async {
     ///     let node = Drain::new();
@@ -200,7 +200,7 @@ impl Drain {
     /// # Examples
     ///
     /// ```
-    /// use co_wrapper_runtime::{AioContext, graph::Drain};
+    /// use co_wrapper::{AioContext, graph::Drain};
     ///
     /// AioContext::current().block_on(async {
     ///     let node = Drain::new();
@@ -389,6 +389,10 @@ impl<T> Drop for BeginDrained<'_, T> {
 }
 
 /// A request is in flight while this lives. Made by [`Drain::begin`].
+///
+/// # Examples
+///
+/// See [`Drain`].
 #[must_use = "dropping it ends the request"]
 #[derive(Debug)]
 pub struct Request<'a> {
@@ -402,6 +406,10 @@ impl Drop for Request<'_> {
 }
 
 /// A section is drained while this lives. Made by [`Drain::drained`] and [`Drain::co_drained`].
+///
+/// # Examples
+///
+/// See [`Drain`].
 #[must_use = "dropping it ends the section"]
 #[derive(Debug)]
 pub struct Drained<'a> {

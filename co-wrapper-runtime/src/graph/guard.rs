@@ -12,6 +12,10 @@ use crate::sys::{fork, sync::is_send_and_sync};
 /// The graph cannot change while this lives. Dropping it, on any thread, unlocks.
 ///
 /// It holds the lock only; what it protects is the user's. It may outlive the [`GraphLock`](crate::graph::GraphLock).
+///
+/// # Examples
+///
+/// See [the module](crate::graph).
 #[must_use = "dropping it unlocks"]
 pub struct GraphRead {
     stripe: NonNull<Stripe>,
@@ -43,7 +47,7 @@ impl GraphRead {
     /// # Examples
     ///
     /// ```
-    /// use co_wrapper_runtime::{AioContext, graph};
+    /// use co_wrapper::{AioContext, graph};
     ///
     /// let main = AioContext::main();
     /// let _home = main.enter();
@@ -91,6 +95,10 @@ impl fmt::Debug for GraphRead {
 }
 
 /// Nobody reads the graph while this lives, and its holder may change it. Dropping it unlocks; it stays on its thread.
+///
+/// # Examples
+///
+/// See [the module](crate::graph).
 #[must_use = "dropping it unlocks"]
 pub struct GraphWrite {
     shared: Arc<Shared>,

@@ -42,7 +42,7 @@ use crate::{
 /// # Examples
 ///
 /// ```
-/// use co_wrapper_runtime::{AioContext, graph::GraphLock};
+/// use co_wrapper::{AioContext, graph::GraphLock};
 ///
 /// let lock = GraphLock::new();
 /// AioContext::current().block_on(async {

@@ -13,7 +13,7 @@
 //! # Examples
 //!
 //! ```
-//! use co_wrapper_runtime::{AioContext, graph};
+//! use co_wrapper::{AioContext, graph};
 //!
 //! let main = AioContext::main();
 //! let _home = main.enter();
@@ -49,6 +49,10 @@ pub use guard::{GraphRead, GraphWrite};
 pub use lock::GraphLock;
 
 /// The process's graph lock, that which `bdrv_rdlock` means. (QEMU has one a process.)
+///
+/// # Examples
+///
+/// See [the module](self).
 #[doc(alias = "graph_lock")]
 pub static GRAPH: LazyLock<GraphLock> = LazyLock::new(GraphLock::new);
 

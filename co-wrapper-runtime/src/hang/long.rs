@@ -19,7 +19,7 @@ use crate::thread::state::Thread;
 ///
 /// ```
 /// use std::{thread, time::Duration};
-/// use co_wrapper_runtime::{AioContext, hang};
+/// use co_wrapper::{AioContext, hang};
 ///
 /// let (tx, requests) = async_channel::bounded::<()>(1);
 /// let server = thread::spawn(move || {
@@ -41,6 +41,10 @@ pub fn expect_long() -> ExpectLong {
 }
 
 /// Calls are meant to wait for long while this lives. Returned by [`expect_long`].
+///
+/// # Examples
+///
+/// See [`expect_long`].
 #[must_use = "it goes for the calls that are made while it lives"]
 pub struct ExpectLong {
     thread: Rc<Thread>,

@@ -37,7 +37,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use co_wrapper_runtime::hang;
+//! use co_wrapper::hang;
 //!
 //! hang::watch(Duration::from_secs(60));
 //! assert!(hang::report().calls().is_empty());
@@ -59,7 +59,7 @@ pub use crate::watch::{Call, Report, State, Suspect, watchdog::watch};
 ///
 /// ```
 /// use std::{thread, time::Duration};
-/// use co_wrapper_runtime::{AioContext, hang};
+/// use co_wrapper::{AioContext, hang};
 ///
 /// let (tx, rx) = async_channel::bounded::<()>(1);
 /// let waiter = thread::spawn(move || AioContext::current().block_on(rx.recv()));

@@ -38,7 +38,7 @@ impl AioContext {
     /// # Examples
     ///
     /// ```
-    /// use co_wrapper_runtime::AioContext;
+    /// use co_wrapper::AioContext;
     ///
     /// let ctx = AioContext::new()?;
     /// ctx.schedule_bh(|| println!("run"));
@@ -65,7 +65,7 @@ impl AioContext {
     /// ```
     /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
     ///
-    /// let ctx = co_wrapper_runtime::AioContext::new()?;
+    /// let ctx = co_wrapper::AioContext::new()?;
     /// let done = Arc::new(AtomicBool::new(false));
     /// let (other, setter) = (ctx.clone(), Arc::clone(&done));
     /// std::thread::spawn(move || {

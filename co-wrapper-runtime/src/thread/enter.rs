@@ -24,7 +24,7 @@ impl AioContext {
     /// # Examples
     ///
     /// ```
-    /// use co_wrapper_runtime::AioContext;
+    /// use co_wrapper::AioContext;
     ///
     /// let own = AioContext::current();
     /// let ctx = AioContext::new()?;
@@ -60,7 +60,7 @@ impl AioContext {
     /// # Examples
     ///
     /// ```
-    /// use co_wrapper_runtime::AioContext;
+    /// use co_wrapper::AioContext;
     ///
     /// let ctx = AioContext::new()?;
     /// let _guard = ctx.enter();
@@ -105,10 +105,14 @@ pub(crate) type Finish = fn(&EnterGuard) -> Option<Payload>;
 /// It stays on its thread:
 ///
 /// ```compile_fail,E0277
-/// let guard = co_wrapper_runtime::AioContext::new()?.enter();
+/// let guard = co_wrapper::AioContext::new()?.enter();
 /// std::thread::spawn(move || drop(guard));
 /// # std::io::Result::Ok(())
 /// ```
+///
+/// # Examples
+///
+/// See [`AioContext::enter`](crate::AioContext::enter).
 #[must_use = "the thread leaves the context when the guard is dropped"]
 pub struct EnterGuard {
     thread: Rc<Thread>,

@@ -20,6 +20,10 @@ pub(super) type Place = (&'static str, &'static Location<'static>);
 
 /// The blocking calls that waited when it was made, and what blocked a thread. Returned by [`report`](crate::hang::report); its
 /// `Display` is for people.
+///
+/// # Examples
+///
+/// See [`report`](crate::hang::report).
 #[derive(Clone, Debug)]
 pub struct Report {
     pub(super) calls: Vec<Call>,
@@ -31,6 +35,29 @@ pub struct Report {
 }
 
 /// A blocking call that waits.
+///
+/// # Examples
+///
+/// ```
+/// use co_wrapper::{block_on, hang::{self, State}};
+///
+/// let (sender, queue) = async_channel::bounded::<()>(1);
+/// let waits = std::thread::spawn(move || block_on(queue.recv()));
+/// let call = loop {
+///     // Listed as soon as its future was pending; parked soon after.
+///     let report = hang::report();
+///     match report.calls() {
+///         [call] if call.state() == State::Parked => break call.clone(),
+///         _ => std::thread::yield_now(),
+///     }
+/// };
+/// assert_eq!((call.name(), call.depth(), call.context()), ("block_on", 1, None));
+/// assert!(call.polls() > 0 && !call.is_expected_long());
+/// println!("{} at {} waits for {:?}", call.thread(), call.site(), call.waited());
+/// assert!(call.suspects().is_empty()); // nothing on its thread stands in its way
+/// drop(sender);
+/// assert!(waits.join().unwrap().is_err());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Call {
     name: &'static str,
@@ -95,6 +122,10 @@ pub(super) struct Home {
 }
 
 /// What a thread does in a call that waits.
+///
+/// # Examples
+///
+/// See [`Call`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
@@ -107,6 +138,10 @@ pub enum State {
 }
 
 /// What a call may wait for in vain, as far as its place on the stack and the threads of the process tell.
+///
+/// # Examples
+///
+/// See [`Call`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Suspect {
@@ -288,7 +323,7 @@ impl Report {
     /// # Examples
     ///
     /// ```
-    /// assert_eq!(co_wrapper_runtime::hang::report().stalled_reactor(), None);
+    /// assert_eq!(co_wrapper::hang::report().stalled_reactor(), None);
     /// ```
     pub fn stalled_reactor(&self) -> Option<Duration> {
         self.stalled_reactor
@@ -400,21 +435,37 @@ impl Call {
     }
 
     /// The blocking function's name.
+    ///
+    /// # Examples
+    ///
+    /// See [`Call`].
     pub fn name(&self) -> &'static str {
         self.name
     }
 
     /// Where it was called.
+    ///
+    /// # Examples
+    ///
+    /// See [`Call`].
     pub fn site(&self) -> &'static Location<'static> {
         self.site
     }
 
     /// The thread that it blocks, by its name in backquotes or else its id.
+    ///
+    /// # Examples
+    ///
+    /// See [`Call`].
     pub fn thread(&self) -> &str {
         &self.thread
     }
 
     /// The name of the context that it waits in: the one that was sent the call, else the one current where it was made.
+    ///
+    /// # Examples
+    ///
+    /// See [`Call`].
     pub fn context(&self) -> Option<&str> {
         self.context.as_deref()
     }
@@ -422,32 +473,56 @@ impl Call {
     /// For how long it has waited: since it first had nothing to do but sleep, or a report first saw it pending. A call
     /// that has not returned from its first poll counts with the next one above it that waits; if there is none, since a
     /// report first saw it there.
+    ///
+    /// # Examples
+    ///
+    /// See [`Call`].
     pub fn waited(&self) -> Duration {
         self.waited
     }
 
     /// How often its future was polled, this poll not counted. For a call in another context, how often its caller looked
     /// for the result.
+    ///
+    /// # Examples
+    ///
+    /// See [`Call`].
     pub fn polls(&self) -> u64 {
         self.polls
     }
 
     /// Its place among the blocking calls on its stack: 1 for the outermost.
+    ///
+    /// # Examples
+    ///
+    /// See [`Call`].
     pub fn depth(&self) -> usize {
         self.depth
     }
 
     /// What its thread does in it.
+    ///
+    /// # Examples
+    ///
+    /// See [`Call`].
     pub fn state(&self) -> State {
         self.state
     }
 
     /// Whether it is meant to wait for long, as [`expect_long`](crate::hang::expect_long) says.
+    ///
+    /// # Examples
+    ///
+    /// See [`Call`].
     pub fn is_expected_long(&self) -> bool {
         self.expected_long
     }
 
     /// What it may wait for in vain.
+    ///
+    /// # Examples
+    ///
+    /// See [`Call`].
     pub fn suspects(&self) -> &[Suspect] {
         &self.suspects
     }

@@ -49,7 +49,7 @@ fn state() -> MutexGuard<'static, Watch> {
 /// ```
 /// use std::time::Duration;
 ///
-/// co_wrapper_runtime::hang::watch(Duration::from_secs(60));
+/// co_wrapper::hang::watch(Duration::from_secs(60));
 /// ```
 pub fn watch(limit: Duration) {
     // What the environment says comes first, if at all, and so is overruled.
