@@ -3,7 +3,7 @@
 //! A blocking call works wherever it is made, but a few things no library can give it. Its thread stands still below it,
 //! so it waits for ever if it waits for
 //!
-//! - something that only a call lower on the same stack can do;
+//! - something that only the future of a call lower on the same stack can do, such as the other branch of its `join!`;
 //! - a lock that one of those holds;
 //! - the sockets and timers of a foreign tokio runtime that its thread drives, or that nobody does;
 //! - a thread that blocks by other means than ours: on a `std` lock, say, in blocking I/O, or asleep;
