@@ -301,6 +301,27 @@ fn without_hidden(code: &str) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
+/// Who depends on `co-wrapper` cannot write `use co_wrapper_runtime::…`, so no example of what it re-exports does.
+#[test]
+fn the_runtimes_examples_are_for_users_of_the_facade() {
+    let mut folders = vec![root().join("co-wrapper-runtime/src")];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            files += 1;
+            for (index, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
+                let is_documentation = ["///", "//!"].iter().any(|start| line.trim_start().starts_with(start));
+                assert!(!is_documentation || !line.contains("co_wrapper_runtime"), "{}:{}", path.display(), index + 1);
+            }
+        }
+    }
+    assert!(files > 20);
+}
+
 /// Links to files of this repository lead to files.
 #[test]
 fn links_lead_somewhere() {
