@@ -1,4 +1,5 @@
-//! What hangs in QEMU 10.2, with the same marks: here each finishes, or is a panic that names both places.
+//! What hangs in QEMU 10.2, with the same marks, or would hang here with loops that poll one call each: here each finishes,
+//! or is a panic that names both places.
 
 #![cfg(all(feature = "graph", feature = "tokio"))]
 
@@ -118,5 +119,60 @@ fn an_iothread_that_waits_for_another_threads_doing_wakes() {
             other.join().unwrap();
         }
         assert!(catch_unwind(AssertUnwindSafe(|| iothread.join())).is_ok());
+    });
+}
+
+/// A stackless coroutine cannot be entered where it waits. But whatever waits above it may poll it, as QEMU's loop enters the
+/// coroutine of a request from a nested `aio_poll`. (QEMU does not hang here. Loops that poll nothing but their own call do.)
+///
+/// Catches: a nested wait that polls no lower call.
+#[test]
+fn w12_a_callback_waits_for_the_request_of_the_frame_below_it() {
+    #[co_wrapper]
+    async fn blk_co_write(done: async_channel::Sender<()>) {
+        AioContext::current().sleep(Duration::from_millis(20)).await;
+        done.send(()).await.unwrap();
+    }
+
+    #[co_wrapper]
+    async fn blk_co_drain(done: async_channel::Receiver<()>) {
+        done.recv().await.unwrap();
+    }
+
+    on_main(|main| {
+        let (done, is_done) = async_channel::bounded(1);
+        let (drained, has_drained) = mpsc::channel();
+        main.schedule_bh(move || {
+            blk_drain(is_done);
+            drained.send(()).unwrap();
+        });
+        blk_write(done);
+        has_drained.try_recv().unwrap();
+    });
+}
+
+/// The same with a drained section, which waits until the request below it has ended.
+///
+/// Catches: a section that waits for a request which nobody polls.
+#[test]
+fn w12_a_callback_drains_the_node_of_the_request_below_it() {
+    #[co_wrapper(bdrv_rdlock)]
+    async fn bdrv_co_pread(_graph: &GraphRead, node: &graph::Drain) -> usize {
+        let _request = node.begin().await;
+        AioContext::current().sleep(Duration::from_millis(1)).await;
+        512
+    }
+
+    on_main(|main| {
+        let node = Arc::new(graph::Drain::new());
+        let drained = Arc::clone(&node);
+        main.schedule_bh(move || {
+            let section = drained.drained();
+            assert_eq!(drained.in_flight(), 0);
+            // The reader below has left by now, though its call has not returned.
+            drop(graph::write());
+            drop(section);
+        });
+        assert_eq!(bdrv_pread(&node), 512);
     });
 }

@@ -231,6 +231,42 @@ const ROWS: &[Row] = &[
         &["plain, called at ", "a bottom half or handler that its thread runs meanwhile has not returned for "],
     ),
     (
+        "a call's future blocks that is polled by what waits above it",
+        || {
+            let (let_go, go) = async_channel::bounded(1);
+            AioContext::current().schedule_bh(move || {
+                let_go.try_send(()).unwrap();
+                plain(never());
+            });
+            mixed(async {
+                go.recv().await.unwrap();
+                sleeps();
+            });
+        },
+        &[
+            "plain, called at ",
+            "the future of a call lower on its stack that its thread runs meanwhile has not returned for ",
+        ],
+    ),
+    (
+        "a callback waits for the caller of the call below it",
+        || {
+            let (tx, rx) = async_channel::bounded::<()>(1);
+            let (let_go, go) = async_channel::bounded(1);
+            AioContext::current().schedule_bh(move || {
+                let_go.try_send(()).unwrap();
+                assert!(plain(rx.recv()).is_err());
+            });
+            mixed(go.recv()).unwrap();
+            drop(tx);
+        },
+        &[
+            "plain, called at ",
+            "may wait in vain for what only something lower on its stack can do: the caller of mixed at ",
+            "which goes on when this call has returned",
+        ],
+    ),
+    (
         "a call blocks in a task that the call runs meanwhile",
         || {
             drop(AioContext::current().spawn(async { mixed(async { sleeps() }) }));

@@ -1,10 +1,12 @@
 //! A blocking call in flight: who it is, its place on the thread's stack, its marks, its wait.
 
 use std::{
-    mem,
+    marker::PhantomData,
+    mem::{self, ManuallyDrop},
     ops::Deref,
     panic::Location,
-    pin::pin,
+    pin::Pin,
+    ptr::NonNull,
     sync::Arc,
     task::{Context, Poll},
     thread,
@@ -13,11 +15,14 @@ use std::{
 
 use crate::{
     context::AioContext,
-    poll_loop::serve::{Ended, Wait},
+    poll_loop::serve::Wait,
     reactor,
     sys::{fork, panics, park::WakeSlot},
-    tasks::coroutine::{self, Mark},
-    thread::state::Place,
+    tasks::activation::{self, Mark},
+    thread::{
+        state::Place,
+        waiting::{Ended, InFlight, Waiting},
+    },
     trace::{self, Span},
 };
 
@@ -38,7 +43,7 @@ use crate::{
 /// ```
 #[doc(alias = "qemu_in_coroutine")]
 pub fn in_coroutine() -> bool {
-    coroutine::is_marked()
+    activation::is_coroutine()
 }
 
 /// What a generated wrapper says of itself: for messages and reports.
@@ -97,14 +102,14 @@ impl Frame {
         let place = Place::push(kind.name(), site);
         if let Kind::Wrapper(wrapper, args) = kind
             && !wrapper.mixed
-            && coroutine::is_marked()
+            && activation::is_coroutine()
         {
             refuse_in_coroutine(wrapper, args, &place, site);
         }
         let entered = reactor::Entered::look(kind.name());
         // Before the mark, for a subscriber is no coroutine, and may panic.
         let span = Span::call(kind.name(), site);
-        Self { place, outer: coroutine::mark(Mark::COROUTINE), entered, span }
+        Self { place, outer: activation::mark(Mark::COROUTINE), entered, span }
     }
 
     /// Whether a guard is to be taken.
@@ -125,6 +130,15 @@ impl Frame {
         }
     }
 
+    /// The same for a future whose output is a lock that its caller is to have: loops above the call do not poll it. For what
+    /// they wait for may be that lock, which would lie in this frame until they have returned.
+    #[cfg(feature = "graph")]
+    #[track_caller]
+    pub fn block_on_for_caller<F: Future>(&self, make: impl FnOnce() -> F) -> F::Output {
+        let ended = self.poll_until::<true, F>(None, None, make);
+        ended.unwrap_or_else(|_| unreachable!("a wait without a deadline ends when the future is ready"))
+    }
+
     /// The same, until `deadline` at most, or until `called_in`, at home here, is closed. Then the future has been
     /// dropped before this returns.
     #[inline]
@@ -135,35 +149,44 @@ impl Frame {
         called_in: Option<&AioContext>,
         make: impl FnOnce() -> F,
     ) -> Result<F::Output, Ended> {
-        let mut future = pin!({
+        self.poll_until::<false, F>(deadline, called_in, make)
+    }
+
+    #[inline]
+    #[track_caller]
+    fn poll_until<const FOR_CALLER: bool, F: Future>(
+        &self,
+        deadline: Option<Instant>,
+        called_in: Option<&AioContext>,
+        make: impl FnOnce() -> F,
+    ) -> Result<F::Output, Ended> {
+        let mut place = ManuallyDrop::new({
             let _inside = self.span.enter();
             make()
         });
+        // SAFETY: `place` is not used by anything else from here on.
+        let mut future = unsafe { InPlace::new(&mut place) };
         let mut cx = Context::from_waker(&self.place.slot().waker);
         // Costs nothing unless it is dropped by a panic.
         let hint = HintOnPanic(self);
         let unpolled = self.entered.may_be_in_a_foreign_task();
         if !unpolled {
             let _inside = self.span.enter();
-            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            if let Poll::Ready(output) = future.pin().poll(&mut cx) {
                 mem::forget(hint);
                 return Ok(output);
             }
         }
-        let mut output = None;
-        let ended = self.poll_or_wait(unpolled, called_in, deadline, &mut || {
-            let _inside = self.span.enter();
-            if let Poll::Ready(ready) = future.as_mut().poll(&mut cx) {
-                output = Some(ready);
-            }
-            output.is_some()
-        });
+        let mut call = Polled::<FOR_CALLER, F> { frame: self, future: Some(future), output: None };
+        // Before the future in an unwinding.
+        let hint = hint;
+        let ended = self.poll_or_wait(unpolled, called_in, deadline, &mut call);
         mem::forget(hint);
-        if output.is_none() {
+        if call.output.is_none() {
             // The future is dropped now, as the caller's thing: its destructors may block as the caller may.
-            coroutine::mark(self.outer);
+            activation::mark(self.outer);
         }
-        output.ok_or(ended)
+        call.output.take().ok_or(ended)
     }
 
     /// Waits, but polls first if nobody has. Once for all types of future, for the compiler's sake.
@@ -175,15 +198,15 @@ impl Frame {
         unpolled: bool,
         called_in: Option<&AioContext>,
         deadline: Option<Instant>,
-        poll: &mut dyn FnMut() -> bool,
+        call: &mut dyn InFlight,
     ) -> Ended {
-        if unpolled && reactor::unconstrained(&mut *poll) {
+        if unpolled && reactor::unconstrained(|| call.poll()) {
             return Ended::Ready;
         }
-        self.wait(None, called_in, deadline, poll)
+        self.wait(None, called_in, deadline, call)
     }
 
-    /// Serves the thread's contexts until `poll`, asked whenever the frame's slot was woken, says so, or `deadline`
+    /// Serves the thread's contexts until `call`, polled whenever the frame's slot was woken, is done, or `deadline`
     /// passes, or `called_in` is closed. The slow path, once for all types of future. A call in another context names
     /// that, `target`.
     #[cold]
@@ -194,7 +217,7 @@ impl Frame {
         target: Option<&AioContext>,
         called_in: Option<&AioContext>,
         deadline: Option<Instant>,
-        poll: &mut dyn FnMut() -> bool,
+        call: &mut dyn InFlight,
     ) -> Ended {
         let (thread, slot) = (self.place.thread(), self.place.slot());
         if fork::is_child() {
@@ -205,8 +228,12 @@ impl Frame {
         if thread.depth() > 1 {
             trace::nested(slot.name(), thread.depth());
         }
-        let wait = Wait::new(thread, slot, target, thread.outer_callback_waits(), deadline, called_in);
-        let (ended, panicked) = wait.run(&self.entered, &mut || slot.record.poll(&mut *poll));
+        let stay = thread.homes.borrow().stay();
+        let waiting = Waiting::new(thread.depth(), stay, slot, call, self.outer, deadline, called_in);
+        let listed = thread.waiting.push(&waiting);
+        let wait = Wait::new(thread, &waiting, target, thread.outer_callback_waits());
+        let (ended, panicked) = wait.run(&self.entered);
+        drop(listed);
         slot.record.end_wait();
         if ended == Ended::Forked {
             self.forbid_fork();
@@ -258,6 +285,66 @@ impl Frame {
     }
 }
 
+/// A future in its frame: pinned there, and dropped with this.
+struct InPlace<'a, F>(NonNull<F>, PhantomData<&'a mut F>);
+
+impl<'a, F> InPlace<'a, F> {
+    /// # Safety
+    ///
+    /// `place` is used by nothing else from now on: what is in it neither moves nor is dropped but by this.
+    #[inline(always)]
+    unsafe fn new(place: &'a mut ManuallyDrop<F>) -> Self {
+        Self(NonNull::from(&mut **place), PhantomData)
+    }
+
+    #[inline(always)]
+    fn pin(&mut self) -> Pin<&mut F> {
+        // SAFETY: this has it alone, and it stays in its place until it is dropped there.
+        unsafe { Pin::new_unchecked(self.0.as_mut()) }
+    }
+}
+
+impl<F> Drop for InPlace<'_, F> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: dropped here only, where it was pinned.
+        unsafe { self.0.drop_in_place() };
+    }
+}
+
+/// The future of a call that waits.
+struct Polled<'a, const FOR_CALLER: bool, F: Future> {
+    frame: &'a Frame,
+    /// Gone when the call is over before its frame is left.
+    future: Option<InPlace<'a, F>>,
+    output: Option<F::Output>,
+}
+
+impl<const FOR_CALLER: bool, F: Future> InFlight for Polled<'_, FOR_CALLER, F> {
+    fn is_for_caller(&self) -> bool {
+        FOR_CALLER
+    }
+
+    fn poll(&mut self) -> bool {
+        let Some(future) = &mut self.future else { return true };
+        let mut cx = Context::from_waker(&self.frame.place.slot().waker);
+        let _inside = self.frame.span.enter();
+        if let Poll::Ready(ready) = future.pin().poll(&mut cx) {
+            self.output = Some(ready);
+        }
+        self.output.is_some()
+    }
+
+    fn release(&mut self) {
+        self.future = None;
+    }
+
+    fn give_up(&mut self, _: Ended) -> bool {
+        self.future = None;
+        true
+    }
+}
+
 /// A frame together with the reactor's guard, for where a move does not count.
 pub(crate) struct Guarded {
     frame: Frame,
@@ -275,7 +362,7 @@ impl Deref for Guarded {
 impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
-        coroutine::mark(self.outer);
+        activation::mark(self.outer);
     }
 }
 

@@ -20,14 +20,19 @@ use super::{
 };
 use crate::{
     context::AioContext,
-    poll_loop::{poll::try_home_for_call, serve::Ended},
+    poll_loop::poll::try_home_for_call,
     reactor::Entered,
+    scheduler::mailbox::Mailbox,
     sys::{
         fork,
         panics::{self, Payload},
         park::here,
     },
     tasks::task,
+    thread::{
+        EnterGuard,
+        waiting::{Ended, InFlight},
+    },
 };
 
 /// An argument that is sent to another context.
@@ -149,36 +154,25 @@ where
     // SAFETY: `call` lives until the wait below has seen that it is done; the wait is not left otherwise, and does not
     // unwind but through the abort.
     let sent = unsafe { completion::send(context.mailbox(), &call, frame.wakes(), span) };
-    let mut sent = Some(sent);
-    let mut home = None;
-    let mut ended = Ended::Ready;
-    let mut until = deadline;
+    let mut elsewhere = Elsewhere {
+        name: wrapper.name,
+        context,
+        is_done: || call.is_done(),
+        sent: Some(sent),
+        home: None,
+        ended: Ended::Ready,
+    };
     // The first panic of what ran meanwhile waits for the call too, so that nothing is raised before `done`.
     let mut panicked: Option<Payload> = None;
-    let mut is_done = || {
-        // Its home may have been a passing one, and have left: whoever waits longest is the next. Asked once after the
-        // call was queued, for a home that left before that woke nobody. Or it is this thread, which began the call in a
-        // stay above this frame and is kept there by it.
-        if home.is_none() && context.mailbox().home_number().is_none_or(|home| home == here()) {
-            home = try_home_for_call(context, wrapper.name).ok();
-        }
-        call.is_done()
-    };
-    while !is_done() {
-        let waited = Payload::of(|| frame.wait(Some(context), None, until, &mut is_done));
+    while !elsewhere.poll() {
+        let until = deadline.filter(|_| elsewhere.ended == Ended::Ready);
+        let waited = Payload::of(|| frame.wait(Some(context), None, until, &mut elsewhere));
         match waited {
             Ok(Ended::Ready | Ended::Closed | Ended::Forked) => {}
-            Ok(Ended::Elapsed) => {
-                // The context drops the future and says so.
-                (ended, until) = (Ended::Elapsed, None);
-                if let Some(sent) = sent.take() {
-                    task::take_back(sent);
-                    context.mailbox().ring();
-                }
-            }
+            Ok(Ended::Elapsed) => _ = elsewhere.give_up(Ended::Elapsed),
             Err(payload) if fork::is_child() => {
                 // The thread that has the call is the parent's: here nobody will touch it any more.
-                std::mem::forget((abort, sent, home));
+                std::mem::forget((abort, elsewhere));
                 payload.resume();
             }
             Err(payload) => {
@@ -186,6 +180,7 @@ where
             }
         }
     }
+    let Elsewhere { sent, home, ended, .. } = elsewhere;
     std::mem::forget(abort);
     if let Some(sent) = sent {
         sent.detach();
@@ -205,6 +200,54 @@ where
             drop(unfinished);
             if ended == Ended::Elapsed { Err(Ended::Elapsed) } else { refuse_closed(wrapper, context, site) }
         }
+    }
+}
+
+/// A call in another context, while its caller waits.
+struct Elsewhere<'a, D> {
+    name: &'static str,
+    context: &'a AioContext,
+    is_done: D,
+    /// Until it is taken back.
+    sent: Option<task::Sent<Mailbox>>,
+    home: Option<EnterGuard>,
+    /// Why it was taken back, if it was.
+    ended: Ended,
+}
+
+impl<D: Fn() -> bool> InFlight for Elsewhere<'_, D> {
+    fn is_for_caller(&self) -> bool {
+        false
+    }
+
+    fn poll(&mut self) -> bool {
+        // Its home may have been a passing one, and have left: whoever waits longest is the next. Asked once after the
+        // call was queued, for a home that left before that woke nobody. Or it is this thread, which began the call in a
+        // stay above this frame and is kept there by it.
+        if self.home.is_none() && self.context.mailbox().home_number().is_none_or(|home| home == here()) {
+            self.home = try_home_for_call(self.context, self.name).ok();
+        }
+        (self.is_done)()
+    }
+
+    /// The result stays where it is. A home for the length of the call leaves: another caller may wait for that, and what is
+    /// above this call for him. If something above was run in that home it stays, and then it serves everybody.
+    fn release(&mut self) {
+        match &self.home {
+            Some(home) if home.is_innermost() => self.home = None,
+            Some(_) => self.context.mailbox().set_passing(false),
+            None => {}
+        }
+    }
+
+    fn give_up(&mut self, why: Ended) -> bool {
+        self.ended = why;
+        if let Some(sent) = self.sent.take() {
+            task::take_back(sent);
+            self.context.mailbox().ring();
+        }
+        // The context drops the future and says so.
+        false
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     frame::{Frame, Kind, Wrapper},
     large::{self, Large},
 };
-use crate::{poll_loop::serve::Ended, reactor::Entered};
+use crate::{reactor::Entered, thread::waiting::Ended};
 
 /// Calls `entry(args)` and polls the future it makes, on this thread, until it is ready.
 ///

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::aio_context::AioContext;
-use crate::tasks::{coroutine, task};
+use crate::tasks::{activation, task};
 
 /// Has the calling task go on in `context`, on that context's home thread. At once if it runs there.
 ///
@@ -45,7 +45,7 @@ pub fn reschedule_self(context: &AioContext) -> impl Future<Output = ()> {
             return Poll::Ready(());
         }
         assert!(
-            coroutine::may_move(),
+            activation::may_move(),
             "reschedule_self: called at {site}, not in a task made with AioContext::spawn, so it cannot go to {context}; \
              spawn one"
         );

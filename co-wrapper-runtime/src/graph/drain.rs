@@ -35,9 +35,10 @@ const ONE: usize = 2;
 /// A drained section begins by waiting until nothing is in flight, and lasts until it is ended; requests that arrive
 /// meanwhile wait for its end. Sections nest, and are counted: the last end lets the requests go on.
 ///
-/// In a coroutine a request is best awaited. Blocking calls of one thread's coroutines lie on one stack: one that waits for
-/// the end of a section may stand above another that is in flight, which the section waits for. The
-/// [hang report](crate::hang::report) names it then ("only something lower on its stack").
+/// A section may begin in a callback above a request that waits in a blocking call: the request is polled meanwhile. What
+/// cannot go on before the section has begun is a request in the middle of its poll, as one that drains itself is, or whose
+/// end is up to its call's caller. The [hang report](crate::hang::report) names it then ("only something lower on its
+/// stack"). So in a coroutine a request is best awaited.
 ///
 /// # Examples
 ///

@@ -8,6 +8,7 @@ use std::{
     cell::{Cell, RefCell},
     panic::Location,
     ptr,
+    rc::Rc,
     sync::Mutex,
 };
 
@@ -16,8 +17,8 @@ use crate::watch::reasons::Threads;
 use crate::{
     reactor,
     sys::{fork, park::here, sync::is_send_and_sync},
-    tasks::{coroutine, unit},
-    thread::state::Thread,
+    tasks::activation,
+    thread::state::{Kept, MOST_NESTED, Thread},
 };
 
 // Not `crate::sync`: records are beside the lock's protocol, and loom need not go through them.
@@ -61,16 +62,38 @@ impl Holder {
     /// With a tokio task's number, which is not 0.
     const FOREIGN: u64 = 0;
     const TASK: u64 = 1;
+    /// With the thread's number above how many calls are on its stack, up to the one whose future took the guard.
     const CALL: u64 = 2;
+    /// The same with how many calls are on the stack below what took it.
     const PLAIN: u64 = 3;
+
+    const CALLS: u32 = 10;
+    const _ENOUGH: () = assert!(MOST_NESTED < 1 << Self::CALLS);
 
     #[inline]
     pub fn current() -> u64 {
-        match unit::current() {
-            0 if coroutine::is_marked() => here() << 2 | Self::CALL,
-            0 => reactor::task_id().map_or_else(|| here() << 2 | Self::PLAIN, |task| task << 2 | Self::FOREIGN),
+        match activation::task() {
+            0 if activation::is_coroutine() => Self::here(Self::CALL),
+            0 => reactor::task_id().map_or_else(|| Self::here(Self::PLAIN), |task| task << 2 | Self::FOREIGN),
             task => task << 2 | Self::TASK,
         }
+    }
+
+    #[inline]
+    fn here(kind: u64) -> u64 {
+        let (Kept::Nothing(calls) | Kept::UpTo(calls) | Kept::All(calls)) = Thread::kept_here();
+        (here() << Self::CALLS | calls as u64) << 2 | kind
+    }
+
+    /// The holder without its place on the stack.
+    pub fn who(holder: u64) -> u64 {
+        if holder & 3 >= Self::CALL { holder & !(((1 << Self::CALLS) - 1) << 2) } else { holder }
+    }
+
+    /// Whether a guard of `holder`, a call's or plain code's, was taken on this thread; and with how many calls there.
+    fn calls_here(holder: u64) -> Option<usize> {
+        let (thread, calls) = (holder >> 2 >> Self::CALLS, holder >> 2 & ((1 << Self::CALLS) - 1));
+        (thread == here()).then_some(calls as usize)
     }
 }
 
@@ -205,16 +228,24 @@ impl Record {
 }
 
 /// Where a guard of `lock` was taken that cannot be dropped as long as the caller waits: by the caller, or, if that is
-/// the thread's stack and not merely one task, by something further down the stack.
+/// the thread's stack and not merely one task, by something further down the stack. A call there whose future can go on
+/// meanwhile, for what the caller waits in polls it, is no reason; nor is, for such a future, what is above it.
 pub fn by_waiter(lock: usize, blocks: bool) -> Option<&'static Location<'static>> {
-    let thread = Thread::get();
-    let task = unit::current();
-    let whole_stack = blocks || waits_on_stack();
-    let holds = |holder: u64| match (holder & 3, holder >> 2) {
-        (Holder::TASK, number) => {
-            number == task || whole_stack && thread.as_ref().is_some_and(|thread| thread.suspended.contains(number))
+    let (thread, task) = (Thread::get(), activation::task());
+    let kept = match Thread::kept_here() {
+        Kept::UpTo(calls) => Some(calls),
+        Kept::Nothing(_) if !blocks => None,
+        Kept::Nothing(_) | Kept::All(_) => Some(usize::MAX),
+    };
+    let goes_on = |calls| thread.as_ref().is_some_and(|thread| thread.waiting.all().can_go_on(calls));
+    let holds = |holder: u64| match holder & 3 {
+        Holder::TASK => {
+            let number = holder >> 2;
+            let suspended = |kept| thread.as_ref().is_some_and(|thread| thread.suspended.contains(number, kept));
+            number == task || kept.is_some_and(suspended)
         }
-        (Holder::CALL | Holder::PLAIN, number) => whole_stack && number == here(),
+        Holder::CALL => kept.zip(Holder::calls_here(holder)).is_some_and(|(kept, at)| at <= kept && !goes_on(at)),
+        Holder::PLAIN => kept.zip(Holder::calls_here(holder)).is_some_and(|(kept, at)| at < kept),
         _ => false,
     };
     let all = crate::sys::sync::plain_lock(&ALL);
@@ -235,7 +266,7 @@ pub fn readers(lock: usize, threads: &Threads<'_>) -> Vec<(&'static Location<'st
             _ if holder == Holder::NOBODY => "handed over".to_owned(),
             (Holder::FOREIGN, task) => format!("held by tokio's task {task}"),
             (Holder::TASK, _) => "held by a task".to_owned(),
-            (_, number) => match threads.name(number) {
+            (_, number) => match threads.name(number >> Holder::CALLS) {
                 Some(name) => format!("held by thread {name}"),
                 None => "held by a thread that has ended or makes no calls of ours".to_owned(),
             },
@@ -249,7 +280,7 @@ pub fn readers(lock: usize, threads: &Threads<'_>) -> Vec<(&'static Location<'st
 /// before the caller has. Of guards that were themselves taken in this way none counts: else the branches of one task,
 /// which read by turns and without end, would vouch for each other.
 pub fn reads_again(lock: usize) -> bool {
-    let (current, task) = (Holder::current(), unit::current());
+    let (current, task) = (Holder::current(), activation::task());
     let on_stack = waits_on_stack();
     let foreign = if task == 0 || on_stack { reactor::task_id() } else { None };
     let thread = Thread::get();
@@ -257,9 +288,10 @@ pub fn reads_again(lock: usize) -> bool {
         _ if holder == Holder::NOBODY => false,
         (Holder::FOREIGN, number) => foreign == Some(number),
         (Holder::TASK, number) => {
-            number == task || on_stack && thread.as_ref().is_some_and(|thread| thread.suspended.contains(number))
+            let suspended = |thread: &Rc<Thread>| thread.suspended.contains(number, usize::MAX);
+            number == task || on_stack && thread.as_ref().is_some_and(suspended)
         }
-        (_, number) => (on_stack || matches!(current & 3, Holder::CALL | Holder::PLAIN)) && number == here(),
+        _ => (on_stack || matches!(current & 3, Holder::CALL | Holder::PLAIN)) && Holder::calls_here(holder).is_some(),
     };
     let all = crate::sys::sync::plain_lock(&ALL);
     all.iter().any(|record| {
@@ -274,7 +306,7 @@ pub fn waited(lock: usize, holder: u64, now: u64) -> bool {
     let mut any = false;
     for record in &*crate::sys::sync::plain_lock(&ALL) {
         let value = record.lock.load(Ordering::Acquire);
-        if value & !FLAGS == lock && record.holder.load(Ordering::Relaxed) == holder {
+        if value & !FLAGS == lock && Holder::who(record.holder.load(Ordering::Relaxed)) == holder {
             any = true;
             record.since.store(now, Ordering::Relaxed);
             // It may end meanwhile, on another thread: then its time is of no use.
@@ -287,7 +319,7 @@ pub fn waited(lock: usize, holder: u64, now: u64) -> bool {
 }
 
 /// Whether what runs now keeps the stack: it is, or is within, a blocking call that was made since the last loop dispatched
-/// something. Else it is a task that will return to its loop, or no code of ours.
-pub fn waits_on_stack() -> bool {
-    Thread::get().is_some_and(|thread| thread.depth() > thread.suspended.depth())
+/// something, or a lower call that is polled. Else it is a task that will return to its loop, or no code of ours.
+fn waits_on_stack() -> bool {
+    !matches!(Thread::kept_here(), Kept::Nothing(_))
 }

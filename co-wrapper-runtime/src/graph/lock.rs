@@ -166,7 +166,8 @@ impl GraphLock {
         Some(GraphRead::new(stripe, Entry::Again, place))
     }
 
-    /// Takes the write lock, on the main loop: it polls, serving the thread's contexts, until no reader is in.
+    /// Takes the write lock, on the main loop: it polls, serving the thread's contexts, until no reader is in. What waits in a
+    /// callback that its loop runs goes first: the lock is not taken before that has returned.
     ///
     /// # Panics
     ///
@@ -187,7 +188,7 @@ impl GraphLock {
         refuse::write_here(place);
         let mut writing = TakeWrite::new(self.clone(), place, Some("GraphLock::write"));
         let frame = Frame::enter(Kind::Own(&"GraphLock::write"), place);
-        frame.block_on(|| std::future::poll_fn(move |cx| Pin::new(&mut writing).poll(cx)))
+        frame.block_on_for_caller(|| std::future::poll_fn(move |cx| Pin::new(&mut writing).poll(cx)))
     }
 }
 

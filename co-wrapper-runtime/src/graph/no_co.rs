@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     call::{Sent, Wrapper, in_main},
-    tasks::coroutine,
+    tasks::activation,
 };
 
 /// A read lock to be had.
@@ -48,7 +48,7 @@ pub fn read_lock(name: &'static str, lock: &GraphLock) -> ReadLock {
 /// In coroutine context where nobody holds the read lock.
 #[track_caller]
 pub fn read_lock_mixed(name: &'static str, lock: &GraphLock) -> ReadLock {
-    if coroutine::is_marked() {
+    if activation::is_coroutine() {
         ReadLock(Stage::Had(lock.share_for(name, Location::caller()).hand_over()))
     } else {
         read_lock(name, lock)

@@ -78,7 +78,7 @@ struct State {
 }
 
 struct Reader {
-    /// `Holder::current()`.
+    /// Of `Holder::current()` who that is.
     holder: u64,
     stage: Stage,
 }
@@ -307,7 +307,7 @@ impl Shared {
             unused = Some(new_waker);
         } else {
             let mine = *number.get_or_insert_with(|| state.place());
-            let waits = Reader { holder: Holder::current(), stage: Stage::Waits(new_waker.into_inner()) };
+            let waits = Reader { holder: Holder::who(Holder::current()), stage: Stage::Waits(new_waker.into_inner()) };
             old = state.readers.insert(mine, waits);
             unused = None;
         }

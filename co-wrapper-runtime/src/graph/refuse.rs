@@ -10,28 +10,34 @@ use crate::{
     context::AioContext,
     scheduler::mailbox::Home,
     sys::park::here,
-    tasks::{coroutine, unit},
-    thread::state::Thread,
+    tasks::activation,
+    thread::state::{Kept, Thread},
 };
 
 type Place = &'static Location<'static>;
 
 thread_local! {
-    /// Where this thread took the write guards that it holds. (They are dropped in any order.)
-    static WRITING: RefCell<Vec<Place>> = const { RefCell::new(Vec::new()) };
+    /// The write guards that this thread holds: where each was taken, and with how many calls on the stack. (They are dropped
+    /// in any order.)
+    static WRITING: RefCell<Vec<(Place, usize)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// This thread takes a write guard at `place`.
 pub fn write_begins(place: Place) {
+    let calls = match Thread::kept_here() {
+        Kept::Nothing(calls) => calls,
+        // The call that takes it returns.
+        Kept::UpTo(calls) | Kept::All(calls) => calls - usize::from(activation::is_coroutine()),
+    };
     // In a thread-local destructor nobody drains.
-    let _ = WRITING.try_with(|writing| writing.borrow_mut().push(place));
+    let _ = WRITING.try_with(|writing| writing.borrow_mut().push((place, calls)));
 }
 
 /// A write guard that this thread took at `place` goes.
 pub fn write_ends(place: Place) {
     let _ = WRITING.try_with(|writing| {
         let mut writing = writing.borrow_mut();
-        if let Some(index) = writing.iter().rposition(|taken| *taken == place) {
+        if let Some(index) = writing.iter().rposition(|(taken, _)| *taken == place) {
             writing.remove(index);
         }
     });
@@ -40,23 +46,36 @@ pub fn write_ends(place: Place) {
 /// Refuses a drained section within a write-locked one: the requests that it waits for may need the lock.
 #[track_caller]
 pub fn drain_below_write(name: &str, place: Place) {
-    if let Ok(Some(writer)) = WRITING.try_with(|writing| writing.borrow().last().copied())
-        && stands_above_writer()
-    {
+    let writer = WRITING.try_with(|writing| {
+        let writing = writing.borrow();
+        writing.iter().rev().find(|(_, calls)| stands_above(*calls)).map(|(writer, _)| *writer)
+    });
+    if let Ok(Some(writer)) = writer {
         panic!("{name}: at {place}, within the section that is write-locked at {writer}; drain first, then lock");
     }
 }
 
-/// Whether what runs now, on a writer's thread, must return before the writer goes on: all but a task that merely is
-/// polled by a loop further up its stack.
-fn stands_above_writer() -> bool {
-    unit::current() == 0 || held::waits_on_stack()
+/// Whether what runs now must return before a writer on its thread goes on that is above so many calls: all but a task that
+/// merely is polled by a loop further up its stack, or a call lower than the writer.
+fn stands_above(calls: usize) -> bool {
+    match Thread::kept_here() {
+        Kept::Nothing(_) => activation::task() == 0,
+        Kept::UpTo(kept) => calls < kept,
+        Kept::All(_) => true,
+    }
+}
+
+/// Whether the same goes for `writing`. `blocks`: what runs now is about to keep its stack.
+fn stands_above_writer(writing: Writing, blocks: bool) -> bool {
+    let calls = WRITING.try_with(|all| all.borrow().iter().rev().find(|(place, _)| *place == writing.place).copied());
+    let calls = calls.ok().flatten().map_or(0, |(_, calls)| calls);
+    writing.thread == here() && (blocks && matches!(Thread::kept_here(), Kept::Nothing(_)) || stands_above(calls))
 }
 
 /// Refuses a read by `name` at `place` within the section of the writer `writing`.
 #[track_caller]
 pub fn read_below(name: &str, writing: Writing, place: Place) {
-    if writing.thread == here() && stands_above_writer() {
+    if stands_above_writer(writing, false) {
         panic!(
             "{name}: at {place}, within the section that is write-locked at {}; drop the write guard first",
             writing.place
@@ -69,8 +88,8 @@ pub fn read_below(name: &str, writing: Writing, place: Place) {
 #[track_caller]
 pub fn wait_for_self(name: &str, shared: &Shared, other: Option<Writing>, place: Place, blocks: bool) {
     if let Some(writing) = other
-        && writing.thread == here()
-        && (blocks || held::waits_on_stack())
+        && (blocks || !matches!(Thread::kept_here(), Kept::Nothing(_)))
+        && stands_above_writer(writing, blocks)
     {
         panic!(
             "{name}: at {place}, within the section that is write-locked at {}; drop the write guard first",
@@ -86,7 +105,7 @@ pub fn wait_for_self(name: &str, shared: &Shared, other: Option<Writing>, place:
 /// panic would abort the process.
 #[track_caller]
 pub fn block_in_coroutine(name: &str, place: Place, cure: &str) {
-    if !coroutine::is_marked() {
+    if !activation::is_coroutine() {
         return;
     }
     let inside = Thread::get().map(|thread| thread.coroutine_below(thread.depth())).unwrap_or_default();

@@ -1,8 +1,11 @@
 //! Polling a context by hand, and the temporary home that does so for the length of a call.
 
-use std::panic::Location;
+use std::{mem, panic::Location};
 
-use super::{serve::run_all, sleep::Sleeper};
+use super::{
+    serve::{poll_lower, run_all},
+    sleep::Sleeper,
+};
 use crate::{
     context::AioContext,
     reactor::{self, Entered},
@@ -15,6 +18,7 @@ use crate::{
         enter::{EnterGuard, refuse},
         homes::served,
         state::{MOST_NESTED, Thread},
+        waiting::Polls,
     },
     watch::board::POLL_WHILE,
 };
@@ -27,7 +31,8 @@ impl AioContext {
     /// called; meanwhile it serves the other contexts that this thread is home to. A thread that polls a context
     /// without a home is its home for the length of the call.
     ///
-    /// May be called within a task or bottom half: that runs the rest of the outer batch first, then its own. On the thread
+    /// May be called within a task or bottom half: that runs the rest of the outer batch first, then its own, and polls the
+    /// blocking calls that wait lower on the stack when they are woken, each of which counts as a task. On the thread
     /// of a tokio current-thread runtime, tasks are also polled unasked from time to time, which counts as having run.
     ///
     /// # Panics
@@ -125,27 +130,30 @@ fn finish_received(home: &EnterGuard) -> Option<Payload> {
 fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool) -> bool {
     let site = Location::caller();
     assert!(
-        thread.dispatched.get() < MOST_NESTED,
+        thread.board.runs() < MOST_NESTED,
         "AioContext::poll: {context} is polled at {site} within {MOST_NESTED} callbacks that poll on this stack; return from \
          some"
     );
-    let round = || {
+    let lower = thread.waiting.all();
+    let round = |polls| {
         context.counters().polls.count();
-        let ran = run_all(thread, context);
+        // A call that goes on counts as a task.
+        let ran = run_all(thread, context) | (!lower.is_empty() && poll_lower(thread, lower, polls));
         let kicked = context.mailbox().take_kick();
         (ran || kicked || !blocking).then_some(ran)
     };
-    if let Some(ran) = reactor::unconstrained(round) {
+    if let Some(ran) = reactor::unconstrained(|| round(Polls::Woken)) {
         return ran;
     }
     entered.gate(|below, _| {
         reactor::warn_of_current_thread(below, "AioContext::poll", site);
         reactor::unconstrained(|| {
             let mut sleeper = Sleeper::new(thread, below);
+            let mut polls = Polls::Woken;
             loop {
                 let mut moved = false;
                 served(&thread.homes, |other| moved |= other != context && run_all(thread, other));
-                if let Some(ran) = round() {
+                if let Some(ran) = round(mem::replace(&mut polls, Polls::Woken)) {
                     return ran;
                 }
                 if moved {
@@ -153,7 +161,9 @@ fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool
                 } else {
                     // Forked in what ran.
                     fork::forbid_at("AioContext::poll", site);
-                    sleeper.sleep(None, || false);
+                    if sleeper.sleep(lower.deadline(), || lower.any_woken()) {
+                        polls = Polls::All;
+                    }
                 }
             }
         })

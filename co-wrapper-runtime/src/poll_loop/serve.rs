@@ -21,6 +21,11 @@
 //! meanwhile, so such a one is held back anew, for as long.
 //!
 //! Another caller's call is never begun by a passing home, but where nobody would go on without (`circle.rs`).
+//!
+//! # Calls lower on the stack
+//!
+//! What a loop waits for may be done by the future of a call that waits further down its stack. So each loop polls those
+//! too when they are woken (`thread/waiting.rs`). Past [`DEEP`] frames it holds them back as it does everything.
 
 use std::{
     ops::ControlFlow,
@@ -38,14 +43,15 @@ use crate::{
         panics::{Payload, catch},
     },
     tasks::{
+        activation::{self, Activation, Mark},
         bottom_half::Queued,
-        coroutine::{self, Mark},
         queue::{Allowed, Work},
-        task,
+        task::{self, Runnable},
     },
     thread::{
         homes::{AsCurrent, served},
-        state::{Slot, Thread},
+        state::Thread,
+        waiting::{Calls, Due, Ended, Polls, Waiting},
     },
     watch::board::Runs,
 };
@@ -76,63 +82,78 @@ enum As {
     Callback,
 }
 
-impl As {
-    fn runs(self) -> Runs {
-        match self {
-            Self::Task { .. } => Runs::Task,
-            Self::Callback => Runs::Callback,
-        }
-    }
-}
-
-/// Runs `what` on this stack with the thread's marks set for it, and restored after it, panic or not.
-#[inline]
+/// Runs `what`, as what it is, above all that is on the stack.
+#[inline(always)]
 fn dispatch(thread: &Thread, as_: As, what: impl FnOnce()) {
-    struct Restore<'a> {
-        thread: &'a Thread,
-        outer: Mark,
-        dispatched: usize,
-        callbacks: usize,
-        ran: usize,
-    }
-    impl Drop for Restore<'_> {
-        #[inline]
-        fn drop(&mut self) {
-            self.thread.board.end_run(self.ran);
-            coroutine::mark(self.outer);
-            self.thread.dispatched.set(self.dispatched);
-            self.thread.callbacks.set(self.callbacks);
-        }
-    }
-
-    let (dispatched, callbacks) = (thread.dispatched.get(), thread.callbacks.get());
-    let _restore = Restore {
-        thread,
-        dispatched,
-        callbacks,
-        ran: thread.board.begin_run(as_.runs(), dispatched + 1, thread.depth()),
+    let (runs, mark) = match as_ {
         // A task marks its own polling.
-        outer: coroutine::mark(if as_ == (As::Task { send: true }) { Mark::SEND_TASK } else { Mark::NONE }),
+        As::Task { send: true } => (Runs::Task, Mark::SEND_TASK),
+        As::Task { send: false } => (Runs::Task, Mark::NONE),
+        As::Callback => (Runs::Callback, Mark::NONE),
     };
-    let _dispatched = thread.suspended.dispatch(thread.depth());
-    thread.dispatched.set(dispatched + 1);
-    thread.callbacks.set(callbacks + usize::from(as_ == As::Callback));
+    let _runs = thread.board.run(runs, thread.depth());
+    let dispatched = activation::dispatch(mark);
+    let _suspended = thread.suspended.dispatch(dispatched.outer(), thread.depth());
     what();
 }
 
-/// Runs one item, as what it is.
-// Left to itself the compiler calls it, which costs a bottom half a tenth more.
+/// Lets the calls go on that wait lower on the stack, as far as `polls` says, and has those given up whose time has come. A
+/// future in the middle of its poll is left alone. Returns whether there were any.
+#[cold]
+pub fn poll_lower(thread: &Thread, calls: Calls<'_>, polls: Polls) -> bool {
+    let mut any = false;
+    for call in calls {
+        // Forked in the poll of one: the next sleep says so.
+        if fork::is_child() {
+            break;
+        }
+        if let Some(due) = call.due(polls) {
+            any = true;
+            dispatch_lower(thread, call, due);
+        }
+    }
+    any
+}
+
+/// Does what is due with a call that waits lower on the stack, with its activation current. A panic in it is the call's.
+fn dispatch_lower(thread: &Thread, call: &Waiting<'_>, due: Due) {
+    let entered = thread.homes.borrow().stay();
+    {
+        let _current = AsCurrent::at(&thread.homes, call.stay().get(), || thread.own());
+        let _runs = thread.board.run(Runs::LowerCall, thread.depth());
+        let outer = Activation::current();
+        let _suspended = thread.suspended.dispatch(outer.task(), thread.depth());
+        let lower = thread.lower.replace(call.depth());
+        let long = call.is_expected_long().then(|| thread.board.expect_long());
+        call.activation(due).set();
+        call.go_on(due);
+        outer.set();
+        long.into_iter().for_each(|outer| thread.board.end_expect_long(outer));
+        thread.lower.set(lower);
+    }
+    let last = thread.homes.borrow().stay();
+    if last > entered {
+        // Entered in that poll, for longer.
+        call.stay().set(last);
+    }
+}
+
+/// Runs one item.
+// Left to itself the compiler calls it, which costs a bottom half a tenth more; and then it has no room for tasks.
 #[inline(always)]
 fn run(thread: &Thread, mailbox: &Mailbox, work: Work<Mailbox>) {
     match work {
         Work::BottomHalf(bottom_half) => dispatch(thread, As::Callback, || {
             bottom_half.run(|again| requeue(mailbox, again));
         }),
-        Work::Task(runnable) => {
-            let send = runnable.metadata().is_send();
-            dispatch(thread, As::Task { send }, || task::run(runnable));
-        }
+        Work::Task(runnable) => run_task(thread, runnable),
     }
+}
+
+#[inline(never)]
+fn run_task(thread: &Thread, runnable: Runnable<Mailbox>) {
+    let send = runnable.metadata().is_send();
+    dispatch(thread, As::Task { send }, || task::run(runnable));
 }
 
 #[cold]
@@ -195,12 +216,8 @@ pub fn run_all(thread: &Thread, context: &AioContext) -> bool {
 /// One blocking call's wait: serves the thread's contexts until its future is ready.
 pub struct Wait<'a> {
     thread: &'a Thread,
-    slot: &'a Slot,
+    call: &'a Waiting<'a>,
     allowed: Allowed,
-    /// When to give up.
-    deadline: Option<Instant>,
-    /// What gives the call up when it is closed.
-    called_in: Option<&'a AioContext>,
     /// The first panic of what the loop ran. It may not end the call, which is in flight.
     panicked: Option<Payload>,
     held_back: HeldBack,
@@ -218,17 +235,6 @@ struct HeldBack {
     looks_from: Option<Instant>,
 }
 
-/// How a wait ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    Ready,
-    Elapsed,
-    /// The context was closed under the call.
-    Closed,
-    /// What ran meanwhile has forked, and this is the child.
-    Forked,
-}
-
 /// When to take what is held back.
 enum Take {
     Now,
@@ -243,20 +249,17 @@ enum Round {
 }
 
 impl<'a> Wait<'a> {
-    /// The wait of the frame `slot`, the innermost, until `deadline` at most, or until `called_in`, one that the thread
-    /// serves, is closed. `outer_callback_waits` says that a bottom half or handler waits in a frame further down; a call in
-    /// another context names that, `target`.
+    /// The wait of `call`, the innermost. `outer_callback_waits` says that a bottom half or handler waits in a frame further
+    /// down; a call in another context names that, `target`.
     #[inline]
     pub fn new(
         thread: &'a Thread,
-        slot: &'a Slot,
+        call: &'a Waiting<'a>,
         target: Option<&AioContext>,
         outer_callback_waits: bool,
-        deadline: Option<Instant>,
-        called_in: Option<&'a AioContext>,
     ) -> Self {
         let depth = thread.depth();
-        let nested = depth > 1 || thread.dispatched.get() > 0;
+        let nested = depth > 1 || thread.is_dispatched();
         let allowed = if nested {
             let shallow = depth <= DEEP;
             Allowed { bottom_halves: shallow && !outer_callback_waits, begun: shallow, fresh: false }
@@ -267,16 +270,15 @@ impl<'a> Wait<'a> {
             current.counters().deepest.at_least(depth as u64);
         }
         let waits = target.and_then(|target| circle::Waits::new(thread, target.mailbox()));
-        Self { thread, slot, allowed, deadline, called_in, panicked: None, held_back: HeldBack::default(), waits }
+        Self { thread, call, allowed, panicked: None, held_back: HeldBack::default(), waits }
     }
 
-    /// Waits until `poll`, which polls the call's future, says that it is ready. Returns how it ended and the first
-    /// panic of what ran meanwhile.
-    pub fn run(mut self, entered: &Entered, poll: &mut dyn FnMut() -> bool) -> (Ended, Option<Payload>) {
+    /// Waits until the call is done. Returns how it ended and the first panic of what ran meanwhile.
+    pub fn run(mut self, entered: &Entered) -> (Ended, Option<Payload>) {
         // What needs no sleep does not ask what stands above either.
         let ended = reactor::unconstrained(|| {
             loop {
-                match self.round(poll) {
+                match self.round() {
                     Round::Done(ended) => return Some(ended),
                     Round::Moved => _ = self.attend_to_held_back(true),
                     Round::Idle => return None,
@@ -286,38 +288,47 @@ impl<'a> Wait<'a> {
         let ended = ended.unwrap_or_else(|| {
             self.thread.stamp_shown();
             entered.gate(|below, shown| {
-                self.slot.record.set_below(shown);
-                if let Some(site) = self.slot.site() {
-                    reactor::warn_of_current_thread(below, self.slot.name(), site);
+                let slot = self.call.slot();
+                slot.record.set_below(shown);
+                if let Some(site) = slot.site() {
+                    reactor::warn_of_current_thread(below, slot.name(), site);
                 }
-                reactor::unconstrained(|| self.sleep_between_rounds(below, poll))
+                reactor::unconstrained(|| self.sleep_between_rounds(below))
             })
         });
         (ended, self.panicked)
     }
 
-    /// Runs what is ready, then polls the future if it was woken.
-    fn round(&mut self, poll: &mut dyn FnMut() -> bool) -> Round {
+    /// Runs what is ready, then polls the future if it was woken, and those lower on the stack.
+    fn round(&mut self) -> Round {
         let mut moved = self.run_ready();
-        if self.slot.wakes.take_woken() {
-            if poll() {
-                return Round::Done(Ended::Ready);
+        if self.call.slot().wakes.take_woken() {
+            if let Some(ended) = self.call.poll() {
+                return Round::Done(ended);
             }
             moved = true;
         }
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Round::Done(Ended::Elapsed);
+        let lower = self.call.lower();
+        if !lower.is_empty() {
+            moved |= poll_lower(self.thread, lower, if self.polls_lower() { Polls::Woken } else { Polls::None });
         }
-        if self.called_in.is_some_and(|context| context.mailbox().is_closed()) {
-            return Round::Done(Ended::Closed);
+        match self.call.is_to_give_up() {
+            Some(ended) => Round::Done(ended),
+            None if moved => Round::Moved,
+            None => Round::Idle,
         }
-        if moved { Round::Moved } else { Round::Idle }
     }
 
-    fn sleep_between_rounds(&mut self, below: Below, poll: &mut dyn FnMut() -> bool) -> Ended {
+    /// Whether calls lower on the stack are polled freely, as tasks are that were begun. Else they are held back: what they
+    /// call nests.
+    fn polls_lower(&self) -> bool {
+        self.allowed.begun
+    }
+
+    fn sleep_between_rounds(&mut self, below: Below) -> Ended {
         let mut sleeper = Sleeper::new(self.thread, below);
         loop {
-            let moved = match self.round(poll) {
+            let moved = match self.round() {
                 Round::Done(ended) => return ended,
                 Round::Moved => true,
                 Round::Idle => false,
@@ -327,17 +338,23 @@ impl<'a> Wait<'a> {
                 sleeper.moved();
                 continue;
             }
-            let wake_up = match take {
+            let take = match take {
                 Take::Now => continue,
-                Take::At(take) => Some(self.deadline.map_or(take, |deadline| deadline.min(take))),
-                Take::Nothing => self.deadline,
+                Take::At(take) => Some(take),
+                Take::Nothing => None,
             };
             if fork::is_child() {
                 return Ended::Forked;
             }
-            let wakes = &self.slot.wakes;
-            if sleeper.sleep(wake_up, || wakes.is_woken()) && poll() {
-                return Ended::Ready;
+            let (wakes, lower, polls_lower) = (&self.call.slot().wakes, self.call.lower(), self.polls_lower());
+            let wake_up = [take, self.call.deadline(), lower.deadline()].into_iter().flatten().min();
+            if sleeper.sleep(wake_up, || wakes.is_woken() || polls_lower && lower.any_woken()) {
+                if let Some(ended) = self.call.poll() {
+                    return ended;
+                }
+                if polls_lower {
+                    poll_lower(self.thread, lower, Polls::All);
+                }
             }
         }
     }
@@ -390,12 +407,12 @@ impl<'a> Wait<'a> {
     #[inline(never)]
     fn run_contexts(&mut self) -> bool {
         let mut moved = false;
-        let Self { thread, slot, allowed, panicked, held_back, .. } = self;
+        let Self { thread, call, allowed, panicked, held_back, .. } = self;
         let looks = allowed.bottom_halves || held_back.looks_from.is_none_or(|from| Instant::now() >= from);
         served(&thread.homes, |context| {
             moved |= round_of(thread, context, *allowed, looks, |work| {
                 catch(panicked, work);
-                if slot.wakes.is_woken() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if call.slot().wakes.is_woken() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
         });
         moved
@@ -403,19 +420,19 @@ impl<'a> Wait<'a> {
 
     /// Whether a context holds work that this loop may not take; asked when it took all that it may.
     fn holds_back(&self) -> bool {
-        let mut any = false;
+        let mut any = !self.polls_lower() && self.call.lower().any_woken();
         served(&self.thread.homes, |context| any |= context.mailbox().has_work());
         any
     }
 
-    /// Takes the oldest held-back item of each context, and the call that closes a circle which this wait is in. Returns
-    /// whether there was any.
+    /// Takes the oldest held-back item of each context, the call that closes a circle which this wait is in, and the calls
+    /// lower on the stack. Returns whether there was any.
     #[cold]
     fn take_held_back(&mut self) -> bool {
-        let Self { thread, panicked, waits, .. } = self;
+        let Self { thread, call, panicked, waits, .. } = self;
         let closed_by = waits.as_ref().and_then(circle::Waits::closed_by);
-        let mut taken = false;
         thread.taken.update(|n| n + 1);
+        let mut taken = poll_lower(thread, call.lower(), Polls::Woken);
         served(&thread.homes, |context| {
             let mailbox = context.mailbox();
             let closes = closed_by.as_ref().filter(|(_, place)| Arc::ptr_eq(place, mailbox));

@@ -1,7 +1,7 @@
 //! Tasks, bottom halves and timers: what a context has to run, and the queue they wait in. Who owns that is not known here.
 
+pub(crate) mod activation;
 pub(crate) mod bottom_half;
-pub(crate) mod coroutine;
 pub(crate) mod queue;
 pub(crate) mod task;
 pub(crate) mod timers;

@@ -32,7 +32,7 @@ use std::{
 };
 
 use super::{
-    coroutine::{self, Mark},
+    activation::{self, Activation},
     unit::Unit,
 };
 use crate::sys::{
@@ -60,10 +60,8 @@ pub trait Schedule: Sized + Send + Sync + 'static {
     fn running() -> &'static LocalKey<Running<Self>>;
 }
 
-/// What is known of the task that a thread polls, the innermost.
+/// What a thread keeps of the task that it polls, the innermost, beside what `activation.rs` does.
 pub struct Running<S> {
-    /// Where it lives.
-    place: Cell<*const S>,
     /// Where it wants to go on. `ManuallyDrop`, so that this can be had in thread-local destructors; it is empty whenever no
     /// task is being polled.
     wanted: ManuallyDrop<Cell<Option<Arc<S>>>>,
@@ -72,7 +70,7 @@ pub struct Running<S> {
 impl<S> Running<S> {
     /// Nothing is polled.
     pub const fn nothing() -> Self {
-        Self { place: Cell::new(ptr::null()), wanted: ManuallyDrop::new(Cell::new(None)) }
+        Self { wanted: ManuallyDrop::new(Cell::new(None)) }
     }
 }
 
@@ -374,7 +372,7 @@ pub fn move_to<S: Schedule>(target: &Arc<S>) -> bool {
 
 /// Whether the task that is being polled, innermost, lives in `place`.
 pub fn runs_in<S: Schedule>(place: &Arc<S>) -> bool {
-    S::running().with(|running| ptr::eq(running.place.get(), Arc::as_ptr(place)))
+    activation::runs_in(Arc::as_ptr(place))
 }
 
 /// Sends a call. Dropping what is returned cancels it.
@@ -479,14 +477,11 @@ impl<F: Future, S: Schedule> Future for Listed<'_, F, S> {
     type Output = Output<F::Output>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        struct Restore<S: Schedule>(*const S, Mark, Option<Arc<S>>);
+        struct Restore<S: Schedule>(Activation, Option<Arc<S>>);
         impl<S: Schedule> Drop for Restore<S> {
             fn drop(&mut self) {
-                coroutine::mark(self.1);
-                S::running().with(|running| {
-                    running.place.set(self.0);
-                    running.wanted.set(self.2.take());
-                });
+                self.0.set();
+                S::running().with(|running| running.wanted.set(self.1.take()));
             }
         }
 
@@ -502,10 +497,11 @@ impl<F: Future, S: Schedule> Future for Listed<'_, F, S> {
         }
         // SAFETY: this polls it.
         let place = Arc::as_ptr(unsafe { meta.place() });
-        let _running = unit.run();
         // The task further down the stack may have asked already, in one branch, and wait here in another.
-        let outer = S::running().with(|running| (running.place.replace(place), running.wanted.take()));
-        let _restore = Restore(outer.0, coroutine::mark_polled(), outer.1);
+        let outer_wanted = S::running().with(|running| running.wanted.take());
+        let outer = Activation::current();
+        outer.polled(unit, place).set();
+        let _restore = Restore(outer, outer_wanted);
         let outcome = match Payload::of(|| future.poll(cx)) {
             Ok(Poll::Ready(output)) => Outcome::Done(output),
             Ok(Poll::Pending) => {

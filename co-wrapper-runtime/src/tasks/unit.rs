@@ -1,4 +1,4 @@
-//! Which task of ours runs on this thread, by a number, and which ones further down its stack wait for it to return. The
+//! A number for each task of ours, and which tasks further down a thread's stack wait for what runs there to return. The
 //! graph lock asks, to tell who holds what.
 //!
 //! Bottom halves, and what runs in no task, are the thread's own: they have no number.
@@ -9,8 +9,6 @@ use std::{
 };
 
 thread_local! {
-    /// The task that is being polled here, 0 for none.
-    static CURRENT: Cell<u64> = const { Cell::new(0) };
     /// The next number to give here, and the end of this thread's supply.
     static SUPPLY: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
@@ -20,6 +18,9 @@ thread_local! {
 pub struct Unit(u64);
 
 impl Unit {
+    /// No task's.
+    pub const NONE: Self = Self(0);
+
     pub fn new() -> Self {
         const BATCH: u64 = 1024;
         static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -33,68 +34,44 @@ impl Unit {
         Self(next)
     }
 
-    /// The task is being polled until the guard is dropped.
-    pub fn run(self) -> Running {
-        Running(CURRENT.replace(self.0))
+    /// The number, 0 for no task.
+    #[inline]
+    pub fn number(self) -> u64 {
+        self.0
     }
 }
 
-/// A task is being polled.
-pub struct Running(u64);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        CURRENT.set(self.0);
-    }
-}
-
-/// The number of the task that is being polled here, 0 for none.
-pub fn current() -> u64 {
-    CURRENT.get()
-}
-
-/// The tasks of one thread that wait, further down its stack, until what runs now has returned.
+/// The tasks of one thread that wait, further down its stack, until what runs now has returned. Of each its number, and how
+/// many calls were on the stack when it began to.
 #[derive(Default)]
-pub struct Suspended {
-    tasks: RefCell<Vec<u64>>,
-    /// How many blocking calls were on the stack when what runs now was dispatched.
-    depth: Cell<usize>,
-}
+pub struct Suspended(RefCell<Vec<(u64, usize)>>);
 
 impl Suspended {
-    /// A loop, with `depth` blocking calls on the stack, dispatches something, until the guard is dropped.
-    pub fn dispatch(&self, depth: usize) -> Dispatched<'_> {
-        let outer = CURRENT.replace(0);
-        if outer != 0 {
-            self.tasks.borrow_mut().push(outer);
+    /// Something is dispatched above the task `outer`, or above none, with `depth` calls on the stack, until the guard is
+    /// dropped.
+    pub fn dispatch(&self, outer: Unit, depth: usize) -> Dispatched<'_> {
+        if outer.0 != 0 {
+            self.0.borrow_mut().push((outer.0, depth));
         }
-        Dispatched { suspended: self, outer, depth: self.depth.replace(depth) }
+        Dispatched { suspended: self, outer }
     }
 
-    /// Whether `task` is among them.
-    pub fn contains(&self, task: u64) -> bool {
-        self.tasks.borrow().contains(&task)
-    }
-
-    /// How many blocking calls were on the stack when what runs now was dispatched.
-    pub fn depth(&self) -> usize {
-        self.depth.get()
+    /// Whether `task` is among those that began to wait with at most so many calls on the stack.
+    pub fn contains(&self, task: u64, calls: usize) -> bool {
+        self.0.borrow().iter().any(|(suspended, depth)| *suspended == task && *depth <= calls)
     }
 }
 
 /// Something was dispatched by a loop.
 pub struct Dispatched<'a> {
     suspended: &'a Suspended,
-    outer: u64,
-    depth: usize,
+    outer: Unit,
 }
 
 impl Drop for Dispatched<'_> {
     fn drop(&mut self) {
-        CURRENT.set(self.outer);
-        self.suspended.depth.set(self.depth);
-        if self.outer != 0 {
-            self.suspended.tasks.borrow_mut().pop();
+        if self.outer.0 != 0 {
+            self.suspended.0.borrow_mut().pop();
         }
     }
 }

@@ -4,22 +4,18 @@
 pub struct Unit;
 
 impl Unit {
+    pub const NONE: Self = Self;
+
     pub fn new() -> Self {
         Self
     }
-
-    pub fn run(self) -> Running {
-        Running
-    }
 }
-
-pub struct Running;
 
 #[derive(Default)]
 pub struct Suspended {}
 
 impl Suspended {
-    pub fn dispatch(&self, _: usize) -> Dispatched {
+    pub fn dispatch(&self, _: Unit, _: usize) -> Dispatched {
         Dispatched
     }
 }

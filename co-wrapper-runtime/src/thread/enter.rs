@@ -3,7 +3,7 @@
 use std::{fmt, panic::Location, rc::Rc, thread};
 
 use super::{
-    homes::{Stay, move_in, move_out, own},
+    homes::{Stay, move_in, move_out},
     state::Thread,
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         fork,
         panics::{self, Payload},
     },
-    tasks::{coroutine, task},
+    tasks::{activation, task},
 };
 
 impl AioContext {
@@ -39,7 +39,7 @@ impl AioContext {
     #[track_caller]
     pub fn current() -> Self {
         let thread = Thread::current("AioContext::current");
-        let current = thread.entered().unwrap_or_else(|| own(&thread.homes, &thread.parker, thread.is_late()));
+        let current = thread.entered().unwrap_or_else(|| thread.own());
         thread.end_if_late();
         current
     }
@@ -140,7 +140,7 @@ impl EnterGuard {
         let guard = entered.needs_guard().then(|| reactor::KeptGuard::new(stay == Stay::Resident));
         move_in(&thread.homes, &thread.parker, context, stay)?;
         let number = thread.homes.borrow_mut().enter(context);
-        let (depth, dispatched) = (thread.depth(), thread.dispatched.get());
+        let (depth, dispatched) = (thread.depth(), thread.board.runs());
         Ok(Self {
             thread: Rc::clone(&thread),
             context: context.clone(),
@@ -165,6 +165,11 @@ impl EnterGuard {
         self.thread.homes.borrow_mut().is_last_stay(&self.context)
     }
 
+    /// Whether nothing is on the stack above where it was made, which may rely on it.
+    pub(crate) fn is_innermost(&self) -> bool {
+        self.thread.depth() <= self.depth && self.thread.board.runs() <= self.dispatched
+    }
+
     pub(crate) fn thread(&self) -> &Thread {
         &self.thread
     }
@@ -181,10 +186,10 @@ impl Drop for EnterGuard {
         }
         // A local task, whose own guard is the last to keep its thread at home: left there it could not even be dropped.
         let saws = task::runs_in(self.context.mailbox())
-            && !coroutine::may_move()
+            && !activation::may_move()
             && self.is_last_stay()
             && !self.context.mailbox().has_own_call();
-        let live = self.thread.depth() > self.depth || self.thread.dispatched.get() > self.dispatched;
+        let live = !self.is_innermost();
         if live || saws {
             let inside = if saws {
                 format!("inside a local task that still runs there{}", self.thread.innermost_wait())

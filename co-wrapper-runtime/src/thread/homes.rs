@@ -79,6 +79,12 @@ impl Entered {
         self.stays.last()?.1.as_ref()
     }
 
+    /// What was current when the stay of that number was the last one, if any of those up to it lasts.
+    fn at(&self, number: u64) -> Option<&AioContext> {
+        let end = self.stays.partition_point(|stay| stay.0 <= number);
+        self.stays[..end].iter().rev().find_map(|stay| stay.1.as_ref())
+    }
+
     /// Adds a stay and returns its number.
     fn push(&mut self, context: &AioContext) -> u64 {
         self.next += 1;
@@ -125,6 +131,12 @@ impl Homes {
     /// The context that is current, if one was made: the thread's own too.
     pub fn running_in(&self) -> Option<&AioContext> {
         self.current().or(self.own.as_ref())
+    }
+
+    /// The number of the stay that is current, 0 for none.
+    #[inline]
+    pub fn stay(&self) -> u64 {
+        self.entered.stays.last().map_or(0, |stay| stay.0)
     }
 
     /// The innermost that was entered, for a look.
@@ -299,6 +311,20 @@ impl<'a> AsCurrent<'a> {
             return Self { homes, number: None };
         }
         Self { homes, number: Some(list.entered.push(context)) }
+    }
+}
+
+impl<'a> AsCurrent<'a> {
+    /// What was current when the stay `number` was the last one. A context that was left since is not: then what was
+    /// current before, and the thread's own, `own`, in the end.
+    pub fn at(homes: &'a RefCell<Homes>, number: u64, own: impl FnOnce() -> AioContext) -> Self {
+        let list = homes.borrow();
+        if list.stay() == number {
+            return Self { homes, number: None };
+        }
+        let context = list.entered.at(number).or(list.own.as_ref()).cloned();
+        drop(list);
+        Self::new(homes, &context.unwrap_or_else(own))
     }
 }
 

@@ -3,5 +3,6 @@
 pub mod enter;
 pub mod homes;
 pub mod state;
+pub mod waiting;
 
 pub use enter::EnterGuard;

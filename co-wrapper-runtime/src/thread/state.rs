@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use super::homes;
+use super::{homes, waiting};
 use crate::{
     context::AioContext,
     scheduler::mailbox::Home,
@@ -33,13 +33,21 @@ pub use crate::watch::record::Slot;
 /// than the stack's end; 128 are promised on a 2 MiB stack.
 pub const MOST_NESTED: usize = 256;
 
+/// Which part of a stack goes on only when what runs there now has returned, in calls counted from the outermost.
+#[cfg(feature = "graph")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// None: a task or callback that a loop above so many calls runs.
+    Nothing(usize),
+    /// So many: a lower call that is polled. What is above it goes on when it is pending.
+    UpTo(usize),
+    /// All, which are so many: the innermost call, or what runs within it.
+    All(usize),
+}
+
 pub struct Thread {
     pub parker: Parker,
-    /// How many tasks, bottom halves and handlers are running on this stack.
-    pub dispatched: Cell<usize>,
-    /// How many of them are bottom halves or handlers.
-    pub callbacks: Cell<usize>,
-    /// How many of them a nested wait took though it holds them back, see `serve.rs`.
+    /// How much of what loops run on this stack a nested wait took though it holds it back, see `serve.rs`.
     pub taken: Cell<u32>,
     /// How many blocking calls are on this stack.
     depth: Cell<usize>,
@@ -51,6 +59,10 @@ pub struct Thread {
     pub homes: RefCell<homes::Homes>,
     /// The tasks on this stack that wait for what runs now.
     pub suspended: Suspended,
+    /// The calls on this stack whose loops run, innermost first.
+    pub waiting: waiting::List,
+    /// If the innermost loop runs one of them, which is lower on the stack: how many calls there are up to that one.
+    pub lower: Cell<usize>,
     /// What hang reports see of this thread.
     pub board: Registered,
     /// So many calls at the bottom of the stack are shown there.
@@ -96,7 +108,7 @@ impl Place {
         }
         let slot = this.next.get().unwrap_or_else(|| this.add_slot());
         // SAFETY: in the list of slots.
-        unsafe { slot.as_ref() }.begin(name, site, this.callbacks.get() > 0);
+        unsafe { slot.as_ref() }.begin(name, site, this.board.runs_callback());
         this.depth.set(below + 1);
         this.next.set(this.slot_at(below + 1));
         Self { thread, slot, below }
@@ -221,14 +233,14 @@ impl Thread {
         let late = END.try_with(|_| ()).is_err();
         let thread = Rc::new(Self {
             parker: Parker::new(),
-            dispatched: Cell::new(0),
-            callbacks: Cell::new(0),
             taken: Cell::new(0),
             depth: Cell::new(0),
             slots: RefCell::default(),
             next: Cell::new(None),
             homes: RefCell::default(),
             suspended: Suspended::default(),
+            waiting: waiting::List::default(),
+            lower: Cell::new(0),
             board: Registered::new(here(), Home::name_of(&std::thread::current())),
             shown: Cell::new(0),
             attended: Cell::new(if late { usize::MAX } else { 0 }),
@@ -267,6 +279,30 @@ impl Thread {
         self.depth.get()
     }
 
+    /// Whether a loop runs something on this stack.
+    pub fn is_dispatched(&self) -> bool {
+        self.board.runs() > 0
+    }
+
+    /// What of this stack goes on only when what runs now has returned.
+    #[cfg(feature = "graph")]
+    pub fn kept(&self) -> Kept {
+        let depth = self.depth();
+        match self.board.runs_above(depth) {
+            Some(Runs::LowerCall) => Kept::UpTo(self.lower.get()),
+            None if depth > 0 => Kept::All(depth),
+            _ => Kept::Nothing(depth),
+        }
+    }
+
+    /// What of the stack of the calling thread goes on only when what runs now has returned.
+    #[cfg(feature = "graph")]
+    #[inline]
+    pub fn kept_here() -> Kept {
+        // SAFETY: as in `get`; nothing below ends it.
+        unsafe { THREAD.get().as_ref() }.map_or(Kept::Nothing(0), Self::kept)
+    }
+
     /// Whether a bottom half or handler waits in a frame below the innermost.
     pub fn outer_callback_waits(&self) -> bool {
         let below = self.depth().checked_sub(2);
@@ -295,14 +331,9 @@ impl Thread {
         self.attended.set(if self.late { usize::MAX } else { shown });
     }
 
-    /// Whether this block was made after the thread's end.
-    pub fn is_late(&self) -> bool {
-        self.late
-    }
-
     /// A late block goes with the outermost call or guard.
     pub fn end_if_late(&self) {
-        if self.late && self.depth() == 0 && self.dispatched.get() == 0 && self.entered().is_none() {
+        if self.late && self.depth() == 0 && !self.is_dispatched() && self.entered().is_none() {
             homes::leave_all(&self.homes);
             Self::end();
         }
@@ -363,7 +394,7 @@ impl Thread {
             0 => self.shown.get() + self.polls.get(),
             level => level,
         };
-        let dispatched = self.dispatched.get() > 0;
+        let dispatched = self.is_dispatched();
         let what = What { level, dispatched, expected_long: self.board.expects_long(), polls };
         slot.record.show(what, context.map(|context| (context.shared_name(), context.mailbox())));
     }
@@ -371,8 +402,12 @@ impl Thread {
     /// What is in the midst of a poll below the calls from the `depth`-th on, for messages: a call's future, or a task.
     pub fn coroutine_below(&self, depth: usize) -> String {
         let slots = self.slots.borrow();
-        let in_a_call = self.board.runs_above(depth).is_none();
-        let call = depth.checked_sub(1).and_then(|at| slots.get(at)).filter(|_| in_a_call);
+        let innermost = match self.board.runs_above(depth) {
+            Some(Runs::LowerCall) => self.lower.get(),
+            Some(Runs::Task | Runs::Callback) => 0,
+            None => depth,
+        };
+        let call = innermost.checked_sub(1).and_then(|at| slots.get(at));
         match call.and_then(|slot| Some((slot.name(), slot.site()?))) {
             Some((name, site)) => format!("inside the future of `{name}`, called at {site}"),
             None => format!("inside a task{}", self.of_context()),
@@ -387,7 +422,7 @@ impl Thread {
     /// What runs at the top of the stack, for messages: a call's future, or what a loop runs and the call that waits in it.
     pub fn what_runs(&self) -> String {
         let what = match self.board.runs_above(self.depth()) {
-            None => return self.coroutine_below(self.depth()),
+            None | Some(Runs::LowerCall) => return self.coroutine_below(self.depth()),
             Some(Runs::Task) => "task",
             Some(Runs::Callback) => "bottom half or handler",
         };
@@ -405,6 +440,11 @@ impl Thread {
             Some((name, site)) => format!(", within `{name}`, called at {site}"),
             None => String::new(),
         }
+    }
+
+    /// The thread's own context.
+    pub fn own(&self) -> AioContext {
+        homes::own(&self.homes, &self.parker, self.late)
     }
 
     /// The innermost context entered here.

@@ -24,11 +24,12 @@ pub const LOOKED: u8 = 1 << 1;
 /// The same, when the watchdog has printed it.
 pub const REPORTED: u8 = 1 << 2;
 
-/// What a loop runs, in [`Board::running`]: above the two bits stand the kind, how many calls are below it, and how many of
-/// the like are on the stack.
+/// What a loop runs, in [`Board::running`]: above the two bits stand the kind, whether a bottom half or handler is on the
+/// stack, how many calls are below what runs, and how many of the like are on the stack.
 const KIND: usize = 3;
-const BELOW: usize = 5;
-const COUNT: usize = 17;
+const CALLBACK: usize = 1 << 5;
+const BELOW: usize = 6;
+const COUNT: usize = 18;
 
 /// How reports name the function whose condition is [`Board::decide`]'s.
 pub const POLL_WHILE: &str = "AioContext::poll_while";
@@ -43,6 +44,8 @@ pub enum Runs {
     Task = 1,
     /// A bottom half or a descriptor's handler.
     Callback = 2,
+    /// The future of a call that waits lower on its stack.
+    LowerCall = 3,
 }
 
 /// One thread, as others see it.
@@ -153,7 +156,20 @@ fn below(running: usize) -> usize {
 
 /// What runs, if anything does.
 fn kind(running: usize) -> Option<Runs> {
-    [Runs::Task, Runs::Callback].into_iter().find(|what| running >> KIND & 3 == *what as usize)
+    [Runs::Task, Runs::Callback, Runs::LowerCall].into_iter().find(|what| running >> KIND & 3 == *what as usize)
+}
+
+/// A loop runs something while this lives.
+pub struct Running<'a> {
+    board: &'a Board,
+    outer: usize,
+}
+
+impl Drop for Running<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.board.running.store(self.outer & !usize::from(LOOKED | REPORTED), Ordering::Relaxed);
+    }
 }
 
 /// For the board's own thread.
@@ -167,20 +183,20 @@ impl Board {
         lock(&self.polls).push(Arc::clone(slot));
     }
 
-    /// A loop runs `what`, the `count`-th on the stack, above `depth` calls. Returns what it ran before, for [`end_run`].
-    ///
-    /// [`end_run`]: Self::end_run
+    /// A loop runs `what`, above `depth` calls, until the guard is dropped.
     #[inline]
-    pub fn begin_run(&self, what: Runs, count: usize, depth: usize) -> usize {
+    pub fn run(&self, what: Runs, depth: usize) -> Running<'_> {
         let outer = self.running.load(Ordering::Relaxed);
-        self.running.store(count << COUNT | depth << BELOW | (what as usize) << KIND, Ordering::Relaxed);
-        outer
+        let callback = if what == Runs::Callback { CALLBACK } else { outer & CALLBACK };
+        let count = (outer >> COUNT) + 1;
+        self.running.store(count << COUNT | depth << BELOW | callback | (what as usize) << KIND, Ordering::Relaxed);
+        Running { board: self, outer }
     }
 
-    /// That has returned.
+    /// How many tasks, bottom halves, handlers and lower calls loops run on the stack.
     #[inline]
-    pub fn end_run(&self, outer: usize) {
-        self.running.store(outer & !usize::from(LOOKED | REPORTED), Ordering::Relaxed);
+    pub fn runs(&self) -> usize {
+        self.running.load(Ordering::Relaxed) >> COUNT
     }
 
     /// Runs the condition of a `poll_while` that was called at `site`, above `depth` calls.
@@ -213,6 +229,12 @@ impl Board {
         polls.iter().filter(|poll| poll.record.level() > 0).max_by_key(|poll| poll.record.level()).cloned()
     }
 
+    /// Whether a bottom half or handler is on the stack.
+    #[inline]
+    pub fn runs_callback(&self) -> bool {
+        self.running.load(Ordering::Relaxed) & CALLBACK != 0
+    }
+
     /// Runs `park`, which puts the thread to sleep.
     pub fn parked(&self, park: impl FnOnce()) {
         struct Awake<'a>(&'a Board);
@@ -230,8 +252,7 @@ impl Board {
     /// Calls that begin from now on are meant to wait for long, until the guard is dropped, but not those of what a loop
     /// runs meanwhile.
     pub fn expect_long(&self) -> usize {
-        let count = self.running.load(Ordering::Relaxed) >> COUNT;
-        self.expects_long.swap(count + 1, Ordering::Relaxed)
+        self.expects_long.swap(self.runs() + 1, Ordering::Relaxed)
     }
 
     /// Ends that; `outer` is what it gave.
@@ -241,7 +262,7 @@ impl Board {
 
     /// Whether a call that begins now is meant to wait for long. (From any thread: whether the innermost is.)
     pub fn expects_long(&self) -> bool {
-        self.expects_long.load(Ordering::Relaxed) == (self.running.load(Ordering::Relaxed) >> COUNT) + 1
+        self.expects_long.load(Ordering::Relaxed) == self.runs() + 1
     }
 }
 
@@ -258,11 +279,6 @@ impl Board {
     pub fn on_stack(&self, most: usize) -> Vec<Arc<Slot>> {
         let calls = lock(&self.calls);
         calls.iter().take(most).take_while(|call| call.record.is_on_stack()).cloned().collect()
-    }
-
-    /// Whether a task or callback is on the stack.
-    pub fn is_dispatched(&self) -> bool {
-        self.running.load(Ordering::Relaxed) >> COUNT > 0
     }
 
     pub fn is_parked(&self) -> bool {

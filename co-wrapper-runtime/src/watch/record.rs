@@ -206,6 +206,11 @@ impl Record {
         self.write(|| self.level.store(0, Ordering::Relaxed));
     }
 
+    /// Whether it is meant to wait for long. For its own thread.
+    pub fn is_expected_long(&self) -> bool {
+        self.expected_long.load(Ordering::Relaxed)
+    }
+
     /// Its place among the calls shown; 0 if it is hidden. For its own thread.
     pub fn level(&self) -> usize {
         self.level.load(Ordering::Relaxed)

@@ -18,6 +18,14 @@ use crate::{context::AioContext, reactor::Below, sys::fork};
 /// A function and where it was called.
 pub(super) type Place = (&'static str, &'static Location<'static>);
 
+/// A call lower on the stack of another one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lower {
+    pub place: Place,
+    /// Whether its future is in the middle of a poll. Else that goes on, and only its caller waits for what is above it.
+    pub in_poll: bool,
+}
+
 /// The blocking calls that waited when it was made, and what blocked a thread. Returned by [`report`](crate::hang::report); its
 /// `Display` is for people.
 ///
@@ -71,7 +79,7 @@ pub struct Call {
     expected_long: bool,
     pub(super) suspects: Vec<Suspect>,
     /// The calls lower on its stack, innermost first.
-    pub(super) lower: Vec<Place>,
+    pub(super) lower: Vec<Lower>,
     pub(super) dispatched: bool,
     pub(super) below: Below,
     /// For how long its thread has been in what it does now, if that has not returned since the last look.
@@ -145,7 +153,9 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Suspect {
-    /// Something that only a call, task or callback lower on its stack can do, which goes on when this one has returned.
+    /// Something that only a call, task or callback lower on its stack can do, which goes on when this one has returned. (The
+    /// future of a lower call that waits goes on all the same, unless it is in the middle of its poll. The call's caller does
+    /// not.)
     LowerFrame,
     /// A lock that one of those holds.
     LowerLock,
@@ -261,7 +271,8 @@ impl Report {
                 continue;
             }
             let innermost = rest.len() == 1;
-            let lower = lower.iter().rev().map(|(seen, _)| (seen.name, seen.site)).collect();
+            let lower = lower.iter().rev();
+            let lower = lower.map(|(seen, _)| Lower { place: (seen.name, seen.site), in_poll: seen.polling }).collect();
             let mut call = Call::new(board, call, lower, innermost && board.is_parked());
             if innermost {
                 call.look_above(board, look, slot);
@@ -285,8 +296,12 @@ impl Report {
                 if wanted.wants(lasted, expected_long, || slot.record.is_news())
                     && let Some(site) = slot.site()
                 {
-                    let lower = lower.iter().rev().filter_map(|slot| Some((slot.name(), slot.site()?))).collect();
-                    let what = What { level: depth, dispatched: board.is_dispatched(), expected_long, polls: 0 };
+                    let lower = lower.iter().rev().filter_map(|slot| {
+                        let in_poll = slot.record.read().is_none_or(|seen| seen.polling);
+                        Some(Lower { place: (slot.name(), slot.site()?), in_poll })
+                    });
+                    let lower = lower.collect();
+                    let what = What { level: depth, dispatched: board.runs() > 0, expected_long, polls: 0 };
                     let (below, context) = (Below::Nothing, None);
                     let seen = Seen { name: slot.name(), site, what, waited: lasted, polling: true, below, context };
                     let mut call = Call::new(board, &seen, lower, false);
@@ -360,7 +375,7 @@ fn main_waits(looks: &Looks, wanted: Wanted) -> Option<Home> {
 }
 
 impl Call {
-    fn new(board: &Board, seen: &Seen, lower: Vec<Place>, parked: bool) -> Self {
+    fn new(board: &Board, seen: &Seen, lower: Vec<Lower>, parked: bool) -> Self {
         let what = seen.what;
         let mut suspects = Vec::new();
         if !lower.is_empty() || what.dispatched {

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use super::{
     board::{Doing, POLL_WHILE, Runs},
     reasons::BY_OTHER_MEANS,
-    report::{Blocked, Blocking, Blocks, Call, Home, Report, State, Suspect},
+    report::{Blocked, Blocking, Blocks, Call, Home, Lower, Report, State, Suspect},
 };
 use crate::reactor::Below;
 
@@ -65,6 +65,7 @@ impl fmt::Display for Runs {
         f.write_str(match self {
             Self::Task => "a task",
             Self::Callback => "a bottom half or handler",
+            Self::LowerCall => "the future of a call lower on its stack",
         })
     }
 }
@@ -138,8 +139,8 @@ impl Call {
         match suspect {
             Suspect::LowerFrame => {
                 write!(f, "{IN_VAIN} what only something lower on its stack can do:")?;
-                for (name, site) in &self.lower {
-                    write!(f, " {name} at {site},")?;
+                for Lower { place: (name, site), in_poll } in &self.lower {
+                    write!(f, " {}{name} at {site},", if *in_poll { "" } else { "the caller of " })?;
                 }
                 if self.dispatched {
                     f.write_str(" a task or callback that the thread runs,")?;
