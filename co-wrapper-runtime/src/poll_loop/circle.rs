@@ -1,51 +1,42 @@
-//! Callers that are home, in passing, to the contexts into which they call each other.
+//! Threads that wait for calls in each other's contexts.
 //!
-//! Who is home for the length of a call begins no other caller's call, for it leaves when its own is done. But its own may
-//! wait, deeper in, for a call in another context, whose home waits likewise for one in this thread's: then nobody would go
-//! on. So each thread that may be in such a circle says where it waits; and who finds after a while that it is in one
-//! begins the call that closes it. (Homes that stay need none of this: a nested wait of theirs begins what it has held back
-//! for long enough.)
+//! A nested wait holds received calls back, and a temporary home never starts another caller's call. But if the caller is,
+//! through any chain of calls, what the thread waits for itself, then nobody goes on before that call is done. So each
+//! thread says for which calls it waits in this way, and starts such a call at once. Whoever closes a cycle of waits has
+//! all that are in it look.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     scheduler::mailbox::Mailbox,
     sys::{fork, park::here, sync::plain_lock},
-    thread::state::Thread,
 };
 
 /// Where each such thread waits for calls, innermost last.
-static WAITING: std::sync::Mutex<BTreeMap<u64, Vec<Arc<Mailbox>>>> = std::sync::Mutex::new(BTreeMap::new());
+type Waiting = BTreeMap<u64, Vec<Arc<Mailbox>>>;
+
+static WAITING: std::sync::Mutex<Waiting> = std::sync::Mutex::new(BTreeMap::new());
 
 /// This thread waits for a call in another context while this lives.
-pub struct Waits {
-    target: Arc<Mailbox>,
-}
+pub struct Waits(());
 
 impl Waits {
-    /// A wait for a call in `target`, if this thread is a passing home to something.
-    pub fn new(thread: &Thread, target: &Arc<Mailbox>) -> Option<Self> {
-        if !thread.homes.borrow().is_passing() {
-            return None;
+    /// A nested wait for a call in `target`.
+    pub fn new(target: &Arc<Mailbox>) -> Self {
+        let mut waiting = plain_lock(&WAITING);
+        waiting.entry(here()).or_default().push(Arc::clone(target));
+        let threads = reached(&waiting);
+        let mut cycle = Vec::new();
+        if threads.contains(&here()) {
+            let targets = threads.iter().filter_map(|thread| waiting.get(thread)).flatten();
+            cycle.extend(targets.filter(|target| target.home_number() != Some(here())).cloned());
         }
-        plain_lock(&WAITING).entry(here()).or_default().push(Arc::clone(target));
-        Some(Self { target: Arc::clone(target) })
-    }
-
-    /// If this wait is in a circle: the caller that waits for this thread, and in which of its contexts.
-    pub fn closed_by(&self) -> Option<(u64, Arc<Mailbox>)> {
-        let waiting = plain_lock(&WAITING);
-        let (mut caller, mut target) = (here(), &self.target);
-        // A circle that this thread is not in may be closed further on.
-        for _ in 0..=waiting.len() {
-            let home = target.home_number()?;
-            if home == here() {
-                return Some((caller, Arc::clone(target)));
-            }
-            caller = home;
-            target = waiting.get(&home)?.last()?;
-        }
-        None
+        drop(waiting);
+        cycle.iter().for_each(|mailbox| mailbox.ring());
+        Self(())
     }
 }
 
@@ -63,4 +54,18 @@ impl Drop for Waits {
             }
         }
     }
+}
+
+/// The threads for which this one waits, through any chain of calls. It is one of them if it is in a cycle.
+pub fn waited_for() -> BTreeSet<u64> {
+    reached(&plain_lock(&WAITING))
+}
+
+fn reached(waiting: &Waiting) -> BTreeSet<u64> {
+    let (mut threads, mut new) = (BTreeSet::new(), vec![here()]);
+    while let Some(thread) = new.pop() {
+        let homes = waiting.get(&thread).into_iter().flatten().filter_map(|target| target.home_number());
+        new.extend(homes.filter(|home| threads.insert(*home)));
+    }
+    threads
 }

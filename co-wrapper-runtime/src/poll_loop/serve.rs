@@ -20,7 +20,8 @@
 //! whose descriptor stays ready whatever it does: a loop that takes what it holds back does not look for more handlers
 //! meanwhile, so such a one is held back anew, for as long.
 //!
-//! Another caller's call is never begun by a passing home, but where nobody would go on without (`circle.rs`).
+//! A received call whose caller is what the thread waits for itself, through any chain of calls, is not held back
+//! (`circle.rs`). Another caller's call is never started by a temporary home.
 //!
 //! # Calls lower on the stack
 //!
@@ -29,7 +30,6 @@
 
 use std::{
     ops::ControlFlow,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -221,7 +221,7 @@ pub struct Wait<'a> {
     /// The first panic of what the loop ran. It may not end the call, which is in flight.
     panicked: Option<Payload>,
     held_back: HeldBack,
-    /// If it may be in a circle of such waits.
+    /// If it is for a call in another context, and nested.
     waits: Option<circle::Waits>,
 }
 
@@ -269,7 +269,7 @@ impl<'a> Wait<'a> {
         if let Some(current) = thread.homes.borrow().current() {
             current.counters().deepest.at_least(depth as u64);
         }
-        let waits = target.and_then(|target| circle::Waits::new(thread, target.mailbox()));
+        let waits = target.filter(|_| nested).map(|target| circle::Waits::new(target.mailbox()));
         Self { thread, call, allowed, panicked: None, held_back: HeldBack::default(), waits }
     }
 
@@ -364,7 +364,12 @@ impl<'a> Wait<'a> {
         if self.allowed == Allowed::ALL {
             return Take::Nothing;
         }
-        if self.waits.is_none() && !self.holds_back() {
+        if self.take_callers() {
+            return Take::Now;
+        }
+        // Another home may come to a context in which a call waits, and close a cycle of which nobody tells.
+        let in_passing = self.waits.is_some() && self.thread.homes.borrow().is_passing();
+        if !in_passing && !self.holds_back() {
             self.held_back = HeldBack::default();
             return Take::Nothing;
         }
@@ -425,19 +430,33 @@ impl<'a> Wait<'a> {
         any
     }
 
-    /// Takes the oldest held-back item of each context, the call that closes a circle which this wait is in, and the calls
-    /// lower on the stack. Returns whether there was any.
+    /// Starts the oldest call received in each context whose caller is what this thread waits for. Returns whether there was
+    /// any.
+    fn take_callers(&mut self) -> bool {
+        let Self { thread, panicked, .. } = self;
+        let (mut waited_for, mut taken) = (None, false);
+        served(&thread.homes, |context| {
+            let mailbox = context.mailbox();
+            if mailbox.has_calls()
+                && let Some(work) = mailbox.pop_call_of(waited_for.get_or_insert_with(circle::waited_for))
+            {
+                taken = true;
+                let _current = AsCurrent::new(&thread.homes, context);
+                catch(panicked, || run(thread, mailbox, work));
+            }
+        });
+        taken
+    }
+
+    /// Takes the oldest held-back item of each context, and the calls lower on the stack. Returns whether there was any.
     #[cold]
     fn take_held_back(&mut self) -> bool {
-        let Self { thread, call, panicked, waits, .. } = self;
-        let closed_by = waits.as_ref().and_then(circle::Waits::closed_by);
+        let Self { thread, call, panicked, .. } = self;
         thread.taken.update(|n| n + 1);
         let mut taken = poll_lower(thread, call.lower(), Polls::Woken);
         served(&thread.homes, |context| {
             let mailbox = context.mailbox();
-            let closes = closed_by.as_ref().filter(|(_, place)| Arc::ptr_eq(place, mailbox));
-            let call = closes.and_then(|(caller, _)| mailbox.pop_call_of(*caller));
-            if let Some(work) = call.or_else(|| mailbox.pop(u64::MAX, Allowed::ALL)) {
+            if let Some(work) = mailbox.pop(u64::MAX, Allowed::ALL) {
                 taken = true;
                 let _current = AsCurrent::new(&thread.homes, context);
                 catch(panicked, || run(thread, mailbox, work));

@@ -11,6 +11,7 @@
 //! keeps everybody from moving in.
 
 use std::{
+    collections::BTreeSet,
     mem,
     panic::RefUnwindSafe,
     sync::Arc,
@@ -298,9 +299,14 @@ impl Mailbox {
         self.at_home(|queue| queue.has_received(here())).unwrap_or(false)
     }
 
-    /// The call of `caller` that waits here, not begun.
-    pub fn pop_call_of(&self, caller: u64) -> Option<Work<Self>> {
-        if self.is_closed() { None } else { self.at_home(|queue| queue.pop_call_of(caller))? }
+    /// Whether calls from other threads wait here, not begun. For the home thread.
+    pub fn has_calls(&self) -> bool {
+        !self.is_empty() && self.at_home(|queue| queue.calls().next().is_some()).unwrap_or(false)
+    }
+
+    /// The oldest call of one of the threads `callers` that waits here, not begun.
+    pub fn pop_call_of(&self, callers: &BTreeSet<u64>) -> Option<Work<Self>> {
+        if self.is_closed() { None } else { self.at_home(|queue| queue.pop_call_of(callers))? }
     }
 
     /// The timers that its home thread fires.

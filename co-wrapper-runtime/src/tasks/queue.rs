@@ -1,7 +1,11 @@
 //! What waits in a context, in the order in which it came, and the list of the tasks that live there. Plain data: whose
 //! it is to touch is the mailbox's concern.
 
-use std::{collections::VecDeque, mem, task::Waker};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    mem,
+    task::Waker,
+};
 
 use slab::Slab;
 
@@ -247,9 +251,9 @@ impl<S> Queue<S> {
         self.owned > 0 && self.tasks.iter().any(|(_, task)| received(task.metadata()))
     }
 
-    /// The call of `caller` that waits, not begun.
-    pub fn pop_call_of(&mut self, caller: u64) -> Option<Work<S>> {
-        let at = self.calls().position(|call| call.caller() == Some(caller))?;
+    /// The oldest call of one of the threads `callers` that waits, not begun.
+    pub fn pop_call_of(&mut self, callers: &BTreeSet<u64>) -> Option<Work<S>> {
+        let at = self.calls().position(|call| call.caller().is_some_and(|caller| callers.contains(&caller)))?;
         self.len -= 1;
         self.calls.remove(at).map(|item| Work::Task(item.1))
     }

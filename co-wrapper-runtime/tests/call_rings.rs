@@ -1,0 +1,219 @@
+//! Threads that call into each other's contexts while all of them wait: whoever is waited for goes first. The line x07 of the
+//! contract.
+//!
+//! A nested wait holds back what was never polled and takes it, the oldest first, when nothing has moved for a while. So the
+//! first test has an older task wait beside the call: one that starts at once starts before it. The order tells, not the
+//! clock.
+
+#![cfg(not(loom))]
+
+mod common;
+
+use std::{
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use async_channel::Sender;
+use co_wrapper_runtime::{
+    __private::{Wrapper, poll_co_in},
+    AioContext, IoThread,
+};
+use common::{mixed, plain, sized, within_bounds};
+
+static REMOTE: Wrapper = Wrapper { name: "remote", target: "co_remote", mixed: true };
+
+/// Calls as a mixed wrapper `remote` of `co_remote` with `ctx = ctx`.
+#[track_caller]
+fn remote<S, E, Fut>(ctx: &AioContext, args: S, entry: E) -> Fut::Output
+where
+    S: Send,
+    E: FnOnce(S) -> Fut + Send,
+    Fut: Future<Output: Send>,
+{
+    poll_co_in(&REMOTE, ctx, args, entry)
+}
+
+fn io_threads(count: usize) -> (Vec<IoThread>, Arc<Vec<AioContext>>) {
+    let threads: Vec<_> = (0..count).map(|n| IoThread::spawn(&format!("io{n}")).unwrap()).collect();
+    let contexts = threads.iter().map(|io| io.context().clone()).collect();
+    (threads, Arc::new(contexts))
+}
+
+/// How the first thread of a chain waits for the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    InATask,
+    InACallback,
+    /// In a call whose future calls.
+    InACall,
+    /// Below another wait, which is for what the call does.
+    BelowAnother,
+}
+
+/// A chain of calls through `count` threads comes back to the first one, in whose queue something older waits. Says what of
+/// the two ran first there.
+fn comes_back(count: usize, waits: Waits) -> &'static str {
+    /// Calls on from thread to thread; the last one queues `older` in the first one's context and calls that.
+    fn hop(contexts: &[AioContext], at: usize, let_go: &Sender<()>, order: &Sender<&'static str>) {
+        let next = &contexts[(at + 1) % contexts.len()];
+        if at + 1 < contexts.len() {
+            return remote(next, at + 1, |at| async move { hop(contexts, at, let_go, order) });
+        }
+        let_go.try_send(()).unwrap();
+        let older = order.clone();
+        drop(next.spawn(async move { older.try_send("older").unwrap() }));
+        remote(next, order, |order| async { order.try_send("call").unwrap() });
+    }
+
+    let (threads, contexts) = io_threads(count);
+    let first = contexts[0].clone();
+    let (order, events) = async_channel::unbounded();
+    let (done, is_done) = async_channel::bounded(1);
+
+    // When the chain comes back the first thread is busy with a task, until both are in its queue.
+    let (let_go, go) = async_channel::bounded::<()>(1);
+    let (busy, is_busy) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel::<()>();
+    let (called, has_called) = async_channel::bounded::<()>(1);
+    let holds_up = first.spawn(async move {
+        go.recv().await.unwrap();
+        busy.send(()).unwrap();
+        goes_on.recv().unwrap();
+        if waits == Waits::BelowAnother {
+            assert!(mixed(has_called.recv()).is_err());
+        }
+    });
+    // Polled once, so that a nested wait runs it.
+    plain(first.spawn(async {}));
+    let all = Arc::clone(&contexts);
+    let member = move || {
+        match waits {
+            Waits::InACall => mixed(async { hop(&all, 0, &let_go, &order) }),
+            _ => hop(&all, 0, &let_go, &order),
+        }
+        done.try_send(()).unwrap();
+    };
+    // With `holds_up`, what is older, the call, and the member if it is a task.
+    let live = if waits == Waits::InACallback { 3 } else { 4 };
+    match waits {
+        Waits::InACallback => first.schedule_bh(member),
+        _ => drop(first.spawn(async move { member() })),
+    }
+    is_busy.recv().unwrap();
+    while first.stats().tasks_live < live {
+        thread::yield_now();
+    }
+    go_on.send(()).unwrap();
+    let ran_first = events.recv_blocking().unwrap();
+    drop(called);
+    is_done.recv_blocking().unwrap();
+    plain(holds_up);
+    drop(threads);
+    ran_first
+}
+
+/// Catches: a call that is held back although its caller, directly or through others, is what this thread waits for; one
+/// that only the innermost wait of a thread, or only one in a task, lets in.
+#[test]
+#[cfg_attr(miri, ignore = "the threads spin, which takes Miri long")]
+fn x07_the_call_of_whoever_is_waited_for_starts_before_what_is_older() {
+    for waits in [Waits::InATask, Waits::InACallback, Waits::InACall, Waits::BelowAnother] {
+        for count in [2, 3, 4, 6] {
+            within_bounds(move || {
+                assert_eq!(comes_back(count, waits), "call", "{count} threads, {waits:?}");
+            });
+        }
+    }
+}
+
+/// Catches: a call that is started twice, or not at all, in whichever order they are made; one that nests though nothing in
+/// it waits.
+#[test]
+fn x07_threads_in_a_ring_that_call_each_other_at_once_all_go_on() {
+    for count in [2, 3, 4, 5] {
+        within_bounds(move || {
+            let rounds = sized(200, 3);
+            let (threads, contexts) = io_threads(count);
+            let (calls, all_there) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(count)));
+            let (done, is_done) = async_channel::unbounded();
+            for (at, thread) in threads.iter().enumerate() {
+                let (contexts, calls, all_there, done) =
+                    (Arc::clone(&contexts), Arc::clone(&calls), Arc::clone(&all_there), done.clone());
+                drop(thread.context().spawn(async move {
+                    let (contexts, calls) = (&*contexts, &*calls);
+                    let next = (at + 1) % contexts.len();
+                    all_there.wait();
+                    for round in 0..rounds {
+                        let answer = remote(&contexts[next], round, |round| async move {
+                            calls.fetch_add(1, Ordering::SeqCst);
+                            (AioContext::current() == contexts[next]).then_some(round)
+                        });
+                        assert_eq!(answer, Some(round));
+                    }
+                    done.try_send(()).unwrap();
+                }));
+            }
+            for _ in 0..count {
+                is_done.recv_blocking().unwrap();
+            }
+            assert_eq!(calls.load(Ordering::SeqCst), count * rounds);
+            assert!(contexts.iter().all(|context| context.stats().deepest_nesting == 1));
+        });
+    }
+}
+
+/// Calls that go back and forth nest as deep as they are, each on its thread's stack.
+///
+/// Catches: a call that starts at once only where the first one does.
+#[test]
+fn x07_calls_go_back_and_forth() {
+    fn bounce(contexts: &[AioContext], left: usize) -> usize {
+        if left == 0 {
+            return 0;
+        }
+        remote(&contexts[left % contexts.len()], left, |left| async move { 1 + bounce(contexts, left - 1) })
+    }
+
+    for count in [2, 3] {
+        within_bounds(move || {
+            let (_threads, contexts) = io_threads(count);
+            let calls = sized(60, 10);
+            assert_eq!(bounce(&contexts, calls), calls);
+        });
+    }
+}
+
+/// Many tasks of threads in a ring call the next one, each with a call that waits in what it calls.
+///
+/// Catches: calls that are let in whenever their thread is waited for, whatever nests above them.
+#[test]
+#[cfg_attr(miri, ignore = "Miri takes long")]
+fn x07_w11_many_tasks_that_call_around_a_ring_do_not_nest_without_end() {
+    const TASKS: usize = 300;
+    for count in [2, 3] {
+        within_bounds(move || {
+            let (_threads, contexts) = io_threads(count);
+            let (done, is_done) = async_channel::unbounded();
+            for at in (0..count).cycle().take(count * TASKS) {
+                let (contexts, done) = (Arc::clone(&contexts), done.clone());
+                drop(contexts[at].clone().spawn(async move {
+                    remote(&contexts[(at + 1) % contexts.len()], (), |()| async {
+                        mixed(AioContext::current().sleep(Duration::from_millis(1)));
+                    });
+                    done.try_send(()).unwrap();
+                }));
+            }
+            for _ in 0..count * TASKS {
+                is_done.recv_blocking().unwrap();
+            }
+            let deepest: Vec<_> = contexts.iter().map(|context| context.stats().deepest_nesting).collect();
+            assert!(deepest.iter().all(|deepest| *deepest < 64), "{deepest:?}");
+        });
+    }
+}
