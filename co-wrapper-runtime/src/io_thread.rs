@@ -1,4 +1,4 @@
-//! A thread that does nothing but poll a context. (QEMU's `IOThread`.)
+//! `IoThread`: a thread that does nothing but poll one context (QEMU's `IOThread`), and its orderly end.
 
 use std::{
     fmt, io,
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// How long an IOThread's context spins before it sleeps, at most. (QEMU's `poll-max-ns`.)
+/// How long an IoThread's context spins before it sleeps, at most. (QEMU's `poll-max-ns`.)
 const SPIN_MAX: Duration = Duration::from_nanos(32_768);
 
 /// A thread that is home to one context and polls it until it is joined.
@@ -46,7 +46,7 @@ pub struct IoThread {
     spawned: &'static Location<'static>,
 }
 
-/// How the thread is told to end, and tells that it did.
+/// How the thread is asked to end, and how it announces that it has.
 #[derive(Default)]
 struct Ending {
     state: Mutex<State>,
@@ -73,7 +73,7 @@ impl Ending {
     }
 }
 
-/// Tells who waits that the thread has ended.
+/// Announces the thread's end to those that wait for it.
 struct Tells(Arc<Ending>);
 
 impl Drop for Tells {
@@ -83,11 +83,12 @@ impl Drop for Tells {
 }
 
 impl IoThread {
-    /// Starts a thread of that name. Its context runs when this returns, and spins up to 32 µs before it sleeps.
+    /// Starts a thread with this name. Its context is running when this returns; it spins for up to 32 µs before it
+    /// sleeps.
     ///
     /// # Errors
     ///
-    /// No thread, or no descriptors for the process's reactor.
+    /// No thread can be started, or no descriptors can be had for the process's reactor.
     ///
     /// # Examples
     ///
@@ -100,12 +101,13 @@ impl IoThread {
         let (running, runs) = mpsc::channel();
         let (here, end) = (context.clone(), Arc::clone(&ending));
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // Declared before the guard, so dropped after it.
+            // Declared before the guard, so it is dropped after the thread has left home.
             let _tells = Tells(end.clone());
             let home = here.enter();
-            // The spawner waits, so it is there.
+            // Cannot fail, because the spawner waits for it.
             let _ = running.send(());
-            // What panics here was printed by the hook; it may not take the thread with it, nor be the thread's result.
+            // The panic hook has printed a panic of users' code. It must neither end the thread nor become the thread's
+            // result.
             while !end.state().asked {
                 drop(Payload::of(|| here.poll(true)));
             }
@@ -127,12 +129,13 @@ impl IoThread {
         &self.context
     }
 
-    /// Ends the thread and waits until it has ended. What is pending in its context is dropped, and who waits for that is
-    /// woken. The caller's own contexts are served meanwhile. Joining again returns at once.
+    /// Ends the thread and waits until it has ended. What is pending in its context is dropped, and those that wait for
+    /// it are woken. The caller serves its own contexts meanwhile. Joining again returns at once.
     ///
     /// # Panics
     ///
-    /// On the thread itself, which cannot wait for its own end. Dropped there it ends when it returns to its loop.
+    /// On the thread itself, which cannot wait for its own end. (Dropping the `IoThread` there lets the thread end when
+    /// it returns to its loop.)
     ///
     /// # Examples
     ///
@@ -169,8 +172,8 @@ impl IoThread {
             })
         });
         if let Some(thread) = thread {
-            // Its thread-locals' destructors are left, which are users' code and may wait for what is above this call.
-            // The panic of a destructor that ran at its end was printed by the hook.
+            // Only the thread-locals' destructors are still to run. They are users' code and may wait for an outer
+            // scheduler, hence the gate. The panic hook has printed the panic of a destructor.
             panics::discard(frame.gate(|| thread.join()));
         }
     }
@@ -179,11 +182,11 @@ impl IoThread {
 impl Drop for IoThread {
     fn drop(&mut self) {
         if fork::is_child() {
-            // The thread is the parent's.
+            // The thread belongs to the parent.
             std::mem::forget(self.thread.get_mut().map(Option::take));
             return;
         }
-        // A drop has no place of its own in the user's code.
+        // A drop has no call site in the user's code.
         self.end(&"IoThread::drop", self.spawned);
     }
 }

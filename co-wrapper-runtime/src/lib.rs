@@ -10,20 +10,20 @@
 //! Most users want the crate `co-wrapper`, which adds the macros and re-exports all of this; the examples here use it under
 //! that name. This crate is usable without the macros.
 //!
-//! The modules stand in layers, of which each uses those below it; ARCHITECTURE.md, in the repository, lists them.
+//! The modules form layers; each uses only those below it in the list in the repository's ARCHITECTURE.md.
 //!
 //! # Features
 //!
 //! - `tokio` (default): tokio's sockets, timers and files work inside every blocking call.
 //! - `tracing`: a span for every blocking call, current whenever its future is polled, with the wrapper's name; events
-//!   when a thread parks, a call waits above another, and the watchdog finds one stalled. Their target is `co_wrapper`.
+//!   when a thread parks, a call waits inside another, and the watchdog finds one stalled. Their target is `co_wrapper`.
 //!
 //! # Forks
 //!
 //! A child process has none of its parent's threads, and shares its epoll set. So a child forked after the first use of
-//! this crate cannot block: wrappers, `poll`, `block_on`, `enter` and `spawn` panic there and say so, and what returns an
-//! [`io::Result`](std::io::Result) returns an error. It may exec. Forking before the first use is legal, and then both
-//! work.
+//! this crate cannot block: wrappers, `poll`, `block_on`, `enter` and `spawn` panic there and say so, and functions that
+//! return an [`io::Result`](std::io::Result) return an error. The child may exec. Forking before the first use is legal;
+//! then parent and child both work.
 
 mod call;
 mod context;

@@ -47,7 +47,7 @@ fn allocations_of(call: impl FnOnce()) -> usize {
     ALLOCATIONS.get() - before
 }
 
-/// Wakes whoever waits, from another thread.
+/// Wakes the waiting call from another thread.
 #[derive(Default)]
 struct Bell {
     rung: AtomicBool,

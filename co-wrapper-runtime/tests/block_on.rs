@@ -1,4 +1,4 @@
-//! `block_on`, a blocking call of any future. Where it may be called from is in the table of `called_from`.
+//! `block_on`, a blocking call of any future. The table `called_from` says where it may be called.
 #![cfg(not(loom))]
 
 mod common;

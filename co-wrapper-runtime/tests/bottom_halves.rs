@@ -1,4 +1,4 @@
-//! Bottom halves that are scheduled again: the lines b of the contract.
+//! Reusable bottom halves: the lines b of the contract.
 
 #![cfg(not(loom))]
 

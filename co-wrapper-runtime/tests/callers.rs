@@ -1,5 +1,5 @@
-//! Random calls, timed or not and nested, among threads that are home in passing to each other's contexts, or for longer:
-//! all end, and nothing is left behind.
+//! Random calls, with or without timeouts and nested, among threads that are temporary or permanent homes of each
+//! other's contexts. Every call ends, and nothing is left behind.
 //!
 //! `CO_WRAPPER_SEED=7 CO_WRAPPER_ROUNDS=1000 cargo test -p co-wrapper-runtime --test callers`
 
@@ -28,7 +28,7 @@ use rounds::rounds;
 
 static CALL: Wrapper = Wrapper { name: "call", target: "co_call", mixed: true };
 
-/// What is refused to who is not at home, or left.
+/// The refusal of a call in a context whose home is elsewhere or has left.
 fn refused_at_most(act: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(act)) {
         let message = message_of(&*payload);
@@ -37,7 +37,7 @@ fn refused_at_most(act: impl FnOnce()) {
     }
 }
 
-/// Pending so many times, woken at once or by somebody who comes by.
+/// A future that is pending so many times, and is woken at once or by another thread.
 async fn wait(mut times: usize, wakers: &Mutex<Vec<Waker>>) {
     poll_fn(move |cx| {
         if times == 0 {

@@ -37,7 +37,7 @@ where
 }
 
 /// Catches: a spawn that returns before the context runs; a join that hangs the second time, keeps what is pending, or
-/// leaves who waits for it asleep.
+/// does not wake those that wait for it.
 #[test]
 fn x01_an_iothread_runs_when_spawned_and_is_joined_once_for_all() {
     within_bounds(|| {
@@ -180,8 +180,8 @@ fn async_lock() -> (async_channel::Sender<usize>, async_channel::Receiver<usize>
     (tx, rx)
 }
 
-/// Catches: a caller that waits for a home which nobody makes; a passing home that runs others' calls, or that leaves
-/// without waking the next.
+/// Catches: a caller that waits for a home when no thread becomes one; a temporary home that starts other callers'
+/// calls, or that leaves without waking the next caller.
 #[test]
 #[cfg_attr(miri, ignore = "Miri lacks the timerfd of async-io's timers")]
 fn x05_callers_of_a_context_without_a_home_serve_it_themselves() {
@@ -275,7 +275,7 @@ fn x06_leaving_home_drops_the_calls_received() {
             ctx.poll(true);
             count += has_begun.try_iter().count();
         }
-        // And one that was not begun.
+        // And a call that was not started.
         let (late, begun) = (ctx.clone(), begun);
         let unbegun =
             thread::spawn(move || panic_of(|| remote(&late, begun, |begun| async move { begun.send(()).unwrap() })));
@@ -365,7 +365,7 @@ fn w10_on_expiry_the_future_has_been_dropped() {
         );
         assert_eq!(poll_co_timeout(&TIMED, Duration::ZERO, (), |()| async { 4 }), Ok(4));
         assert_eq!(poll_co_in_timeout(&TIMED, io.context(), ms(10_000), 5, |n| async move { n }), Ok(5));
-        // A call that was not begun is taken back too.
+        // A call that was not started is cancelled too.
         let (block, blocked) = mpsc::channel::<()>();
         io.context().schedule_bh(move || _ = blocked.recv());
         let unblocker = thread::spawn(move || {
@@ -446,11 +446,11 @@ fn a_local_task_that_is_woken_elsewhere_while_its_context_closes_is_dropped_at_h
     });
 }
 
-/// A context without a home, a call that waits for its turn there, and a nested call of the same thread that is home
-/// before the caller notices, and begins what the outer call sent.
+/// A call waits for its turn in a context without a home. A nested call of the same thread becomes the home before the
+/// outer call notices, and starts what the outer call sent.
 ///
-/// Catches: a nested stay that drops the outer call when it leaves; one that leaves it begun, for the next home to trip
-/// over.
+/// Catches: a nested call that drops the outer call when it leaves home; one that leaves it started, where the next
+/// home would find it.
 #[test]
 fn x05_a_nested_call_leaves_the_outer_one_that_it_began() {
     within_bounds(|| {
@@ -488,9 +488,9 @@ fn x05_a_nested_call_leaves_the_outer_one_that_it_began() {
     });
 }
 
-/// A passing home leaves while the next one begins its call and a third thread closes the context.
+/// A temporary home leaves while the next one starts its call and a third thread closes the context.
 ///
-/// Catches: a home that leaves and clears out what the next one alone may touch; tests/loom.rs has all the orders.
+/// Catches: a home that, while leaving, drops what only the next one may touch; tests/loom.rs tries all orders.
 #[test]
 fn w06_x05_leaving_while_the_next_moves_in_and_another_closes() {
     within_bounds(|| {
@@ -515,7 +515,7 @@ fn w06_x05_leaving_while_the_next_moves_in_and_another_closes() {
     });
 }
 
-/// A caller that serves the context itself is told of its closing like any other.
+/// A caller that serves the context itself panics when the context is closed, like any other.
 ///
 /// Catches: a call in a context without a home, or in the caller's own, that goes on after the close, or begins after it.
 #[test]
@@ -548,7 +548,7 @@ fn w06_a_context_closed_under_a_call_that_serves_itself() {
     });
 }
 
-/// A passing home, until the returned function is called: that returns when it has left.
+/// Makes a temporary home. It leaves when the returned function is called, which returns after that.
 fn somebody_at_home(ctx: &AioContext) -> impl FnOnce() + Send + 'static {
     let (leave, leaves) = async_channel::bounded::<()>(1);
     let (at_home, is_at_home) = mpsc::channel();
@@ -566,9 +566,10 @@ fn somebody_at_home(ctx: &AioContext) -> impl FnOnce() + Send + 'static {
     }
 }
 
-/// The caller who has waited longest is at a wait further up its stack when the home leaves, and its slot is not asked.
+/// When the home leaves, the caller that has waited longest is in a nested wait, which does not check that caller's
+/// slot.
 ///
-/// Catches: a home that wakes the first caller only, and then everybody waits for ever.
+/// Catches: a home that wakes only the first caller; then all callers wait for ever.
 #[test]
 fn x05_a_home_that_leaves_wakes_whoever_can_be_the_next() {
     within_bounds(|| {
@@ -576,10 +577,10 @@ fn x05_a_home_that_leaves_wakes_whoever_can_be_the_next() {
             let ctx = AioContext::new().unwrap();
             let leave = somebody_at_home(&ctx);
             let (inner, mut leave) = (ctx.clone(), Some(leave));
-            // Made within the wait of the call below.
+            // Made inside the wait of the next call.
             AioContext::current().schedule_bh(move || {
                 let leave = leave.take().unwrap();
-                // When everybody waits.
+                // When all callers wait.
                 let leaver = thread::spawn(move || {
                     thread::sleep(ms(20));
                     leave();
@@ -605,9 +606,10 @@ fn x05_a_home_that_leaves_wakes_whoever_can_be_the_next() {
     });
 }
 
-/// As above in a nested call, but the outer call, begun there, blocks on its context itself before its frame has noticed.
+/// The same in a nested call, but the outer call, which the nested one starts, blocks on its context itself before its
+/// own frame notices.
 ///
-/// Catches: a guard made in it that is taken for the last which keeps the thread at home.
+/// Catches: a guard made in it that counts as the last one that keeps the thread at home.
 #[test]
 fn x05_an_outer_call_begun_in_a_nested_one_may_block() {
     within_bounds(|| {
@@ -640,10 +642,10 @@ fn x05_an_outer_call_begun_in_a_nested_one_may_block() {
     });
 }
 
-/// The nested stay leaves, and only a destructor's wait begins the outer call.
+/// A nested call leaves home, and only then a destructor's wait starts the outer call.
 ///
-/// Catches: a leaving that drops what was begun within it; one that leaves all the same, to a thread that may not touch it;
-/// one that waits a second for it.
+/// Catches: leaving home that drops what was started meanwhile; that leaves it to a thread that may not touch it; that
+/// waits a second for it.
 #[test]
 fn x05_an_outer_call_begun_by_a_destructor_while_its_thread_leaves() {
     struct BlocksOn(AioContext, async_channel::Receiver<()>);
@@ -676,7 +678,7 @@ fn x05_an_outer_call_begun_by_a_destructor_while_its_thread_leaves() {
                     });
                 }
                 left.send(start.elapsed()).unwrap();
-                // Whoever finds nobody at home now would serve the begun call.
+                // A caller that finds no home now would serve the started call.
                 let waits =
                     thread::spawn(move || remote(&next, (), |()| async { AioContext::current().sleep(ms(60)).await }));
                 thread::sleep(ms(40));
@@ -696,8 +698,8 @@ fn x05_an_outer_call_begun_by_a_destructor_while_its_thread_leaves() {
     });
 }
 
-/// Catches: a call that is given up and stays in a queue, because who is at home there begins no other caller's calls; one
-/// that is begun all the same.
+/// Catches: a call that is given up and stays queued because a temporary home never starts another caller's call; one
+/// that is started nevertheless.
 #[test]
 fn w10_a_call_is_taken_back_from_a_home_that_begins_none() {
     static TIMED: Wrapper = Wrapper { name: "timed", target: "co_timed", mixed: false };
@@ -724,7 +726,7 @@ fn w10_a_call_is_taken_back_from_a_home_that_begins_none() {
     });
 }
 
-/// Catches: threads, each home in passing to a context into which the next one calls, that wait for each other.
+/// Catches: threads that wait for each other, each a temporary home of the context that the next one calls into.
 #[test]
 #[cfg_attr(miri, ignore = "Miri lacks the timerfd of async-io's timers")]
 fn x05_callers_that_are_home_to_each_other_all_go_on() {

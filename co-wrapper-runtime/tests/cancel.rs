@@ -217,7 +217,7 @@ fn t06_abort_handles() {
         );
         assert!(message.contains(file!()), "it names where the task was spawned: {message}");
 
-        // Whoever waits already is woken.
+        // A waiter that is already there is woken.
         let task = ctx.spawn(pending::<u8>());
         let handle = task.abort_handle();
         ctx.schedule_bh(move || handle.abort());
@@ -280,9 +280,9 @@ fn t06_abort_finds_a_task_that_moved() {
     });
 }
 
-/// A task that waits in a blocking call further down the stack is in the middle of a poll.
+/// A task whose blocking call waits further out on the stack is in the middle of a poll.
 ///
-/// Catches: its future dropped under it.
+/// Catches: its future being dropped during that poll.
 #[test]
 fn t06_a_task_aborted_from_above_its_own_blocking_call_ends_after_it() {
     within_bounds(|| {

@@ -1,5 +1,5 @@
-//! The line p08 of the contract as a table: each event of a descriptor and each interest (`common/descriptors.rs`), at each
-//! moment, which is a test here. Every test goes through all rows.
+//! The line p08 of the contract as a table. Its rows are the events of a descriptor and the interests
+//! (`common/descriptors.rs`); each test is one moment at which the event happens, and goes through all rows.
 
 #![cfg(all(not(loom), feature = "tokio", target_os = "linux"))]
 
@@ -183,7 +183,7 @@ fn within_two_callbacks(
 
 type Start = Box<dyn FnOnce() -> async_channel::Receiver<bool> + Send>;
 
-/// Waits where handlers are held back, for a handler that is made there.
+/// Waits for a handler that is made in a wait where handlers are held back.
 fn where_held_back(wait: impl Fn(&AioContext, Start) -> bool + Send + 'static) {
     each(&[Runs::Then, Runs::Never], move |row| {
         let ctx = AioContext::new().unwrap();

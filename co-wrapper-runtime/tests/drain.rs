@@ -1,4 +1,4 @@
-//! Drained sections: a node's requests, and who waits for their end.
+//! Drained sections: a node's requests, and the sections that wait for them to end.
 
 #![cfg(feature = "graph")]
 

@@ -1,5 +1,5 @@
-//! Faults: no descriptors, no thread to be had, a reactor that panics. What lowers a limit or ends its process does so in
-//! a process of its own.
+//! Faults: no descriptors, no threads, a reactor that panics. A test that lowers a limit or ends its process runs in a
+//! child process.
 
 #![cfg(all(target_os = "linux", feature = "tokio", not(loom)))]
 

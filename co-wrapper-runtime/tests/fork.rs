@@ -1,4 +1,4 @@
-//! The fork rule. Every test forks in a process of its own, so that nothing of the test harness is in it.
+//! The fork rule. Every test forks in a process of its own, so that the test harness's threads and locks play no part.
 
 #![cfg(all(unix, not(loom)))]
 

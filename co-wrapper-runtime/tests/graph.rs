@@ -1,4 +1,4 @@
-//! The graph lock: readers, writers, who goes first, what is refused.
+//! The graph lock: readers, writers, their order, and what is refused.
 
 #![cfg(feature = "graph")]
 
@@ -149,8 +149,8 @@ fn g01_what_ended_an_earlier_wait_does_not_end_the_holding_back_of_a_later_one()
     });
 }
 
-/// Catches, below Miri alone and with many seeds: a guard that, on its way out, still has a reference to the count that
-/// the lock's end frees.
+/// Catches, under Miri only and with many seeds: a guard that, while it is dropped, still has a reference to the count
+/// that the lock's end frees.
 #[test]
 fn g01_a_guard_is_dropped_while_another_thread_drops_the_lock() {
     within_bounds(|| {

@@ -1,8 +1,8 @@
-//! The writer's turn: a writer gets the lock after so many sections of others, whatever the readers are, do and leave
-//! undone.
+//! The writer's turn: a writer gets the lock after a bounded number of readers' sections, whatever the readers do or
+//! fail to do.
 //!
-//! What is bounded is how many sections the readers begin from when the writer waits until it is in. A reader that reads
-//! again within its section must get through at once, and one that another waits for gets through at last.
+//! The bound is on the sections that readers begin between the writer's first wait and its turn. A reader that reads
+//! again inside its section must come in at once, and a reader that another one waits for must come in eventually.
 
 #![cfg(feature = "graph")]
 
@@ -52,7 +52,7 @@ const SECTIONS: [Section; 5] = [
     Section::AwaitsATask,
 ];
 
-/// Who reads.
+/// The readers of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Readers {
     /// Tasks of the main context.
@@ -80,7 +80,7 @@ struct Row {
     nested: usize,
 }
 
-/// The lock, and the books of those who read.
+/// The lock, and the counts that its readers keep.
 struct Books {
     lock: GraphLock,
     stop: AtomicBool,
@@ -203,8 +203,8 @@ fn start(main: &AioContext, books: &Arc<Books>, row: Row) -> Box<dyn FnOnce()> {
 /// else; here a thread may not run for a while, and each time the lock waits that long the readers get past once more.
 const SECTIONS_EACH: usize = 40;
 
-/// How many sections have been begun when the main loop runs its next bottom halves: a writer that is about to queue waits
-/// by then, or is in.
+/// How many sections have begun when the main loop runs its next bottom halves. A writer that was about to queue waits
+/// by then, or has the lock.
 fn begun_when_it_waits(main: &AioContext, books: &Arc<Books>) -> Arc<OnceLock<usize>> {
     let before = Arc::new(OnceLock::new());
     let (note, books) = (Arc::clone(&before), Arc::clone(books));
@@ -212,7 +212,7 @@ fn begun_when_it_waits(main: &AioContext, books: &Arc<Books>) -> Arc<OnceLock<us
     before
 }
 
-/// Writes, on the main loop or by a task that awaits the main loop, and checks what was begun meanwhile.
+/// Writes, on the main loop or by a task that awaits the main loop, and checks how many sections began meanwhile.
 fn the_writer_has_its_turn(main: &AioContext, row: Row, awaits: bool) {
     let books = Arc::new(Books {
         lock: GraphLock::new(),
@@ -611,7 +611,8 @@ fn g07_a_reader_that_is_not_polled_bars_nobody() {
     });
 }
 
-/// Catches: a writer that forgets the readers whom the last one let in: in a row, writers never let one in.
+/// Catches: a writer that does not wait for readers that the last writer let in: writers in succession would keep
+/// readers out for ever.
 #[test]
 #[cfg_attr(miri, ignore = "a few steps take longer there than a writer waits; loom_graph.rs models it")]
 fn g07_writers_in_a_row_let_the_readers_in_that_wait() {
@@ -726,7 +727,7 @@ fn g01_a_reader_that_waits_for_one_that_reads_often_goes_on() {
 
 /// A reading bottom half, and one that reads by its mark in another context, behind a writer that waits.
 ///
-/// Catches: those that are polled by somebody else than who waits for them, and never let in.
+/// Catches: readers that are polled by something other than their waiter and are therefore never let in.
 #[test]
 fn g01_reading_calls_of_every_kind_get_past_a_writer_that_waits_for_who_awaits_them() {
     on_main(|main| {

@@ -1,5 +1,5 @@
-//! Descriptor handlers: what the lines p02 and p08 of the contract say of them. Which event makes a handler run, and when, is
-//! the table in `descriptors.rs`; what nested waits do with handlers is in `handlers_held_back.rs`.
+//! Descriptor handlers: the lines p02 and p08 of the contract. The table in `descriptors.rs` says which event makes a
+//! handler run; `handlers_held_back.rs` tests handlers in nested waits.
 
 #![cfg(all(not(loom), feature = "tokio"))]
 
@@ -130,7 +130,7 @@ fn a_dropped_handler_runs_no_more() {
     });
 }
 
-/// Catches: a handler whose panic comes back for ever, for its descriptor stays ready.
+/// Catches: a handler that panics again and again, because its descriptor stays ready.
 #[test]
 fn a_handler_that_panics_is_removed() {
     let ctx = AioContext::new().unwrap();

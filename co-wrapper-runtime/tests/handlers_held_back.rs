@@ -1,4 +1,4 @@
-//! Descriptor handlers in nested waits, which hold them back: the line p08 of the contract.
+//! Nested waits hold descriptor handlers back: the line p08 of the contract.
 
 #![cfg(all(not(loom), feature = "tokio"))]
 

@@ -103,7 +103,7 @@ fn hang_two_threads_that_wait_for_each_other_are_both_reported() {
     b.unwrap().join().unwrap();
 }
 
-/// Catches: a call below that is not named, or that is shown but for the nested one's wait.
+/// Catches: an outer call that is not named, or that is shown only while the nested one waits.
 #[test]
 fn hang_a_nested_call_may_wait_for_what_only_a_lower_one_can_do() {
     let blocks = |released: async_channel::Receiver<()>| {
@@ -188,7 +188,7 @@ fn hang_a_call_whose_wait_is_over_does_not_wait() {
     assert!(calls.all(|call| (call.polls(), call.suspects()) == (0, &[Suspect::Blocked][..])), "{report}");
 }
 
-/// Catches: the same where no call is below, but a bottom half.
+/// Catches: the same if the outer frame is a bottom half instead of a call.
 #[test]
 fn hang_a_call_in_a_bottom_half_may_wait_for_what_only_that_can_do() {
     let blocks = |released: async_channel::Receiver<()>| {
@@ -221,7 +221,7 @@ fn hang_a_nested_call_may_wait_for_a_lock_that_a_lower_one_holds() {
     });
 }
 
-/// Catches: a runtime below that is not recognised, or told as one of another kind.
+/// Catches: an outer runtime that is not recognised, or is reported as one of another kind.
 #[cfg(feature = "tokio")]
 #[test]
 fn hang_a_call_may_wait_for_a_reactor_that_its_thread_drives() {

@@ -1,4 +1,5 @@
-//! What hangs for a reason that a report can name: each a program of its own, which the watchdog is to name the reason of.
+//! Programs that hang for a reason which a report can name. Each runs in a process of its own, and the watchdog must
+//! name the reason.
 
 #![cfg(not(loom))]
 
@@ -648,7 +649,7 @@ const ROWS: &[Row] = &[
                 plain(async { rx.recv().await.unwrap() });
             });
         },
-        &["plain, called at ", "tasks of a LocalSet below"],
+        &["plain, called at ", "tasks of a LocalSet"],
     ),
     #[cfg(all(unix, feature = "tokio"))]
     (

@@ -1,4 +1,5 @@
-//! Leaving home, ends of threads, and destructors that come back in: the line x06 of the contract and what surrounds it.
+//! Leaving home, ends of threads, and destructors that call back into the runtime: the line x06 of the contract and
+//! related cases.
 
 #![cfg(not(loom))]
 
@@ -463,7 +464,7 @@ fn w08_the_destructors_of_a_cancelled_task_may_block() {
     });
 }
 
-/// Catches: a local task dropped by whoever cancels it, or wakes it last.
+/// Catches: a local task that is dropped by the thread that cancels it, or wakes it last.
 #[test]
 fn local_tasks_cancelled_and_detached_elsewhere() {
     within_bounds(|| {
@@ -571,10 +572,10 @@ fn x05_what_a_passing_stay_serves_is_current_in_its_own_context() {
     });
 }
 
-/// A local task whose own guard is all that keeps its thread at home drops it. The thread waited a second in vain, left,
-/// and the task was forgotten.
+/// A local task drops the only guard that keeps its thread at home. The thread waited a second in vain, left, and the
+/// task was forgotten.
 ///
-/// Catches: leaving home above a running local task of the context left.
+/// Catches: leaving a context's home inside a running local task of that context.
 #[test]
 fn x06_a_local_task_cannot_leave_the_home_that_it_runs_in() {
     within_bounds(|| {

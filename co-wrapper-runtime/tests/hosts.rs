@@ -1,5 +1,5 @@
-//! Blocking calls in the tasks of other people's multi-thread runtimes: what the call waits for there may be what the
-//! blocked worker alone would run, so that worker is handed on.
+//! Blocking calls in tasks of foreign multi-thread runtimes. The call may wait for work that only the blocked worker
+//! would run, so the worker is handed on.
 #![cfg(all(not(loom), feature = "tokio"))]
 
 mod common;

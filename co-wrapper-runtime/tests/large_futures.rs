@@ -1,5 +1,5 @@
-//! Futures that are larger than the stack of whoever calls (w14). In a debug build, too, where each copy of a future is
-//! really made.
+//! Futures that are larger than the caller's stack (w14). This must also hold in a debug build, which really makes each
+//! copy of a future.
 
 mod common;
 

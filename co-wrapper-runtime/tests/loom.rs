@@ -2,7 +2,7 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p co-wrapper-runtime --no-default-features --release --test loom`
 //!
-//! Each goes through the orders in which its threads can take their steps. A lost wake shows as a deadlock.
+//! Each model runs through all orders in which its threads can take their steps. A lost wake shows as a deadlock.
 
 #![cfg(loom)]
 
@@ -153,8 +153,8 @@ fn t07_a_late_wake_of_an_earlier_call_hides_none() {
 
 /// A call is woken by its own thread and, by another, when it is done.
 ///
-/// Catches: a wake of its own that covers or clears another thread's; a sleep without the last look at it, for a wake of
-/// its own gives no token.
+/// Catches: a wake by the own thread that hides or clears another thread's; a sleep without a last check of its flag,
+/// because such a wake gives no token.
 #[test]
 fn p04_a_wake_of_its_own_hides_none_and_is_not_lost() {
     model(|| {
@@ -273,9 +273,10 @@ fn b02_what_came_before_runs_before_wherever_it_came_from() {
     });
 }
 
-/// A thread schedules for itself and leaves, and the next moves in and finds it; another looks on from without.
+/// A thread schedules for itself and leaves home, and the next home finds it; a third thread observes the context.
 ///
-/// Catches: a queue that is touched by who is not at home, or by two; one that is left without the lock.
+/// Catches: a queue that is touched by a thread that is not its home, or by two threads; one that is left without the
+/// lock.
 #[test]
 fn x05_the_queue_goes_from_home_to_home() {
     model(|| {
@@ -410,9 +411,9 @@ fn push_counted(mailbox: &Mailbox, settled: &Arc<AtomicUsize>) {
     drop(mailbox.push_bottom_half(Queued::once(move || drop(counted))));
 }
 
-/// A task that was begun is woken while another thread closes its context, which has no home.
+/// A task that was started is woken while another thread closes its context, which has no home.
 ///
-/// Catches: a wake that comes when the closing thread has looked for the last time, and is left to it all the same; one
+/// Catches: a wake that comes after the closing thread's last check and is nevertheless left to that thread; a wake
 /// that is taken for a new task, and lost.
 #[test]
 fn w06_a_wake_while_another_closes_leaves_nothing_behind() {
@@ -486,9 +487,10 @@ fn w06_a_close_wakes_the_home_thread_to_clear_out() {
     });
 }
 
-/// A thread leaves home while another closes: one of them clears out.
+/// A thread leaves home while another closes the context: one of them drops what is queued.
 ///
-/// Catches: leaving without a look at `closing`, or before nobody is home; a close that looks who is home first.
+/// Catches: leaving without a check of `closing`, or with the check before the home is given up; a close that checks
+/// for a home before it sets `closing`.
 #[test]
 fn w06_leaving_while_another_closes_leaves_nothing_behind() {
     model(|| {
@@ -504,8 +506,8 @@ fn w06_leaving_while_another_closes_leaves_nothing_behind() {
     });
 }
 
-/// Sends a call of a future that is ready at once, or never, and waits for it as `poll_co_in` does: whoever finds nobody
-/// at home is home in passing, and begins its own call.
+/// Sends a call of a future that is ready at once, or never, and waits for it as `poll_co_in` does: a caller that finds
+/// no home becomes the temporary home and starts its own call.
 ///
 /// Returns whether it was answered.
 fn call_in(mailbox: &Arc<Mailbox>, is_ready: bool) -> bool {
@@ -584,10 +586,10 @@ fn x02_w06_a_call_is_done_while_another_closes() {
     });
 }
 
-/// One passing home leaves, the next begins the call that it waits for, another thread closes.
+/// One temporary home leaves, the next starts the call that it waits for, another thread closes.
 ///
-/// Catches: a home that leaves and clears out what the next one alone may touch (the soak found it: the call was
-/// forgotten, and its caller waited for ever); a close that does not ring the home; leaving without waking who waits.
+/// Catches: a home that, while leaving, drops what only the next home may touch (the call was lost and its caller
+/// waited for ever); a close that does not notify the home; leaving without waking the waiting callers.
 #[test]
 fn w06_x05_leaving_while_the_next_moves_in_and_another_closes() {
     model(|| {
@@ -606,7 +608,8 @@ fn w06_x05_leaving_while_the_next_moves_in_and_another_closes() {
 
 /// Two callers of a context without a home: one serves itself, the other waits for it, or serves itself too.
 ///
-/// Catches: a passing home that leaves without waking who waits; one that looks who waits before it has left.
+/// Catches: a temporary home that leaves without waking the waiting callers; one that checks for them before it has
+/// left.
 #[test]
 fn x05_callers_without_a_home_are_home_in_turn() {
     model(|| {

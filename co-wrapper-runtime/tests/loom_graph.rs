@@ -3,8 +3,8 @@
 //! `RUSTFLAGS="--cfg loom" cargo test -p co-wrapper-runtime --no-default-features --features graph --release --test
 //! loom_graph`
 //!
-//! Each thread has a stripe of its own, as far as there are two. A lost wake shows as a deadlock, a lost exclusion as two
-//! threads in one cell.
+//! Each thread has its own stripe, as far as the two there are suffice. A lost wake shows as a deadlock; a failure of
+//! mutual exclusion shows as two threads in one cell.
 
 #![cfg(all(loom, feature = "graph"))]
 
@@ -367,8 +367,8 @@ fn g01_a_guard_may_outlive_the_lock() {
 
 /// A request against a drained section: it is over before the section has begun, or begins after its end.
 ///
-/// Catches: a section that looks at the count before it sets the bit; an end that does not look at the bit; a request that
-/// queues without asking again under the mutex.
+/// Catches: a section that checks the count before it sets the bit; a request's end that does not check the bit; a
+/// request that queues without a second check under the mutex.
 #[test]
 fn drain_waits_for_requests_and_they_for_its_end() {
     model(|| {

@@ -1,8 +1,8 @@
-//! What users are told when they go wrong: every message names the function, the place in their own file and what helps, and
-//! a panic is reported at their line.
+//! Messages for wrong use. Every message names the function, the place in the user's file and the cure, and a panic is
+//! reported at the user's line.
 //!
-//! Each row provokes one message in a process of its own. What is polled by somebody else panics in the midst of that, at a
-//! line of ours; there the text alone has the place.
+//! Each row provokes one message in a process of its own. If something panics while somebody else polls it, the panic
+//! is reported at a line of ours, and only the text names the user's place.
 
 #![cfg(all(unix, not(loom)))]
 
@@ -52,7 +52,7 @@ enum At {
 }
 use At::{Text, User};
 
-/// What is done, how it is told of, and what is said: the function's name and the cure first.
+/// What is done wrong, how it is reported, and what the message says: the function's name and the cure first.
 type Row = (&'static str, At, &'static [&'static str], fn());
 
 static REMOTE: Wrapper = Wrapper { name: "remote", target: "co_remote", mixed: false };

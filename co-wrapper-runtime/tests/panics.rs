@@ -1,7 +1,8 @@
-//! Panics of other people's code: the line w13 of the contract. Each row is a process of its own, which fails by itself
-//! where it hangs and shows where it aborts.
+//! Panics of users' code: the line w13 of the contract. Each row is a process of its own, so that a hang or an abort
+//! fails that row.
 //!
-//! Rows are a place where users' code runs, times what that code does there. ARCHITECTURE.md has the list of the places.
+//! The rows combine each place where users' code runs with each thing that the code may do there. ARCHITECTURE.md lists
+//! the places.
 
 #![cfg(all(feature = "tokio", feature = "graph", not(loom), not(miri)))]
 

@@ -1,4 +1,4 @@
-//! Bottom halves, `poll`, `notify` and homes: the lines b, p and x of the contract that hold without timers.
+//! Bottom halves, `poll`, `notify` and homes: those lines b, p and x of the contract that need no timers.
 
 #![cfg(not(loom))]
 
@@ -166,7 +166,7 @@ fn p03_another_threads_poll_is_a_panic_that_names_both() {
     assert!(ctx.poll(false));
 }
 
-/// Catches: a nested poll that runs the bottom half or the task further up the stack again.
+/// Catches: a nested poll that runs the outer bottom half or task again.
 #[test]
 fn p05_a_nested_poll_does_not_reenter_what_runs() {
     let ctx = AioContext::new().unwrap();

@@ -1,4 +1,4 @@
-//! What a nested wait waits for is reached, whatever else goes on: the line w11 of the contract and what surrounds it.
+//! A nested wait gets what it waits for, whatever else runs: the line w11 of the contract and related cases.
 
 #![cfg(not(loom))]
 
@@ -55,7 +55,7 @@ fn a_nested_wait_that_ticks_itself() {
         assert_eq!(ctx.block_on(t), 1);
     });
 }
-/// Catches: the same below a bottom half.
+/// Catches: the same inside a bottom half.
 #[test]
 fn a_bottom_half() {
     within_bounds(|| {

@@ -1,4 +1,4 @@
-//! Calls under tokio's schedulers, ours and others': what the table of `called_from` does not show.
+//! Calls under tokio's schedulers, ours and foreign ones: cases that the table `called_from` does not cover.
 #![cfg(all(not(loom), feature = "tokio"))]
 #![allow(clippy::async_yields_async, reason = "a task is spawned in one call and joined in another")]
 

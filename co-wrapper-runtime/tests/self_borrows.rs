@@ -1,7 +1,7 @@
-//! Futures that borrow from themselves across an await, in every place of ours that polls or drops one.
+//! Futures that borrow from themselves across an await, at every place of ours that polls or drops a future.
 //!
-//! What they hold is a unique reference into themselves, so nobody else may take any to the whole while they wait. Only
-//! Miri sees it when somebody does; without it these tests show that the values arrive.
+//! Such a future holds a unique reference into itself, so no other reference to the whole may be made while it waits.
+//! Only Miri detects a violation; without Miri these tests show that the values arrive.
 
 mod common;
 

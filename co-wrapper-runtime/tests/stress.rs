@@ -1,11 +1,12 @@
-//! Random schedules, whole: tasks that sleep, wake each other, move, block and call elsewhere, in contexts that may be
-//! closed under them.
+//! Random schedules: tasks that sleep, wake each other, move, block and make calls in other contexts, some of which are
+//! closed meanwhile.
 //!
 //! `CO_WRAPPER_SEED=7 CO_WRAPPER_ROUNDS=1000 cargo test -p co-wrapper-runtime --test stress`
 //!
-//! Without them: random seeds for two seconds. Each round has its own seed, which a failure prints. What must hold, in
-//! each: everything ends within a bound; no task is polled twice at once, or on a thread that is not its context's home;
-//! what one thread schedules in one context begins in that order; where nothing was closed or cancelled, all finish.
+//! Without these variables, random seeds are tried for two seconds. Each round has its own seed, which a failure
+//! prints. In each round: everything ends within a bound; no task is polled twice at once, or on a thread that is not
+//! its context's home; what one thread schedules in one context begins in that order; and if nothing was closed or
+//! cancelled, everything finishes.
 
 #![cfg(not(loom))]
 

@@ -1,4 +1,4 @@
-//! Tasks: the lines t of the contract that hold without timers.
+//! Tasks: those lines t of the contract that need no timers.
 
 #![cfg(not(loom))]
 
@@ -307,7 +307,7 @@ fn t05_a_task_that_moved_goes_with_its_new_context() {
     });
 }
 
-/// Catches: a `!Send` future dropped by whoever wakes it last, on another thread.
+/// Catches: a `!Send` future that is dropped by its last waker, on another thread.
 #[test]
 fn a_local_task_that_cannot_be_dropped_at_home_is_forgotten_and_counted() {
     use std::{cell::Cell, rc::Rc};
@@ -347,8 +347,8 @@ fn a_local_task_that_cannot_be_dropped_at_home_is_forgotten_and_counted() {
     });
 }
 
-/// Catches: a closed context's task dropped by whoever wakes it, within the wake: on a thread that is not its home, and
-/// under the waker's locks, which the task's destructor may take (async-channel's do).
+/// Catches: a closed context's task that is dropped inside a wake: on a thread that is not its home, and under the
+/// waker's locks, which the task's destructor may take (async-channel's do).
 #[test]
 fn t06_a_wake_after_close_leaves_the_drop_to_the_home_thread() {
     within_bounds(|| {
@@ -467,7 +467,8 @@ fn w05_handles_may_be_used_across_a_caught_panic() {
     is_unwind_safe::<JoinHandle<()>>();
 }
 
-/// Catches: a task from elsewhere that is in none of the two numbers added up, for it is just being taken over.
+/// Catches: a task from another thread that is in neither of the two counts that are added up, because the home thread
+/// is just taking it over.
 #[test]
 fn stats_no_task_that_lives_goes_uncounted() {
     let io = IoThread::spawn("counted").unwrap();

@@ -1,8 +1,8 @@
-//! What is kept in a thread-local past the thread's end, or the process's: each kind of handle, destroyed before ours and
-//! tokio's own thread-locals and after them, on the main thread and on another. Each row is a process of its own, for what
-//! panics in such a destructor ends the process.
+//! Handles kept in a thread-local beyond the end of the thread or the process. Each kind of handle is destroyed before
+//! and after our own and tokio's thread-locals, on the main thread and on another. Each row is a process of its own,
+//! because a panic in such a destructor ends the process.
 //!
-//! Without the harness, whose tests are never on the main thread.
+//! The harness is off, because it never runs tests on the main thread.
 
 #[cfg(all(unix, feature = "tokio", feature = "graph", not(loom), not(miri)))]
 mod rows {

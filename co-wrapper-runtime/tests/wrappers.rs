@@ -1,4 +1,4 @@
-//! Blocking wrappers: the lines w of the contract that hold without tokio and without timers of our own.
+//! Blocking wrappers: those lines w of the contract that need neither tokio nor our own timers.
 
 #![cfg(not(loom))]
 
@@ -235,7 +235,7 @@ impl Nesting {
     }
 }
 
-/// `count` tasks that each wait `wait` in one mixed wrapper, begun before when `begin` says so.
+/// `count` tasks that each wait `wait` in one mixed wrapper, and are started before if `begin` is set.
 fn tasks_with_one_wrapper_each(count: usize, wait: Duration, begin: bool) -> Arc<Nesting> {
     within_bounds(move || {
         let ctx = AioContext::current();
@@ -273,7 +273,7 @@ fn w11_a_thousand_tasks_with_one_short_wrapper_each_do_not_nest() {
     assert_bounded(&tasks_with_one_wrapper_each(1_000, ms(1), false), 1_000);
 }
 
-/// Catches: a nested loop that runs begun tasks at every depth.
+/// Catches: a nested loop that runs started tasks at every depth.
 #[test]
 fn w11_nor_when_all_of_them_were_begun() {
     assert_bounded(&tasks_with_one_wrapper_each(1_000, ms(1), true), 1_000);
@@ -307,7 +307,7 @@ fn w11_a_chain_of_128_tasks_each_waiting_for_one_that_it_just_spawned_finishes()
     assert_eq!(chained, 128);
 }
 
-/// Catches: begun tasks held back as long as a future further down is woken.
+/// Catches: started tasks that are held back for as long as the future of an outer call is woken.
 #[test]
 fn w11_a_nested_wait_for_a_task_ends_while_a_lower_branch_is_woken() {
     within_bounds(|| {

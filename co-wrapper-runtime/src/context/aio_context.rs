@@ -1,6 +1,7 @@
-//! The handle of a context: what can be done with it from any thread, whoever polls it.
+//! The handle of a context: what any thread may do with it, whichever thread polls it.
 //!
-//! What needs the thread or the poll loop, such as `enter`, `poll` and `block_on`, is implemented in the rooms above.
+//! Whatever needs the thread or the poll loop, such as `enter`, `poll` and `block_on`, is implemented in the rooms
+//! above.
 
 use std::{
     fmt, mem,
@@ -30,9 +31,9 @@ use crate::{
 
 /// Where tasks and bottom halves run: a queue with at most one home thread, which polls it whenever it waits.
 ///
-/// Blocking twins alone need none of this: they work on any thread without a context. Take one to have tasks and callbacks
-/// run while a thread waits, to run calls on a thread of their own, or to write a main loop. For one future,
-/// [`block_on`](crate::block_on) is enough.
+/// Blocking twins alone need no context: they work on any thread. Make one to run tasks and callbacks while a thread
+/// waits, to run calls on a thread of their own, or to write a main loop. For one future, [`block_on`](crate::block_on)
+/// is enough.
 ///
 /// # Examples
 ///
@@ -50,7 +51,8 @@ use crate::{
 /// - [`current()`](Self::current): the one of this thread, for tasks that are to run while this thread waits.
 /// - [`IoThread::context`](crate::IoThread::context): one with a thread of its own.
 /// - [`main()`](Self::main): the one of the process, for its main loop and for `#[no_co_wrapper]`.
-/// - [`new()`](Self::new): one more, for a loop that you write. It has no home until a thread [enters](Self::enter) or polls it.
+/// - [`new()`](Self::new): another one, for a loop that you write. It has no home until a thread [enters](Self::enter)
+///   or polls it.
 ///
 /// # Home
 ///
@@ -63,20 +65,20 @@ use crate::{
 ///
 /// # Its end
 ///
-/// When the last handle is gone, what still waits in the context is dropped. A task or handler that holds a handle of its own
-/// context keeps it until it is [closed](Self::close).
+/// When the last handle is dropped, what still waits in the context is dropped too. A task or handler that holds a handle of
+/// its own context therefore keeps the context until it is [closed](Self::close).
 ///
-/// A context holds no thread, and no file descriptor unless it has handlers of some: sockets and timers are served by the
-/// process's one tokio reactor.
+/// A context owns no thread, and no file descriptor unless it has descriptor handlers: the process's one tokio reactor
+/// serves sockets and timers.
 #[derive(Clone)]
 pub struct AioContext(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
-    /// How messages name it.
+    /// The name in messages.
     pub(super) name: Arc<str>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) handlers: Arc<handlers::Handlers>,
-    /// Where its home thread lists it: that thread's own.
+    /// Its index in its home thread's list of contexts. Only that thread uses it.
     pub(super) served_at: AtomicUsize,
     pub(super) spin: spin::Spin,
     pub(super) counters: stats::Counters,
@@ -85,17 +87,17 @@ pub(super) struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         if fork::is_child() {
-            // Its parent's: forgotten, with what its tasks and callbacks hold in the parent's epoll set.
+            // In a forked child it is leaked: what its tasks and callbacks hold is in the parent's epoll set.
             mem::forget((Arc::clone(&self.mailbox), Arc::clone(&self.handlers)));
             return;
         }
-        // Whoever was at home held a handle, so nobody is.
+        // There is no home thread, because that would hold a handle.
         self.close();
     }
 }
 
 impl Inner {
-    /// Drops what waits, and the handlers: all of them, whichever destructor panics.
+    /// Drops everything that waits, and all handlers, even if a destructor panics.
     fn close(&self) {
         let mut panicked = None;
         panics::catch(&mut panicked, || self.mailbox.close());
@@ -133,8 +135,8 @@ impl AioContext {
         &self.0.counters
     }
 
-    /// Ends a blocking [`poll`](Self::poll), this one or, if none waits, the next. From any thread; no system call
-    /// unless the home thread sleeps.
+    /// Ends a blocking [`poll`](Self::poll): the current one or, if none waits, the next. From any thread. Makes no
+    /// system call unless the home thread sleeps.
     ///
     /// # Examples
     ///
@@ -150,8 +152,8 @@ impl AioContext {
     }
 
     /// Schedules a bottom half: a closure that runs once, on the home thread, outside any coroutine, so it may call
-    /// plain blocking wrappers. From any thread; first come, first run. One scheduled by a bottom half runs in the next
-    /// poll.
+    /// plain blocking wrappers. From any thread. Bottom halves run in the order in which they were scheduled; one that
+    /// a bottom half schedules runs in the next poll.
     ///
     /// # Examples
     ///
@@ -176,7 +178,7 @@ impl AioContext {
         drop(self.mailbox().push_bottom_half(Queued::once(bottom_half)));
     }
 
-    /// Makes a bottom half that can be scheduled again and again, without an allocation each time.
+    /// Makes a bottom half that can be scheduled repeatedly, without an allocation each time.
     ///
     /// # Examples
     ///
@@ -186,12 +188,13 @@ impl AioContext {
         BottomHalf::new(self.mailbox(), callback)
     }
 
-    /// Sleeps for `duration` by a timer of this context, which fires when its home thread polls or waits. Timers that are
-    /// due fire in order, those of one time in the order in which they were first polled. Needs no tokio.
+    /// Sleeps for `duration`, with a timer of this context, which fires when its home thread polls or waits. Timers
+    /// that are due fire in order of their times; timers with the same time fire in the order in which they were first
+    /// polled. Needs no tokio.
     ///
-    /// The future holds no handle of the context. But `AioContext::current().sleep(d).await` holds one, for Rust keeps the
-    /// temporary until the statement ends. A task that sleeps so keeps its own context from ending with its last handle. In
-    /// such a task write two statements:
+    /// The future holds no handle of the context. But `AioContext::current().sleep(d).await` holds one, because Rust
+    /// keeps the temporary until the end of the statement. A task that sleeps this way keeps its own context alive
+    /// after the last other handle is dropped. In such a task, write two statements:
     ///
     /// ```
     /// # use std::time::Duration;
@@ -220,24 +223,24 @@ impl AioContext {
         Sleep::new(Arc::clone(self.mailbox()), duration)
     }
 
-    /// Calls `callback` on the home thread, outside any coroutine, in each round of its loop in which `fd` is ready: level
-    /// triggered, as poll(2) has it. An error or a hang-up counts as ready whatever the interest (QEMU leaves a hang-up out
-    /// where only `io_write` is set); with [`Interest::ERROR`](crate::Interest::ERROR) nothing else does. A regular file is
-    /// always ready to be read and written.
+    /// Calls `callback` on the home thread, outside any coroutine, in each round of its loop in which `fd` is ready:
+    /// level-triggered, as defined by poll(2). An error or a hang-up counts as ready whatever the interest (QEMU
+    /// ignores a hang-up if only `io_write` is set); with [`Interest::ERROR`](crate::Interest::ERROR) nothing else
+    /// does. A regular file is always ready to be read and written.
     ///
-    /// The callback takes its turn like a bottom half that is scheduled when its descriptor is found ready. Nested waits
-    /// hold it back likewise. It is not called if the descriptor is not ready any more when its turn comes, nor a second
-    /// time while it runs. It stays in force until the handler is dropped or the context closed; one that panics is
-    /// removed.
+    /// The callback takes its turn like a bottom half that is scheduled when its descriptor is found ready, and nested
+    /// waits hold it back in the same way. It is not called if the descriptor is no longer ready when its turn comes,
+    /// nor again while it runs. It stays registered until the handler is dropped or the context closed. A handler whose
+    /// callback panics is removed.
     ///
     /// The descriptor is duplicated, so it may be closed, or watched elsewhere, at any time. A context's first handler
-    /// takes two descriptors more. Each round asks poll(2) once for all handlers of a context, and once more for each that
-    /// runs. On Unix, with the feature `tokio`.
+    /// takes two more descriptors. Each round calls poll(2) once for all handlers of a context, and once more for each
+    /// handler that runs. On Unix, with the feature `tokio`.
     ///
     /// # Panics
     ///
-    /// If no descriptor is left for the duplicate, or the kernel refuses to watch it. A wait of the home thread panics if
-    /// RLIMIT_NOFILE was lowered below the number of descriptors watched, which poll(2) then refuses.
+    /// If no descriptor is left for the duplicate, or the kernel refuses to watch it. A wait of the home thread panics
+    /// if RLIMIT_NOFILE was lowered below the number of watched descriptors, because poll(2) then refuses them.
     ///
     /// # Examples
     ///
@@ -280,10 +283,10 @@ impl AioContext {
         }
     }
 
-    /// Closes the context. Tasks and bottom halves that wait in it are dropped, on its home thread if it has one, and the
-    /// handlers of descriptors are removed. Callers whose `ctx` call is pending here panic with a message that says so. What
-    /// is spawned or scheduled from now on is dropped at once. A task that runs just now is dropped when it next returns to
-    /// the loop. Closing twice is as once.
+    /// Closes the context. Tasks and bottom halves that wait in it are dropped, on its home thread if it has one. Its
+    /// descriptor handlers are removed. Callers whose `ctx` call is pending here panic with a message that says so.
+    /// Whatever is spawned or scheduled from now on is dropped at once. A task that is running is dropped when it next
+    /// returns to the loop. Closing again does nothing.
     ///
     /// # Examples
     ///
@@ -317,8 +320,8 @@ impl AioContext {
         }
     }
 
-    /// Spawns a task, from any thread. It runs on the context's home thread whenever that polls or waits; without a
-    /// home it waits for one. Woken tasks run first come, first run.
+    /// Spawns a task, from any thread. It runs on the context's home thread whenever that polls or waits; if there is
+    /// no home thread, it runs once there is. Woken tasks run in the order in which they were woken.
     ///
     /// Inside a task plain wrappers panic and mixed ones nest; see [`in_coroutine`](crate::in_coroutine).
     ///
@@ -341,11 +344,12 @@ impl AioContext {
         join::spawn(self.mailbox(), future)
     }
 
-    /// Spawns a task that need not be `Send`. It is polled and dropped on this thread alone: leaving home drops it.
+    /// Spawns a task that need not be `Send`. Only this thread polls and drops it; it is dropped when the thread leaves
+    /// home.
     ///
     /// # Panics
     ///
-    /// If this thread is not the context's home, for then nobody could poll the task.
+    /// If this thread is not the context's home, because then no thread could poll the task.
     ///
     /// # Examples
     ///

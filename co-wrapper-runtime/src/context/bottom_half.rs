@@ -1,4 +1,4 @@
-//! The handle of a bottom half that can be scheduled again.
+//! The handle of a reusable bottom half.
 
 use std::{fmt, sync::Arc};
 
@@ -8,9 +8,9 @@ use crate::{
     tasks::bottom_half::{Queued, Reusable},
 };
 
-/// A callback that can be scheduled again and again. Made by [`AioContext::bh`](crate::AioContext::bh).
+/// A callback that can be scheduled repeatedly. Made by [`AioContext::bh`](crate::AioContext::bh).
 ///
-/// Dropping it cancels it for good, also from within its own callback.
+/// Dropping the handle cancels it for good, even from within its own callback.
 ///
 /// # Examples
 ///
@@ -41,7 +41,7 @@ impl BottomHalf {
         Self { reusable: Reusable::new(None, Box::new(callback)), mailbox: Arc::clone(mailbox) }
     }
 
-    /// One that runs only if `condition` holds when its turn comes.
+    /// A bottom half that runs only if `condition` holds when its turn comes.
     #[cfg(all(feature = "tokio", unix))]
     pub(crate) fn only_if(
         mailbox: &Arc<Mailbox>,
@@ -51,21 +51,21 @@ impl BottomHalf {
         Self { reusable: Reusable::new(Some(Box::new(condition)), Box::new(callback)), mailbox: Arc::clone(mailbox) }
     }
 
-    /// Whether it neither waits for its turn nor runs, and was not deleted.
+    /// Whether it is neither scheduled nor running, and not deleted.
     #[cfg(all(feature = "tokio", unix))]
     pub(crate) fn is_idle(&self) -> bool {
         self.reusable.is_idle()
     }
 
-    /// Has it never run again, and drops its callback, now or when that has returned.
+    /// Prevents further runs, and drops the callback, now or when the current run has returned.
     #[cfg(all(feature = "tokio", unix))]
     pub(crate) fn delete(&self) {
         self.reusable.delete();
     }
 
-    /// Has it run once on the home thread, outside any coroutine, in the next poll. From any thread. Scheduled again
-    /// before it ran, it still runs once. Scheduled while it runs, it runs again after it has returned: not nested, also
-    /// if it polls, for an `FnMut` cannot be entered twice.
+    /// Schedules one run on the home thread, outside any coroutine, in the next poll. From any thread. If it is
+    /// scheduled again before it ran, it still runs once. If it is scheduled while it runs, it runs again after it has
+    /// returned, never nested, even if the callback polls: an `FnMut` cannot be entered twice.
     ///
     /// # Examples
     ///
@@ -78,8 +78,8 @@ impl BottomHalf {
         }
     }
 
-    /// Takes a scheduling back, if it did not run yet. A run that has begun is not waited for. Scheduled again before the
-    /// next poll, it keeps the turn that it had.
+    /// Cancels a scheduled run that has not begun; does not wait for one that has. If it is scheduled again before the
+    /// next poll, it keeps its old place in the queue.
     ///
     /// # Examples
     ///

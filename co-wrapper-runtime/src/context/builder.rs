@@ -1,4 +1,4 @@
-//! How a context is made, and the main one, which is made when it is first asked for.
+//! Making a context: the builder, and the main context, which is made on first use.
 
 use std::{
     io,
@@ -21,15 +21,15 @@ use crate::{
     sys::{fork, registry::Registry},
 };
 
-/// Every context's mailbox.
+/// The mailboxes of all contexts.
 static ALL: Registry<Mailbox> = Registry::new();
 
-/// The contexts that are, by their names.
+/// The contexts that exist, with their names.
 pub fn all() -> Vec<(Arc<str>, Arc<Mailbox>)> {
     ALL.all()
 }
 
-/// Made when it is first asked for.
+/// Made on first use.
 static MAIN: OnceLock<AioContext> = OnceLock::new();
 
 impl AioContext {
@@ -37,7 +37,7 @@ impl AioContext {
     ///
     /// # Errors
     ///
-    /// With the feature `tokio`, if the process's reactor cannot be started: no file descriptors, no thread to be had.
+    /// With the feature `tokio`, if the process's reactor cannot be started: no file descriptors or threads are left.
     ///
     /// # Examples
     ///
@@ -51,7 +51,7 @@ impl AioContext {
         Self::builder().build()
     }
 
-    /// Makes a context with a name, or one that spins before it sleeps.
+    /// Makes a context with options: a name, or spinning before it sleeps.
     ///
     /// # Examples
     ///
@@ -67,7 +67,7 @@ impl AioContext {
         Builder::new()
     }
 
-    /// The process's main context. Its home is the thread that enters it, `main`'s as a rule.
+    /// The process's main context. Its home is the thread that enters it, usually the one that runs `main`.
     ///
     /// # Examples
     ///
@@ -82,7 +82,7 @@ impl AioContext {
         MAIN.get_or_init(|| Self::builder().name("main").unstarted()).clone()
     }
 
-    /// The same, if it was asked for before.
+    /// The main context, if it has been made.
     pub(crate) fn main_if_made() -> Option<&'static Self> {
         MAIN.get()
     }
@@ -119,7 +119,7 @@ impl Builder {
         Self { name: None, spin_max: Duration::ZERO, spin_grow: 2, spin_shrink: 0 }
     }
 
-    /// What messages call it; a number if it has none.
+    /// The name in messages. The default is a number.
     ///
     /// # Examples
     ///
@@ -129,9 +129,10 @@ impl Builder {
         self
     }
 
-    /// Up to how long its home thread spins before it sleeps, if that has paid lately; zero, the default, for never. It
-    /// never spins past the next timer, nor where the process may use one processor only. It costs a processor meanwhile
-    /// and turns the 50 µs or so of a wake into less than one. [`IoThread`](crate::IoThread)s have 32 µs.
+    /// How long its home thread spins at most before it sleeps, while spinning has paid lately. Zero, the default,
+    /// means never. It never spins past the next timer, nor if the process may use only one processor. Spinning
+    /// occupies a processor, and reduces the 50 µs or so of a wake to less than one. [`IoThread`](crate::IoThread)s
+    /// spin for up to 32 µs.
     ///
     /// # Examples
     ///
@@ -142,7 +143,8 @@ impl Builder {
         self
     }
 
-    /// The factor by which spinning grows, from 4 µs up to the maximum, while waits end within the maximum. 2 by default.
+    /// The factor by which the spinning time grows, from 4 µs up to the maximum, while waits end within the maximum. 2
+    /// by default.
     ///
     /// # Examples
     ///
@@ -153,7 +155,8 @@ impl Builder {
         self
     }
 
-    /// The divisor by which it shrinks after a wait longer than the maximum; 0, the default, for down to nothing.
+    /// The divisor by which the spinning time shrinks after a wait longer than the maximum. 0, the default, ends
+    /// spinning at once.
     ///
     /// # Examples
     ///
@@ -168,8 +171,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// With the feature `tokio`, if the process's reactor cannot be started: no file descriptors, no thread to be had. In a
-    /// forked child of a process that had used this crate.
+    /// With the feature `tokio`, if the process's reactor cannot be started: no file descriptors or threads are left.
+    /// Also in a forked child of a process that had used this crate.
     ///
     /// # Examples
     ///
@@ -181,7 +184,7 @@ impl Builder {
         Ok(self.unstarted())
     }
 
-    /// Makes it without the reactor, which the first call then starts.
+    /// Makes the context without starting the reactor; the first call starts it.
     pub(crate) fn unstarted(self) -> AioContext {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let name = self.name.unwrap_or_else(|| format!("#{}", NEXT.fetch_add(1, Ordering::Relaxed)));

@@ -1,4 +1,4 @@
-//! Without the feature `tokio`, and where there are no Unix descriptors, there are no descriptor handlers.
+//! The stub for builds without descriptor handlers: without the feature `tokio`, or without Unix descriptors.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ impl Handlers {
     pub fn close(&self) {}
 }
 
-/// What a thread watches in its sleep: nothing.
+/// The descriptors that a thread watches while it sleeps: none.
 #[derive(Default)]
 pub struct Watch {}
 

@@ -1,15 +1,15 @@
 //! Descriptor handlers: callbacks that run on the home thread while a descriptor is ready. (QEMU's
 //! `aio_set_fd_handler`.)
 //!
-//! Level-triggered, by poll(2) alone: each round asks it with a zero timeout, and a thread that is home to handlers sleeps
-//! in it. No kernel object remembers a descriptor between two calls. So nothing lags behind, nothing stays set that is over
-//! (a FIFO's hang-up ends when somebody opens it again), and a forked child has nothing of its parent's to spoil. The
-//! reactor has no part in this: the feature `tokio` is needed because [`Interest`] is tokio's.
+//! They are level-triggered and use only poll(2): each round calls it with a zero timeout, and a thread that is home to
+//! handlers sleeps in it. No kernel object keeps state about a descriptor between two calls. So no stale state is
+//! reported (a FIFO's hang-up ends when somebody opens it again), and a forked child has nothing of its parent's to
+//! damage. The reactor is not involved; the feature `tokio` is needed only because [`Interest`] is tokio's.
 //!
-//! A handler is a bottom half, which is scheduled when a round finds the descriptor ready. So it takes its turn among what
-//! else waits, and a nested wait holds it back as it does any other (`serve.rs`). Its descriptor is looked at only while the
-//! bottom half is idle: not when it waits for its turn, nor when it runs further down the stack. A handler that may not
-//! run costs no processor time.
+//! A handler is a bottom half that is scheduled when a round finds the descriptor ready. So it takes its turn with
+//! other work, and a nested wait holds it back like other work (`serve.rs`). Its descriptor is watched only while the
+//! bottom half is idle: not while it is scheduled, nor while it runs further out on the stack. So a handler that may
+//! not run costs no processor time.
 
 use std::{
     fmt,
@@ -42,18 +42,18 @@ use crate::{
 /// The handlers of one context.
 #[derive(Default)]
 pub struct Handlers {
-    /// How many there are, so that a loop without any takes no lock.
+    /// How many there are, so that a loop without handlers takes no lock.
     len: AtomicUsize,
     list: Mutex<Vec<Arc<Handler>>>,
-    /// Made with the first handler.
+    /// Made together with the first handler.
     alarm: OnceLock<Arc<Alarm>>,
 }
 
 /// One handler: a descriptor and what runs while it is ready.
 struct Handler {
-    /// A duplicate of the user's descriptor, which may be closed at any time.
+    /// A duplicate of the user's descriptor, because the user may close that at any time.
     fd: OwnedFd,
-    /// What is waited for. poll(2) reports errors and hang-ups in any case.
+    /// The events to wait for. poll(2) reports errors and hang-ups in any case.
     flags: PollFlags,
     bottom_half: BottomHalf,
 }
@@ -77,7 +77,7 @@ impl Handlers {
         }
     }
 
-    /// Those that could run now: neither waiting for their turn, nor running further down the stack, nor removed.
+    /// The handlers that could run now: neither scheduled, nor running further out on the stack, nor removed.
     fn idle(&self) -> Vec<Arc<Handler>> {
         lock(&self.list).iter().filter(|handler| handler.bottom_half.is_idle()).cloned().collect()
     }
@@ -94,7 +94,7 @@ impl Handlers {
         self.len.store(list.len(), Ordering::Release);
     }
 
-    /// Removes all handlers of a context that was closed, and drops their callbacks.
+    /// Removes all handlers, because the context was closed, and drops their callbacks.
     pub fn close(&self) {
         if fork::is_child() {
             return;
@@ -116,7 +116,7 @@ impl Handler {
         interest: Interest,
         mut callback: impl FnMut() + Send + 'static,
     ) -> io::Result<Arc<Self>> {
-        /// A callback that panicked is not run again, for its descriptor would stay ready for ever.
+        /// Deletes a handler whose callback panics; its descriptor would stay ready for ever.
         struct Panicked<'a>(&'a Weak<Handler>);
         impl Drop for Panicked<'_> {
             fn drop(&mut self) {
@@ -131,14 +131,14 @@ impl Handler {
         flags.set(PollFlags::OUT, interest.is_writable());
         #[cfg(any(target_os = "linux", target_os = "android"))]
         flags.set(PollFlags::PRI, interest.is_priority());
-        // One that cannot be polled would be ready for ever.
+        // Refuses a descriptor that cannot be polled, which would be ready for ever.
         let mut asked = [PollFd::new(&fd, flags)];
         if any_ready(&mut asked) && asked[0].revents().contains(PollFlags::NVAL) {
             return Err(Errno::BADF.into());
         }
         Ok(Arc::new_cyclic(|this: &Weak<Self>| {
             let (asked, run) = (Weak::clone(this), Weak::clone(this));
-            // Since a round found it ready, something else may have read from it.
+            // Something else may have read from the descriptor since a round found it ready.
             let is_ready = move || asked.upgrade().is_some_and(|handler| any_ready(&mut [handler.poll_fd()]));
             let run = move || {
                 let panicked = Panicked(&run);
@@ -154,7 +154,7 @@ impl Handler {
     }
 }
 
-/// Asks, without waiting, whether one of the descriptors is ready; which, is in them then.
+/// Whether one of the descriptors is ready, without waiting. Their `revents` then say which.
 fn any_ready(fds: &mut [PollFd<'_>]) -> bool {
     loop {
         match rustix::event::poll(fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
@@ -173,16 +173,16 @@ fn cannot_poll(count: usize, error: Errno) -> ! {
     );
 }
 
-/// What a thread watches in its sleep, for all contexts that it is home to: the descriptors of handlers that could run.
+/// What a thread watches while it sleeps: the idle handlers of all contexts that it is home to.
 #[derive(Default)]
 pub struct Watch {
     handlers: Vec<Arc<Handler>>,
-    /// One of the contexts'. None if no descriptor is watched.
+    /// The alarm of one of these contexts; `None` if no descriptor is watched.
     alarm: Option<Arc<Alarm>>,
 }
 
 impl Watch {
-    /// Watches for these handlers too.
+    /// Adds these handlers.
     pub fn add(&mut self, handlers: &Handlers) {
         if handlers.is_empty() {
             return;
@@ -198,12 +198,12 @@ impl Watch {
         !self.handlers.is_empty() && any_ready(&mut self.poll_fds().collect::<Vec<_>>())
     }
 
-    /// Sleeps until the thread is woken or a descriptor is ready, at most until `until`, and perhaps for less.
+    /// Sleeps until the thread is woken or a descriptor is ready, at most until `until`, and possibly for less.
     pub fn sleep(&self, parker: &Parker, until: Option<Instant>) {
         let Some(alarm) = &self.alarm else { return parker.park(until) };
         let mut fds: Vec<_> = iter::once(alarm.poll_fd()).chain(self.poll_fds()).collect();
         parker.sleep_in(Arc::clone(alarm) as _, || {
-            // What is far off is waited for in pieces: not every kernel takes any number.
+            // A long timeout is cut short, because not every kernel takes any number.
             const MOST: Duration = Duration::from_secs(3_600);
             let timeout = until.map(|until| {
                 let left = until.saturating_duration_since(Instant::now()).min(MOST);
@@ -224,8 +224,8 @@ impl Watch {
     }
 }
 
-/// Ends a sleep in poll(2): a pipe that is polled beside what is watched. Of a context rather than a thread, so that a lack
-/// of descriptors shows where a handler is made, and not in a sleep.
+/// Ends a sleep in poll(2): a pipe that is polled beside the descriptors. It belongs to a context rather than a thread,
+/// so that a lack of descriptors shows when a handler is made, not when a thread sleeps.
 struct Alarm {
     reader: PipeReader,
     writer: PipeWriter,
@@ -241,7 +241,7 @@ impl Alarm {
         PollFd::new(&self.reader, PollFlags::IN)
     }
 
-    /// Takes out what is in the pipe, which is something: poll(2) said so to this thread, and only the home thread reads.
+    /// Empties the pipe. It has something to read: poll(2) has just said so, and only the home thread reads.
     fn silence(&self) {
         let _ = (&self.reader).read(&mut [0; 64]);
     }
@@ -249,13 +249,13 @@ impl Alarm {
 
 impl EndSleep for Alarm {
     fn end_sleep(&self) {
-        // The pipe does not fill up: each sleep gets a byte at most, and takes out what it finds.
+        // The pipe cannot fill up: each sleep receives at most one byte, and empties the pipe.
         let _ = (&self.writer).write_all(&[0]);
     }
 }
 
-/// Watches a descriptor while it lives. Made by [`AioContext::fd_handler`](crate::AioContext::fd_handler); dropping it
-/// removes the handler, also from within its own callback.
+/// Watches a descriptor for as long as it lives. Made by [`AioContext::fd_handler`](crate::AioContext::fd_handler).
+/// Dropping it removes the handler, even from within its own callback.
 ///
 /// # Examples
 ///
@@ -280,11 +280,11 @@ impl FdHandler {
         }
         let handler = Handler::new(mailbox, fd, interest, callback)?;
         handlers.add(Arc::clone(&handler));
-        // A close that did not find it in the list came before this look.
+        // If a concurrent close did not find the handler in the list, the context is closed by now.
         if mailbox.is_closed() {
             handlers.close();
         }
-        // A home thread that sleeps does not know of it yet.
+        // A home thread that sleeps does not watch the handler yet.
         mailbox.ring();
         Ok(Self { handlers: Arc::clone(handlers), mailbox: Arc::clone(mailbox), handler })
     }
@@ -293,14 +293,14 @@ impl FdHandler {
 impl Drop for FdHandler {
     fn drop(&mut self) {
         if fork::is_child() {
-            // The callback is the parent's, and may hold what is in the parent's epoll set.
+            // The callback belongs to the parent, and may hold something that is in the parent's epoll set.
             mem::forget(Arc::clone(&self.handler));
             return;
         }
         self.handlers.remove(&self.handler);
         // A home thread that sleeps keeps the descriptor open until it is woken.
         self.mailbox.ring();
-        // Last, for the callback's destructors are users' code.
+        // Last, because the callback's destructors are users' code.
         self.handler.bottom_half.delete();
     }
 }

@@ -1,4 +1,4 @@
-//! Who waits for a spawned task, or ends it: the two handles.
+//! The handles of a spawned task: `JoinHandle` waits for it, `AbortHandle` cancels it.
 
 use std::{
     fmt,
@@ -32,26 +32,26 @@ where
     JoinHandle::new(task, Location::caller())
 }
 
-/// Spawns a task that belongs to this thread.
+/// Spawns a task that only this thread may poll and drop.
 #[track_caller]
 pub fn spawn_local<F>(mailbox: &Arc<Mailbox>, future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,
 {
-    // SAFETY: this thread is named as the owner, and the future is `'static`.
+    // SAFETY: this thread is named as the task's owner, and the future is `'static`.
     let task = unsafe { task::spawn_for(mailbox, here(), None, future) };
     JoinHandle::new(task, Location::caller())
 }
 
-/// Waits for a spawned task: a future of its result.
+/// A future of a spawned task's result.
 ///
 /// Dropping the handle lets the task run on, detached.
 ///
 /// # Panics
 ///
-/// Awaiting it raises the panic of a task that panicked, and panics if the task was dropped before it finished: because it
-/// was [aborted](AbortHandle::abort), its context was closed, or its `!Send` future's thread left home.
+/// Awaiting it raises the panic of a task that panicked, and panics if the task was dropped before it finished: because
+/// it was [aborted](AbortHandle::abort), its context was closed, or its `!Send` future's thread left home.
 ///
 /// # Examples
 ///
@@ -64,11 +64,11 @@ where
 /// # std::io::Result::Ok(())
 /// ```
 pub struct JoinHandle<T> {
-    /// Gone when it gave its result.
+    /// `None` after it gave its result.
     task: Option<async_task::FallibleTask<Output<T>, Meta<Mailbox>>>,
-    /// The task's, which `task` keeps.
+    /// The task's metadata, which `task` keeps alive.
     meta: NonNull<Meta<Mailbox>>,
-    /// Made when it is first polled and the task has not ended.
+    /// Made when the handle is first polled before the task has ended.
     joiner: Option<Arc<Joiner>>,
     /// Where it was spawned.
     site: &'static Location<'static>,
@@ -76,12 +76,12 @@ pub struct JoinHandle<T> {
 
 const _: () = is_send::<JoinHandle<()>>();
 
-// SAFETY: as the task that it has, whose `Meta` threads share anyway.
+// SAFETY: as for `task`; `meta` points to a `Meta`, which is `Sync`.
 unsafe impl<T: Send> Send for JoinHandle<T> where Meta<Mailbox>: Sync {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for JoinHandle<T> where Meta<Mailbox>: Sync {}
 
-// As the task that it has.
+// As for `task`.
 impl<T> UnwindSafe for JoinHandle<T> {}
 impl<T> RefUnwindSafe for JoinHandle<T> {}
 
@@ -90,20 +90,21 @@ impl<T> JoinHandle<T> {
         Self { meta: NonNull::from(task.metadata()), task: Some(task.fallible()), joiner: None, site }
     }
 
-    /// What aborts the task, unless it is gone.
+    /// Calls `with` with the handle that aborts the task, unless the task is gone.
     fn with_alive<R>(&self, with: impl FnOnce(&Alive<Mailbox>) -> R) -> Option<R> {
         self.task.as_ref()?;
-        // SAFETY: the task is there.
+        // SAFETY: `task` is still there, and it keeps `meta` alive.
         unsafe { self.meta.as_ref() }.alive().map(|alive| with(&alive))
     }
 
-    /// Cancels the task: now, whatever becomes of the future that this returns. The task is not polled again, unless it is
-    /// just being polled and finishes with that. Its own future is dropped, outside coroutine context, on its context's home
-    /// thread, when that next polls; the returned future waits for it, and gives the result if the task had finished before.
+    /// Cancels the task, at once, whether or not the returned future is awaited. The task is not polled again; a poll
+    /// that is running may still finish it. The task's future is dropped on its context's home thread when that next
+    /// polls, outside coroutine context. The returned future waits for that, and returns the result if the task had
+    /// finished before.
     ///
     /// # Panics
     ///
-    /// The returned future raises the panic of a task that had panicked.
+    /// The returned future raises the panic of a task that panicked.
     ///
     /// # Examples
     ///
@@ -127,7 +128,7 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// A handle that cancels the task and leaves the result to this one.
+    /// A handle that can cancel the task, while this one still gives its result.
     ///
     /// # Examples
     ///
@@ -154,7 +155,7 @@ impl<T> JoinHandle<T> {
         self.task.as_ref().is_none_or(async_task::FallibleTask::is_finished)
     }
 
-    /// What came of the task, or nothing if its future was dropped by others than who aborts it.
+    /// The outcome of the task, or `None` if its future was dropped for another reason than an abort.
     fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outcome<T>>> {
         let site = self.site;
         let Some(task) = self.task.as_mut() else {
@@ -200,8 +201,8 @@ impl<T> Future for JoinHandle<T> {
 }
 
 impl<T> JoinHandle<T> {
-    /// Drops the result of a task that has ended, and the waker of who began to wait. The panic of one of these is the
-    /// caller's.
+    /// Drops the result of a task that has ended, and the waker that the handle registered. Returns the first panic of
+    /// their destructors.
     #[cold]
     fn drop_users(&mut self, task: &mut async_task::FallibleTask<Output<T>, Meta<Mailbox>>) -> Option<Payload> {
         let mut panicked = None;
@@ -232,10 +233,10 @@ impl<T> fmt::Debug for JoinHandle<T> {
     }
 }
 
-/// Cancels a spawned task, from any thread. Made by [`JoinHandle::abort_handle`]; clones abort the same task. (Tokio's
-/// `AbortHandle`.)
+/// Cancels a spawned task, from any thread (tokio's `AbortHandle`). Made by [`JoinHandle::abort_handle`]; all clones
+/// abort the same task.
 ///
-/// It keeps the memory of its task, but not the task's future or its result.
+/// It keeps the task's allocation alive, but neither its future nor its result.
 ///
 /// # Examples
 ///
@@ -252,14 +253,14 @@ impl<T> fmt::Debug for JoinHandle<T> {
 /// ```
 #[derive(Clone)]
 pub struct AbortHandle(
-    /// Nothing if the task was gone by then.
+    /// `None` if the task was gone when the handle was made.
     Option<Alive<Mailbox>>,
 );
 
 impl AbortHandle {
-    /// Cancels the task, as [`JoinHandle::cancel`] does: its future is dropped on its context's home thread when that next
-    /// polls. Who then awaits the task's [`JoinHandle`] gets a panic that says so. Nothing happens to a task that has
-    /// finished, and a task that aborts itself runs on until it next waits.
+    /// Cancels the task, as [`JoinHandle::cancel`] does: its future is dropped on its context's home thread when that
+    /// next polls. Awaiting the task's [`JoinHandle`] then panics and says so. A task that has finished is unaffected,
+    /// and a task that aborts itself runs on until it next waits.
     ///
     /// # Examples
     ///
@@ -268,7 +269,7 @@ impl AbortHandle {
         self.0.iter().for_each(Alive::abort);
     }
 
-    /// Whether the task has ended, in whichever way: its future was dropped.
+    /// Whether the task has ended in any way: its future was dropped.
     ///
     /// # Examples
     ///
@@ -292,14 +293,14 @@ impl fmt::Debug for AbortHandle {
     }
 }
 
-/// What async-task wakes when the task ends. It holds the user's waker, which may panic, come back to the handle or drop it.
+/// What async-task wakes when the task ends. It wraps the user's waker, which may panic, or may use or drop the handle.
 #[derive(Default)]
 struct Joiner {
     waker: Mutex<Option<Waker>>,
 }
 
 impl Joiner {
-    /// Has `waker` woken from now on. Cloned and dropped outside the mutex, for that is the user's code.
+    /// Registers `waker`. Clones and drops wakers outside the mutex, because that runs users' code.
     fn set(&self, waker: &Waker) {
         if lock(&self.waker).as_ref().is_some_and(|old| old.will_wake(waker)) {
             return;
@@ -321,7 +322,7 @@ impl Wake for Joiner {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(waker) = self.take() {
-            // The task has ended, and the hook has printed it.
+            // The task has ended and nobody can take this panic; the hook has printed it.
             drop(Payload::of(|| waker.wake()));
         }
     }

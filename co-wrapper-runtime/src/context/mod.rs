@@ -1,4 +1,5 @@
-//! The context: its handle, and what that gives out. (QEMU's `AioContext`.)
+//! The context: its handle, and what the handle gives out (QEMU's `AioContext`). Whatever needs the poll loop is
+//! implemented in rooms above, in `impl AioContext` blocks there.
 
 mod aio_context;
 mod bottom_half;

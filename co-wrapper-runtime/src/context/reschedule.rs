@@ -1,4 +1,4 @@
-//! How a task goes from one context to another.
+//! Moving a task from one context to another.
 
 use std::{
     future::{Future, poll_fn},
@@ -9,14 +9,16 @@ use std::{
 use super::aio_context::AioContext;
 use crate::tasks::{activation, task};
 
-/// Has the calling task go on in `context`, on that context's home thread. At once if it runs there.
+/// Moves the calling task to `context`: it goes on on that context's home thread. Returns at once if the task already
+/// runs there.
 ///
-/// It goes as a whole, and is queued there only when it has left this thread. For tasks made with
-/// [`AioContext::spawn`] alone.
+/// The whole task moves, and it is queued in the new context only after it has left this thread. Only for tasks made
+/// with
+/// [`AioContext::spawn`].
 ///
 /// # Panics
 ///
-/// Awaited elsewhere: in a `spawn_local` task, in a blocking call's future, in another executor's task.
+/// If awaited anywhere else: in a `spawn_local` task, in a blocking call's future, in another executor's task.
 ///
 /// # Examples
 ///
@@ -52,7 +54,7 @@ pub fn reschedule_self(context: &AioContext) -> impl Future<Output = ()> {
         if !task::move_to(context.mailbox()) {
             return Poll::Ready(());
         }
-        // Queued by this, in the new place, when the task has left the thread.
+        // This queues the task in the new context, once it has left this thread.
         cx.waker().wake_by_ref();
         Poll::Pending
     })

@@ -1,4 +1,4 @@
-//! A future that sleeps by a context's timer.
+//! `Sleep`: a future that a timer of a context completes.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use crate::{
     tasks::timers::{Key, Timer},
 };
 
-/// Sleeps until a time: a future made by [`AioContext::sleep`](crate::AioContext::sleep).
+/// Sleeps until a point in time. Made by [`AioContext::sleep`](crate::AioContext::sleep).
 ///
 /// # Examples
 ///
@@ -31,12 +31,12 @@ pub struct Sleep {
 impl Sleep {
     pub(crate) fn new(mailbox: Arc<Mailbox>, duration: Duration) -> Self {
         let now = Instant::now();
-        // What is past the clock's end is never.
+        // A time past the clock's end means never.
         let deadline = now.checked_add(duration).unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()));
         Self { mailbox, deadline, counts: true, key: None }
     }
 
-    /// The same for what is our own affair: a poll that fires it has done nothing.
+    /// As [`new`](Self::new), for timers of our own: a poll that only fires such a timer counts as having done nothing.
     #[cfg(all(feature = "graph", not(loom)))]
     pub(crate) fn internal(mailbox: Arc<Mailbox>, duration: Duration) -> Self {
         let mut sleep = Self::new(mailbox, duration);
@@ -53,7 +53,7 @@ impl Future for Sleep {
             return Poll::Ready(());
         }
         if fork::is_child() {
-            // Nobody fires the parent's timers here, and a thread that is not here may hold their lock.
+            // Nobody fires the parent's timers in a forked child, and one of the parent's threads may hold their lock.
             return Poll::Pending;
         }
         let waits = self.key.is_some_and(|key| self.mailbox.timers().update(key, cx.waker()));

@@ -1,8 +1,8 @@
-//! Adaptive spinning: for how long a thread looks for work before it goes to sleep. (QEMU's `poll-max-ns`, `poll-grow`
-//! and `poll-shrink` of an IOThread.)
+//! Adaptive spinning: how long a thread looks for work before it sleeps. (QEMU's `poll-max-ns`, `poll-grow` and
+//! `poll-shrink` of an IOThread.)
 //!
-//! A wake costs some 50 µs on a thread that sleeps, and less than one on a thread that spins. The budget grows while
-//! what comes, comes soon, and goes when it does not.
+//! Waking a thread that sleeps takes some 50 µs; a thread that spins reacts in less than one. The budget grows while
+//! waits are short, and shrinks after a long one.
 
 use std::{
     sync::{
@@ -13,13 +13,13 @@ use std::{
     time::Duration,
 };
 
-/// The budget's first step up from nothing.
+/// The first budget above zero.
 const FIRST: u64 = 4_000;
 
-/// The rule and the present budget of a context. Times in ns.
+/// The parameters and the current budget of a context. Times in ns.
 #[derive(Debug)]
 pub struct Spin {
-    /// Written by the home thread alone.
+    /// Written only by the home thread.
     budget: AtomicU64,
     max: u64,
     grow: u64,
@@ -27,14 +27,14 @@ pub struct Spin {
 }
 
 impl Spin {
-    /// `max` of zero never spins. `grow` is a factor; `shrink` a divisor, 0 for straight to nothing.
+    /// A `max` of zero never spins. `grow` is a factor, `shrink` a divisor; a divisor of 0 sets the budget to zero.
     pub fn new(max: Duration, grow: u32, shrink: u32) -> Self {
         let max = max.as_nanos().try_into().unwrap_or(u64::MAX);
         Self { budget: AtomicU64::new(0), max, grow: grow.max(1).into(), shrink: shrink.into() }
     }
 
-    /// For how long to spin now. Nothing where the process may use one processor only: whoever is waited for could not
-    /// run meanwhile.
+    /// How long to spin now. Zero if the process may use only one processor, because then the thread that brings the
+    /// work could not run meanwhile.
     pub fn budget(&self) -> Duration {
         if self.max == 0 || one_processor() {
             return Duration::ZERO;
@@ -42,7 +42,7 @@ impl Spin {
         Duration::from_nanos(self.budget.load(Ordering::Relaxed))
     }
 
-    /// Learns from a wait that took `waited`, spinning and sleeping.
+    /// Adjusts the budget after a wait that took `waited` in all, spinning and sleeping.
     pub fn adapt(&self, waited: Duration) {
         if self.max == 0 {
             return;
@@ -62,7 +62,7 @@ impl Spin {
     }
 }
 
-/// Counts a cgroup's quota and the affinity mask too.
+/// A cgroup's quota and the affinity mask count too.
 fn one_processor() -> bool {
     static ONE: OnceLock<bool> = OnceLock::new();
     *ONE.get_or_init(|| thread::available_parallelism().is_ok_and(|processors| processors.get() == 1))
@@ -84,7 +84,7 @@ mod tests {
             .collect()
     }
 
-    /// Catches: any other growth than 0 → 4 µs → × grow up to max; a wait within the budget that changes it.
+    /// Catches: a budget that grows other than 0 → 4 µs → × grow up to max; one that a wait within it changes.
     #[test]
     fn p06_the_budget_grows_while_waits_are_short_and_goes_with_a_long_one() {
         let spin = Spin::new(Duration::from_nanos(MAX), 2, 0);
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(budgets(&spin, &[9_000, 9_000, 20_000, 40_000, 40_000]), [4_000, 16_000, 32_000, 16_000, 8_000]);
     }
 
-    /// Catches: spinning that nobody asked for.
+    /// Catches: a context that spins without a maximum.
     #[test]
     fn p06_without_a_maximum_nothing_is_learned() {
         let spin = Spin::new(Duration::ZERO, 2, 0);

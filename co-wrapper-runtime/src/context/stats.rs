@@ -1,8 +1,8 @@
-//! What a context counts.
+//! The counters of a context, and the statistics that users read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counters, written by the home thread alone, so that counting needs no locked instruction.
+/// Counters. Only the home thread writes them, so counting needs no locked instruction.
 #[derive(Debug, Default)]
 pub struct Counters {
     pub polls: Counter,
@@ -45,22 +45,22 @@ impl Counter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Rounds of the poll loop while this context was current: looking for work once, in `poll` or in a blocking call
-    /// that waits.
+    /// Rounds of the poll loop while this context was current. A round looks for work once, in `poll` or in a blocking
+    /// call that waits.
     pub polls: u64,
     /// How often its home thread went to sleep.
     pub parks: u64,
-    /// How often it spun before it would have slept.
+    /// How often it spun before going to sleep.
     pub spins: u64,
-    /// How often work came while it spun, and spared it the sleep.
+    /// How often work came while it spun, so that it need not sleep.
     pub spins_paid: u64,
-    /// The most blocking calls that were on its home thread's stack at once while one waited here.
+    /// The most blocking calls that were on its home thread's stack at once while one waited in this context.
     pub deepest_nesting: u64,
-    /// Tasks and received calls that are not finished.
+    /// Tasks and received calls that have not finished.
     pub tasks_live: u64,
-    /// `!Send` tasks of the whole process that were forgotten, because only a thread that has left could have dropped
+    /// `!Send` tasks, of the whole process, that were leaked because only a thread that has ended could have dropped
     /// them.
     pub tasks_leaked: u64,
-    /// How long its home thread spins before it sleeps, at present, in ns.
+    /// How long its home thread currently spins before it sleeps, in ns.
     pub spin_budget: u64,
 }

@@ -1,7 +1,7 @@
-//! Drained sections: a node's requests are counted, and who is about to change the node waits until none is in flight and
-//! keeps new ones waiting. (QEMU's `bdrv_drained_begin` and `blk_inc_in_flight`.)
+//! Drained sections. A node counts its requests; code that is about to change the node waits until none is in flight,
+//! and keeps new ones waiting. (QEMU's `bdrv_drained_begin` and `blk_inc_in_flight`.)
 //!
-//! In a forked child, where the mutex may have been another thread's, what waits or ends does not take it.
+//! In a forked child nothing here takes the mutex, because another of the parent's threads may hold it.
 
 use std::{
     collections::BTreeMap,
@@ -23,22 +23,22 @@ use crate::{
     },
 };
 
-/// A section is drained.
+/// Set while a section is drained.
 const DRAINED: usize = 1;
-/// One request.
+/// The count of one request.
 const ONE: usize = 2;
 
-/// Counts a node's requests in flight, and drains it of them. To be embedded in the node.
+/// Counts a node's requests in flight, and drains the node of them. Embed it in the node.
 ///
-/// A request [begins](Self::begin) before it does anything to the node, and before it takes the graph's read lock: one
-/// that waited for the end of a drained section with the lock held would keep out the writer whom the section is for.
-/// A drained section begins by waiting until nothing is in flight, and lasts until it is ended; requests that arrive
-/// meanwhile wait for its end. Sections nest, and are counted: the last end lets the requests go on.
+/// A request [begins](Self::begin) before it does anything to the node, and before it takes the graph's read lock. If
+/// it waited for the end of a drained section while it held the lock, it would keep out the writer that the section is
+/// for. A drained section begins by waiting until no request is in flight; requests that arrive before it ends wait for
+/// its end. Sections nest and are counted: when the last one ends, the requests go on.
 ///
-/// A section may begin in a callback above a request that waits in a blocking call: the request is polled meanwhile. What
-/// cannot go on before the section has begun is a request in the middle of its poll, as one that drains itself is, or whose
-/// end is up to its call's caller. The [hang report](crate::hang::report) names it then ("only something lower on its
-/// stack"). So in a coroutine a request is best awaited.
+/// A section may begin in a callback that is nested inside a request's blocking call: the request is polled meanwhile.
+/// A request cannot go on if it is in the middle of its poll, such as one that drains itself, or if its end is up to
+/// its call's caller. The [hang report](crate::hang::report) then names it ("only something lower on its stack"). So in
+/// a coroutine, await requests rather than blocking on them.
 ///
 /// # Examples
 ///
@@ -66,20 +66,20 @@ const ONE: usize = 2;
 /// main.block_on(request);
 /// ```
 pub struct Drain {
-    /// Requests in flight, and the bit that sends new ones to the mutex. In one word, so that who changes the count sees
-    /// the bit as of that change.
+    /// The number of requests in flight, and the bit that sends new ones to the mutex. They share a word, so that a
+    /// change of the count reads the bit in the same atomic step.
     word: AtomicUsize,
     waiting: Mutex<Waiting>,
 }
 
 #[derive(Default)]
 struct Waiting {
-    /// How many sections there are, begun or about to.
+    /// How many sections are open, including those that still wait to begin.
     sections: usize,
     next: u64,
-    /// Those whose sections are about to begin.
+    /// The wakers of sections that wait to begin.
     drainers: BTreeMap<u64, Waker>,
-    /// The requests that wait for the end, in the order in which they came.
+    /// The wakers of requests that wait for the sections' end, in order of arrival.
     requests: BTreeMap<u64, Waker>,
 }
 
@@ -91,7 +91,7 @@ impl Waiting {
 }
 
 impl Drain {
-    /// Of a node with nothing in flight.
+    /// For a node with no requests in flight.
     ///
     /// # Examples
     ///
@@ -100,8 +100,8 @@ impl Drain {
         Self { word: AtomicUsize::new(0), waiting: Mutex::new(Waiting::default()) }
     }
 
-    /// Begins a request, as soon as the node is not drained. It is in flight until what this gives is dropped. One atomic
-    /// step where nobody drains.
+    /// Begins a request, as soon as the node is not drained. The request is in flight until the returned value is
+    /// dropped. One atomic step if no section is drained.
     ///
     /// # Examples
     ///
@@ -122,14 +122,14 @@ impl Drain {
         self.word.load(Ordering::Acquire) / ONE
     }
 
-    /// Begins a drained section: keeps new requests waiting from now on, and polls, serving the thread's contexts, until
-    /// none is in flight.
+    /// Begins a drained section: new requests wait from now on, and this polls, serving the thread's contexts, until no
+    /// request is in flight.
     ///
     /// # Panics
     ///
     /// In coroutine context: await [`co_drained_begin`](Self::co_drained_begin) there. Within one's own write-locked
-    /// section, for the requests that it waits for may need the lock. As a blocking call does, with the first panic of a
-    /// bottom half that ran meanwhile; the section is ended then.
+    /// section, because the requests that it waits for may need the lock. Like every blocking call, with the first
+    /// panic of a bottom half that ran meanwhile; the section is then ended.
     ///
     /// # Examples
     ///
@@ -146,7 +146,7 @@ impl Drain {
         mem::forget(self.begin_section(&"Drain::drained_begin", Location::caller()));
     }
 
-    /// The same until what this gives is dropped.
+    /// As [`drained_begin`](Self::drained_begin); the section lasts until the returned value is dropped.
     ///
     /// # Panics
     ///
@@ -169,8 +169,8 @@ impl Drain {
         Frame::enter(Kind::Own(name), place).block_on(move || begins)
     }
 
-    /// Begins a drained section in a coroutine, which yields until nothing is in flight. Dropped before that, it takes the
-    /// section back.
+    /// Begins a drained section in a coroutine, which yields until no request is in flight. If the future is dropped
+    /// before that, the section ends.
     ///
     /// # Panics
     ///
@@ -192,7 +192,7 @@ impl Drain {
         self.begin_drained("Drain::co_drained_begin", Location::caller(), mem::forget)
     }
 
-    /// The same until what this gives is dropped.
+    /// As [`co_drained_begin`](Self::co_drained_begin); the section lasts until the output is dropped.
     ///
     /// # Panics
     ///
@@ -224,7 +224,7 @@ impl Drain {
         BeginDrained { drain: self, caller: (name, place), section: None, number: None, give }
     }
 
-    /// From now on new requests wait.
+    /// Opens a section: new requests wait from now on.
     fn open(&self) -> Drained<'_> {
         let mut waiting = lock(&self.waiting);
         waiting.sections += 1;
@@ -232,11 +232,11 @@ impl Drain {
         Drained { drain: self }
     }
 
-    /// Ends a drained section. The end of the last one lets the requests go on that wait. Never polls.
+    /// Ends a drained section. When the last one ends, the waiting requests go on. Never polls.
     ///
     /// # Panics
     ///
-    /// If there is none.
+    /// If no section is drained.
     ///
     /// # Examples
     ///
@@ -263,7 +263,7 @@ impl Drain {
         panics::wake_all(requests.into_values());
     }
 
-    /// Counts a request, unless a section is drained.
+    /// Counts a request and returns true, unless a section is drained.
     fn try_begin(&self) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
         while word & DRAINED == 0 {
@@ -275,12 +275,12 @@ impl Drain {
         false
     }
 
-    /// A request ended.
+    /// Ends a request.
     fn end(&self) {
         if self.word.fetch_sub(ONE, Ordering::AcqRel) != ONE | DRAINED || fork::is_child() {
             return;
         }
-        // The last one, and somebody drains.
+        // That was the last request, and a section waits for it.
         let drainers = mem::take(&mut lock(&self.waiting).drainers);
         panics::wake_all(drainers.into_values());
     }
@@ -317,10 +317,10 @@ impl<'a> Future for Begin<'a> {
                 return Poll::Ready(Request { drain });
             }
             fork::forbid_at("Drain::begin", self.place);
-            // Cloned outside the mutex, for that is the user's code.
+            // Cloned outside the mutex, because that runs users' code.
             let waker = cx.waker().clone();
             let mut waiting = lock(&drain.waiting);
-            // Only under the mutex does it say for sure that somebody will wake us.
+            // Only under the mutex is it certain that the section's end will wake this request.
             if waiting.sections > 0 {
                 let number = *self.number.get_or_insert_with(|| waiting.number());
                 let old = waiting.requests.insert(number, waker);
@@ -340,10 +340,11 @@ impl Drop for Begin<'_> {
     }
 }
 
-/// Opens a section when it is first polled, and waits until nothing is in flight. Dropped before that, it ends the section.
+/// Opens a section when it is first polled, then waits until no request is in flight. If it is dropped before that, the
+/// section ends.
 struct BeginDrained<'a, T> {
     drain: &'a Drain,
-    /// What waits, and where it was called.
+    /// The function that was called, and where.
     caller: (&'a str, &'static Location<'static>),
     section: Option<Drained<'a>>,
     number: Option<u64>,
@@ -364,7 +365,7 @@ impl<T> Future for BeginDrained<'_, T> {
         let mut waiting = lock(&drain.waiting);
         let number = *self.number.get_or_insert_with(|| waiting.number());
         let old = waiting.drainers.insert(number, waker);
-        // Asked after the waker is there: who ends the last request after this takes it.
+        // Checked after the waker is stored: a request that ends after this check finds the waker.
         if drain.in_flight() > 0 {
             drop(waiting);
             drop(old);
@@ -373,7 +374,8 @@ impl<T> Future for BeginDrained<'_, T> {
         let unused = waiting.drainers.remove(&number);
         drop(waiting);
         self.number = None;
-        // The section has begun, and who polls must hear of it: whatever the wakers' destructors do.
+        // The section has begun, so the caller must get it even if a waker's destructor panics; otherwise it would
+        // never end.
         panics::discard(old);
         panics::discard(unused);
         let section = self.section.take().expect("opened above");

@@ -1,4 +1,5 @@
-//! The guards: who holds the lock.
+//! The guards. A read guard is a count on a stripe and a record of its holder; a write guard marks its thread as
+//! writing.
 
 use std::{fmt, marker::PhantomData, panic::Location, ptr::NonNull, sync::Arc};
 
@@ -11,7 +12,7 @@ use crate::sys::{fork, sync::is_send_and_sync};
 
 /// The graph cannot change while this lives. Dropping it, on any thread, unlocks.
 ///
-/// It holds the lock only; what it protects is the user's. It may outlive the [`GraphLock`](crate::graph::GraphLock).
+/// It only holds the lock; the protected data is the user's. It may outlive the [`GraphLock`](crate::graph::GraphLock).
 ///
 /// # Examples
 ///
@@ -27,22 +28,23 @@ const _: () = {
     is_send_and_sync::<&'static Record>();
 };
 
-// SAFETY: a `Stripe` is `Send` and `Sync`, and the guard holds a reference of its count. So is a `Record`.
+// SAFETY: a `Stripe` is `Send` and `Sync`, and the guard holds one of its references. A `Record` is `Send` and `Sync`
+// too.
 unsafe impl Send for GraphRead {}
 // SAFETY: as above; a shared guard gives access to nothing.
 unsafe impl Sync for GraphRead {}
 
 impl GraphRead {
-    /// Of a reader that was counted on `stripe`, and came in so.
+    /// The guard of a reader that was counted on `stripe` and came in as `entry` says.
     #[inline]
     pub(super) fn new(stripe: NonNull<Stripe>, entry: Entry, place: &'static Location<'static>) -> Self {
-        // SAFETY: the reader's reference.
+        // SAFETY: the reader's reference keeps the stripe alive.
         let lock = Arc::as_ptr(unsafe { stripe.as_ref() }.shared()).addr();
         Self { stripe, record: Record::new(lock, entry, place) }
     }
 
-    /// Says that another task or thread holds the guard from now on, for one that is sent to it: the lock cannot see that.
-    /// Else taking the write lock where the guard was taken panics, because it would wait for itself.
+    /// Gives the guard to another task or thread, which the lock cannot see by itself. Without it, taking the write
+    /// lock where the guard was taken panics, because that would wait for itself.
     ///
     /// # Examples
     ///
@@ -61,7 +63,7 @@ impl GraphRead {
         self
     }
 
-    /// The caller holds the guard from now on.
+    /// Makes the caller the guard's holder.
     pub(super) fn adopt(self) -> Self {
         self.record.adopt();
         self
@@ -71,18 +73,18 @@ impl GraphRead {
 impl Drop for GraphRead {
     fn drop(&mut self) {
         let entry = self.record.end();
-        // SAFETY: the guard's reference, and the last use of it where this says true.
+        // SAFETY: the guard's reference keeps the stripe alive, and the stripe is not used again if this returns true.
         if unsafe { Stripe::try_leave(self.stripe) } {
             return;
         }
         if fork::is_child() {
-            // The mutex may have been another thread's.
+            // Another of the parent's threads may hold the mutex.
             return;
         }
-        // Kept for what comes after the stripe may be gone.
-        // SAFETY: the guard's reference.
+        // Cloned because the stripe may be gone after `release`.
+        // SAFETY: the guard's reference keeps the stripe alive.
         let shared = Arc::clone(unsafe { self.stripe.as_ref() }.shared());
-        // SAFETY: the guard's reference, given back once.
+        // SAFETY: gives the guard's reference back, once.
         unsafe { Stripe::release(self.stripe) };
         shared.left(entry);
     }
@@ -94,7 +96,7 @@ impl fmt::Debug for GraphRead {
     }
 }
 
-/// Nobody reads the graph while this lives, and its holder may change it. Dropping it unlocks; it stays on its thread.
+/// Nobody reads the graph while this lives, and its holder may change it. Dropping it unlocks. It stays on its thread.
 ///
 /// # Examples
 ///
@@ -103,12 +105,12 @@ impl fmt::Debug for GraphRead {
 pub struct GraphWrite {
     shared: Arc<Shared>,
     place: &'static Location<'static>,
-    /// Not `Send`: what reads below it is told by the thread.
+    /// Not `Send`: reads inside the section are recognised by their thread.
     _here: PhantomData<*const ()>,
 }
 
 impl GraphWrite {
-    /// Of a writer that is in.
+    /// The guard of a writer that has the lock.
     pub(super) fn new(shared: Arc<Shared>, place: &'static Location<'static>) -> Self {
         refuse::write_begins(place);
         Self { shared, place, _here: PhantomData }

@@ -1,8 +1,8 @@
-//! Which read guards there are: of which lock, taken by whom and where. Asked when somebody is about to wait for readers,
-//! of whom he may be one himself.
+//! Records of all read guards: of which lock, who took them, and where. They are searched when somebody is about to
+//! wait for readers and might be one of them.
 //!
-//! A guard fills in a record when it is made and blanks it when it is dropped, wherever that is: a few plain stores.
-//! Records are never freed but used again; each thread keeps some at hand, the rest are in common.
+//! A guard fills in a record when it is made and clears it when it is dropped, on whichever thread, with a few plain
+//! stores. Records are never freed but reused. Each thread keeps some spare ones; the rest are shared.
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,40 +21,41 @@ use crate::{
     thread::state::{Kept, MOST_NESTED, Thread},
 };
 
-// Not `crate::sync`: records are beside the lock's protocol, and loom need not go through them.
+// Not from `crate::sys::sync`: records are not part of the lock's protocol, so loom need not model them.
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 /// How a reader came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// Nobody waited to write.
+    /// No writer waited.
     Free,
-    /// At that time, as `watch::record::now` counts, past a writer that waits. `alone`: without those who read on its behalf.
+    /// Past a waiting writer, at this time of `watch::record::now`. `alone`: reads on its behalf do not count as
+    /// reading again.
     LetPast { since: u64, alone: bool },
-    /// Within a section of its own, or of one on whose behalf it reads: past a writer that waits.
+    /// On behalf of a section that was already open, its own or an outer one's: past a waiting writer.
     Again,
 }
 
-/// Set beside the lock's address: it came in by [`Entry::LetPast`],
+/// Flags beside the lock's address. This one: it came in by [`Entry::LetPast`].
 const LET_PAST: usize = 1;
-/// nobody reads again on its behalf. By itself: [`Entry::Again`].
+/// This one: reads on its behalf do not count as reading again. Without the other flag: it came in by [`Entry::Again`].
 const ALONE: usize = 2;
 pub const FLAGS: usize = LET_PAST | ALONE;
 
 /// One guard's record.
 #[repr(align(128))]
 pub struct Record {
-    /// The lock's address and how the reader came in, 0 for a record that is not in use.
+    /// The lock's address and the flags; 0 while the record is spare.
     lock: AtomicUsize,
-    /// When it came in; right if it was let past a writer.
+    /// When it came in. Valid only if it was let past a writer.
     since: AtomicU64,
-    /// Who took it, see `Holder`.
+    /// Who took it, see [`Holder`].
     holder: AtomicU64,
     place: AtomicPtr<Location<'static>>,
 }
 
-/// Who took a guard, in a number: a task of ours or of tokio's, or a thread outside of one, within a blocking call or
-/// without. For other executors, of which we do not know, the thread says little.
+/// Who took a guard, as a number: a task of ours or of tokio's, or else a thread, inside or outside a blocking call.
+/// Tasks of other executors are unknown to us; for them the thread says little.
 pub struct Holder;
 
 impl Holder {
@@ -102,11 +103,11 @@ const _: () = is_send_and_sync::<Location<'static>>();
 static ALL: Mutex<Vec<&'static Record>> = Mutex::new(Vec::new());
 static SPARE: Mutex<Vec<&'static Record>> = Mutex::new(Vec::new());
 
-/// How many records a thread keeps at hand, at most, and how many it takes at once.
+/// How many spare records a thread keeps at most, and how many it takes at once.
 const AT_HAND: usize = 64;
 const BATCH: usize = 16;
 
-/// A thread's spare records; at its end they go to the others.
+/// A thread's spare records. When the thread ends they become shared.
 struct AtHand(RefCell<Vec<&'static Record>>);
 
 impl Drop for AtHand {
@@ -118,15 +119,15 @@ impl Drop for AtHand {
 }
 
 thread_local! {
-    /// The first one at hand, apart, for this has no destructor to look after.
+    /// The first spare record, kept apart because this thread-local has no destructor to check for.
     static FIRST: Cell<Option<&'static Record>> = const { Cell::new(None) };
-    /// Whether `RECORDS` is there, whose destructor gives back the first one too.
+    /// Whether `RECORDS` is alive, whose destructor also gives back `FIRST`.
     static LOOKED_AFTER: Cell<bool> = const { Cell::new(false) };
     static RECORDS: AtHand = const { AtHand(RefCell::new(Vec::new())) };
 }
 
 impl Record {
-    /// A record of a guard of `lock` that the caller takes at `place`, having come in so.
+    /// The record of a guard of `lock` that the caller takes at `place`, having come in by `entry`.
     #[inline]
     pub fn new(lock: usize, entry: Entry, place: &'static Location<'static>) -> &'static Self {
         let record = FIRST.take().unwrap_or_else(Self::fetch);
@@ -140,7 +141,7 @@ impl Record {
             }
             Entry::Again => ALONE,
         };
-        // Last: what is read of a record in use is of that use.
+        // Last, so that whoever sees the record in use reads the other fields of the same use.
         record.lock.store(lock | flags, Ordering::Release);
         record
     }
@@ -174,10 +175,10 @@ impl Record {
         }
     }
 
-    /// The guard is dropped. Says how its reader came in.
+    /// Clears the record, because its guard is dropped. Returns how the reader came in.
     #[inline]
     pub fn end(&'static self) -> Entry {
-        // Before the record is another's.
+        // Read before the record may be reused.
         let entry = match self.lock.load(Ordering::Relaxed) & FLAGS {
             0 => Entry::Free,
             ALONE => Entry::Again,
@@ -195,7 +196,7 @@ impl Record {
     #[cold]
     fn put_back(&'static self) {
         if fork::is_child() {
-            // Nobody reads there any more, and `SPARE` may have been another thread's.
+            // A forked child has no use for it, and another of the parent's threads may hold `SPARE`.
             return;
         }
         let kept = RECORDS.try_with(|records| {
@@ -211,25 +212,25 @@ impl Record {
         }
     }
 
-    /// The caller holds the guard from now on.
+    /// Makes the caller the guard's holder.
     pub fn adopt(&self) {
         self.holder.store(Holder::current(), Ordering::Relaxed);
     }
 
-    /// Nobody that could be named holds the guard from now on.
+    /// The guard belongs to nobody known from now on.
     pub fn disown(&self) {
         self.holder.store(Holder::NOBODY, Ordering::Relaxed);
     }
 
     fn place(&self) -> Option<&'static Location<'static>> {
-        // SAFETY: null or from a `&'static Location`, which may be read on any thread.
+        // SAFETY: null or from a `&'static Location`, which any thread may read.
         unsafe { self.place.load(Ordering::Relaxed).as_ref() }
     }
 }
 
-/// Where a guard of `lock` was taken that cannot be dropped as long as the caller waits: by the caller, or, if that is
-/// the thread's stack and not merely one task, by something further down the stack. A call there whose future can go on
-/// meanwhile, for what the caller waits in polls it, is no reason; nor is, for such a future, what is above it.
+/// Where a guard of `lock` was taken that cannot be dropped while the caller waits: one of the caller's, or, if the
+/// wait keeps the thread's whole stack and not just one task, one of an outer frame's. Outer calls whose futures the
+/// caller's wait polls do not count; nor, for such a future, do the frames nested inside its call.
 pub fn by_waiter(lock: usize, blocks: bool) -> Option<&'static Location<'static>> {
     let (thread, task) = (Thread::get(), activation::task());
     let kept = match Thread::kept_here() {
@@ -255,7 +256,7 @@ pub fn by_waiter(lock: usize, blocks: bool) -> Option<&'static Location<'static>
     held.and_then(|record| record.place())
 }
 
-/// Where the guards of `lock` were taken that there are, and who holds each, for reports.
+/// Where the current guards of `lock` were taken, and who holds each, for reports.
 #[cfg(not(loom))]
 pub fn readers(lock: usize, threads: &Threads<'_>) -> Vec<(&'static Location<'static>, String)> {
     let all = crate::sys::sync::plain_lock(&ALL).clone();
@@ -276,9 +277,9 @@ pub fn readers(lock: usize, threads: &Threads<'_>) -> Vec<(&'static Location<'st
     .collect()
 }
 
-/// Whether the caller is about to read `lock` again: it holds a guard, or something on its own stack does that cannot go on
-/// before the caller has. Of guards that were themselves taken in this way none counts: else the branches of one task,
-/// which read by turns and without end, would vouch for each other.
+/// Whether the caller, if it reads `lock`, reads again: it holds a guard, or an outer frame of its stack does that
+/// cannot go on before the caller has. Guards that were themselves taken this way do not count: otherwise the branches
+/// of one task, reading alternately and without end, would justify each other.
 pub fn reads_again(lock: usize) -> bool {
     let (current, task) = (Holder::current(), activation::task());
     let on_stack = waits_on_stack();
@@ -300,8 +301,8 @@ pub fn reads_again(lock: usize) -> bool {
     })
 }
 
-/// A reader that waited for `lock` is let past: the sections of the same holder that are in count as begun at `now`, for they
-/// may have waited for it. Says whether there are any.
+/// A reader that waited for `lock` is let past. The open sections of the same holder count from `now` on, because they
+/// may have waited for it. Returns whether there are any.
 pub fn waited(lock: usize, holder: u64, now: u64) -> bool {
     let mut any = false;
     for record in &*crate::sys::sync::plain_lock(&ALL) {
@@ -309,7 +310,7 @@ pub fn waited(lock: usize, holder: u64, now: u64) -> bool {
         if value & !FLAGS == lock && Holder::who(record.holder.load(Ordering::Relaxed)) == holder {
             any = true;
             record.since.store(now, Ordering::Relaxed);
-            // It may end meanwhile, on another thread: then its time is of no use.
+            // The guard may be dropped meanwhile on another thread; then its time does not matter.
             if value & FLAGS == 0 {
                 let _ = record.lock.compare_exchange(value, value | LET_PAST, Ordering::Release, Ordering::Relaxed);
             }
@@ -318,8 +319,9 @@ pub fn waited(lock: usize, holder: u64, now: u64) -> bool {
     any
 }
 
-/// Whether what runs now keeps the stack: it is, or is within, a blocking call that was made since the last loop dispatched
-/// something, or a lower call that is polled. Else it is a task that will return to its loop, or no code of ours.
+/// Whether the current code keeps the stack: it is a blocking call, or inside one, that was made after a loop last
+/// dispatched something, or an outer call that a nested loop polls. Otherwise it is in a task that will return to its
+/// loop, or in no code of ours.
 fn waits_on_stack() -> bool {
     !matches!(Thread::kept_here(), Kept::Nothing(_))
 }

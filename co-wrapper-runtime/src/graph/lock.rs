@@ -1,4 +1,5 @@
-//! The lock's public face.
+//! `GraphLock`, the public interface of the lock, and the futures that wait for it. The waiting itself is in
+//! `queue.rs`.
 
 use std::{
     fmt,
@@ -28,16 +29,16 @@ use crate::{
     },
 };
 
-/// A graph lock, or rather a handle of it: clones are the same lock.
+/// A handle of a graph lock; clones are the same lock.
 ///
-/// Many readers or one writer. Taking the read lock and giving it back costs a few nanoseconds as long as no writer is
-/// about, and threads that do so share no cache line (up to 256 threads; more share some).
+/// It allows many readers or one writer. Taking and releasing the read lock costs a few nanoseconds while no writer
+/// waits or holds the lock, and threads that do so share no cache line (up to 256 threads; beyond that some do).
 ///
-/// A waiting writer holds new readers back. Who reads already reads again at once. But a reader that is in may also wait
-/// for one that is held back, in a way of which the lock knows nothing: so those that wait are let past the writer when no
-/// section has begun or ended for a while. That is 10 ms at first, and more where sections take longer than that or where
-/// it happens often. So the writer gets its turn after a few sections of each reader, however long they are and however
-/// often they read again.
+/// A waiting writer holds new readers back. A reader that reads again takes the lock at once. But a reader that holds
+/// the lock may also wait, unknown to the lock, for one that is held back. So the waiting readers are let past the
+/// writer when no section has begun or ended for a while: 10 ms at first, and more if sections take longer than that or
+/// if it happens often. The writer thus gets its turn after a few sections of each reader, however long the sections
+/// are and however often the readers read again.
 ///
 /// # Examples
 ///
@@ -56,7 +57,7 @@ use crate::{
 pub struct GraphLock(Arc<Handle>);
 
 struct Handle {
-    /// By thread, made when the thread first reads.
+    /// One per thread, made when the thread first reads.
     stripes: [AtomicPtr<Stripe>; STRIPES],
     shared: Arc<Shared>,
 }
@@ -68,7 +69,7 @@ impl Drop for Handle {
 }
 
 impl GraphLock {
-    /// A lock of its own.
+    /// A new lock, independent of [`GRAPH`](super::GRAPH).
     ///
     /// # Examples
     ///
@@ -88,7 +89,7 @@ impl GraphLock {
     /// This thread's stripe. It lives as long as the lock.
     #[track_caller]
     fn stripe(&self, caller: &str, place: &Location<'_>) -> NonNull<Stripe> {
-        // Here, for whoever reads or shares comes by.
+        // Checked here, because every read and every share needs the stripe.
         fork::forbid_at(caller, place);
         let place = &self.0.stripes[index()];
         loop {
@@ -101,28 +102,30 @@ impl GraphLock {
         }
     }
 
-    /// Takes the read lock if no writer is about, for the function `name`.
+    /// Takes the read lock, for the function `name`, unless a writer waits or holds the lock.
     #[track_caller]
     pub(super) fn try_read(&self, name: &str, place: &'static Location<'static>) -> Option<GraphRead> {
         let stripe = self.stripe(name, place);
-        // SAFETY: it lives as long as the lock, which is borrowed.
+        // SAFETY: the stripe lives as long as the lock, which is borrowed.
         unsafe { stripe.as_ref() }.try_enter().then(|| GraphRead::new(stripe, Entry::Free, place))
     }
 
-    /// Waits for the read lock, in a task, a blocking call's future or another executor's task. A future that is dropped
-    /// while it waits leaves no trace; one that is kept and not polled keeps no writer out, for it takes the lock when it is
-    /// polled.
+    /// Waits for the read lock: in a task, in a blocking call's future or in another executor's task. The lock is taken
+    /// when the future is polled. So a future that is kept but not polled keeps no writer out, and one that is dropped
+    /// while it waits leaves no trace.
     ///
-    /// Reading again while one reads is legal, and never waits for a writer that waits: in the same task, of ours or of
-    /// tokio's, and in blocking calls that it makes, as long as the guard that was taken first is there. One that was taken
-    /// while another was there does not stand for it: whoever drops the first and keeps the second is a new reader when it
-    /// reads again. Where a task has branches, which read beside each other, those are let past one at a time once the
-    /// writer has waited for a while, and each for itself. What else a reader waits for (another task, a call in another context,
-    /// what another executor moves to another thread) is let past such a writer after a while, see [`GraphLock`].
+    /// Reading again while already reading is legal and never waits for a waiting writer. This holds within one task,
+    /// of ours or of tokio's, and in blocking calls that the task makes, while the guard that was taken first lives. A
+    /// guard that was taken while another one existed does not count as the first: if the first is dropped and only the
+    /// second is kept, the next read is a new reader's. If several branches of one task read concurrently, they are let
+    /// past one at a time after the writer has waited for a while, each on its own account. Whatever else a reader
+    /// waits for (another task, a call in another context, something that another executor moves to another thread) is
+    /// let past a waiting writer after a while, see [`GraphLock`].
     ///
     /// # Panics
     ///
-    /// In a blocking call within one's own write-locked section, naming both places: it would wait for ever.
+    /// In a blocking call within one's own write-locked section, which would wait for ever. The message names both
+    /// places.
     ///
     /// # Examples
     ///
@@ -133,8 +136,8 @@ impl GraphLock {
         Reading { lock: self, wait: ReadWait::new("GraphLock::read", Location::caller()) }
     }
 
-    /// One more read guard where there is one: at once, past writers that wait. For what runs on behalf of a holder of the
-    /// lock.
+    /// Another read guard if the read lock is held: at once, past waiting writers. For code that runs on behalf of a
+    /// holder of the lock.
     ///
     /// # Panics
     ///
@@ -148,7 +151,7 @@ impl GraphLock {
         self.share_for("GraphLock::share", Location::caller())
     }
 
-    /// The same for the function `name`.
+    /// As [`share`](Self::share), for the function `name`.
     #[track_caller]
     pub(super) fn share_for(&self, name: &str, place: &'static Location<'static>) -> GraphRead {
         match self.try_share(name, place) {
@@ -157,24 +160,24 @@ impl GraphLock {
         }
     }
 
-    /// One more read guard, if there is one.
+    /// Another read guard, if the read lock is held.
     #[track_caller]
     pub(super) fn try_share(&self, name: &str, place: &'static Location<'static>) -> Option<GraphRead> {
         let mine = self.stripe(name, place);
-        // SAFETY: it lives as long as the lock, which is borrowed.
+        // SAFETY: the stripe lives as long as the lock, which is borrowed.
         let stripe = if unsafe { mine.as_ref() }.try_share() { mine } else { self.shared().share()? };
         Some(GraphRead::new(stripe, Entry::Again, place))
     }
 
-    /// Takes the write lock, on the main loop: it polls, serving the thread's contexts, until no reader is in. What waits in a
-    /// callback that its loop runs goes first: the lock is not taken before that has returned.
+    /// Takes the write lock, on the main loop: polls, serving the thread's contexts, until no reader holds the lock. It
+    /// is not taken while a callback that this loop runs has not returned.
     ///
     /// # Panics
     ///
-    /// On another thread than the home of [`AioContext::main`](crate::AioContext::main); in coroutine context; within a
-    /// write-locked section, or where the caller, or something further down its stack, holds a read guard, naming both
-    /// places: it would wait for ever. As a blocking call does: once it has the lock, with the first panic of a bottom half
-    /// that ran meanwhile.
+    /// On any thread but the home of [`AioContext::main`](crate::AioContext::main). In coroutine context. Within a
+    /// write-locked section, or while the caller, or an outer frame of its stack, holds a read guard: that would wait
+    /// for ever, and the message names both places. Like every blocking call, with the first panic of a bottom half
+    /// that ran meanwhile, once it has the lock.
     ///
     /// # Examples
     ///
@@ -204,19 +207,19 @@ impl fmt::Debug for GraphLock {
     }
 }
 
-/// The wait of one reader.
+/// One reader's wait.
 struct ReadWait {
     /// The function that was called, and where.
     name: &'static str,
     place: &'static Location<'static>,
     number: Option<i64>,
-    /// Where it is to be counted.
+    /// The stripe on which the reader will be counted.
     stripe: Option<NonNull<Stripe>>,
 }
 
 const _: () = is_send_and_sync::<Stripe>();
 
-// SAFETY: the stripe is `Send` and `Sync`, and lives as long as the lock beside it, see `Reading` and `TakeRead`.
+// SAFETY: the stripe is `Send` and `Sync`, and lives as long as the lock beside it; see `Reading` and `TakeRead`.
 unsafe impl Send for ReadWait {}
 
 impl ReadWait {
@@ -224,7 +227,7 @@ impl ReadWait {
         Self { name, place, number: None, stripe: None }
     }
 
-    /// `blocks`: on a writer's own stack it keeps that from going on, and is refused.
+    /// `blocks`: the wait blocks the stack that it is on, so it is refused on a writer's own stack.
     fn poll(&mut self, lock: &GraphLock, blocks: bool, cx: &mut Context<'_>) -> Poll<GraphRead> {
         let (name, place) = (self.name, self.place);
         if self.number.is_none() {
@@ -250,7 +253,7 @@ impl ReadWait {
     }
 }
 
-/// Waits for the read lock of a lock that it borrows, so that its shared count is left alone.
+/// Waits for the read lock of a borrowed lock, which leaves the lock's reference count alone.
 struct Reading<'a> {
     lock: &'a GraphLock,
     wait: ReadWait,
@@ -271,10 +274,10 @@ impl Drop for Reading<'_> {
     }
 }
 
-/// The same with a lock of its own.
+/// As [`Reading`], owning its handle of the lock.
 pub(super) struct TakeRead {
     lock: GraphLock,
-    /// Not in a bottom half, which may come again later.
+    /// False in a bottom half, which returns while it waits.
     blocks: bool,
     wait: ReadWait,
 }
@@ -301,11 +304,11 @@ impl Drop for TakeRead {
     }
 }
 
-/// Waits for the write lock, to be polled on the main loop's thread.
+/// Waits for the write lock. Polled on the main loop's thread.
 pub(super) struct TakeWrite {
     lock: GraphLock,
     place: &'static Location<'static>,
-    /// Who is named if it would wait for itself; nobody, where it may come again later.
+    /// The function to name if this would wait for itself; `None` in a bottom half, which returns while it waits.
     blocks: Option<&'static str>,
     number: Option<i64>,
 }
@@ -347,7 +350,7 @@ mod tests {
 
     use super::*;
 
-    /// Catches: a writer that leaves, or gives up, and leaves the way past the mutex shut: nothing else would show it.
+    /// Catches: a writer that leaves or gives up without reopening the fast path, which no other test would show.
     #[test]
     fn the_fast_path_is_open_again_after_a_writer() {
         let (lock, place) = (GraphLock::new(), Location::caller());

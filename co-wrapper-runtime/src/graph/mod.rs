@@ -1,14 +1,15 @@
-//! The block graph's lock, and what a change of the graph needs besides: nodes that are drained of requests.
+//! The block graph's lock, and drained sections, which a change of the graph also needs.
 //!
-//! Everything that looks at the graph holds the [read lock](GraphLock::read); whoever changes it holds the
-//! [write lock](GraphLock::write). Readers are tasks and blocking calls on any thread. The writer is blocking code of the
-//! main loop: a bottom half there, or what the main thread does between two polls. While it waits its loop polls, so the
-//! readers that it waits for go on.
+//! Everything that looks at the graph holds the [read lock](GraphLock::read); whatever changes it holds the [write
+//! lock](GraphLock::write). Readers are tasks and blocking calls on any thread. The writer is blocking code of the main
+//! loop: a bottom half there, or code of the main thread between two polls. While the writer waits, its loop polls, so
+//! that the readers that it waits for go on.
 //!
-//! What waits for itself panics at once, and names both places: taking the write lock where a read guard is held,
-//! reading below one's own write guard. Who holds a guard is who took it, a task, or a thread outside of one, until it is
-//! dropped, wherever; a guard that is given to somebody else is [handed over](GraphRead::hand_over). What a tokio task
-//! awaits is nobody's guard, for the task may move; other executors' tasks that move hand theirs over.
+//! A wait that would wait for itself panics at once and names both places: taking the write lock while holding a read
+//! guard, or reading inside one's own write-locked section. A guard belongs to the task that took it, or to the thread
+//! if no task did, until it is dropped, on whichever thread. A guard that is given to another task or thread must be
+//! [handed over](GraphRead::hand_over). A guard taken in a tokio task does not belong to the thread, because the task
+//! may move; tasks of other executors that move must hand theirs over.
 //!
 //! # Examples
 //!
@@ -48,7 +49,7 @@ pub use drain::{Drain, Drained, Request};
 pub use guard::{GraphRead, GraphWrite};
 pub use lock::GraphLock;
 
-/// The process's graph lock, that which `bdrv_rdlock` means. (QEMU has one a process.)
+/// The process's graph lock, which `bdrv_rdlock` and the like refer to. (QEMU has one per process.)
 ///
 /// # Examples
 ///
@@ -86,7 +87,7 @@ pub fn write() -> GraphWrite {
     GRAPH.write()
 }
 
-/// For the loom models.
+/// Entry points for the loom models.
 #[cfg(loom)]
 pub mod model {
     use std::{future::Future, panic::Location};
@@ -97,27 +98,27 @@ pub mod model {
         lock::{TakeRead, TakeWrite},
     };
 
-    /// As a bottom half with the read lock waits for it.
+    /// Takes the read lock as a bottom half that waits for it.
     pub fn take_read(lock: &GraphLock) -> impl Future<Output = GraphRead> + use<> {
         TakeRead::new(lock.clone(), "GraphLock::read", Location::caller(), false)
     }
 
-    /// A share, if a reader is in.
+    /// Shares the lock if a reader holds it.
     pub fn try_share(lock: &GraphLock) -> Option<GraphRead> {
         lock.try_share("GraphLock::share", Location::caller())
     }
 
-    /// Lets the readers that wait past the writer that waits, which a timer brings otherwise.
+    /// Lets the waiting readers past the waiting writer. (Outside the models a timer does that.)
     pub fn let_through(lock: &GraphLock) {
         lock.shared().let_through();
     }
 
-    /// The writer that waits does so no longer for those that the last one let in, which a timer brings otherwise.
+    /// Ends the waiting writer's grace for readers that the last writer let in. (Outside the models a timer does that.)
     pub fn end_grace(lock: &GraphLock) {
         lock.shared().end_grace();
     }
 
-    /// The write lock, on any thread.
+    /// Takes the write lock, on any thread.
     pub fn take_write(lock: &GraphLock) -> impl Future<Output = GraphWrite> + use<> {
         TakeWrite::new(lock.clone(), Location::caller(), None)
     }

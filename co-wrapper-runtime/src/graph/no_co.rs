@@ -1,4 +1,4 @@
-//! What generated code takes the lock with: a read lock around a coroutine, either lock around a bottom half.
+//! How generated code takes the lock: the read lock around a coroutine, either lock around a bottom half.
 
 use std::{future::Future, panic::Location};
 
@@ -12,7 +12,7 @@ use crate::{
     tasks::activation,
 };
 
-/// A read lock to be had.
+/// A read lock that is already taken or still to be taken.
 pub struct ReadLock(Stage);
 
 enum Stage {
@@ -21,7 +21,7 @@ enum Stage {
 }
 
 impl ReadLock {
-    /// Waits for it.
+    /// Waits for the lock.
     pub async fn read(self) -> GraphRead {
         match self.0 {
             Stage::Had(guard) => guard.adopt(),
@@ -30,8 +30,9 @@ impl ReadLock {
     }
 }
 
-/// The read lock of `lock`, for the coroutine of the wrapper `name`. Taken now if no writer is about: the handle's count, which threads
-/// share, is then left alone. Until it is awaited nobody holds it who could be named: it may travel to another context.
+/// The read lock of `lock`, for the coroutine of the wrapper `name`. It is taken now if no writer waits or holds the
+/// lock, which leaves the handle's reference count alone; that count is shared by all threads. Until it is awaited the
+/// guard belongs to nobody, because it may travel to another context.
 #[track_caller]
 pub fn read_lock(name: &'static str, lock: &GraphLock) -> ReadLock {
     let place = Location::caller();
@@ -41,11 +42,11 @@ pub fn read_lock(name: &'static str, lock: &GraphLock) -> ReadLock {
     })
 }
 
-/// The same for a mixed wrapper: in coroutine context a share of what the caller holds.
+/// As [`read_lock`], for a mixed wrapper: in coroutine context it shares the caller's lock.
 ///
 /// # Panics
 ///
-/// In coroutine context where nobody holds the read lock.
+/// In coroutine context if nobody holds the read lock.
 #[track_caller]
 pub fn read_lock_mixed(name: &'static str, lock: &GraphLock) -> ReadLock {
     if activation::is_coroutine() {
@@ -55,7 +56,7 @@ pub fn read_lock_mixed(name: &'static str, lock: &GraphLock) -> ReadLock {
     }
 }
 
-/// As `no_co`, with the read lock held. The bottom half does not block while it waits for it.
+/// As `no_co`, with the read lock held. Waiting for the lock does not block the bottom half.
 ///
 /// # Panics
 ///
@@ -81,12 +82,12 @@ where
     in_main(wrapper, place, check, wanted, move |guard| body(args, &guard))
 }
 
-/// As `no_co`, with the write lock held. The bottom half does not block while it waits for it.
+/// As `no_co`, with the write lock held. Waiting for the lock does not block the bottom half.
 ///
 /// # Panics
 ///
-/// As `no_co`; awaited where the caller holds a read guard, or in a blocking call within one's own write-locked section,
-/// naming both places.
+/// As `no_co`. If it is awaited where the caller holds a read guard, or in a blocking call within one's own
+/// write-locked section; the message names both places.
 #[track_caller]
 pub fn no_co_write<S, R>(
     wrapper: &'static Wrapper,

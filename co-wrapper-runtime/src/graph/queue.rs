@@ -1,13 +1,15 @@
-//! Who waits for the lock, and who goes first: the part of it that is behind a mutex, entered only while a writer waits
-//! or holds the lock.
+//! The queue of waiting readers and writers, behind a mutex. It is entered only while a writer waits or holds the lock.
 //!
-//! - A waiting writer holds new readers back, so that it gets its turn. Who reads already reads again at once
-//!   (`held::reads_again`); who does not is let past when nothing has moved for a while (`turn.rs`), for it may be what a
-//!   reader that is in waits for. At first all who wait are let past, later one at a time.
-//! - When a writer leaves, the readers that waited go first, then the next writer: neither starves the other.
-//! - A reader that is let in is woken, and counted when it is polled and comes in. Until then it keeps nobody out: the next
-//!   writer waits for those whom the last one let in, but not for ever ([`GRACE`]).
-//! - In a forked child, where the mutex may have been another thread's, what waits or leaves does not come here.
+//! A *section* lasts from taking a guard to dropping it. A reader that waits is *let in* when a writer leaves, and *let
+//! past* a writer that still waits.
+//!
+//! - A waiting writer holds new readers back, so that it gets its turn. A reader that reads again comes in at once
+//!   (`held::reads_again`). Other readers are let past when nothing has moved for a while (`turn.rs`), because a reader
+//!   that holds the lock may wait for one of them: at first all of them, later one at a time.
+//! - When a writer leaves, the readers that waited go first, then the next writer. So neither starves the other.
+//! - A reader that is let in is woken; it is counted only when it is polled and comes in. Until then it keeps nobody
+//!   out, but the next writer waits for it for a while ([`GRACE`]).
+//! - In a forked child nothing here takes the mutex, because another of the parent's threads may hold it.
 
 use std::{
     collections::BTreeMap,
@@ -36,15 +38,15 @@ use crate::{
 
 pub type Stripe = stripe::Stripe<Shared>;
 
-/// A reference to a stripe that somebody holds.
+/// A counted reference to a stripe.
 #[derive(Clone, Copy)]
 pub struct Pointer(pub NonNull<Stripe>);
 
 const _: () = is_send_and_sync::<Stripe>();
-// A record keeps flags in the low bits of its address.
+// A record keeps flags in the low bits of the address of its lock's `Shared`.
 const _: () = assert!(align_of::<Shared>() > held::FLAGS);
 
-// SAFETY: a `Stripe` is `Send` and `Sync`, and whoever has the pointer holds a reference of its count.
+// SAFETY: a `Stripe` is `Send` and `Sync`, and the pointer comes with one of its references.
 unsafe impl Send for Pointer {}
 
 pub struct Shared {
@@ -53,32 +55,33 @@ pub struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Every stripe, as long as the lock lives, with the lock's reference.
+    /// All stripes, each with the lock's reference, for as long as the lock lives.
     stripes: Vec<Pointer>,
-    /// The readers that wait, and those let in that were not polled since, in the order in which they are let past.
+    /// The waiting readers, and those let in or let past that have not been polled since, in the order in which they
+    /// are let past.
     readers: BTreeMap<i64, Reader>,
-    /// The writers that wait.
+    /// The waiting writers.
     writers: BTreeMap<i64, Waker>,
-    /// The number of the last who came to the end of the line, and of the last who came to its front.
+    /// The last number given at the back of the queue, and the last given at its front.
     last: i64,
     front: i64,
     writing: Option<Writing>,
-    /// How many readers the last writer let in that were not polled since, and when it left.
+    /// How many readers that the last writer let in have not been polled since, and when that writer left.
     owed: usize,
     owed_since: u64,
-    /// Of the writers that wait.
+    /// The turn of the waiting writers.
     turn: Turn,
-    /// Where the line ended when the round began in which one is let past at a time,
+    /// For rounds that let one reader past at a time: the last number in the queue when the round began,
     round_ends: i64,
-    /// and how many readers were in when the last of them came in.
+    /// and how many readers held the lock when the last of them came in.
     in_before: usize,
-    /// Fires when the queue is to be looked at again.
+    /// Fires when the queue must be looked at again.
     #[cfg(not(loom))]
     timer: Option<Timer>,
 }
 
 struct Reader {
-    /// Of `Holder::current()` who that is.
+    /// The reader, from `Holder::current()`.
     holder: u64,
     stage: Stage,
 }
@@ -91,7 +94,7 @@ enum Stage {
     },
 }
 
-/// What those wait for who wait.
+/// What the waiting readers and writers wait for.
 #[cfg(not(loom))]
 pub enum Waits {
     Nobody,
@@ -99,7 +102,7 @@ pub enum Waits {
     ForReaders,
 }
 
-/// Who holds the write lock.
+/// The holder of the write lock.
 #[derive(Clone, Copy)]
 pub struct Writing {
     pub thread: u64,
@@ -107,25 +110,25 @@ pub struct Writing {
 }
 
 impl State {
-    /// How many readers are in.
+    /// How many readers hold the lock.
     fn readers_in(&self) -> usize {
-        // SAFETY: the list goes before the lock gives its references back.
+        // SAFETY: the list holds a reference to each stripe; it is emptied before the lock gives its references back.
         self.stripes.iter().map(|stripe| unsafe { stripe.0.as_ref() }.readers()).sum()
     }
 
-    /// Whether readers must come here.
+    /// Whether readers must come here rather than take the fast path.
     fn gated(&self) -> bool {
         self.writing.is_some() || !self.writers.is_empty()
     }
 
     fn set_gated(&self, gated: bool) {
-        // SAFETY: as above.
+        // SAFETY: as in `readers_in`.
         self.stripes.iter().for_each(|stripe| unsafe { stripe.0.as_ref() }.set_gated(gated));
     }
 
-    /// Lets in all readers that wait; their wakers are to be woken when the mutex is free.
+    /// Lets in all waiting readers, and returns their wakers, which must be woken after the mutex is released.
     fn let_in(&mut self, owed: bool) -> Vec<Waker> {
-        // Who was let in before, and not polled since, has had its turn.
+        // A reader that was let in before and has not been polled since is not let in again.
         let woken: Vec<_> = self.readers.values_mut().filter_map(|reader| reader.let_in(owed)).collect();
         if owed {
             self.owed += woken.len();
@@ -133,7 +136,7 @@ impl State {
         woken
     }
 
-    /// Lets those past the waiting writer whose turn it is.
+    /// Lets waiting readers past the waiting writer: all of them, or the next one.
     fn let_past(&mut self, now: u64) -> Vec<Waker> {
         if !self.turn.one_at_a_time() {
             self.turn.round(now);
@@ -150,7 +153,7 @@ impl State {
         vec![waker]
     }
 
-    /// The place in the line of a reader that comes to wait.
+    /// The number, and thereby the place in the queue, of a reader that begins to wait.
     fn place(&mut self) -> i64 {
         if self.turn.one_at_a_time() && !self.writers.is_empty() && self.readers_in() > self.in_before {
             self.front -= 1;
@@ -160,7 +163,7 @@ impl State {
         }
     }
 
-    /// How the reader comes in that was let past, and is `number`.
+    /// How reader `number`, which was let past, comes in.
     fn comes_past(&mut self, lock: usize, number: i64) -> Entry {
         let since = now();
         self.turn.came_in(since);
@@ -172,7 +175,7 @@ impl State {
         Entry::LetPast { since, alone }
     }
 
-    /// A writer is gone, in or not: the readers that waited for it go first.
+    /// After a writer has left or given up: lets in the readers that waited for it.
     fn after_writer(&mut self, now: u64) -> Vec<Waker> {
         if self.gated() {
             self.turn.begin(now);
@@ -183,7 +186,7 @@ impl State {
         self.let_in(true)
     }
 
-    /// The next writer waits no longer for those that were let in and not polled.
+    /// The next writer no longer waits for readers that were let in and not polled.
     fn forget_owed(&mut self) {
         self.owed = 0;
         for reader in self.readers.values_mut() {
@@ -193,7 +196,7 @@ impl State {
         }
     }
 
-    /// A reader is not what it was: let in, or waiting.
+    /// Updates `owed` for a reader that leaves the queue or changes its stage.
     fn was(&mut self, reader: Option<&Reader>) {
         if let Some(Reader { stage: Stage::LetIn { owed: true }, .. }) = reader {
             self.owed -= 1;
@@ -205,12 +208,12 @@ impl State {
         self.writing.is_none() && self.owed == 0 && self.readers_in() == 0
     }
 
-    /// Those to be told that a writer may come in. All, for the one that takes it first may be one that gives up.
+    /// The wakers of all waiting writers, if one may come in. All of them, because the first may give up.
     fn free_for_writers(&self) -> Vec<Waker> {
         if self.writers.is_empty() || !self.is_free() { Vec::new() } else { self.writers.values().cloned().collect() }
     }
 
-    /// When to look again, if nothing comes here before.
+    /// When to look at the queue again if nothing else happens.
     fn due(&self) -> Option<u64> {
         if self.writers.is_empty() || self.writing.is_some() {
             return None;
@@ -229,7 +232,7 @@ impl State {
 }
 
 impl Reader {
-    /// Lets it in, if it waits: its waker.
+    /// Lets the reader in. Returns its waker if it waited.
     fn let_in(&mut self, owed: bool) -> Option<Waker> {
         match mem::replace(&mut self.stage, Stage::LetIn { owed }) {
             Stage::Waits(waker) => Some(waker),
@@ -246,31 +249,31 @@ impl Shared {
         Self { state: Mutex::new(State::default()) }
     }
 
-    /// Makes a stripe, or says that another thread did meanwhile.
+    /// Makes a stripe and publishes it, unless another thread has published one.
     pub fn add_stripe(self: &Arc<Self>, publish: impl FnOnce(NonNull<Stripe>) -> bool) {
         let mut state = lock(&self.state);
         let stripe = Stripe::allocate(Arc::clone(self), state.gated());
         if publish(stripe) {
             state.stripes.push(Pointer(stripe));
         } else {
-            // SAFETY: nobody else has seen it.
+            // SAFETY: the stripe was not published, so this is its only reference.
             unsafe { Stripe::release(stripe) };
         }
     }
 
-    /// The lock goes. Readers that are in keep their stripes.
+    /// Ends the lock. Readers that hold it keep their stripes.
     pub fn end(&self) {
         if fork::is_child() {
             return;
         }
         let stripes = mem::take(&mut lock(&self.state).stripes);
         for stripe in stripes {
-            // SAFETY: the lock's reference, which is out of the list.
+            // SAFETY: gives back the lock's reference, which is no longer in the list.
             unsafe { Stripe::release(stripe.0) };
         }
     }
 
-    /// Polls for a read lock, counted on `stripe`; `number` is the waiting reader's, once it has one.
+    /// Polls for a read lock that is counted on `stripe`. `number` is the reader's, once it waits.
     pub fn poll_read(
         self: &Arc<Self>,
         number: &mut Option<i64>,
@@ -278,7 +281,7 @@ impl Shared {
         cx: &mut Context<'_>,
         refuse: impl FnOnce(Writing),
     ) -> Poll<Entry> {
-        // Cloning and dropping it is the user's code, which may come here: both happen outside the mutex.
+        // Cloning and dropping wakers runs users' code, which may come here, so both happen outside the mutex.
         let new_waker = Guarded::new(cx.waker().clone());
         let address = ptr::from_ref(&**self).addr();
         let again = number.is_none() && held::reads_again(address);
@@ -301,7 +304,7 @@ impl Shared {
         };
         let (old, unused);
         if entry.is_some() {
-            // SAFETY: the caller's lock holds a reference.
+            // SAFETY: the caller's lock holds a reference to the stripe.
             unsafe { stripe.as_ref() }.enter();
             old = number.take().and_then(|number| state.readers.remove(&number));
             unused = Some(new_waker);
@@ -318,13 +321,14 @@ impl Shared {
             drop(old);
             return Poll::Pending;
         };
-        // It is in, and who polls must hear of it, or it never leaves: whatever the wakers' destructors do.
+        // The reader has the lock now, so its owner must get the guard even if a waker's destructor panics; otherwise
+        // the lock would never be released.
         panics::discard(old);
         panics::discard(unused);
         Poll::Ready(entry)
     }
 
-    /// A reader that waited, or was let in and not polled since, gives up.
+    /// Removes a reader that gives up, whether it waits or was let in and not polled since.
     pub fn cancel_read(&self, number: i64) {
         if fork::is_child() {
             return;
@@ -340,8 +344,8 @@ impl Shared {
         panics::raise(panicked);
     }
 
-    /// Polls for the write lock on behalf of `writing`; `number` is the waiting writer's, once it has one. `refuse` is
-    /// asked, before it waits, what it thinks of waiting for readers or, if given, for another writer.
+    /// Polls for the write lock on behalf of `writing`. `number` is the writer's, once it waits. Before its first wait,
+    /// `refuse` may panic; it gets the current writer, if there is one.
     pub fn poll_write(
         self: &Arc<Self>,
         number: &mut Option<i64>,
@@ -350,11 +354,11 @@ impl Shared {
         refuse: impl FnOnce(Option<Writing>),
     ) -> Poll<()> {
         fork::forbid_at("GraphLock::write", writing.place);
-        // A writer's waker is ours.
+        // The waker of a writer is ours, so it may be used under the mutex.
         let mut state = lock(&self.state);
         let now = now();
         if number.is_none() {
-            // First, so that whoever leaves from now on comes here.
+            // First, so that every reader that leaves from now on comes here.
             state.set_gated(true);
         }
         if state.owed > 0 && now >= state.owed_since.saturating_add(GRACE) {
@@ -380,13 +384,13 @@ impl Shared {
         drop(state);
         drop(old);
         if first {
-            // It may panic: the caller's drop then gives the place back.
+            // This may panic; the caller's drop then removes the writer from the queue.
             refuse(other);
         }
         Poll::Pending
     }
 
-    /// A writer that waited gives up.
+    /// Removes a writer that gives up.
     pub fn cancel_write(self: &Arc<Self>, number: i64) {
         if fork::is_child() {
             return;
@@ -400,7 +404,7 @@ impl Shared {
         wake_all(readers);
     }
 
-    /// The writer leaves: readers that waited go first.
+    /// Ends the writer's section. Readers that waited go first.
     pub fn end_write(self: &Arc<Self>) {
         let mut state = lock(&self.state);
         state.writing = None;
@@ -411,7 +415,7 @@ impl Shared {
         wake_all(woken);
     }
 
-    /// A reader left that had come in so, while a writer was about.
+    /// Ends a reader's section while a writer waits or holds the lock. The reader came in by `entry`.
     pub fn left(&self, entry: Entry) {
         let mut state = lock(&self.state);
         match entry {
@@ -424,15 +428,15 @@ impl Shared {
         wake_all(writers);
     }
 
-    /// Sees to it that `look` comes when it is due.
+    /// Arms a timer that calls `look` when that is due.
     fn arm(self: &Arc<Self>, state: &mut State) {
-        // A model has no timer.
+        // Loom has no timers.
         #[cfg(loom)]
         let _ = state.due();
         #[cfg(not(loom))]
         match state.due() {
             None => state.timer = None,
-            // One that fires too soon arms another.
+            // A timer that fires too soon arms another.
             Some(due) if state.timer.as_ref().is_none_or(|timer| timer.due > due) => {
                 let number = state.number();
                 let shared = Arc::downgrade(self);
@@ -443,7 +447,7 @@ impl Shared {
         }
     }
 
-    /// The timer of that number fired.
+    /// Called when timer `number` fires.
     #[cfg(not(loom))]
     pub fn look(self: &Arc<Self>, number: i64) {
         let mut state = lock(&self.state);
@@ -466,7 +470,7 @@ impl Shared {
         wake_all(woken);
     }
 
-    /// What a timer brings otherwise: the readers that wait are let past the writer that waits.
+    /// Lets the waiting readers past the waiting writer, which a timer does outside the models.
     #[cfg(loom)]
     pub fn let_through(&self) {
         let mut state = lock(&self.state);
@@ -475,7 +479,7 @@ impl Shared {
         wake_all(woken);
     }
 
-    /// The same: the next writer waits no longer for those that the last one let in.
+    /// Ends the grace of readers that were let in, which a timer does outside the models.
     #[cfg(loom)]
     pub fn end_grace(&self) {
         let mut state = lock(&self.state);
@@ -485,14 +489,14 @@ impl Shared {
         wake_all(woken);
     }
 
-    /// Enters beside a reader that is in, past whoever waits; the stripe on which it is counted.
+    /// Adds a reader beside one that holds the lock, past all that wait. Returns the stripe on which it is counted.
     pub fn share(&self) -> Option<NonNull<Stripe>> {
         let state = lock(&self.state);
-        // SAFETY: as in `has_readers`.
+        // SAFETY: as in `readers_in`.
         state.stripes.iter().find(|stripe| unsafe { stripe.0.as_ref() }.try_share()).map(|stripe| stripe.0)
     }
 
-    /// Who holds the write lock, if anybody waits for it, and else whether a writer waits.
+    /// What the waiting readers and writers wait for.
     #[cfg(not(loom))]
     pub fn waits(&self) -> Waits {
         let state = lock(&self.state);
@@ -503,7 +507,7 @@ impl Shared {
         }
     }
 
-    /// Who holds the write lock.
+    /// The current writer.
     pub fn writing(&self) -> Option<Writing> {
         lock(&self.state).writing
     }

@@ -1,4 +1,4 @@
-//! What would wait for itself, and is refused instead, with both places.
+//! Refusals: waits that would wait for themselves panic here, and name both places.
 
 use std::{cell::RefCell, panic::Location, thread};
 
@@ -17,23 +17,23 @@ use crate::{
 type Place = &'static Location<'static>;
 
 thread_local! {
-    /// The write guards that this thread holds: where each was taken, and with how many calls on the stack. (They are dropped
-    /// in any order.)
+    /// The write guards that this thread holds: where each was taken, and how many calls were on the stack then. (They
+    /// may be dropped in any order.)
     static WRITING: RefCell<Vec<(Place, usize)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// This thread takes a write guard at `place`.
+/// Records that this thread takes a write guard at `place`.
 pub fn write_begins(place: Place) {
     let calls = match Thread::kept_here() {
         Kept::Nothing(calls) => calls,
-        // The call that takes it returns.
+        // The call that takes the lock returns, so it does not count.
         Kept::UpTo(calls) | Kept::All(calls) => calls - usize::from(activation::is_coroutine()),
     };
-    // In a thread-local destructor nobody drains.
+    // In a thread-local destructor the list may be gone. It serves drained sections, which do not begin there.
     let _ = WRITING.try_with(|writing| writing.borrow_mut().push((place, calls)));
 }
 
-/// A write guard that this thread took at `place` goes.
+/// Records that a write guard taken at `place` by this thread is dropped.
 pub fn write_ends(place: Place) {
     let _ = WRITING.try_with(|writing| {
         let mut writing = writing.borrow_mut();
@@ -43,7 +43,7 @@ pub fn write_ends(place: Place) {
     });
 }
 
-/// Refuses a drained section within a write-locked one: the requests that it waits for may need the lock.
+/// Refuses a drained section inside a write-locked one, because the requests that it waits for may need the lock.
 #[track_caller]
 pub fn drain_below_write(name: &str, place: Place) {
     let writer = WRITING.try_with(|writing| {
@@ -55,8 +55,8 @@ pub fn drain_below_write(name: &str, place: Place) {
     }
 }
 
-/// Whether what runs now must return before a writer on its thread goes on that is above so many calls: all but a task that
-/// merely is polled by a loop further up its stack, or a call lower than the writer.
+/// Whether the current code must return before a writer goes on that took the lock on this thread inside so many calls.
+/// False in a task that is merely polled by a loop nested on the writer's stack, and in an outer call of the writer's.
 fn stands_above(calls: usize) -> bool {
     match Thread::kept_here() {
         Kept::Nothing(_) => activation::task() == 0,
@@ -65,14 +65,14 @@ fn stands_above(calls: usize) -> bool {
     }
 }
 
-/// Whether the same goes for `writing`. `blocks`: what runs now is about to keep its stack.
+/// As [`stands_above`], for `writing`. `blocks`: the current code is about to keep its stack.
 fn stands_above_writer(writing: Writing, blocks: bool) -> bool {
     let calls = WRITING.try_with(|all| all.borrow().iter().rev().find(|(place, _)| *place == writing.place).copied());
     let calls = calls.ok().flatten().map_or(0, |(_, calls)| calls);
     writing.thread == here() && (blocks && matches!(Thread::kept_here(), Kept::Nothing(_)) || stands_above(calls))
 }
 
-/// Refuses a read by `name` at `place` within the section of the writer `writing`.
+/// Refuses a read by `name` at `place` inside the section of `writing`.
 #[track_caller]
 pub fn read_below(name: &str, writing: Writing, place: Place) {
     if stands_above_writer(writing, false) {
@@ -83,8 +83,8 @@ pub fn read_below(name: &str, writing: Writing, place: Place) {
     }
 }
 
-/// Refuses to wait, at `place`, for readers that wait for the waiting one in turn, or for a writer that does. `blocks`:
-/// the wait keeps this stack.
+/// Refuses to wait, at `place`, for readers or for a writer that cannot go on before the caller does. `blocks`: the
+/// wait keeps this stack.
 #[track_caller]
 pub fn wait_for_self(name: &str, shared: &Shared, other: Option<Writing>, place: Place, blocks: bool) {
     if let Some(writing) = other
@@ -101,8 +101,8 @@ pub fn wait_for_self(name: &str, shared: &Shared, other: Option<Writing>, place:
     }
 }
 
-/// Refuses to block in coroutine context. As a wrapper does it: while the thread is panicking the call nests, for a second
-/// panic would abort the process.
+/// Refuses to block in coroutine context, as a wrapper does. While the thread is panicking it only warns, and the call
+/// nests, because a second panic would abort the process.
 #[track_caller]
 pub fn block_in_coroutine(name: &str, place: Place, cure: &str) {
     if !activation::is_coroutine() {
@@ -117,7 +117,7 @@ pub fn block_in_coroutine(name: &str, place: Place, cure: &str) {
     }
 }
 
-/// Refuses to take the write lock where it may not be taken.
+/// Refuses the write lock on a wrong thread or in coroutine context.
 #[track_caller]
 pub fn write_here(place: Place) {
     block_in_coroutine("GraphLock::write", place, "await a function marked #[no_co_wrapper(bdrv_wrlock)] there");
@@ -136,7 +136,7 @@ pub fn write_here(place: Place) {
     }
 }
 
-/// There is nobody to share with.
+/// Refuses to share a lock that nobody holds.
 #[track_caller]
 pub fn nothing_to_share(name: &str, place: Place) -> ! {
     panic!("{name}: at {place}, and nobody holds the read lock; take `graph::read().await` first");

@@ -1,31 +1,32 @@
-//! The count of readers, in stripes: one cache line a thread, so that readers on different threads share none.
+//! The count of readers, split into stripes: one cache line per thread, so that readers on different threads share
+//! none.
 //!
-//! A stripe's one word holds a reference count and the bit [`GATED`]. While that is clear a reader enters and leaves by
-//! one atomic step each on its own stripe. A writer sets it everywhere: from then on both go through the lock's mutex.
-//! The bit and the count in one word are what makes it work without a fence: who changes the count sees the bit as of
-//! that very change.
+//! A stripe's word holds a reference count and the bit [`GATED`]. While the bit is clear, a reader enters and leaves
+//! with one atomic step each on its own stripe. A writer sets the bit on all stripes; from then on readers enter and
+//! leave through the lock's mutex. Because the bit and the count share a word, no fence is needed: a change of the
+//! count reads the bit in the same step.
 //!
-//! The lock holds a reference to each stripe, and so does each reader, so a guard needs no reference to the lock, whose
+//! The lock holds a reference to each stripe, and so does each reader. So a guard needs no reference to the lock, whose
 //! count all threads would share.
 
 use std::{cell::Cell, ptr::NonNull, sync::Arc};
 
 use crate::sys::sync::{AtomicUsize, Ordering};
 
-/// A writer waits or holds the lock.
+/// Set while a writer waits or holds the lock.
 const GATED: usize = 1;
-/// One reader, or the lock itself.
+/// One reference: a reader's or the lock's.
 const ONE: usize = 2;
 
 #[repr(align(128))]
 pub struct Stripe<T> {
     word: AtomicUsize,
-    /// What the lock has beside its stripes.
+    /// The part of the lock that all stripes share.
     shared: Arc<T>,
 }
 
 impl<T> Stripe<T> {
-    /// One with the lock's own reference.
+    /// A stripe with one reference, the lock's.
     pub fn allocate(shared: Arc<T>, gated: bool) -> NonNull<Self> {
         let word = AtomicUsize::new(ONE + if gated { GATED } else { 0 });
         NonNull::from(Box::leak(Box::new(Self { word, shared })))
@@ -35,7 +36,7 @@ impl<T> Stripe<T> {
         &self.shared
     }
 
-    /// Enters, unless a writer is about.
+    /// Enters and returns true, unless a writer waits or holds the lock.
     #[inline]
     pub fn try_enter(&self) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
@@ -48,12 +49,12 @@ impl<T> Stripe<T> {
         false
     }
 
-    /// Enters, whoever is about: with the mutex held and nobody writing.
+    /// Enters even if a writer waits. The caller holds the mutex, and nobody writes.
     pub fn enter(&self) {
         self.word.fetch_add(ONE, Ordering::Acquire);
     }
 
-    /// Enters if a reader is in. While one is nobody writes, so this needs no mutex.
+    /// Enters if a reader holds the lock. Nobody writes then, so this needs no mutex.
     pub fn try_share(&self) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
         while word >= 2 * ONE {
@@ -65,21 +66,22 @@ impl<T> Stripe<T> {
         false
     }
 
-    /// Leaves, unless a writer is about: then it says so, and the reader's reference is still the caller's.
+    /// Leaves and returns true, unless a writer waits or holds the lock; then the caller keeps the reader's reference.
     ///
-    /// By pointer: once the count has changed, another thread may free the stripe, and an argument `&self` would have to
-    /// stay valid until this returns.
+    /// Takes a pointer: once the count has changed, another thread may free the stripe, but an argument `&self` would
+    /// have to stay valid until this returns.
     ///
     /// # Safety
     ///
-    /// The caller holds a reader's reference, and if this says true, uses `this` no more.
+    /// The caller holds a reader's reference, and does not use `this` again if this returns true.
     #[inline]
     pub unsafe fn try_leave(this: NonNull<Self>) -> bool {
-        // SAFETY: the caller's reference keeps it until the exchange below has succeeded, which is the last use. Of the
-        // field alone: a reference to an atomic may be dangling while the atomic's own function returns.
+        // SAFETY: the caller's reference keeps the stripe until the exchange below succeeds, which is the last use. The
+        // reference is to the field alone: a reference to an atomic may be dangling while the atomic's own function
+        // returns.
         let count = unsafe { &(*this.as_ptr()).word };
         let mut word = count.load(Ordering::Relaxed);
-        // The lock's own reference is there, or this would be the last one: then it is the slow path's.
+        // Only if another reference remains; the last one is released on the slow path.
         while word & GATED == 0 && word >= 2 * ONE {
             match count.compare_exchange_weak(word, word - ONE, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return true,
@@ -89,22 +91,22 @@ impl<T> Stripe<T> {
         false
     }
 
-    /// Gives a reference back, the lock's or a reader's.
+    /// Gives back one reference, the lock's or a reader's.
     ///
     /// # Safety
     ///
-    /// The reference is the caller's, who uses `this` no more.
+    /// The caller owns the reference and does not use `this` again.
     pub unsafe fn release(this: NonNull<Self>) {
-        // SAFETY: the caller's reference keeps it.
+        // SAFETY: the caller's reference keeps the stripe alive.
         let before = unsafe { this.as_ref() }.word.fetch_sub(ONE, Ordering::AcqRel);
         if before & !GATED == ONE {
-            // SAFETY: allocated by `Box`; that was the last reference, and the acquire half of the step orders all uses by
-            // others before this.
+            // SAFETY: allocated by `Box`. That was the last reference, and the acquire half of the step orders all
+            // earlier uses by other threads before this.
             drop(unsafe { Box::from_raw(this.as_ptr()) });
         }
     }
 
-    /// With the mutex held: shuts or opens the way past it.
+    /// Closes or opens the fast path. The caller holds the mutex.
     pub fn set_gated(&self, gated: bool) {
         if gated {
             self.word.fetch_or(GATED, Ordering::AcqRel);
@@ -113,26 +115,27 @@ impl<T> Stripe<T> {
         }
     }
 
-    /// How many readers are in, while the lock has its own reference.
+    /// How many readers are counted here. Valid while the lock has its own reference.
     pub fn readers(&self) -> usize {
         self.word.load(Ordering::Acquire) / ONE - 1
     }
 }
 
-/// How many stripes a lock has at most. More threads than that share some.
+/// How many stripes a lock has at most. With more threads, some share one.
 #[cfg(not(loom))]
 pub const STRIPES: usize = 256;
 #[cfg(loom)]
 pub const STRIPES: usize = 2;
 
-/// This thread's stripe. Threads that live at one time have different ones, as far as there are enough.
+/// The index of this thread's stripe. Threads that live at the same time have different ones, as long as there are
+/// enough.
 #[cfg(not(loom))]
 pub fn index() -> usize {
     use std::sync::Mutex;
 
     use crate::sys::sync::plain_lock as lock;
 
-    /// Those of threads that ended, and the next that nobody had.
+    /// The indices of threads that have ended, and the first that was never used.
     static FREE: Mutex<(Vec<usize>, usize)> = Mutex::new((Vec::new(), 0));
 
     struct GiveBack(usize);
@@ -155,7 +158,7 @@ pub fn index() -> usize {
             free.1 += 1;
             free.1 - 1
         });
-        // In a thread-local destructor it is not given back.
+        // In a thread-local destructor the index may not be given back; that only leaves it unused.
         let _ = END.try_with(|end| end.set(Some(GiveBack(mine))));
         INDEX.set(mine);
         mine
@@ -170,13 +173,13 @@ pub fn index() -> usize {
 #[cfg(loom)]
 loom::thread_local! { static INDEX: Cell<usize> = Cell::new(0) }
 
-/// This thread's stripe, as the model said.
+/// The index of this thread's stripe, as the model set it.
 #[cfg(loom)]
 pub fn index() -> usize {
     INDEX.with(Cell::get)
 }
 
-/// Which stripe this thread has.
+/// Sets the index of this thread's stripe.
 #[cfg(loom)]
 pub fn set_index(index: usize) {
     INDEX.with(|place| place.set(index));
@@ -193,7 +196,7 @@ mod tests {
     use super::*;
 
     fn leave(stripe: NonNull<Stripe<()>>) {
-        // SAFETY: each of the two who come here holds one reference, and uses the stripe no more.
+        // SAFETY: each of the two threads that call this holds one reference, and does not use the stripe again.
         unsafe {
             if !Stripe::try_leave(stripe) {
                 Stripe::release(stripe);
@@ -201,7 +204,8 @@ mod tests {
         }
     }
 
-    /// Catches, below Miri alone: a leave that still has a reference to the stripe when another thread may free it.
+    /// Catches, under Miri only: a leaving reader that still has a reference to the stripe when another thread may free
+    /// it.
     #[test]
     fn a_stripe_is_freed_by_one_reader_while_the_other_leaves() {
         let rounds = if cfg!(miri) { 40 } else { 1_000 };
@@ -220,9 +224,9 @@ mod tests {
                 }
             });
             for _ in 0..rounds {
-                // The lock has gone: its reference is now the other thread's.
+                // Stands for a lock that has ended: its reference now belongs to the other thread.
                 let stripe = Stripe::allocate(Arc::clone(&shared), false);
-                // SAFETY: just made.
+                // SAFETY: just allocated.
                 unsafe { stripe.as_ref() }.enter();
                 theirs.store(stripe.as_ptr(), Ordering::Release);
                 leave(stripe);
@@ -231,7 +235,7 @@ mod tests {
                 }
             }
         });
-        // Every stripe is gone, with its reference.
+        // Every stripe was freed, and with it its reference.
         assert_eq!(Arc::strong_count(&shared), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What a hang report says of a lock that somebody waits for: who is in. (The reports' `reasons.rs` asks.)
+//! What a hang report says of a lock that is waited for: who holds it. (Called through `watch/reasons.rs`.)
 
 use std::{
     ptr,
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::watch::reasons::{self, Awaited, Threads};
 
-/// So many readers are named, at most.
+/// How many readers are named at most.
 const MOST: usize = 8;
 
-/// Has reports ask a new lock.
+/// Has reports ask this lock.
 pub fn register(shared: &Arc<Shared>) {
     let awaited: Weak<Shared> = Arc::downgrade(shared);
     reasons::register(&Arc::from("graph lock"), awaited);
@@ -25,8 +25,8 @@ impl Awaited for Shared {
         match self.waits() {
             Waits::Nobody => Vec::new(),
             Waits::ForWriter(writing) => vec![format!(
-                "{name}: who wants it waits for the end of the section that is write-locked at {}, by thread {}: drop \
-                 the write guard, and wait for nothing within the section",
+                "{name}: a caller that wants it waits for the end of the section that is write-locked at {}, by thread \
+                 {}: drop the write guard, and wait for nothing within the section",
                 writing.place,
                 threads.name(writing.thread).unwrap_or("that has ended")
             )],

@@ -1,5 +1,5 @@
-//! What makes the lock look at its queue again at a certain time: a timer of the main context, fired by whatever loop its
-//! thread runs; and the reactor's, for the main loop may not be polled just now.
+//! The timer that makes the lock look at its queue again. It is armed twice: in the main context, so that whichever
+//! loop the main thread runs fires it, and on the reactor, in case the main loop is not polled.
 
 use std::{
     pin::Pin,
@@ -13,8 +13,8 @@ use crate::{
     reactor,
 };
 
-/// Dropping it takes the main context's timer back. The reactor's then fires for nothing: it is not the one that the lock
-/// knows of any more.
+/// Dropping it cancels the main context's timer. The reactor's still fires, without effect, because the lock then
+/// expects another number.
 pub struct Timer {
     pub number: i64,
     /// When it fires.
@@ -32,7 +32,7 @@ impl<F: Fn() + Send + Sync + 'static> Wake for Look<F> {
 }
 
 impl Timer {
-    /// One that calls `look` at `due`, which is after `now`.
+    /// Calls `look` at `due`, which is after `now`.
     pub fn start(look: impl Fn() + Send + Sync + 'static, number: i64, now: u64, due: u64) -> Self {
         let wait = Duration::from_nanos(due.saturating_sub(now));
         let waker = Waker::from(Arc::new(Look(look)));

@@ -1,52 +1,53 @@
-//! A writer's turn: when readers that wait behind a waiting writer are let past it, and when no more.
+//! A writer's turn: when waiting readers are let past a waiting writer, and when that stops.
 //!
-//! A waiting writer holds new readers back. But one that is in may wait for one that is held back, in a way of which the
-//! lock knows nothing: a channel, a task. So those that wait are let past in rounds, each when for a while, its *patience*,
-//! no reader has come in or left. Two things keep the rounds from going on for ever:
+//! A waiting writer holds new readers back. But a reader that holds the lock may wait, unknown to the lock, for one
+//! that is held back: through a channel or a task. So waiting readers are let past in rounds. A round begins when for a
+//! while, the *patience*, no reader has come in or left. Two rules keep the rounds from going on for ever:
 //!
-//! - Patience is at least twice as long as any section that ended since the writer waits, without what it waited for the
-//!   lock itself. So sections that overlap without end, however long they are, get past in one or two rounds, after which
-//!   all of them leave before the next.
-//! - It doubles with every [`ROUNDS`] rounds, up to a bound. So short sections that are over at once are not begun often
-//!   during a long one.
+//! - Patience is at least twice the length of any section that ended since the writer waits, not counting time that the
+//!   section spent waiting for this lock. So sections that overlap without end, however long they are, get past in one
+//!   or two rounds; then all of them leave before the next round.
+//! - Patience doubles with every [`ROUNDS`] rounds, up to a bound. So short sections are not begun often during a long
+//!   one.
 //!
-//! That does not do for the branches of one task, as the lock cannot tell one that reads again from another that begins:
-//! out of step they would let each other in for ever. So after [`ROUNDS`] rounds a round lets its readers past one at a
-//! time, with patience between them. One that asks while more readers are in than when the last was let past goes on with
-//! its section, or so it seems, and is next; any other goes to the end of the line. So each branch that is in the middle of
-//! its section comes to its end, and then waits. (`queue.rs` has the line.)
+//! These rules do not suffice for the branches of one task, because the lock cannot tell a branch that reads again from
+//! another branch that begins: out of step they would let each other in for ever. So after [`ROUNDS`] rounds, a round
+//! lets its readers past one at a time, with patience between them. If more readers hold the lock when a reader asks
+//! than when the last one was let past, it seems to continue its own section and is next; any other reader goes to the
+//! back of the queue. So each branch in the middle of a section gets to its end, and then waits. (The queue is in
+//! `queue.rs`.)
 //!
-//! Who reads again while it reads is no matter of this: it never waits for a waiting writer.
+//! A reader that reads again is not affected: it never waits for a waiting writer.
 //!
 //! Times are in nanoseconds of `watch::record::now`.
 
 /// The shortest patience.
 const FIRST: u64 = 10_000_000;
-/// With so many rounds it doubles,
+/// Patience doubles every so many rounds,
 const ROUNDS: u32 = 8;
-/// so often at most.
+/// at most so often.
 const DOUBLINGS: u32 = 6;
 
-/// How long a writer waits for those whom the last one let in and who have not been polled since.
+/// How long a writer waits for readers that the last writer let in and that have not been polled since.
 pub const GRACE: u64 = if cfg!(loom) { NEVER } else { FIRST };
-/// A model has no clock.
+/// Loom has no clock.
 const NEVER: u64 = u64::MAX;
 
-/// What is known of the wait of the writers that wait now.
+/// The state of the current wait of writers.
 #[derive(Default)]
 pub struct Turn {
-    /// Since when they wait.
+    /// Since when writers wait.
     since: u64,
-    /// When a section last began or ended, other than within another.
+    /// When a section last began or ended, not counting those inside another.
     moved: u64,
-    /// How often readers were let past.
+    /// How many rounds there were.
     rounds: u32,
-    /// The longest section that has ended, of its time since `since`.
+    /// The longest section that has ended, counted from `since`.
     longest: u64,
 }
 
 impl Turn {
-    /// Writers wait from now on.
+    /// Writers begin to wait.
     pub fn begin(&mut self, now: u64) {
         *self = Self { since: now, moved: now, rounds: 0, longest: 0 };
     }
@@ -56,25 +57,25 @@ impl Turn {
         self.moved = now;
     }
 
-    /// A section ended, that had begun at `since`, or before the writers waited.
+    /// A section ended. `since` says when it began; `None` means before the writers waited.
     pub fn left(&mut self, since: Option<u64>, now: u64) {
         self.moved = now;
         self.longest = self.longest.max(now.saturating_sub(since.unwrap_or(self.since)));
     }
 
-    /// When those that wait are to be let past, unless something moves.
+    /// When to let waiting readers past, unless something moves before.
     pub fn due(&self) -> u64 {
         let grown = FIRST << (self.rounds / ROUNDS).min(DOUBLINGS);
         self.moved.saturating_add(grown.max(self.longest.saturating_mul(2)))
     }
 
-    /// Those that wait are let past, or the first of them.
+    /// Begins a round: all waiting readers, or the first of them, are let past.
     pub fn round(&mut self, now: u64) {
         self.moved = now;
         self.rounds += 1;
     }
 
-    /// The next of the same round is let past.
+    /// Continues a round: the next reader is let past.
     pub fn go_on(&mut self, now: u64) {
         self.moved = now;
     }
@@ -91,12 +92,12 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    /// Tasks that begin a section of `length` as soon as they may, with `phases` of them in when the writer comes. Returns
-    /// how many sections they begin before the writer has its turn.
+    /// Simulates tasks that begin a section of `length` as soon as they may. `phases` says when those that hold the
+    /// lock at first leave. Returns how many sections begin before the writer gets its turn.
     fn sections_begun(length: impl Fn(usize) -> u64, phases: &[u64]) -> usize {
         let mut turn = Turn::default();
         turn.begin(0);
-        // When each leaves that is in, and since when it is.
+        // For each task that holds the lock: when it leaves, and since when it holds it.
         let mut inside: Vec<(usize, u64, Option<u64>)> =
             phases.iter().enumerate().map(|(task, leaves)| (task, *leaves, None)).collect();
         let mut waiting = Vec::new();
@@ -118,8 +119,8 @@ mod tests {
         begun
     }
 
-    /// Catches: patience that does not grow with the sections, or does not begin anew when one ends: then those that are
-    /// longer than it overlap for ever.
+    /// Catches: patience that does not grow with the sections, or does not begin again when one ends: sections longer
+    /// than it would then overlap for ever.
     #[test]
     fn g07_sections_of_any_length_that_overlap_get_past_in_a_few_rounds() {
         for length in [0, MS / 10, MS, 9 * MS, 11 * MS, 50 * MS, 1_000 * MS, 60_000 * MS] {
@@ -131,8 +132,8 @@ mod tests {
         }
     }
 
-    /// Catches: patience that does not grow with the rounds: short sections that may begin during a long one are begun by the
-    /// thousand.
+    /// Catches: patience that does not grow with the rounds: short sections would then begin by the thousand during a
+    /// long one.
     #[test]
     fn g07_short_sections_are_begun_seldom_during_a_long_one() {
         let begun = sections_begun(|task| if task == 0 { 60_000 * MS } else { 0 }, &[60_000 * MS, 0, 0]);

@@ -1,14 +1,14 @@
-//! Calls that are meant to wait for long.
+//! The guard for calls that are meant to wait long.
 
 use std::{fmt, rc::Rc};
 
 use crate::thread::state::Thread;
 
-/// Says that the blocking calls which this thread makes while the guard lives are meant to wait for long, for a request to
-/// come, say: the watchdog leaves them out. [`report`](super::report) lists and marks them.
+/// Says that the blocking calls which this thread makes while the guard lives are meant to wait long, as for a request
+/// to come in. The watchdog does not report them; [`report`](super::report) lists and marks them.
 ///
-/// It goes for the calls that are made where the guard is, and for those inside their futures; not for those that tasks,
-/// bottom halves and handlers make which a waiting call runs meanwhile. Guards nest, and are dropped in reverse order.
+/// This applies to the calls made directly and to those made inside their futures, but not to calls made by tasks,
+/// bottom halves and handlers that a waiting call runs meanwhile. Guards nest, and are dropped in reverse order.
 /// `#[co_wrapper(expect_long)]` takes one for every call of a function.
 ///
 /// # Panics
@@ -40,7 +40,7 @@ pub fn expect_long() -> ExpectLong {
     ExpectLong { thread, outer }
 }
 
-/// Calls are meant to wait for long while this lives. Returned by [`expect_long`].
+/// While this lives, calls are meant to wait long. Returned by [`expect_long`].
 ///
 /// # Examples
 ///

@@ -1,37 +1,38 @@
 //! Hang reports: which blocking calls wait, for how long, and what they may wait for in vain.
 //!
-//! A blocking call works wherever it is made, but a few things no library can give it. Its thread stands still below it,
-//! so it waits for ever if it waits for
+//! A blocking call works wherever it is made, but no library can make every wait end. The call stops its own thread, so
+//! it waits for ever if it waits for
 //!
-//! - something that only the future of a call lower on the same stack can do, such as the other branch of its `join!`;
-//! - a lock that one of those holds;
+//! - something that only the future of an outer call on the same stack can do, such as the other branch of its `join!`;
+//! - a lock that an outer call on the same stack holds;
 //! - the sockets and timers of a foreign tokio runtime that its thread drives, or that nobody does;
-//! - a thread that blocks by other means than ours: on a `std` lock, say, in blocking I/O, or asleep;
+//! - a thread that is blocked by means other than our calls: on a `std` lock, in blocking I/O, or asleep;
 //! - a context that no thread polls;
 //! - a guard of the graph lock that nobody drops.
 //!
-//! [`report`] lists every call of the process that waits, and where one of these may be the cause. Contexts and graph locks
-//! are named beside the calls, for they cannot tell which call waits for them.
+//! [`report`] lists every waiting call of the process, and which of these causes are possible. Contexts and graph locks
+//! are listed beside the calls, because they do not know which call waits for them.
 //!
 //! # The watchdog
 //!
-//! A watchdog prints such a report to stderr, once for every call that waits too long, and likewise for a future, a task, a
-//! bottom half, a handler or the condition of a `poll_while` that has not returned for as long. (A test harness may run it
-//! in a process of its own and read what that prints.)
+//! The watchdog prints such a report to stderr, once for every call that waits too long, and likewise for a future, a
+//! task, a bottom half, a handler or the condition of a `poll_while` that does not return. (A test harness may run a
+//! test in a process of its own and read that process's stderr.)
 //!
-//! - In debug builds of this crate, that is, with `debug_assertions`, it is on, and too long is 30 seconds. It has no thread
-//!   before something waits for a part of that; the reactor looks for that now and then, or without tokio a sleeping thread.
+//! - In debug builds of this crate (`debug_assertions`) it is on, with a limit of 30 seconds. Its thread is started
+//!   only when something has waited for a part of that; the reactor checks for that periodically, or without tokio a
+//!   sleeping thread.
 //! - In release builds it is off.
-//! - The environment variable `CO_WRAPPER_HANG_SECS`, a number of seconds that may have a fraction, sets the time in any
-//!   build; 0 switches the watchdog off.
-//! - [`watch`] sets the time, and overrules the variable.
+//! - The environment variable `CO_WRAPPER_HANG_SECS`, a number of seconds that may have a fraction, sets the limit in
+//!   any build; 0 switches the watchdog off.
+//! - [`watch`] sets the limit, and overrides the variable.
 //!
-//! A call that is meant to wait for long says so and is left out: by `#[co_wrapper(expect_long)]`, or [`expect_long`].
+//! Calls that are meant to wait long are exempt if they say so, with `#[co_wrapper(expect_long)]` or [`expect_long`].
 //!
-//! It costs a call that is ready nothing. What it cannot see: that a loop of short calls in one bottom half is not one that
-//! has not returned; what a loop runs that is neither a future, a task, a bottom half nor a handler, such as a waker; and
-//! how long something has lasted, but for the time since it first looked, which is every quarter of the limit (at least
-//! every five seconds).
+//! A ready call pays nothing for this. The watchdog has limits. It cannot tell a loop of short calls in one bottom half
+//! from a bottom half that does not return. It does not name what is neither a future, a task, a bottom half nor a
+//! handler, such as a waker. And it knows how long something has lasted only since it first looked; it looks every
+//! quarter of the limit, at least every five seconds.
 //!
 //! # Examples
 //!
@@ -49,11 +50,12 @@ pub use long::{ExpectLong, expect_long};
 
 pub use crate::watch::{Call, Report, State, Suspect, watchdog::watch};
 
-/// What waits at this moment, in all threads.
+/// A report of everything that waits now, in all threads.
 ///
-/// A call is listed from the first time its future is pending, and so are the calls below it on its stack. An
-/// [`AioContext::poll`](crate::AioContext::poll) is not: it waits for anything at all. What has not returned, a future in its
-/// first poll for one, is listed from the second look on, a report's or the watchdog's, at which it has not moved.
+/// A call is listed once its future has been pending, and so are the outer calls on its stack. An
+/// [`AioContext::poll`](crate::AioContext::poll) is not listed, because it waits for anything at all. Something that
+/// does not return, such as a future in its first poll, is listed from the second look (a report's or the watchdog's)
+/// that finds it unmoved.
 ///
 /// # Examples
 ///

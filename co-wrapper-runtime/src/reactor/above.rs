@@ -1,21 +1,24 @@
-//! What stands above a call that is about to sleep, and the one gate that everything of ours passes which blocks.
+//! The outer scheduler of a call that is about to sleep, and the gate that everything of ours passes before it blocks.
 //!
-//! A tokio scheduler whose task blocks stands still below the call: what was woken last lies where no other worker looks,
-//! and its timers and sockets may be this worker's to drive. A worker of a multi-thread runtime, ours or another, is
-//! therefore handed on by `block_in_place` before the call sleeps. A current-thread runtime cannot be, so there the
-//! future is polled unasked from time to time, and the user is told.
+//! While a task of a tokio scheduler blocks in one of our calls, that worker stands still: the task that was woken last
+//! is in a slot from which no other worker steals, and the worker may be the one that drives timers and sockets. So a
+//! worker of a multi-thread runtime, ours or another, is handed on with `block_in_place` before the call sleeps. A
+//! current-thread runtime cannot be handed on; there the future is polled unasked from time to time, and the user is
+//! warned.
 //!
-//! Whether `block_in_place` is legal, tokio decides by its scheduler's kind, which nothing public tells. What is public:
+//! Whether `block_in_place` is legal depends on the kind of scheduler, which tokio does not make public. These facts
+//! are public:
 //!
-//! - `worker_index` says whether a scheduler polls something here. It does not in a multi-thread runtime's `block_on`, nor
-//!   in a `LocalSet` there, nor once a worker was handed on: there is nothing to hand on and nothing keeps wakes back.
-//! - Without a task's id it is a current-thread runtime's `block_on`. A worker is a task of its own.
-//! - A worker that drives timers and sockets may call a waker that blocks. It counts as asleep then.
+//! - `worker_index` says whether a scheduler is polling something on this thread. It is not in a multi-thread runtime's
+//!   `block_on`, nor in a `LocalSet` there, nor after a worker was handed on: then there is nothing to hand on, and
+//!   nothing keeps wakes back.
+//! - With a worker index and no task id, this is a current-thread runtime's `block_on`. Workers are themselves tasks.
+//! - A worker that drives timers and sockets may call a waker that blocks. Its metrics then count it as asleep.
 //! - The innermost foreign handle on the stack is the scheduler's, unless the user entered another one there.
 //!
-//! What remains is a *task* of a current-thread runtime that entered a multi-thread runtime's handle, or ours. There
-//! `block_in_place` panics before it does anything. That is caught; the panic hook has printed it, once a task. In a
-//! `panic = "abort"` build it is not tried where the handle does not speak for it.
+//! One case remains: a *task* of a current-thread runtime that entered a multi-thread runtime's handle, or ours. There
+//! `block_in_place` panics before it does anything. The panic is caught, after the panic hook has printed it, once per
+//! task. In a `panic = "abort"` build `block_in_place` is not tried unless the handle shows that it is legal.
 
 use std::{
     cell::Cell,
@@ -37,14 +40,14 @@ use super::{
     ours::{IDLE, OURS},
 };
 
-/// What stands above a call that is about to sleep.
+/// The outer scheduler of a call that is about to sleep.
 enum Above {
-    /// Nobody who minds.
+    /// No scheduler that the call would stop.
     Nothing,
-    /// A worker of a multi-thread runtime, which lets its work go on elsewhere when told: on that runtime's threads, or
-    /// on those of the runtime whose handle is current, which is ours.
+    /// A worker of a multi-thread runtime that can be handed on: to threads of that runtime, or with `None` to threads
+    /// of the runtime whose handle is current, which is ours.
     Worker(Option<Handle>),
-    /// A tokio scheduler that is stopped by us, and that keeps back wakes such as `yield_now`'s until we return.
+    /// A tokio scheduler that the call stops, and that keeps back wakes such as `yield_now`'s until the call returns.
     Scheduler(Below),
 }
 
@@ -54,17 +57,17 @@ fn above() -> Above {
     match innermost_foreign() {
         Some(host) if host.runtime_flavor() == RuntimeFlavor::CurrentThread => Above::Scheduler(Below::CurrentThread),
         _ if task::try_id().is_none() || REFUSED.get() == task::try_id() => Above::Scheduler(Below::CurrentThread),
-        // A waker that our driver calls.
+        // A waker that our own driver calls.
         _ if ours && IDLE.get() == task::try_id() => Above::Scheduler(Below::Worker),
         Some(host) if !ours => above_in_task(host, worker),
-        // Where a panic ends the process there is no second try.
+        // If a panic ends the process, `block_in_place` cannot be tried.
         None if cfg!(panic = "abort") && !ours && worker == 0 => Above::Scheduler(Below::Worker),
         _ => Above::Worker(None),
     }
 }
 
-/// The same where `host` is the scheduler's runtime, or another one that the user entered in its task. Then this worker must
-/// not go on on the threads of `host`: dropping `host` would wait for it.
+/// As [`above`], where `host` is the scheduler's runtime, or another one that the user entered in the scheduler's task.
+/// In the second case this worker must not go on on the threads of `host`, because dropping `host` would wait for it.
 fn above_in_task(host: Handle, worker: usize) -> Above {
     let metrics = host.metrics();
     #[cfg(target_has_atomic = "64")]
@@ -72,7 +75,8 @@ fn above_in_task(host: Handle, worker: usize) -> Above {
     #[cfg(not(target_has_atomic = "64"))]
     let sleeps = false;
     if sleeps && !has_budget() {
-        // Not a task, but a waker that the driver of `host` calls: its worker sleeps in there, and cannot be handed on.
+        // Not a task but a waker that the driver of `host` calls: its worker is inside the driver and cannot be handed
+        // on.
         return Above::Scheduler(Below::Worker);
     }
     if !sleeps && worker < metrics.num_workers() && metrics.num_alive_tasks() > 0 {
@@ -81,13 +85,13 @@ fn above_in_task(host: Handle, worker: usize) -> Above {
     if cfg!(panic = "abort") && worker == 0 { Above::Scheduler(Below::Worker) } else { Above::Worker(None) }
 }
 
-/// Whether tokio's cooperative budget is limited here, as it is in a task that did not ask for none.
+/// Whether tokio's cooperative budget is limited here, as in every task that did not opt out.
 fn has_budget() -> bool {
     /// More than tokio gives to a task.
     const MOST: u32 = 256;
 
     let mut cx = Context::from_waker(Waker::noop());
-    // Dropped last, it gives back what the others take.
+    // Dropped last: it restores the budget that the loop takes.
     let _restores = coop::has_budget_remaining().then(|| coop::poll_proceed(&mut cx));
     for _ in 0..MOST {
         if !coop::has_budget_remaining() {
@@ -101,15 +105,15 @@ fn has_budget() -> bool {
 }
 
 thread_local! {
-    /// The task in which `block_in_place` was tried in vain.
+    /// The task in which `block_in_place` has panicked.
     static REFUSED: Cell<Option<task::Id>> = const { Cell::new(None) };
 }
 
 impl Entered {
-    /// The one gate that everything of ours passes which blocks: what stands above lets its work go on elsewhere first, if
-    /// it can. `block` is told what stands still nevertheless, and then keeps wakes back until the call has returned; and
-    /// the same as a hang report shows it, which says more where nothing does. For who has entered: ours is the current
-    /// handle.
+    /// The gate that everything of ours passes before it blocks. It hands the outer scheduler's worker on if it can.
+    /// `block` receives what stands still nevertheless, which keeps wakes back until the call has returned; and the
+    /// same for hang reports, which say more if nothing stands still. Having an `Entered` shows that our handle is
+    /// current.
     pub fn gate<R>(&self, block: impl FnOnce(Below, Below) -> R) -> R {
         match above() {
             Above::Nothing => block(Below::Nothing, self.where_nothing_stands_still()),
@@ -119,8 +123,8 @@ impl Entered {
     }
 }
 
-/// So many calls at once have their hosts' workers go on on threads of the host, which has at most 512 by default and at
-/// the limit stands still. The workers that the others block go on on ours.
+/// The most calls at once whose workers are handed on to threads of their own runtime. A runtime has at most 512 such
+/// threads by default and stands still when they are used up. Beyond this limit, workers are handed on to our threads.
 const MOST_ON_HOSTS: usize = 256;
 
 static ON_HOSTS: AtomicUsize = AtomicUsize::new(0);
@@ -145,7 +149,7 @@ fn hand_on<R>(host: Option<Handle>, block: impl FnOnce(Below, Below) -> R) -> R 
     let on_host = host.and_then(|host| Some((host, OnHost::new()?)));
     let mut block = Some(block);
     let handed_on = catch_unwind(AssertUnwindSafe(|| {
-        // The thread that the worker goes on on is taken from the current runtime, which is ours.
+        // `block_in_place` takes the thread from the current runtime, which is ours unless the host's is entered here.
         let _hosts = on_host.as_ref().map(|(host, _)| host.enter());
         block_in_place(|| {
             let _ours = Entered::guard();
@@ -162,8 +166,8 @@ fn hand_on<R>(host: Option<Handle>, block: impl FnOnce(Below, Below) -> R) -> R 
     }
 }
 
-/// Runs `polls` without tokio's cooperative budget, which a task above may have used up: in it the 129th operation on a
-/// tokio resource would wait for a scheduler that we block.
+/// Runs `polls` without tokio's cooperative budget. An outer task may have used its budget up; with one, the 129th
+/// operation on a tokio resource would wait for a scheduler that we block.
 pub fn unconstrained<R>(polls: impl FnOnce() -> R) -> R {
     let mut polls = Some(polls);
     let once = poll_fn(|_| Poll::Ready(polls.take().expect("polled once")()));
@@ -173,13 +177,13 @@ pub fn unconstrained<R>(polls: impl FnOnce() -> R) -> R {
     }
 }
 
-/// The number, not 0, of the tokio task that is being polled here. It may go on on another thread.
+/// The nonzero number of the tokio task that is being polled here. The task may continue on another thread.
 #[cfg(feature = "graph")]
 #[inline]
 pub fn task_id() -> Option<u64> {
     use std::hash::{Hash, Hasher};
 
-    /// A task's `Id` is a number that it shows to nobody but hashers and, as text, readers.
+    /// A task's `Id` shows its number only to hashers and as text.
     struct Number(u64);
     impl Hasher for Number {
         fn write(&mut self, bytes: &[u8]) {

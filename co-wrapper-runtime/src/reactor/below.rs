@@ -1,9 +1,8 @@
-//! What stands still below a blocking call.
+//! What a blocking call stops while it waits.
 
 use std::{panic::Location, sync::Once};
 
-/// Warns, once a process, of a call of the function `name` at `site` that blocks what is `below`, if that is all that drives a
-/// runtime.
+/// Warns, once per process, that the call of `name` at `site` blocks a current-thread runtime.
 pub fn warn_of_current_thread(below: Below, name: &str, site: &Location<'_>) {
     static ONCE: Once = Once::new();
     if below == Below::CurrentThread {
@@ -17,21 +16,23 @@ pub fn warn_of_current_thread(below: Below, name: &str, site: &Location<'_>) {
     }
 }
 
-/// What stands still below a call that waits, for hang reports.
+/// What a waiting call stops, for hang reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Below {
     /// Nothing that we know of.
     Nothing,
-    /// A tokio runtime that this thread alone drives.
+    /// A current-thread tokio runtime, which only this thread drives.
     CurrentThread,
-    /// A worker of a multi-thread runtime that cannot be handed on: it is inside its driver, which calls a waker that blocks.
+    /// A worker of a multi-thread runtime that cannot be handed on: the call is made by a waker that the worker's
+    /// driver calls.
     Worker,
-    /// Nothing, but the handle of a current-thread runtime is entered, which this thread does not drive.
+    /// Nothing, but the handle of a current-thread runtime, which this thread does not drive, is entered.
     Undriven,
-    /// Nothing, or a `LocalSet` or the root of a multi-thread runtime, whose handle is entered.
+    /// Nothing that we know of; the entered handle of a multi-thread runtime may mean a `LocalSet` or a `block_on` of
+    /// it.
     LocalSet,
-    /// Nothing, and the thread is ending: tokio's part of it is gone.
+    /// Nothing, but the thread is ending and tokio's thread-locals are gone.
     Ended,
 }
 

@@ -1,5 +1,5 @@
-//! The reactor's handle made current for a call, and what was current before: for the first poll, and for what stands
-//! above the call when it waits (`above.rs`).
+//! Making the reactor's handle current for a call, and remembering which foreign handle was current before. The first
+//! poll needs to know that, and so does the search for the outer scheduler when the call waits (`above.rs`).
 
 use std::{cell::RefCell, mem::ManuallyDrop};
 
@@ -10,19 +10,19 @@ use super::{
     ours::{ours, started},
 };
 
-/// Which tokio handle a call found current. In this order, so that what a call asks is one comparison.
+/// Which tokio handle a call found current. The order lets each question be a single comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 enum Found {
     Ours,
     /// None, and none can be entered.
     Destroyed,
-    // Beside these ours was made current.
+    // For the following two our handle is made current.
     Nothing,
     Foreign,
 }
 
-/// The reactor's handle is current while this lives, together with the [`Guard`] that it needs.
+/// The reactor's handle is current while this lives, together with the [`Guard`] where one is needed.
 #[derive(Debug)]
 pub struct Entered {
     found: Found,
@@ -31,8 +31,8 @@ pub struct Entered {
 /// Makes the reactor's handle current.
 pub type Guard = EnterGuard<'static>;
 
-/// The same for who may be kept in a thread-local: tokio's own may be gone when that is dropped, and then tokio's guard
-/// panics.
+/// A [`Guard`] that may be kept in a thread-local. Tokio's thread-locals may be destroyed before it, and then dropping
+/// tokio's guard would panic.
 #[derive(Debug)]
 pub struct KeptGuard {
     guard: ManuallyDrop<Guard>,
@@ -40,7 +40,7 @@ pub struct KeptGuard {
 }
 
 impl KeptGuard {
-    /// `kept`: it is the user's to keep, not a call's.
+    /// `kept`: the user keeps the guard beyond a call.
     #[track_caller]
     pub fn new(kept: bool) -> Self {
         Self { guard: ManuallyDrop::new(Entered::guard()), kept }
@@ -57,13 +57,14 @@ impl Drop for KeptGuard {
 }
 
 thread_local! {
-    /// The foreign handles that the [`Entered`] on this stack found current, innermost last.
+    /// The foreign handles that the [`Entered`] values on this stack found current, innermost last.
     static FOREIGN: RefCell<Vec<Handle>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Entered {
-    /// Looks, for the function `name`, which handle is current. Where that is not ours the caller takes [`guard`](Self::guard) too, and keeps it for
-    /// longer than this.
+    /// Checks which handle is current, for the function `name`. If [`needs_guard`](Self::needs_guard), the caller also
+    /// takes a
+    /// [`guard`](Self::guard), which must outlive this value.
     ///
     /// # Panics
     ///
@@ -72,13 +73,13 @@ impl Entered {
     #[track_caller]
     pub fn look(name: &str) -> Self {
         let ours = ours(name).id;
-        // What another frame entered says nothing: a foreign `block_on` may be between it and us. By reference: to move
-        // what was just written costs more than to ask.
+        // What an outer frame entered says nothing: a foreign `block_on` may lie between it and this one. Compared by
+        // reference, because moving a value that was just written costs more than the comparison.
         let current = Handle::try_current();
         let found = match &current {
             Ok(current) if current.id() == ours => Found::Ours,
             Ok(_) => Found::Foreign,
-            // A thread-local destructor, after tokio's own was run.
+            // In a thread-local destructor, after tokio's own ran.
             Err(error) if error.is_thread_local_destroyed() => Found::Destroyed,
             Err(_) => Found::Nothing,
         };
@@ -90,24 +91,24 @@ impl Entered {
         Self { found }
     }
 
-    /// Whether ours is not current without a guard.
+    /// Whether the caller must take a guard to make our handle current.
     #[inline]
     pub fn needs_guard(&self) -> bool {
         self.found >= Found::Nothing
     }
 
-    /// The guard. To be kept where it is returned: to move it costs a call as much as all the rest.
+    /// The guard. Keep it where it is returned: moving it costs as much as the rest of a call.
     #[inline]
     pub fn guard() -> Guard {
         started().runtime.enter()
     }
 
-    /// Whether tokio's thread-locals are gone here, so that none of its handles can be entered.
+    /// Whether tokio's thread-locals are destroyed, so that no tokio handle can be entered.
     pub fn is_after_tokio(&self) -> bool {
         self.found == Found::Destroyed
     }
 
-    /// What a hang report should know of a call below which nothing stands still.
+    /// What a hang report should say of a call that stops no scheduler.
     pub(super) fn where_nothing_stands_still(&self) -> Below {
         if self.found == Found::Destroyed {
             return Below::Ended;
@@ -124,12 +125,12 @@ impl Entered {
         }
     }
 
-    /// Whether another runtime's task may be above, whose cooperative budget the call's first poll would use up. What then waits
-    /// inside a `FuturesUnordered` is woken by the scheduler alone, which the call blocks: polling the whole again does
-    /// not reach it.
+    /// Whether a task of another runtime may be polling further out on this stack. The call's first poll would use up
+    /// that task's cooperative budget. An operation that then waits inside a `FuturesUnordered` is woken only by the
+    /// scheduler, which the call blocks; polling the whole future again does not reach it.
     #[inline]
     pub fn may_be_in_a_foreign_task(&self) -> bool {
-        // A worker of ours passes on what it kept back when it hands its work on.
+        // A worker of ours is not such a case: when it is handed on, it passes on the wakes that it kept back.
         self.found == Found::Foreign
     }
 }
@@ -143,20 +144,20 @@ impl Drop for Entered {
     }
 }
 
-/// The handle moves there as it is, for to clone it takes an atomic step.
+/// Moves the handle, because cloning it takes an atomic operation.
 #[cold]
 fn push(current: Handle) {
-    // In a thread-local destructor it may be gone, and then nobody asks.
+    // In a thread-local destructor the list may be gone, and then nothing reads it.
     let _ = FOREIGN.try_with(|foreign| foreign.borrow_mut().push(current));
 }
 
 #[cold]
 fn pop() {
-    // Dropped after the borrow ends: it may be the last that keeps its runtime.
+    // Dropped after the borrow ends, because it may be the last handle of its runtime.
     let _last = FOREIGN.try_with(|foreign| foreign.borrow_mut().pop());
 }
 
-/// The foreign handle that was current before ours was made so last.
+/// The foreign handle that was current before our handle was last made current.
 pub(super) fn innermost_foreign() -> Option<Handle> {
     FOREIGN.try_with(|foreign| foreign.borrow().last().cloned()).ok()?
 }

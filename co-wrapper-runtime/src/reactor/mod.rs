@@ -1,8 +1,9 @@
-//! The process's one tokio reactor, and what a blocking call must know of tokio: whether a scheduler stands above it.
+//! The process's one tokio runtime (the reactor), and what a blocking call must know of other tokio schedulers on its
+//! thread.
 //!
-//! One reactor for the whole process, on workers of its own, because a tokio resource belongs to the reactor that was
-//! current when it was made: with one a context, a socket would sleep whenever the context that made it does. Without
-//! the feature `tokio` all of this is empty.
+//! There is one reactor for the whole process, with worker threads of its own, because a tokio resource belongs to the
+//! reactor that was current when it was made: with one reactor per context, a socket would stop whenever that context
+//! sleeps. Without the feature `tokio` everything here is empty.
 
 #[cfg(feature = "tokio")]
 mod above;

@@ -1,6 +1,7 @@
-//! The process's own tokio runtime: starting it, its handle, and asking it whether it is well.
+//! The process's own tokio runtime: its start, its handle, and the question whether its workers make progress.
 //!
-//! It is started by whoever needs it first, and never ends. What stands above a call is not looked at here.
+//! The first call that needs it starts it, and it never ends. Outer schedulers are not considered here (see
+//! `above.rs`).
 
 use std::{
     cell::Cell,
@@ -18,27 +19,27 @@ use tokio::runtime::{self, Handle, Runtime};
 
 use crate::sys::{fork, sync::plain_lock};
 
-/// A task that blocks by other means than a call of ours keeps its worker, and with the last one gone no socket and no timer
-/// of the process would go on. A worker more is a thread that sleeps, and some twenty microseconds of the process's first
-/// call; on a single processor too.
+/// A task that blocks by means other than our calls holds its worker, and with the last worker blocked no socket and no
+/// timer of the process would go on; so there are several, on a single processor too. An additional worker costs a
+/// sleeping thread and some twenty microseconds in the process's first call.
 const WORKERS: usize = 4;
 
-/// Its threads' name.
+/// The name of its threads.
 const NAME: &str = "co-wrapper-io";
 
-/// Never dropped: its resources may be in use as long as the process lives.
+/// Never dropped, because its resources may be in use for as long as the process lives.
 static REACTOR: OnceLock<Reactor> = OnceLock::new();
 
 pub(super) struct Reactor {
     pub runtime: Runtime,
-    /// Its handle's, which every call compares.
+    /// The id of its handle, which every call compares.
     pub id: runtime::Id,
 }
 
 thread_local! {
     /// Set on the reactor's own threads.
     pub(super) static OURS: Cell<bool> = const { Cell::new(false) };
-    /// On a worker of the reactor the id that is current there while no task is polled.
+    /// On a worker of the reactor: the task id that is current there while no task is polled.
     pub(super) static IDLE: Cell<Option<tokio::task::Id>> = const { Cell::new(None) };
 }
 
@@ -46,7 +47,7 @@ thread_local! {
 ///
 /// # Errors
 ///
-/// No descriptors or no thread for it. The next call tries again.
+/// No descriptors or no thread can be had. The next call tries again.
 fn start() -> io::Result<&'static Reactor> {
     static STARTING: Mutex<()> = Mutex::new(());
 
@@ -58,13 +59,13 @@ fn start() -> io::Result<&'static Reactor> {
     if let Some(reactor) = REACTOR.get() {
         return Ok(reactor);
     }
-    // Tokio panics where no thread can be had for a worker, or no descriptors for its signals, so ask for them first.
+    // Tokio panics if it cannot start a worker thread or has no descriptors for its signals, so try both first.
     descriptors()?;
     threads()?;
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
-        // A blocking call in a task of the reactor keeps its thread while another goes on, and at the limit nothing
-        // would go on: so high that memory ends first.
+        // A blocking call in a task of the reactor keeps its thread while another takes over the worker. At this limit
+        // nothing would go on, so it is so high that memory runs out first.
         .max_blocking_threads(32_768)
         .thread_name(NAME)
         .on_thread_start(|| OURS.set(true))
@@ -77,18 +78,18 @@ fn start() -> io::Result<&'static Reactor> {
     Ok(reactor)
 }
 
-/// Fails unless as many descriptors can be had as a reactor takes.
+/// Fails unless as many descriptors are available as a reactor takes.
 fn descriptors() -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::net::UnixStream;
-        // Six with all of tokio's features.
+        // The eight of these four pairs: with all of tokio's features a reactor takes six.
         let _four = [UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?];
     }
     Ok(())
 }
 
-/// Fails unless as many threads can be had at once as a reactor has workers.
+/// Fails unless as many threads can exist at once as the reactor has workers.
 fn threads() -> io::Result<()> {
     let all_there = Mutex::new(());
     thread::scope(|scope| {
@@ -130,16 +131,16 @@ pub fn wake_after(duration: Duration, waker: std::task::Waker) {
     }
 }
 
-/// A question to the reactor: whether each of its workers goes on.
+/// A check whether each of the reactor's workers makes progress.
 pub struct Question {
-    /// Set by a task, which any worker may run.
+    /// Set by a task that any worker may run.
     answered: Arc<AtomicBool>,
-    /// What each worker had done when it was asked.
+    /// What each worker had done when the check began.
     workers: Vec<Done>,
 }
 
-/// What a worker has done: how often it slept and woke, and for how long it has worked, which it counts every few dozen
-/// polls and whenever it sleeps.
+/// How often a worker slept and woke, and for how long it has worked. Tokio updates the latter every few dozen polls
+/// and whenever the worker sleeps.
 #[derive(PartialEq)]
 struct Done {
     slept_and_woke: u64,
@@ -166,7 +167,7 @@ impl Done {
 }
 
 impl Question {
-    /// Asks the reactor, if it was started.
+    /// Starts a check, if the reactor was started.
     pub fn ask() -> Option<Self> {
         let reactor = REACTOR.get()?;
         let answered = Arc::new(AtomicBool::new(false));
@@ -175,20 +176,20 @@ impl Question {
         Some(Self { answered, workers: Done::by_each() })
     }
 
-    /// Whether somebody answered, and no worker has been at one thing ever since.
+    /// Whether a worker ran the task, and every worker sleeps or has moved since.
     pub fn is_answered(&self) -> bool {
         let goes_on = |(then, now): (&Done, &Done)| now.sleeps() || now != then;
         self.answered.load(Ordering::Relaxed) && self.workers.iter().zip(&Done::by_each()).all(goes_on)
     }
 }
 
-/// Whether to go on.
+/// Returns whether to go on.
 type Look = Box<dyn Fn() -> bool + Send>;
 
-/// What is to be called once there is a reactor.
+/// What to call at intervals once the reactor is started.
 static LATER: Mutex<Vec<(Duration, Look)>> = Mutex::new(Vec::new());
 
-/// Has the reactor call `look` in such intervals, from its start on, as long as that says to go on.
+/// Has the reactor call `look` at this interval until it returns false, beginning when the reactor starts.
 pub fn every(interval: Duration, look: impl Fn() -> bool + Send + 'static) {
     plain_lock(&LATER).push((interval, Box::new(look)));
     if let Some(reactor) = REACTOR.get() {
@@ -225,7 +226,7 @@ pub(super) fn ours(name: &str) -> &'static Reactor {
     }
 }
 
-/// The reactor, which a look has started.
+/// The reactor, which an earlier [`Entered::look`](super::entered::Entered::look) has started.
 #[inline]
 pub(super) fn started() -> &'static Reactor {
     REACTOR.get().expect("started by the look before")

@@ -1,4 +1,4 @@
-//! The reactor's shape without the feature `tokio`: nothing to start, nothing above.
+//! The reactor's interface without the feature `tokio`: there is no runtime to start and no outer scheduler.
 
 use std::io;
 
@@ -10,33 +10,33 @@ pub fn ensure() -> io::Result<()> {
     Ok(())
 }
 
-/// Wakes `waker` after `duration`, if a thread can be had.
+/// Wakes `waker` after `duration`, if a thread can be started.
 #[cfg(all(feature = "graph", not(loom)))]
 pub fn wake_after(duration: std::time::Duration, waker: std::task::Waker) {
     let timer = std::thread::Builder::new().name("co-wrapper-timer".to_owned()).spawn(move || {
         std::thread::sleep(duration);
-        // Nobody hears of what it panics with.
+        // Nobody is left to raise the waker's panic to.
         drop(Payload::of(|| waker.wake()));
     });
     drop(timer);
 }
 
-/// No scheduler's task that we know of.
+/// No tokio task exists.
 #[cfg(feature = "graph")]
 #[inline]
 pub fn task_id() -> Option<u64> {
     None
 }
 
-/// A call in flight; nothing is entered.
+/// Stands for a call in flight; nothing is entered.
 #[derive(Debug)]
 pub struct Entered;
 
-/// Nothing to keep.
+/// An empty guard.
 #[derive(Debug)]
 pub struct Guard;
 
-/// Nothing either.
+/// An empty guard.
 #[derive(Debug)]
 pub struct KeptGuard;
 
@@ -76,7 +76,7 @@ impl Entered {
     }
 }
 
-/// Nobody is there to ask.
+/// Never made: there is no reactor to ask.
 pub enum Question {}
 
 impl Question {
@@ -89,7 +89,7 @@ impl Question {
     }
 }
 
-/// Has a thread call `look` in such intervals, as long as that says to go on.
+/// Has a thread call `look` at this interval until it returns false.
 pub fn every(interval: std::time::Duration, look: impl Fn() -> bool + Send + 'static) {
     let timer = std::thread::Builder::new().name("co-wrapper-timer".to_owned()).spawn(move || {
         loop {

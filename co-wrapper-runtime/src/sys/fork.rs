@@ -1,15 +1,18 @@
-//! The fork rule: a child process forgets the contexts and the reactor of its parent, and says so when it is asked to
-//! block.
+//! The fork rule: a forked child forgets its parent's contexts and reactor, and an attempt to block in it panics with
+//! the reason.
 //!
-//! The threads that served them are not in the child, locks may be held by one of them, and the epoll set is shared: what
-//! the child would do to it, the parent would feel. Forking before the first use is legal, and the child then works.
+//! The child has none of the threads that served the contexts, any lock may be held by one of them, and the epoll set
+//! is shared, so what the child did to it would happen to the parent. Forking before the first use is legal, and the
+//! child then works.
+//!
+//! Rooms above name what a child must forget through [`on_child`]; this file knows none of them.
 
 use std::{io, panic::Location};
 
 #[cfg(unix)]
 pub use unix::{is_child, on_child, register};
 
-/// No process here is a fork.
+/// Forks are noticed on Unix only.
 #[cfg(not(unix))]
 pub fn is_child() -> bool {
     false
@@ -25,22 +28,22 @@ const FORKED: &str = "co_wrapper: this process is a fork of one that had used co
 const CURE: &str =
     "its contexts and its reactor stayed with the parent; fork before the first use, or exec in the child";
 
-/// `name` is the function that the caller's caller called.
+/// Refuses to block in a forked child. `name` is the function that users call; it calls this one directly.
 ///
 /// # Panics
 ///
-/// In a child that may not block.
+/// In a forked child.
 #[inline]
 #[track_caller]
 pub fn forbid(name: &str) {
     forbid_at(name, Location::caller());
 }
 
-/// The same where the user called it at `site`.
+/// As [`forbid`], for a user's call at `site`.
 ///
 /// # Panics
 ///
-/// In a child that may not block.
+/// In a forked child.
 #[inline]
 #[track_caller]
 pub fn forbid_at(name: &str, site: &Location<'_>) {
@@ -55,11 +58,11 @@ fn refuse(name: &str, site: &Location<'_>) -> ! {
     panic!("{FORKED}, in which {name}, called at {site}, cannot block: {CURE}");
 }
 
-/// The same, for callers that can report an error.
+/// As [`forbid`], with an error instead of a panic.
 ///
 /// # Errors
 ///
-/// In a child that may not block.
+/// In a forked child.
 pub fn check() -> io::Result<()> {
     if is_child() { Err(io::Error::other(format!("{FORKED}: {CURE}"))) } else { Ok(()) }
 }
@@ -78,7 +81,7 @@ mod unix {
 
     static ON_CHILD: OnceLock<fn()> = OnceLock::new();
 
-    /// Whether this process was forked off one that had used this library.
+    /// Whether this process was forked from one that had used this library.
     pub fn is_child() -> bool {
         CHILD.load(Ordering::Relaxed)
     }
@@ -98,13 +101,13 @@ mod unix {
         }
     }
 
-    /// Has `forget` called in each child, on the thread that forked. One function a process, which does no more than the
-    /// handler in [`register`] may: the one that threads name for their own part.
+    /// Has `forget` called in each child, on the thread that forked. Only the first `forget` of a process counts; it
+    /// may do no more than the handler in [`register`] may.
     pub fn on_child(forget: fn()) {
         ON_CHILD.get_or_init(|| forget);
     }
 
-    /// Has forks that come from now on marked. Called at first use.
+    /// Detects forks from now on. Called at first use.
     pub fn register() {
         static ONCE: Once = Once::new();
         // SAFETY: the handler stores to a static, and what `on_child` was given to a thread-local without a destructor; it

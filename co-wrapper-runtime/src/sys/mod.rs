@@ -1,4 +1,5 @@
-//! What all else stands on, and what knows of nothing else here: parking, forks, panics of users' code, loom's types, stacks.
+//! The lowest room: parking, forks, panics of users' code, lists for reports, loom's types, big stacks. It uses no
+//! other room.
 
 pub mod big_stack;
 pub mod fork;

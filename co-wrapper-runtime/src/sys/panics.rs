@@ -1,11 +1,11 @@
-//! Panics of other people's code: wakers, destructors, callbacks, subscribers, and payloads whose own drop panics.
+//! Panics of users' code: wakers, destructors, callbacks, subscribers, and payloads whose own drop panics.
 //!
-//! The rule is that such a panic reaches one place and costs nobody else anything. So each piece of others' code that runs
-//! beside other pieces is caught by itself; the first panic is kept and raised when the rest has run. Where nothing may be
-//! raised (the thread unwinds already, or the caller would end the process) the panic hook's message has to do. Which
-//! place does what is a table in ARCHITECTURE.md.
+//! The rule: such a panic is raised at one place and does no damage elsewhere. Where several pieces of users' code run
+//! one after the other, each is caught by itself; the first panic is kept and raised after all have run. Where no panic
+//! may be raised (the thread is unwinding, or the panic would end the process), the panic hook's message is all that is
+//! heard. A table in ARCHITECTURE.md lists every place and what it does.
 //!
-//! Nothing here runs under a lock, and nothing here may be called under one.
+//! Nothing here may be called while a lock is held.
 
 use std::{
     any::Any,
@@ -18,28 +18,29 @@ use std::{
     thread,
 };
 
-/// What somebody's code panicked with. Dropping it does not panic, which the payload of `panic_any` may.
+/// The payload of a panic in users' code. Dropping it does not panic, although the payload of a `panic_any` may.
 pub struct Payload(ManuallyDrop<Box<dyn Any + Send>>);
 
 impl Payload {
-    /// Runs `run`, or says what it panicked with.
+    /// Runs `run` and catches its panic.
     ///
     /// # Errors
     ///
     /// The panic of `run`.
     pub fn of<R>(run: impl FnOnce() -> R) -> Result<R, Self> {
-        // What ran is dropped by its panic, and what it shared with others is theirs to guard, as across threads.
+        // The panic drops whatever `run` owns; data that it shares is protected by its owner, as between threads.
         catch_unwind(AssertUnwindSafe(run)).map_err(|payload| Self(ManuallyDrop::new(payload)))
     }
 
-    /// Panics with it, without another message.
+    /// Continues the panic, without calling the panic hook again.
     pub fn resume(self) -> ! {
         let mut this = ManuallyDrop::new(self);
-        // SAFETY: taken once, for `this` is not dropped.
+        // SAFETY: taken once, because `this` is never dropped.
         resume_unwind(unsafe { ManuallyDrop::take(&mut this.0) })
     }
 
-    /// The same unless the thread unwinds already: a second panic would abort the process, so it is reported instead.
+    /// Continues the panic, unless the thread unwinds already: a second panic would abort the process, so it is only
+    /// reported.
     pub fn raise(self) {
         if thread::panicking() {
             report("a second panic is dropped: its thread unwinds already");
@@ -51,7 +52,7 @@ impl Payload {
 
 impl Drop for Payload {
     fn drop(&mut self) {
-        // SAFETY: dropped here only: `resume` takes it out of a value that is never dropped.
+        // SAFETY: dropped once: `resume` takes it only out of a value that is never dropped.
         discard(unsafe { ManuallyDrop::take(&mut self.0) });
     }
 }
@@ -62,19 +63,19 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// Says on stderr what nobody else will hear of. Not by `eprintln!`, which panics where stderr is a closed pipe.
+/// Writes a message to stderr. Does not use `eprintln!`, which panics if stderr is a closed pipe.
 pub fn report(what: &str) {
     let _ = writeln!(io::stderr(), "co_wrapper: {what}");
 }
 
-/// Runs `run` and keeps the first panic.
+/// Runs `run`, and keeps its panic if it is the first.
 pub fn catch(first: &mut Option<Payload>, run: impl FnOnce()) {
     if let Err(payload) = Payload::of(run) {
         first.get_or_insert(payload);
     }
 }
 
-/// Raises what was kept.
+/// Raises the panic that was kept, if any.
 #[inline]
 pub fn raise(first: Option<Payload>) {
     if let Some(payload) = first {
@@ -82,15 +83,16 @@ pub fn raise(first: Option<Payload>) {
     }
 }
 
-/// Drops `value` where nothing may be raised. The hook has printed the message of a destructor's panic.
+/// Drops `value` where no panic may be raised. If its destructor panics, the panic hook has printed the message.
 pub fn discard<T>(value: T) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        // A payload whose drop panics; the payload of that panic may do the same, and so on.
+        // The payload's own drop may panic too, and so may the payload of that panic.
         mem::forget(payload);
     }
 }
 
-/// Drops `value` in a destructor of ours, which may run while the thread unwinds: then a panic is not raised.
+/// Drops `value` in one of our destructors. Those may run while the thread unwinds; then a panic of `value` is not
+/// raised.
 pub fn drop_one<T>(value: T) {
     if thread::panicking() {
         discard(value);
@@ -99,21 +101,21 @@ pub fn drop_one<T>(value: T) {
     }
 }
 
-/// Drops each of `values`, and then raises the first panic.
+/// Drops all `values`, then raises the first panic.
 pub fn drop_each<T>(values: impl IntoIterator<Item = T>) {
     let mut first = None;
     values.into_iter().for_each(|value| catch(&mut first, || drop(value)));
     raise(first);
 }
 
-/// Wakes each of `wakers`, and then raises the first panic.
+/// Wakes all `wakers`, then raises the first panic.
 pub fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     let mut first = None;
     wakers.into_iter().for_each(|waker| catch(&mut first, || waker.wake()));
     raise(first);
 }
 
-/// A value of the user's in a scope that a panic of the user's may unwind: then its destructor's own panic is not raised.
+/// A user's value in a scope that may unwind. If it does, a panic of the value's destructor is not raised.
 #[derive(Clone, Debug)]
 pub struct Guarded<T>(ManuallyDrop<T>);
 
@@ -122,10 +124,10 @@ impl<T> Guarded<T> {
         Self(ManuallyDrop::new(value))
     }
 
-    /// The value, out of the guard.
+    /// Takes the value out.
     pub fn into_inner(self) -> T {
         let mut this = ManuallyDrop::new(self);
-        // SAFETY: taken once, for `this` is not dropped.
+        // SAFETY: taken once, because `this` is never dropped.
         unsafe { ManuallyDrop::take(&mut this.0) }
     }
 }
@@ -146,7 +148,7 @@ impl<T> DerefMut for Guarded<T> {
 
 impl<T> Drop for Guarded<T> {
     fn drop(&mut self) {
-        // SAFETY: dropped here only: `into_inner` takes it out of a value that is never dropped.
+        // SAFETY: dropped once: `into_inner` takes it only out of a value that is never dropped.
         drop_one(unsafe { ManuallyDrop::take(&mut self.0) });
     }
 }

@@ -1,11 +1,11 @@
-//! How a thread sleeps and what wakes it: one [`Parker`] a thread, one [`WakeSlot`] a blocking call in flight.
+//! How a thread sleeps and what wakes it: one [`Parker`] per thread, one [`WakeSlot`] per blocking call in flight.
 //!
-//! A token makes the handshake safe: waking sets a flag first and the token second; the sleeper looks at every flag
-//! between taking the token and giving itself up to sleep, so whatever was set before is seen, and whatever is set
-//! after ends the sleep. Nothing here knows of contexts or tasks: a waker may outlive both.
+//! No wake is lost: a waker sets its flag first and gives the parker's token second, and the sleeper checks every flag
+//! after it has taken the last token and before it sleeps. So it either sees the flag or finds a token that ends the
+//! sleep. Nothing here knows of contexts or tasks, because a waker may outlive both.
 //!
-//! A thread that watches descriptors sleeps in poll(2) instead, which no token ends. [`Parker::sleep_in`] has a second
-//! handshake for that, of the same kind, and an [`EndSleep`] in the place of the parker's own wake.
+//! A thread that watches descriptors sleeps in poll(2), which a token does not end. For that [`Parker::sleep_in`] has a
+//! second handshake of the same kind, with an [`EndSleep`] in place of the token.
 
 use std::{cell::Cell, fmt, sync::Arc, task::Wake, time::Instant};
 
@@ -14,7 +14,7 @@ use super::{
     sync::{AtomicBool, AtomicU8, Mutex, Ordering, lock},
 };
 
-/// This thread's number: never 0, never given twice, and to be had in thread-local destructors too.
+/// This thread's number: never 0, never reused, and available in thread-local destructors too.
 #[inline]
 pub fn here() -> u64 {
     use std::sync::atomic::AtomicU64;
@@ -34,70 +34,70 @@ pub fn here() -> u64 {
     })
 }
 
-/// Puts its own thread to sleep. It stands before the `parking` crate so that something else may come in its place.
+/// Puts its own thread to sleep. It wraps the `parking` crate so that the crate can be replaced.
 #[derive(Debug, Default)]
 pub struct Parker {
     parker: parking::Parker,
     elsewhere: Arc<Elsewhere>,
 }
 
-/// Ends a sleep that is not the parker's own, one in poll(2). Called once a sleep at most, from any thread, and perhaps
-/// only when that sleep is over: then it ends the next one.
+/// Ends a sleep in poll(2), which the parker's token does not end. Called from any thread, at most once per sleep; a
+/// call that comes after its sleep has ended ends the next one.
 pub trait EndSleep: Send + Sync {
-    /// Ends it. Must not block and must not panic.
+    /// Ends the sleep. Must not block and must not panic.
     fn end_sleep(&self);
 }
 
-/// A thread's sleeps that are not its parker's own.
+/// The state of a thread's sleeps outside its parker.
 #[derive(Default)]
 struct Elsewhere {
-    /// One of the three below.
+    /// `AWAKE`, `ELSEWHERE` or `WOKEN`.
     state: AtomicU8,
-    /// What ends the present one.
+    /// Ends the current sleep.
     end: Mutex<Option<Arc<dyn EndSleep>>>,
 }
 
-/// The thread is awake, or sleeps by its parker's token.
+/// The thread is awake, or sleeps in its parker.
 #[cfg(any(all(feature = "tokio", unix), loom))]
 const AWAKE: u8 = 0;
-/// It sleeps elsewhere, or is about to.
+/// It sleeps in [`Parker::sleep_in`], or is about to.
 const ELSEWHERE: u8 = 1;
-/// It was woken since it last slept elsewhere: the token of these sleeps.
+/// It was woken since its last such sleep: the token of these sleeps.
 const WOKEN: u8 = 2;
 
 impl Parker {
-    /// One without a token.
+    /// A parker whose token is not set.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What wakes it, from any thread.
+    /// The handle that wakes this thread, from any thread.
     pub fn unparker(&self) -> Unparker {
         Unparker { unparker: self.parker.unparker(), elsewhere: Arc::clone(&self.elsewhere) }
     }
 
-    /// Sleeps until the token is there, at most until `deadline`, and takes the token.
+    /// Sleeps until the token is given, at most until `deadline`, and takes the token.
     pub fn park(&self, deadline: Option<Instant>) {
         match deadline {
             #[cfg(not(loom))]
             Some(deadline) => {
                 self.parker.park_deadline(deadline);
             }
-            // A loom model has no clock.
+            // Loom has no clock.
             #[cfg(loom)]
             Some(_) => unreachable!("no deadlines under loom"),
             None => self.parker.park(),
         }
     }
 
-    /// Sleeps in `sleep`, which `end` ends, unless the thread was woken since its last such sleep. As with
-    /// [`park`](Self::park), it may have been woken for what it has seen by now.
+    /// Calls `sleep`, which `end` interrupts, unless the thread was woken since its last such sleep. As with
+    /// [`park`](Self::park), the wake may be for something that the thread has already seen.
     #[cfg(any(all(feature = "tokio", unix), loom))]
     pub fn sleep_in(&self, end: Arc<dyn EndSleep>, sleep: impl FnOnce()) {
         let Elsewhere { state, end: place } = &*self.elsewhere;
         *lock(place) = Some(end);
-        // Two swaps of one atomic by the sleeper and one by a waker: either the waker's comes first, and the sleeper sees
-        // it here, or it reads `ELSEWHERE` and ends the sleep.
+        // The sleeper and the waker both swap `state`. If the waker swaps first, the sleeper reads `WOKEN` here;
+        // otherwise the waker reads `ELSEWHERE` and ends the sleep.
         if state.swap(ELSEWHERE, Ordering::AcqRel) != WOKEN {
             sleep();
         }
@@ -106,7 +106,7 @@ impl Parker {
     }
 }
 
-/// Gives a [`Parker`] its token, from any thread. No system call where the parker's thread is not asleep.
+/// Gives a [`Parker`] its token, from any thread. Makes no system call unless the parker's thread is asleep.
 #[derive(Clone, Debug)]
 pub struct Unparker {
     unparker: parking::Unparker,
@@ -114,7 +114,7 @@ pub struct Unparker {
 }
 
 impl Unparker {
-    /// Gives the token; a second one before the first is taken is the same as one.
+    /// Gives the token. Giving it twice before it is taken is the same as giving it once.
     pub fn unpark(&self) {
         self.unparker.unpark();
         if self.elsewhere.state.swap(WOKEN, Ordering::AcqRel) == ELSEWHERE {
@@ -126,11 +126,13 @@ impl Unparker {
 impl Elsewhere {
     #[cold]
     fn end(&self) {
-        // In a forked child the sleeper is a thread of the parent's, and the lock may be held by another one.
+        // In a forked child the sleeper is a thread of the parent, and another of the parent's threads may hold the
+        // lock.
         if fork::is_child() {
             return;
         }
-        // Nothing is there if the sleep is over. If the next one has begun, that is ended: it looks once more.
+        // `None` if the sleep is over. If the next sleep has begun, that one ends early, and the thread checks its
+        // flags again.
         let end = lock(&self.end).take();
         if let Some(end) = end {
             end.end_sleep();
@@ -146,52 +148,53 @@ impl fmt::Debug for Elsewhere {
 
 /// Where the wakes of one blocking call's future arrive.
 ///
-/// The thread keeps its slots and uses them again, whatever wakers are still about: a late wake of an earlier call costs
-/// the slot's next user one spurious poll, which every future allows.
+/// The thread reuses its slots even while wakers of earlier calls exist: a late wake costs the slot's next call one
+/// spurious poll, which every future must tolerate.
 #[derive(Debug)]
 pub struct WakeSlot {
-    /// Woken by another thread.
+    /// Set by a wake from another thread.
     woken: AtomicBool,
-    /// Woken by the slot's own thread, which is awake: no locked instruction, and no token. Its own alone.
+    /// Set by a wake from the slot's own thread. Only that thread accesses it, and it is awake then, so the wake needs
+    /// no locked instruction and no token.
     woken_here: AtomicBool,
-    /// Whose it is.
+    /// The number of the thread that owns the slot.
     thread: u64,
     unparker: Unparker,
 }
 
 impl WakeSlot {
-    /// A slot of the calling thread, whose wakes end the sleep of `unparker`'s, which is the same.
+    /// A slot of the calling thread. `unparker` must be the calling thread's.
     pub fn new(unparker: Unparker) -> Self {
         Self { woken: AtomicBool::new(false), woken_here: AtomicBool::new(false), thread: here(), unparker }
     }
 
-    /// The number of the thread whose it is.
+    /// The number of the thread that owns the slot.
     pub fn thread(&self) -> u64 {
         self.thread
     }
 
-    /// Whether the future was woken since this was last asked. The acquire half of the swap pairs with `wake`'s release
-    /// half: what the waker's thread wrote before is seen by the poll that follows.
+    /// Whether the future was woken since the last call of this. The swap's acquire half pairs with the release half in
+    /// `wake`: the poll that follows sees what the waking thread wrote before it.
     #[inline]
     pub fn take_woken(&self) -> bool {
         let here = self.woken_here.load(Ordering::Relaxed);
         if here {
             self.woken_here.store(false, Ordering::Relaxed);
         }
-        // The load spares the idle loop a locked instruction. It may not take the flag itself: a wake that finds the
-        // flag set gives no token, so only a swap that reads that very wake's write may clear it.
+        // The load spares the idle loop a locked instruction. It must not clear the flag itself: a wake that finds the
+        // flag set gives no token, so only a swap that reads that wake's write may clear it.
         let elsewhere = self.woken.load(Ordering::Relaxed) && self.woken.swap(false, Ordering::AcqRel);
         here || elsewhere
     }
 
-    /// Whether the future was woken, left as it is. To be asked last before the thread sleeps: a wake of its own gives no
-    /// token.
+    /// Whether the future was woken, without clearing the flags. The last check before the thread sleeps: a wake from
+    /// its own thread gives no token.
     #[inline]
     pub fn is_woken(&self) -> bool {
         self.woken_here.load(Ordering::Relaxed) || self.woken.load(Ordering::Relaxed)
     }
 
-    /// Forgets the wakes meant for an earlier call.
+    /// Clears wakes that were meant for an earlier call.
     #[inline]
     pub fn reset(&self) {
         if self.is_woken() {

@@ -1,15 +1,16 @@
-//! Lists of what lives somewhere in the process, for reports.
+//! Process-wide lists of live objects, which hang reports read. A list holds weak references, so it keeps nothing
+//! alive.
 
 use std::sync::{Arc, Mutex, Weak};
 
 use super::{fork, sync::plain_lock};
 
-/// What was registered by a name, as long as it lives.
+/// Objects registered under a name, for as long as they live.
 pub struct Registry<T: ?Sized>(Mutex<Entries<T>>);
 
 struct Entries<T: ?Sized> {
     all: Vec<(Arc<str>, Weak<T>)>,
-    /// With so many, those that are gone are struck out.
+    /// At this length, entries of dropped objects are removed.
     most: usize,
 }
 
@@ -20,7 +21,7 @@ impl<T: ?Sized> Registry<T> {
 
     pub fn register(&self, name: &Arc<str>, what: Weak<T>) {
         if fork::is_child() {
-            // A thread that is not here may hold the lock, and there are no reports.
+            // One of the parent's threads may hold the lock, and a forked child makes no reports.
             return;
         }
         let mut entries = plain_lock(&self.0);
@@ -31,7 +32,8 @@ impl<T: ?Sized> Registry<T> {
         entries.all.push((Arc::clone(name), what));
     }
 
-    /// What lives, by the order in which it came. What this gives may be the last reference, and is dropped outside the lock.
+    /// The live objects, in order of registration. The caller may hold the last reference to one; it drops that outside
+    /// the lock.
     pub fn all(&self) -> Vec<(Arc<str>, Arc<T>)> {
         let entries = plain_lock(&self.0).all.clone();
         entries.into_iter().filter_map(|(name, what)| Some((name, what.upgrade()?))).collect()

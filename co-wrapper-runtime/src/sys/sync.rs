@@ -1,4 +1,5 @@
-//! The primitives that loom can model: std's outside a model, loom's under `cfg(loom)`.
+//! The primitives that loom can model: std's outside a model, loom's under `cfg(loom)`. Code that a model runs takes
+//! its atomics, mutexes and cells from here.
 
 #[cfg(loom)]
 pub(crate) use loom::cell::UnsafeCell;
@@ -17,22 +18,21 @@ pub(crate) use std::sync::{
     atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 
-/// Locks, also after a panic elsewhere: nothing of ours panics while it holds a lock, so what a poisoned one guards is
-/// whole.
+/// Locks, and ignores poisoning: our code never panics while it holds a lock, so the data is consistent.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Compiles where `T` may be sent and shared. What a `SAFETY` comment claims of a type is asserted with it, in place, so
-/// that a change of that type which breaks the claim does not compile.
+/// Compiles only if `T` is `Send` and `Sync`. Stands beside a `SAFETY` comment that relies on it, so that a change of
+/// `T` that breaks the claim does not compile.
 #[allow(dead_code, reason = "before rustc 1.89 what only a `const _` uses counts as unused")]
 pub(crate) const fn is_send_and_sync<T: ?Sized + Send + Sync>() {}
 
-/// The same where `T` may be sent.
+/// As [`is_send_and_sync`], for `Send` alone.
 #[allow(dead_code, reason = "before rustc 1.89 what only a `const _` uses counts as unused")]
 pub(crate) const fn is_send<T: ?Sized + Send>() {}
 
-/// A cell whose accesses loom sees, with loom's interface.
+/// An `UnsafeCell` with loom's interface, so that loom sees its accesses.
 #[cfg(not(loom))]
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
@@ -42,7 +42,7 @@ impl<T> UnsafeCell<T> {
         Self(std::cell::UnsafeCell::new(value))
     }
 
-    /// Gives `access` the pointer, which is its alone for as long.
+    /// Passes the pointer to `access`. The caller ensures that nothing else accesses the cell meanwhile.
     #[inline]
     pub fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
         access(self.0.get())
@@ -53,7 +53,7 @@ impl<T> UnsafeCell<T> {
     }
 }
 
-/// The same for a mutex that no model goes through.
+/// As [`lock`], for a mutex that no model covers.
 pub(crate) fn plain_lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,8 +1,8 @@
 //! The spans and events, with the feature `tracing`.
 //!
-//! Subscribers are users' code. What one panics with while it makes, enters, leaves or closes a call's span goes to that
-//! call's caller; a destructor of ours that the thread's unwinding runs does not add a second panic to the first. An event is
-//! about what goes on, and is no part of it: its panic is left to the panic hook.
+//! Subscribers are users' code. If one panics while it makes, enters, leaves or closes a call's span, the call's caller
+//! gets the panic, unless the thread is already unwinding. An event only describes the work, so a panic in one is left
+//! to the panic hook.
 
 use std::{panic::Location, time::Duration};
 
@@ -27,7 +27,7 @@ impl Span {
         )))
     }
 
-    /// The span is current until the guard is dropped.
+    /// Makes the span current until the guard is dropped.
     #[inline]
     pub fn enter(&self) -> Guarded<span::Entered<'_>> {
         Guarded::new(self.0.enter())
@@ -38,12 +38,12 @@ fn event(tell: impl FnOnce()) {
     drop(Payload::of(tell));
 }
 
-/// A thread goes to sleep.
+/// The thread is about to sleep.
 pub fn park() {
     event(|| tracing::trace!(target: TARGET, "park"));
 }
 
-/// A call waits with others below it.
+/// A call starts to wait while outer calls on its stack wait too.
 pub fn nested(name: &'static str, depth: usize) {
     event(|| tracing::debug!(target: TARGET, wrapper = name, depth, "nested"));
 }

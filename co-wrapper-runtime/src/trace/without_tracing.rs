@@ -1,26 +1,26 @@
-//! Their shape without the feature `tracing`: nothing.
+//! The same interface without the feature `tracing`; it does nothing.
 
 use std::{panic::Location, time::Duration};
 
-/// No span.
+/// An empty span.
 #[derive(Clone, Debug)]
 pub struct Span;
 
 impl Span {
-    /// None for this call either.
+    /// Makes an empty span.
     #[inline]
     pub fn call(_: &'static str, _: &'static Location<'static>) -> Self {
         Self
     }
 
-    /// Nothing is current.
+    /// Makes nothing current.
     #[inline]
     pub fn enter(&self) -> Entered {
         Entered
     }
 }
 
-/// Nothing is.
+/// An empty guard.
 pub struct Entered;
 
 pub fn park() {}

@@ -1,12 +1,15 @@
-//! What a thread shows of itself: its calls, what its loop runs, whether it sleeps; and what that says to who looks.
+//! What a thread publishes about itself: its calls, what its loop runs, whether it sleeps; and what an observer (a
+//! report or the watchdog) concludes from it.
 //!
-//! One [`Board`] a thread. A call says that it is on the stack, in a byte of its own, and says nothing when its first poll
-//! begins or ends. So whoever looks leaves a bit ([`LOOKED`]) in what the thread writes over with the next call,
-//! dispatch or sleep. A bit that is still there at the next look says that nothing new has begun: the thread is where it was.
+//! There is one [`Board`] per thread. A call marks itself as being on the stack in one byte, and records neither the
+//! start nor the end of its first poll, so that a ready call pays nothing. To see whether a thread moves, an observer
+//! sets the bit
+//! [`LOOKED`] in a value that the thread overwrites with its next call, dispatch or sleep. If the bit is still set at
+//! the next look, the thread has begun nothing since.
 //!
-//! What this cannot see: a loop of calls that are ready at once, inside one bottom half, counts as one bottom half that has
-//! not returned, as it is; and what a loop runs that is neither a poll, a task, a bottom half nor a handler (a waker, the
-//! destructor of something else) is not told apart from the loop.
+//! Limits: a loop of calls that are ready at once, inside one bottom half, counts as one bottom half that has not
+//! returned (which is true). And if the loop runs something that is neither a poll, a task, a bottom half nor a handler
+//! (a waker, the destructor of something else), observers cannot tell it from the loop itself.
 
 use std::{
     panic::Location,
@@ -19,21 +22,22 @@ use std::{
 
 use super::record::{Record, Slot, Static, lock, now};
 
-/// Set by who looks, cleared by what the thread begins next.
+/// Set by an observer, cleared when the thread begins something.
 pub const LOOKED: u8 = 1 << 1;
-/// The same, when the watchdog has printed it.
+/// As [`LOOKED`], set by the watchdog when it has printed this.
 pub const REPORTED: u8 = 1 << 2;
 
-/// What a loop runs, in [`Board::running`]: above the two bits stand the kind, whether a bottom half or handler is on the
-/// stack, how many calls are below what runs, and how many of the like are on the stack.
+/// The layout of [`Board::running`]. Above the two bits come the kind of what the loop runs, whether a bottom half or
+/// handler is on the stack, the number of calls on the stack outside it, and the number of things that loops run on the
+/// stack.
 const KIND: usize = 3;
 const CALLBACK: usize = 1 << 5;
 const BELOW: usize = 6;
 const COUNT: usize = 18;
 
-/// How reports name the function whose condition is [`Board::decide`]'s.
+/// The name under which reports show the function whose condition [`Board::decide`] runs.
 pub const POLL_WHILE: &str = "AioContext::poll_while";
-/// The kind of a condition, in [`Board::condition`].
+/// The kind of [`Board::condition`].
 const CONDITION: usize = 1 << KIND;
 
 /// What a thread's loop runs.
@@ -48,56 +52,56 @@ pub enum Runs {
     LowerCall = 3,
 }
 
-/// One thread, as others see it.
+/// One thread, as observers see it.
 pub struct Board {
     pub number: u64,
-    /// The thread, as messages name it.
+    /// The thread's name in messages.
     pub name: String,
-    /// What its innermost loop runs, nothing at first.
+    /// What its innermost loop runs; 0 if nothing.
     running: AtomicUsize,
-    /// What its innermost `poll_while` decides by, while that runs: in the form of `running`, with the count of that. And
-    /// where that was called.
+    /// The condition that its innermost `poll_while` is running: laid out like `running`, with the count that `running`
+    /// had. The next field says where that `poll_while` was called.
     condition: AtomicUsize,
     condition_site: Static<Location<'static>>,
-    /// Whether it sleeps.
+    /// Whether it sleeps (bit 0).
     parked: AtomicU8,
-    /// From here on up, and no further than to the next dispatch, calls are meant to wait: see [`Board::expect_long`].
+    /// The dispatch count, plus one, at which calls are meant to wait long; see [`Board::expect_long`].
     expects_long: AtomicUsize,
-    /// The calls that are on its stack, outermost first, and spare ones.
+    /// The slots of the calls on its stack, outermost first, followed by spare ones.
     calls: Mutex<Vec<Arc<Slot>>>,
-    /// Those of functions that wait without being on the list of calls.
+    /// The slots of functions that wait without being calls, such as `poll`.
     polls: Mutex<Vec<Arc<Slot>>>,
-    /// The others' own: what was seen at the last look.
+    /// What observers saw at the last look. The thread itself does not use it.
     last: Mutex<Look>,
 }
 
-/// Where a thread is.
+/// What a thread is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
-    /// It sleeps in our hands, or looks for something to run.
+    /// It sleeps in our code, or looks for something to run.
     Waiting,
-    /// Nothing of ours is on its stack, or nothing but a poll of its own.
+    /// Nothing of ours is on its stack, except perhaps an `AioContext::poll`.
     Elsewhere,
-    /// The call at that depth is the innermost, and its future is being polled after so many polls.
+    /// Its innermost call is at this depth, and the call's future is being polled after this many finished polls.
     Polling { depth: usize, polls: u64 },
-    /// It runs the condition of a `poll_while`, above so many calls.
+    /// It runs the condition of a `poll_while`, inside this many calls.
     Deciding { depth: usize },
-    /// It runs that, above so many calls.
+    /// It runs this, inside this many calls.
     Running { what: Runs, depth: usize },
 }
 
-/// What was seen at a look.
+/// The result of one look.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     pub doing: Doing,
-    /// Since when, as `now` counts.
+    /// When this was first seen, on the clock of `now`.
     since: u64,
-    /// Whether it was so at the look before, and the thread has not moved in between.
+    /// Whether the look before saw the same and the thread has not moved since.
     pub again: bool,
 }
 
 impl Look {
-    /// For how long, at least.
+    /// How long this has lasted, at least.
     pub fn lasted(&self) -> Duration {
         Duration::from_nanos(now().saturating_sub(self.since))
     }
@@ -105,7 +109,7 @@ impl Look {
 
 static BOARDS: Mutex<Vec<Arc<Board>>> = Mutex::new(Vec::new());
 
-/// A thread's board, to be seen while this lives.
+/// A thread's board; observers see it while this lives.
 pub struct Registered(Arc<Board>);
 
 impl Registered {
@@ -142,14 +146,14 @@ impl Drop for Registered {
     }
 }
 
-/// The boards of all threads, those that came first in front.
+/// The boards of all threads, in the order of their numbers.
 pub fn all() -> Vec<Arc<Board>> {
     let mut boards = lock(&BOARDS).clone();
     boards.sort_by_key(|board| board.number);
     boards
 }
 
-/// How many calls are below what runs.
+/// How many calls are on the stack outside what runs.
 fn below(running: usize) -> usize {
     running >> BELOW & ((1 << (COUNT - BELOW)) - 1)
 }
@@ -172,9 +176,9 @@ impl Drop for Running<'_> {
     }
 }
 
-/// For the board's own thread.
+/// Methods for the board's own thread.
 impl Board {
-    /// One more call's, which is that much deeper than the last one made.
+    /// Adds the slot for calls that are one deeper than those before.
     pub fn add_call(&self, slot: &Arc<Slot>) {
         lock(&self.calls).push(Arc::clone(slot));
     }
@@ -183,7 +187,7 @@ impl Board {
         lock(&self.polls).push(Arc::clone(slot));
     }
 
-    /// A loop runs `what`, above `depth` calls, until the guard is dropped.
+    /// Records that a loop runs `what`, inside `depth` calls, until the guard is dropped.
     #[inline]
     pub fn run(&self, what: Runs, depth: usize) -> Running<'_> {
         let outer = self.running.load(Ordering::Relaxed);
@@ -193,13 +197,13 @@ impl Board {
         Running { board: self, outer }
     }
 
-    /// How many tasks, bottom halves, handlers and lower calls loops run on the stack.
+    /// How many tasks, bottom halves, handlers and outer calls are being run by loops on the stack.
     #[inline]
     pub fn runs(&self) -> usize {
         self.running.load(Ordering::Relaxed) >> COUNT
     }
 
-    /// Runs the condition of a `poll_while` that was called at `site`, above `depth` calls.
+    /// Runs the condition of a `poll_while` that was called at `site`, inside `depth` calls.
     pub fn decide(&self, site: &'static Location<'static>, depth: usize, condition: &mut dyn FnMut() -> bool) -> bool {
         struct Decided<'a>(&'a Board, usize, Option<&'static Location<'static>>);
         impl Drop for Decided<'_> {
@@ -217,13 +221,13 @@ impl Board {
         condition()
     }
 
-    /// What a loop runs above so many calls, and no more.
+    /// What the loop of the innermost of `depth` calls runs, if anything.
     pub fn runs_above(&self, depth: usize) -> Option<Runs> {
         let running = self.running.load(Ordering::Relaxed);
         kind(running).filter(|_| below(running) == depth)
     }
 
-    /// The innermost of the functions that wait without being on the list of calls.
+    /// The innermost of the functions that wait without being calls.
     pub fn innermost_poll(&self) -> Option<Arc<Slot>> {
         let polls = lock(&self.polls);
         polls.iter().filter(|poll| poll.record.level() > 0).max_by_key(|poll| poll.record.level()).cloned()
@@ -235,7 +239,7 @@ impl Board {
         self.running.load(Ordering::Relaxed) & CALLBACK != 0
     }
 
-    /// Runs `park`, which puts the thread to sleep.
+    /// Calls `park`, which puts the thread to sleep, and shows it as sleeping meanwhile.
     pub fn parked(&self, park: impl FnOnce()) {
         struct Awake<'a>(&'a Board);
         impl Drop for Awake<'_> {
@@ -249,33 +253,33 @@ impl Board {
         park();
     }
 
-    /// Calls that begin from now on are meant to wait for long, until the guard is dropped, but not those of what a loop
-    /// runs meanwhile.
+    /// Marks the calls that begin until [`end_expect_long`](Self::end_expect_long) as meant to wait long, except those
+    /// made in what a loop runs meanwhile. Returns the value to end it with.
     pub fn expect_long(&self) -> usize {
         self.expects_long.swap(self.runs() + 1, Ordering::Relaxed)
     }
 
-    /// Ends that; `outer` is what it gave.
+    /// Ends [`expect_long`](Self::expect_long); `outer` is the value it returned.
     pub fn end_expect_long(&self, outer: usize) {
         self.expects_long.store(outer, Ordering::Relaxed);
     }
 
-    /// Whether a call that begins now is meant to wait for long. (From any thread: whether the innermost is.)
+    /// Whether a call that begins now is meant to wait long. From other threads: whether the innermost call is.
     pub fn expects_long(&self) -> bool {
         self.expects_long.load(Ordering::Relaxed) == self.runs() + 1
     }
 }
 
-/// For who looks.
+/// Methods for observers.
 impl Board {
-    /// The calls that show themselves, in no order.
+    /// The calls and polls that publish themselves, in no order.
     pub fn shown(&self) -> Vec<Arc<Slot>> {
         let calls = lock(&self.calls).clone();
         let polls = lock(&self.polls).clone();
         calls.into_iter().chain(polls).collect()
     }
 
-    /// The calls on the stack, outermost first, `most` of them at most.
+    /// The outermost `most` calls on the stack, outermost first.
     pub fn on_stack(&self, most: usize) -> Vec<Arc<Slot>> {
         let calls = lock(&self.calls);
         calls.iter().take(most).take_while(|call| call.record.is_on_stack()).cloned().collect()
@@ -285,7 +289,7 @@ impl Board {
         self.parked.load(Ordering::Relaxed) & 1 != 0
     }
 
-    /// Looks where the thread is, and whether it has moved since the last look.
+    /// Determines what the thread does, and whether it has moved since the last look.
     pub fn look(&self) -> Look {
         let mut last = lock(&self.last);
         let (doing, unmoved) = self.doing();
@@ -312,7 +316,7 @@ impl Board {
             _ if decides && below(condition) == depth => (Doing::Deciding { depth }, condition & looked != 0),
             Some(what) if below(running) == depth => (Doing::Running { what, depth }, running & looked != 0),
             _ => match stack.pop() {
-                // Neither slept nor ran anything for its contexts.
+                // Unmoved if it has neither slept nor run anything for its contexts.
                 None => (Doing::Elsewhere, running & looked != 0 && parked & LOOKED != 0),
                 Some(call) => {
                     let unmoved = call.record.mark(LOOKED);
@@ -325,18 +329,18 @@ impl Board {
         }
     }
 
-    /// Where the `poll_while` was called that decides.
+    /// Where the `poll_while` that is running its condition was called.
     pub fn condition_site(&self) -> Option<&'static Location<'static>> {
         self.condition_site.get()
     }
 
-    /// Whether that condition is news to the watchdog; not any more, afterwards.
+    /// Whether the watchdog has not reported this condition yet. Marks it as reported.
     pub fn is_condition_news(&self) -> bool {
         let reported = usize::from(REPORTED);
         self.condition.fetch_or(reported, Ordering::Relaxed) & reported == 0
     }
 
-    /// Whether what the thread runs now is news to the watchdog; not any more, afterwards.
+    /// Whether the watchdog has not reported what the thread runs now. Marks it as reported.
     pub fn is_news(&self) -> bool {
         let reported = usize::from(REPORTED);
         self.running.fetch_or(reported, Ordering::Relaxed) & reported == 0
@@ -344,7 +348,7 @@ impl Board {
 }
 
 impl Record {
-    /// Whether the call is news to the watchdog; not any more, afterwards.
+    /// Whether the watchdog has not reported this call yet. Marks it as reported.
     pub fn is_news(&self) -> bool {
         !self.mark(REPORTED)
     }

@@ -1,4 +1,4 @@
-//! Whether the reactor goes on, by a question to it every now and then.
+//! Checks periodically whether the reactor's workers make progress.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -8,24 +8,24 @@ use std::{
 use super::record::now;
 use crate::reactor::Question;
 
-/// When the reactor was asked and has not answered for too long, as `now` counts; else 0.
+/// When the unanswered question was asked, on the clock of `now`, if the answer is late; else 0.
 static STALLED_SINCE: AtomicU64 = AtomicU64::new(0);
 
-/// For how long the reactor has not answered, if that is too long.
+/// How long the reactor has not answered, if its answer is late.
 pub fn stalled_reactor() -> Option<Duration> {
     let since = Some(STALLED_SINCE.load(Ordering::Relaxed)).filter(|since| *since > 0)?;
     Some(Duration::from_nanos(now().saturating_sub(since)))
 }
 
-/// A question to the reactor, one at a time.
+/// At most one question to the reactor at a time.
 #[derive(Default)]
 pub struct Heartbeat {
-    /// When it was asked, and what.
+    /// The open question, and when it was asked.
     asked: Option<(u64, Question)>,
 }
 
 impl Heartbeat {
-    /// Whether a worker of the reactor is late now and none was before.
+    /// Checks the answer and asks again. Returns whether a worker of the reactor has just become late.
     pub fn beat(&mut self, limit: Duration) -> bool {
         if let Some((at, question)) = &self.asked {
             if !question.is_answered() {

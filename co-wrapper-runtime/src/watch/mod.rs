@@ -1,4 +1,4 @@
-//! What threads show of their calls, the report of it, and the watchdog that prints one.
+//! What threads publish about their calls, the hang report made from it, and the watchdog that prints one.
 
 pub mod board;
 mod heartbeat;

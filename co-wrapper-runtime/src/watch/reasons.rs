@@ -1,18 +1,19 @@
-//! What is waited for and cannot come, as those know it who are waited for: contexts, graph locks. They are asked when a
-//! report is made, so that nobody who waits pays for it.
+//! Why a wait may be in vain, as reported by what is waited for: contexts and graph locks. They are asked only when a
+//! report is made, so waiting costs nothing for it.
 
 use std::{sync::Arc, time::Duration};
 
 use super::board::{Board, Doing, Look};
 use crate::{context::builder, scheduler::mailbox::Mailbox, sys::registry::Registry};
 
-/// What has not returned blocks by other means than ours.
+/// The advice for code that blocks its thread by means other than our calls.
 pub const BY_OTHER_MEANS: &str = "a std lock or blocking I/O? Let go of std locks, the caller's too, before a blocking call, \
                               and block by other means than a wrapper only in spawn_blocking";
 
 /// Something that others wait for.
 pub trait Awaited: Send + Sync {
-    /// Why they wait in vain, if they do: a line a reason. `name` is the one that it was registered by. Runs nobody's code.
+    /// Why a wait for this is in vain, if it is: one line per reason. `name` is the name it was registered under. Must
+    /// not run users' code.
     fn reasons(&self, name: &str, threads: &Threads<'_>) -> Vec<String>;
 }
 
@@ -24,12 +25,12 @@ impl Threads<'_> {
         self.0.iter().find(|(board, _)| board.number == number)
     }
 
-    /// How messages name the thread of that number.
+    /// The name in messages of the thread with this number.
     pub fn name(&self, number: u64) -> Option<&str> {
         self.find(number).map(|(board, _)| &*board.name)
     }
 
-    /// For how long that thread has been outside our calls, if it has since the last look.
+    /// How long the thread has been outside our calls, if it was so at the last look too and has not moved since.
     pub fn elsewhere(&self, number: u64) -> Option<Duration> {
         let (_, look) = self.find(number)?;
         (look.doing == Doing::Elsewhere && look.again).then(|| look.lasted())
@@ -38,13 +39,13 @@ impl Threads<'_> {
 
 static ALL: Registry<dyn Awaited> = Registry::new();
 
-/// Has reports ask `awaited` as long as it lives.
+/// Has reports ask `awaited` for as long as it lives.
 #[cfg(all(feature = "graph", not(loom)))]
 pub fn register(name: &Arc<str>, awaited: std::sync::Weak<dyn Awaited>) {
     ALL.register(name, awaited);
 }
 
-/// All reasons but those of the context `except`.
+/// All reasons, except those of the context `except`.
 pub fn all(threads: &Threads<'_>, except: Option<&Arc<Mailbox>>) -> Vec<String> {
     let contexts = builder::all();
     let contexts = contexts.iter().filter(|(_, mailbox)| except.is_none_or(|except| !Arc::ptr_eq(mailbox, except)));
@@ -53,7 +54,7 @@ pub fn all(threads: &Threads<'_>, except: Option<&Arc<Mailbox>>) -> Vec<String> 
     contexts.chain(others.iter().flat_map(|(name, awaited)| awaited.reasons(name, threads))).collect()
 }
 
-/// What is said of a context in which something waits: that nobody polls it.
+/// Reports a context that has work or timers which no thread handles.
 fn of_context(name: &str, mailbox: &Mailbox, threads: &Threads<'_>) -> Vec<String> {
     if mailbox.is_closed() || mailbox.is_quiet() {
         return Vec::new();

@@ -1,8 +1,9 @@
-//! What a thread shows of one blocking call, so that any other thread may look at any time.
+//! What a thread publishes about one blocking call. Other threads may read it at any time.
 //!
-//! One [`Record`] a call, in the [`Slot`] that the call borrows from its thread. Who called and where is written by every
-//! call, for it costs no more than to keep it elsewhere; the rest only once the call waits, by its thread alone, with
-//! relaxed stores under a sequence lock: what is read during a write is thrown away. Nothing points into a stack.
+//! There is one [`Record`] per call, in the [`Slot`] that the call borrows from its thread. Every call writes its name
+//! and its place in the code, because keeping them elsewhere would cost as much. It writes the rest only once it waits.
+//! Only the record's own thread writes, with relaxed stores under a sequence lock: a reader discards what it read
+//! during a write. A record never points into a stack.
 
 use std::{
     hint, mem,
@@ -22,7 +23,7 @@ use crate::{
     sys::park::{Unparker, WakeSlot},
 };
 
-/// A reference that lives as long as the process, or nothing.
+/// A reference to something `'static`, or nothing.
 pub struct Static<T: Sync + 'static>(AtomicPtr<T>);
 
 impl<T: Sync + 'static> Static<T> {
@@ -35,13 +36,13 @@ impl<T: Sync + 'static> Static<T> {
     }
 
     pub fn get(&self) -> Option<&'static T> {
-        // SAFETY: null, or a `&'static T` that `set` stored: it is shared, never ends and is only read. What it refers to was
-        // there before the thread began, so that another thread may read it without more.
+        // SAFETY: the pointer is null or comes from a `&'static T` that `set` stored, so it stays valid, and `T: Sync` may
+        // be read from any thread. A relaxed load suffices: the values are constants, which exist before any thread runs.
         unsafe { self.0.load(Ordering::Relaxed).as_ref() }
     }
 }
 
-/// What a call borrows from its thread. Others look at the record only.
+/// What a call borrows from its thread. Other threads use only the record and the wakes.
 pub struct Slot {
     pub wakes: Arc<WakeSlot>,
     pub waker: Waker,
@@ -49,14 +50,14 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// One of the calling thread, whose wakes end the sleep of `unparker`'s, which is the same.
+    /// A slot of the calling thread. `unparker` must be the calling thread's.
     pub fn new(unparker: Unparker) -> Self {
         let wakes = Arc::new(WakeSlot::new(unparker));
         let waker = Waker::from(Arc::clone(&wakes));
         Self { wakes, waker, record: Record::new() }
     }
 
-    /// The next call begins to use it.
+    /// Takes the slot for a new call.
     #[inline]
     pub fn begin(&self, name: &'static &'static str, site: &'static Location<'static>, callback_waits: bool) {
         let record = &self.record;
@@ -66,51 +67,51 @@ impl Slot {
         record.state.store(u8::from(callback_waits), Ordering::Relaxed);
     }
 
-    /// The call has ended.
+    /// The call has ended and the slot is spare.
     #[inline]
     pub fn end(&self) {
         self.record.state.store(ENDED, Ordering::Relaxed);
     }
 
-    /// Who called.
+    /// The name of the function that was called.
     pub fn name(&self) -> &'static str {
         self.record.name.get().map_or("", |name| *name)
     }
 
-    /// Where.
+    /// Where it was called.
     pub fn site(&self) -> Option<&'static Location<'static>> {
         self.record.site.get()
     }
 }
 
-/// In a record's state: a bottom half or handler waits in the call's frame, that is, runs further down its stack.
+/// A bit of [`Record::state`]: a bottom half or handler is further out on the stack and waits in this call's frame.
 const CALLBACK_WAITS: u8 = 1;
-// And two that those who look set, see `board.rs`: the next call clears them, for it writes the whole byte.
-/// No call of that slot is on its thread's stack.
+// Observers set two more bits (see `board.rs`). The next call clears them, because it writes the whole byte.
+/// No call is using the slot.
 const ENDED: u8 = 1 << 7;
 
-/// One blocking call, as others see it.
+/// One blocking call, as other threads see it.
 pub struct Record {
     state: AtomicU8,
-    /// Odd while the record is being written. Together with the record's address it names one call.
+    /// Odd while the record is being written.
     version: AtomicU64,
     name: Static<&'static str>,
     site: Static<Location<'static>>,
-    /// Its place on the stack among the calls shown, from 1; 0 while there is nothing to see.
+    /// The call's position among those shown on its stack, from 1; 0 while it is not shown.
     level: AtomicUsize,
-    /// Since when it waits, as `now` counts: since it first had to sleep or was first looked at, so that a call which is
-    /// woken at once needs no clock. 0 until then.
+    /// Since when it waits, on the clock of `now`: since it first had to sleep or an observer first saw it; 0 until
+    /// then. So a call that is woken at once reads no clock.
     since: AtomicU64,
-    /// Whether a task or callback that the thread runs is further down the stack.
+    /// Whether a task or callback is further out on the stack.
     dispatched: AtomicBool,
     polls: AtomicU64,
     polling: AtomicBool,
-    /// A `Below`.
+    /// A `Below`, as a number.
     below: AtomicU8,
-    /// Whether it is meant to wait for long.
+    /// Whether the call is meant to wait long.
     expected_long: AtomicBool,
     context: Mutex<Option<Waited>>,
-    /// What `context` holds, so that its thread need not lock to leave it as it is.
+    /// Identifies what `context` holds, so that the record's thread need not lock to find it unchanged.
     context_at: AtomicPtr<u8>,
 }
 
@@ -121,17 +122,17 @@ pub struct Waited {
     pub mailbox: Arc<Mailbox>,
 }
 
-/// What a record shows, beside who called and where.
+/// What a record shows beside the call's name and place.
 #[derive(Clone, Copy)]
 pub struct What {
     pub level: usize,
     pub dispatched: bool,
     pub expected_long: bool,
-    /// Polls of its future that have ended.
+    /// How many polls of its future have returned.
     pub polls: u64,
 }
 
-/// What was read in a record.
+/// What was read from a record.
 pub struct Seen {
     pub name: &'static str,
     pub site: &'static Location<'static>,
@@ -161,17 +162,17 @@ impl Record {
         }
     }
 
-    /// By the record's thread alone.
+    /// Writes `fields`. Only for the record's own thread.
     fn write(&self, fields: impl FnOnce()) {
         let version = self.version.load(Ordering::Relaxed);
         self.version.store(version + 1, Ordering::Relaxed);
-        // Whoever sees one of the fields' stores sees the odd version too.
+        // A reader that sees a store of `fields` then also sees the odd version.
         fence(Ordering::Release);
         fields();
         self.version.store(version + 2, Ordering::Release);
     }
 
-    /// Shows a call, from now on.
+    /// Shows the call from now on.
     pub fn show(&self, what: What, context: Option<(&Arc<str>, &Arc<Mailbox>)>) {
         self.write(|| {
             self.since.store(0, Ordering::Relaxed);
@@ -181,23 +182,24 @@ impl Record {
             self.below.store(Below::Nothing as u8, Ordering::Relaxed);
             self.expected_long.store(what.expected_long, Ordering::Relaxed);
             let at = context.map_or(ptr::null(), |(name, _)| name.as_ptr()).cast_mut();
-            // It is held here, so no other can have come to its place.
+            // `context` keeps this context alive, so no other can have the same address.
             if self.context_at.load(Ordering::Relaxed) != at {
                 self.context_at.store(at, Ordering::Relaxed);
                 let context =
                     context.map(|(name, mailbox)| Waited { name: Arc::clone(name), mailbox: Arc::clone(mailbox) });
                 let old = mem::replace(&mut *lock(&self.context), context);
-                // The last of a context may go here, and its tasks with it, which may look at reports.
+                // This may drop the last reference to a context, and its tasks with it, which may make reports: so
+                // outside `context`'s lock.
                 drop(old);
             }
             self.level.store(what.level, Ordering::Relaxed);
         });
     }
 
-    /// Counts the time from now on, if nobody has begun to. From any thread.
+    /// Starts counting the wait, unless it has started. From any thread.
     pub fn stamp(&self) {
         if self.since.load(Ordering::Relaxed) == 0 {
-            // Whoever loses finds a time as good.
+            // The time that another thread stored first is as good.
             let _ = self.since.compare_exchange(0, now(), Ordering::Relaxed, Ordering::Relaxed);
         }
     }
@@ -206,29 +208,29 @@ impl Record {
         self.write(|| self.level.store(0, Ordering::Relaxed));
     }
 
-    /// Whether it is meant to wait for long. For its own thread.
+    /// Whether the call is meant to wait long. For the record's own thread.
     pub fn is_expected_long(&self) -> bool {
         self.expected_long.load(Ordering::Relaxed)
     }
 
-    /// Its place among the calls shown; 0 if it is hidden. For its own thread.
+    /// The call's position among those shown; 0 if hidden. For the record's own thread.
     pub fn level(&self) -> usize {
         self.level.load(Ordering::Relaxed)
     }
 
-    /// Says what the wait keeps from going on.
+    /// Records which scheduler the wait stops.
     pub fn set_below(&self, below: Below) {
         self.below.store(below as u8, Ordering::Relaxed);
     }
 
-    /// Its wait is over, and it has not been left: what it calls from now on, a destructor say, waits for itself, as in its
-    /// first poll.
+    /// The wait is over, but the call has not returned: a call made from now on, in a destructor say, is shown as in
+    /// its first poll.
     pub fn end_wait(&self) {
         self.polls.store(0, Ordering::Relaxed);
         self.polling.store(true, Ordering::Relaxed);
     }
 
-    /// Polls the call's future.
+    /// Polls the call's future with `poll`.
     pub fn poll(&self, poll: impl FnOnce() -> bool) -> bool {
         self.polling.store(true, Ordering::Relaxed);
         let ready = poll();
@@ -237,13 +239,13 @@ impl Record {
         ready
     }
 
-    /// What the record shows, if anything. From any thread.
+    /// What the record shows, or `None` if it is hidden. From any thread.
     pub fn read(&self) -> Option<Seen> {
         for _ in 0..100 {
             let version = self.version.load(Ordering::Acquire);
             if version.is_multiple_of(2) {
                 let seen = self.fields();
-                // Pairs with `write`'s: if a field came from a later write, so does the version that is read next.
+                // Pairs with the fence in `write`: if a field came from a later write, the version read next does too.
                 fence(Ordering::Acquire);
                 if self.version.load(Ordering::Relaxed) == version {
                     return seen;
@@ -251,13 +253,13 @@ impl Record {
             }
             hint::spin_loop();
         }
-        // Written whenever it is looked at, so it does not hang.
+        // It is being rewritten all the time, so its call does not hang.
         None
     }
 
     fn fields(&self) -> Option<Seen> {
         let level = Some(self.level.load(Ordering::Relaxed)).filter(|level| *level > 0)?;
-        // A call that takes the record over just now begins no sooner than this.
+        // Before `since` is read: a call that takes the record over meanwhile cannot have begun earlier.
         self.stamp();
         let since = self.since.load(Ordering::Relaxed);
         Some(Seen {
@@ -276,12 +278,12 @@ impl Record {
         })
     }
 
-    /// Sets `bit`, of those that the next call clears. Returns whether it was set.
+    /// Sets `bit`, which the next call clears. Returns whether it was set before.
     pub fn mark(&self, bit: u8) -> bool {
         self.state.fetch_or(bit, Ordering::Relaxed) & bit != 0
     }
 
-    /// Whether a call of that slot is on the stack.
+    /// Whether a call is using the slot.
     pub fn is_on_stack(&self) -> bool {
         self.state.load(Ordering::Relaxed) & ENDED == 0
     }
@@ -291,23 +293,23 @@ impl Record {
         self.state.load(Ordering::Relaxed) & CALLBACK_WAITS != 0
     }
 
-    /// How often its future was polled, if a poll of it is running. For a call that is the innermost of its thread's stack.
+    /// How often its future was polled, if it is being polled now. For the innermost call of a stack.
     pub fn poll_in_progress(&self) -> Option<u64> {
         if self.level() == 0 {
-            // Nothing is shown before the first poll has returned.
+            // A call is not shown before its first poll has returned.
             return Some(0);
         }
         self.polling.load(Ordering::Relaxed).then(|| self.polls.load(Ordering::Relaxed))
     }
 }
 
-/// Nanoseconds since something, never 0.
+/// Nanoseconds since this was first called; never 0.
 pub fn now() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     START.elapsed().as_nanos().try_into().unwrap_or(u64::MAX).max(1)
 }
 
-/// Nothing of ours panics while it holds one.
+/// Locks, and ignores poisoning: our code never panics while it holds one of these locks.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -318,7 +320,7 @@ mod tests {
 
     use super::*;
 
-    /// Catches: a reader that takes what it read during a write, for either half of the sequence lock.
+    /// Catches: a reader that accepts what it read during a write, with either half of the sequence lock broken.
     #[test]
     fn a_record_is_read_whole_while_it_is_written() {
         let record = Record::new();

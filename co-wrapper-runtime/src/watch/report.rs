@@ -1,4 +1,4 @@
-//! The report: what was seen, for tests to ask. `tell.rs` writes it for people.
+//! The hang report as data, which tests can query. `tell.rs` writes it out for people.
 
 use std::{
     mem,
@@ -18,16 +18,17 @@ use crate::{context::AioContext, reactor::Below, sys::fork};
 /// A function and where it was called.
 pub(super) type Place = (&'static str, &'static Location<'static>);
 
-/// A call lower on the stack of another one.
+/// An outer call of another one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lower {
     pub place: Place,
-    /// Whether its future is in the middle of a poll. Else that goes on, and only its caller waits for what is above it.
+    /// Whether its future is in the middle of a poll. Otherwise the future goes on, and only the call's caller waits
+    /// for the nested frames.
     pub in_poll: bool,
 }
 
-/// The blocking calls that waited when it was made, and what blocked a thread. Returned by [`report`](crate::hang::report); its
-/// `Display` is for people.
+/// The blocking calls that waited when the report was made, and what blocked a thread. Returned by
+/// [`report`](crate::hang::report); its `Display` is for people.
 ///
 /// # Examples
 ///
@@ -37,7 +38,7 @@ pub struct Report {
     pub(super) calls: Vec<Call>,
     pub(super) blocked: Vec<Blocked>,
     pub(super) main_waits: Option<Home>,
-    /// What those say that may be waited for.
+    /// One line for each context and graph lock that may be waited for in vain.
     pub(super) reasons: Vec<String>,
     pub(super) stalled_reactor: Option<Duration>,
 }
@@ -78,58 +79,58 @@ pub struct Call {
     state: State,
     expected_long: bool,
     pub(super) suspects: Vec<Suspect>,
-    /// The calls lower on its stack, innermost first.
+    /// The outer calls on its stack, innermost first.
     pub(super) lower: Vec<Lower>,
     pub(super) dispatched: bool,
     pub(super) below: Below,
-    /// For how long its thread has been in what it does now, if that has not returned since the last look.
+    /// What its thread has been doing, and for how long, if that has not returned since the last look.
     pub(super) blocks: Option<(Blocks, Duration)>,
-    /// Who polls its context, where that is another thread.
+    /// The thread that is home to its context, if that is another thread.
     pub(super) home: Option<Home>,
 }
 
-/// Something that a thread's loop runs and that has not returned since the last look, and no call in it waits.
+/// Something that a thread's loop runs and that has not returned since the last look, where no call inside it waits.
 #[derive(Clone, Debug)]
 pub(super) struct Blocked {
     pub(super) thread: String,
     pub(super) what: Blocking,
     pub(super) lasted: Duration,
-    /// The call that the loop waits for, if it is one.
+    /// The call whose loop runs it, if it is a call.
     pub(super) call: Option<Place>,
 }
 
-/// What that is.
+/// What a blocked thread runs.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Blocking {
     Runs(Runs),
-    /// The condition of the `poll_while` that was called there.
+    /// The condition of the `poll_while` that was called at this place.
     Condition(&'static Location<'static>),
 }
 
-/// What of a call's thread has not returned.
+/// What has not returned on the thread of a waiting call.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Blocks {
-    /// Its own future.
+    /// The call's own future.
     Future,
-    /// Its condition, of a `poll_while`.
+    /// The call's own condition, if it is a `poll_while`.
     Condition,
-    /// Another call, in what its loop runs.
+    /// Another call, nested in what its loop runs.
     Call,
     /// What its loop runs.
     Runs(Runs),
 }
 
-/// The thread that is to poll a context and does something else.
+/// A context's home thread, which is doing something else.
 #[derive(Clone, Debug)]
 pub(super) struct Home {
     pub thread: String,
     pub doing: Doing,
     pub lasted: Duration,
-    /// The call that it is in.
+    /// The innermost call on its stack.
     pub call: Option<Place>,
 }
 
-/// What a thread does in a call that waits.
+/// What the thread of a waiting call is doing.
 ///
 /// # Examples
 ///
@@ -139,13 +140,13 @@ pub(super) struct Home {
 pub enum State {
     /// It sleeps until something wakes it.
     Parked,
-    /// It polls the call's future: now, or for the first time, or below another call.
+    /// It polls the call's future: for the first time, or again, or with a nested call inside the poll.
     Polling,
-    /// It runs something else meanwhile, a task or a bottom half, or looks for it.
+    /// It runs a task or a bottom half meanwhile, or looks for one.
     Serving,
 }
 
-/// What a call may wait for in vain, as far as its place on the stack and the threads of the process tell.
+/// What a call may wait for in vain, judging by its stack and by the process's threads.
 ///
 /// # Examples
 ///
@@ -153,33 +154,33 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Suspect {
-    /// Something that only a call, task or callback lower on its stack can do, which goes on when this one has returned. (The
-    /// future of a lower call that waits goes on all the same, unless it is in the middle of its poll. The call's caller does
-    /// not.)
+    /// Something that only an outer call, task or callback on its stack can do, which goes on only when this call has
+    /// returned. (The future of an outer call that waits does go on, unless it is in the middle of its poll; the call's
+    /// caller does not.)
     LowerFrame,
-    /// A lock that one of those holds.
+    /// A lock that an outer call, task or callback on its stack holds.
     LowerLock,
     /// A foreign tokio runtime that this thread drives: its own sockets and timers stand still.
     DrivenReactor,
-    /// A foreign tokio runtime that is current here and that this thread does not drive: perhaps nobody does. Or a
-    /// `LocalSet` below, which stands still.
+    /// A foreign tokio runtime whose handle is current here and which this thread does not drive; perhaps no thread
+    /// does. Or a `LocalSet` that this thread is running, which stands still.
     UndrivenReactor,
-    /// Its future, or what its thread runs while it waits, has not returned: it blocks the thread by other means than ours,
-    /// such as a `std` lock or blocking I/O.
+    /// Its future, or what its thread runs while it waits, has not returned: that blocks the thread by means other than
+    /// our calls, such as a `std` lock or blocking I/O.
     Blocked,
-    /// The home thread of the context that is to run it, which does not look at it.
+    /// The home thread of the context in which the call is to run, which is doing something else.
     BusyHome,
-    /// A part of tokio that is gone, for this thread is ending.
+    /// Tokio's thread-locals, which are gone because the thread is ending.
     EndedThread,
 }
 
-/// Which of what is seen goes into a report.
+/// Which of the findings go into a report.
 #[derive(Clone, Copy)]
 enum Wanted {
     All,
-    /// What has been so for that long.
+    /// Those that have lasted this long.
     Since(Duration),
-    /// The same, if it was not printed before and is not meant to be so.
+    /// Those that have lasted this long, were not printed before, and are not meant to wait long.
     News(Duration),
 }
 
@@ -196,21 +197,21 @@ impl Wanted {
     }
 }
 
-/// All threads with what was seen of each.
+/// All threads with the result of the look at each.
 type Looks = [(Arc<Board>, Look)];
 
 impl Report {
-    /// All that waits.
+    /// Everything that waits.
     pub(crate) fn all() -> Self {
         Self::take(Wanted::All)
     }
 
-    /// What has waited for `least`.
+    /// What has waited at least `least`.
     pub(super) fn since(least: Duration) -> Self {
         Self::take(Wanted::Since(least))
     }
 
-    /// What has waited for `limit`, is not meant to and was not in such a report before.
+    /// What has waited at least `limit`, is not meant to wait long, and was not in such a report before.
     pub(super) fn news(limit: Duration) -> Self {
         Self::take(Wanted::News(limit))
     }
@@ -223,7 +224,7 @@ impl Report {
             reasons: Vec::new(),
             stalled_reactor: None,
         };
-        // The parent's threads are not here, and one of them may have held a lock.
+        // A forked child has none of the parent's threads, and one of those may have held a lock.
         if fork::is_child() {
             return report;
         }
@@ -236,7 +237,8 @@ impl Report {
         if let Wanted::News(limit) = wanted
             && !report.calls.is_empty()
         {
-            // What they wait for may have begun to block a little later than they to wait: one report, not two.
+            // What these calls wait for may have blocked a little later than the calls began to wait. The lower limit
+            // puts both into one report instead of two.
             looks.iter().for_each(|(board, look)| report.add_blocked(board, look, Wanted::News(limit / 2)));
         }
         report.main_waits = main_waits(&looks, wanted);
@@ -251,11 +253,12 @@ impl Report {
         self.calls.is_empty() && self.blocked.is_empty() && self.main_waits.is_none()
     }
 
-    /// Adds the calls of a thread that wait.
+    /// Adds the waiting calls of a thread.
     fn add_waiting(&mut self, board: &Board, look: &Look, looks: &Looks, wanted: Wanted) {
         let mut seen: Vec<_> = board.shown().into_iter().filter_map(|slot| Some((slot.record.read()?, slot))).collect();
         seen.sort_by_key(|(seen, _)| seen.what.level);
-        // A call in its first poll waits as long as what it calls, and does not wait where nothing does that it calls.
+        // A call in its first poll has waited as long as the next nested call, and does not wait if no nested call
+        // does.
         let waits = seen.iter().rposition(|(seen, _)| seen.what.polls > 0).map_or(0, |at| at + 1);
         seen.truncate(waits);
         for at in (1..waits).rev() {
@@ -282,7 +285,7 @@ impl Report {
         }
     }
 
-    /// Adds what keeps a thread, and waits for nothing of ours: a call in its first poll, or what its loop runs.
+    /// Adds what blocks a thread outside our waits: a call in its first poll, or something that its loop runs.
     fn add_blocked(&mut self, board: &Board, look: &Look, wanted: Wanted) {
         if !look.again {
             return;
@@ -322,7 +325,7 @@ impl Report {
         }
     }
 
-    /// The calls, those of one thread together, outermost first.
+    /// The calls, grouped by thread, outermost first.
     ///
     /// # Examples
     ///
@@ -331,9 +334,9 @@ impl Report {
         &self.calls
     }
 
-    /// For how long a worker of the process's tokio reactor has not answered the watchdog, if it is late. Then a task on it
-    /// blocks it outside our calls. What that task woke may wait for it; once all workers are blocked, the sockets and
-    /// timers of every call stand still. Known while the watchdog runs.
+    /// How long a worker of the process's tokio reactor has not answered the watchdog, if it is late: a task blocks it
+    /// outside our calls. A task that this one woke may wait for it; once all workers are blocked, the sockets and
+    /// timers of every call stand still. Known only while the watchdog runs.
     ///
     /// # Examples
     ///
@@ -352,10 +355,10 @@ fn innermost(board: &Board, depth: usize) -> Option<Place> {
     Some((slot.name(), slot.site()?))
 }
 
-/// The thread that is home to the main context, if something came in there that it has not looked at and nothing of ours is
-/// on its stack. (What is on it is reported by itself.)
+/// The main context's home thread, if the context was notified, the thread has not looked at it since, and nothing of
+/// ours is on the thread's stack. (Otherwise what is on its stack is reported.)
 fn main_waits(looks: &Looks, wanted: Wanted) -> Option<Home> {
-    /// Since when, as `now` counts; and whether that was printed.
+    /// Since when this has been so, on the clock of `now`, and whether it was printed.
     static WAITS: Mutex<Option<(u64, bool)>> = Mutex::new(None);
 
     let mut waits = lock(&WAITS);
@@ -410,7 +413,7 @@ impl Call {
         }
     }
 
-    /// Takes note of what its thread does above it, if that has not returned.
+    /// Records what its thread runs inside this call, if that has not returned since the last look.
     fn look_above(&mut self, board: &Board, look: &Look, slot: &Arc<Slot>) {
         let blocks = match look.doing {
             Doing::Polling { depth, .. } => {
@@ -434,7 +437,7 @@ impl Call {
         }
     }
 
-    /// Takes note of what the thread of that number does, the home of the context that it waits in.
+    /// Records what the home thread of the call's context does, if it does something else. `home` is its number.
     fn look_home(&mut self, looks: &Looks, home: Option<u64>) {
         let Some((board, look)) = looks.iter().find(|(board, _)| Some(board.number) == home) else { return };
         if board.name == self.thread || !look.again || look.doing == Doing::Waiting {
@@ -467,7 +470,7 @@ impl Call {
         self.site
     }
 
-    /// The thread that it blocks, by its name in backquotes or else its id.
+    /// The thread that it blocks: its name in backquotes, or its id if it has no name.
     ///
     /// # Examples
     ///
@@ -476,7 +479,8 @@ impl Call {
         &self.thread
     }
 
-    /// The name of the context that it waits in: the one that was sent the call, else the one current where it was made.
+    /// The name of the context that it waits in: the one that the call was sent to, or else the one that was current
+    /// for the caller.
     ///
     /// # Examples
     ///
@@ -485,8 +489,8 @@ impl Call {
         self.context.as_deref()
     }
 
-    /// For how long it has waited: since it first had nothing to do but sleep, or a report first saw it pending. A call
-    /// that has not returned from its first poll counts with the next one above it that waits; if there is none, since a
+    /// How long it has waited: since its thread first had nothing to do but sleep, or since a report first saw it
+    /// pending. A call in its first poll has waited as long as the nested call that waits; if there is none, since a
     /// report first saw it there.
     ///
     /// # Examples
@@ -496,8 +500,8 @@ impl Call {
         self.waited
     }
 
-    /// How often its future was polled, this poll not counted. For a call in another context, how often its caller looked
-    /// for the result.
+    /// How many polls of its future have returned. For a call in another context: how often its caller checked for the
+    /// result.
     ///
     /// # Examples
     ///
@@ -506,7 +510,7 @@ impl Call {
         self.polls
     }
 
-    /// Its place among the blocking calls on its stack: 1 for the outermost.
+    /// Its position among the blocking calls on its stack: 1 for the outermost.
     ///
     /// # Examples
     ///
@@ -515,7 +519,7 @@ impl Call {
         self.depth
     }
 
-    /// What its thread does in it.
+    /// What its thread is doing.
     ///
     /// # Examples
     ///
@@ -524,7 +528,7 @@ impl Call {
         self.state
     }
 
-    /// Whether it is meant to wait for long, as [`expect_long`](crate::hang::expect_long) says.
+    /// Whether it is meant to wait long; see [`expect_long`](crate::hang::expect_long).
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! How a report reads. A line a call, and below it one for each thing that it may wait for in vain, with what helps.
+//! The text of a report: one line per call, followed by one for each thing that it may wait for in vain, with the cure.
 
 use std::{fmt, time::Duration};
 
@@ -16,8 +16,8 @@ impl fmt::Display for Report {
             write!(
                 f,
                 "\n  thread `co-wrapper-io`: a worker of the tokio reactor that serves blocking calls does not answer, for \
-                 {late:.1?} now: a task on it blocks it outside our calls, what it woke waits, and with all workers \
-                 blocked so do all sockets and timers; block in spawn_blocking there, or through a wrapper"
+                 {late:.1?} now: a task on it blocks it outside our calls, tasks that this one woke wait, and once all \
+                 workers are blocked all sockets and timers stand still; block in spawn_blocking there, or through a wrapper"
             )?;
         }
         for call in &self.calls {
@@ -88,7 +88,7 @@ impl fmt::Display for Home {
     }
 }
 
-/// What a function of ours waits for, where that alone tells how it waits in vain.
+/// What a function of ours waits for, if its name alone explains how it may wait in vain.
 fn waits_for(name: &str) -> Option<&'static str> {
     match name {
         "Drain::drained_begin" | "Drain::drained" => Some(
@@ -147,16 +147,16 @@ impl Call {
                 }
                 f.write_str(" which goes on when this call has returned")
             }
-            Suspect::LowerLock => write!(f, "{IN_VAIN} a lock that is held there"),
+            Suspect::LowerLock => write!(f, "{IN_VAIN} a lock that one of these holds"),
             Suspect::DrivenReactor if self.below == Below::CurrentThread => write!(
                 f,
-                "{IN_VAIN} sockets, timers or tasks of the tokio current_thread runtime below, which stands still until \
-                 this call has returned; await the async function there"
+                "{IN_VAIN} sockets, timers or tasks of the tokio current_thread runtime that this thread drives, which \
+                 stands still until this call has returned; await the async function there"
             ),
             Suspect::DrivenReactor => write!(
                 f,
-                "{IN_VAIN} sockets, timers or tasks of the tokio runtime below, a worker of which this call blocks: a waker \
-                 that its driver calls may not block, so spawn a task there, or call it in spawn_blocking"
+                "{IN_VAIN} sockets, timers or tasks of the tokio runtime whose worker this call blocks: a waker that the \
+                 worker's driver calls may not block, so spawn a task there, or call it in spawn_blocking"
             ),
             Suspect::UndrivenReactor if self.below == Below::Undriven => write!(
                 f,
@@ -165,7 +165,7 @@ impl Call {
             ),
             Suspect::UndrivenReactor => write!(
                 f,
-                "{IN_VAIN} tasks of a LocalSet below, if it is called inside one: they stand still until this call has \
+                "{IN_VAIN} tasks of a LocalSet, if this call is made inside one: they stand still until this call has \
                  returned; await the async function there, or call it in spawn_blocking"
             ),
             Suspect::Blocked => match self.blocks {

@@ -1,8 +1,9 @@
-//! The watchdog: a thread that prints a report when a call waits too long, and asks the reactor whether it is well.
+//! The watchdog: a thread that prints a report when a call waits too long, and checks whether the reactor makes
+//! progress.
 //!
-//! A debug build that was told nothing is *armed*: it has a limit and no thread. The thread is started once something has
-//! been under way for a part of that limit: a call that has slept for so long starts it itself, and for what has blocked
-//! before it could sleep a timer on the reactor looks now and then. So a program whose calls are short has no thread more.
+//! By default a debug build is *armed*: it has a limit but no thread. The thread is started when something has lasted
+//! for a part of that limit. A call that sleeps for so long starts it; a timer on the reactor checks for what blocks
+//! before it could sleep. So a program whose calls are short has no additional thread.
 
 use std::{
     env,
@@ -17,14 +18,14 @@ use std::{
 use super::{heartbeat::Heartbeat, report::Report};
 use crate::{reactor, sys::fork, trace};
 
-/// Seconds, a fraction if need be; 0 for no watch.
+/// The limit in seconds, possibly with a fraction; 0 switches the watchdog off.
 const VARIABLE: &str = "CO_WRAPPER_HANG_SECS";
 
-/// The limit of a program that was told none.
+/// The limit if the program sets none.
 const DEFAULT: Option<Duration> = if cfg!(debug_assertions) { Some(Duration::from_secs(30)) } else { None };
 
 struct Watch {
-    /// How long a call may wait. Nothing while nobody watches.
+    /// How long a call may wait; `None` while the watchdog is off.
     limit: Option<Duration>,
     running: bool,
 }
@@ -32,17 +33,17 @@ struct Watch {
 static WATCH: Mutex<Watch> = Mutex::new(Watch { limit: None, running: false });
 static CHANGED: Condvar = Condvar::new();
 
-/// While there is a limit and no thread: how long something may be under way before that is started, in ns. Else 0. Asked
-/// before every sleep.
+/// While armed: for how long something may last before the thread is started, in ns; else 0. Read before every sleep.
 static FIRST_LOOK: AtomicU64 = AtomicU64::new(0);
 
 fn state() -> MutexGuard<'static, Watch> {
     WATCH.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Prints a [report](crate::hang::report) of each call that waits for longer than `limit` to stderr, once a call, from now on,
-/// and of what blocks a thread for as long: see [the module](crate::hang). Overrules the environment variable
-/// `CO_WRAPPER_HANG_SECS`. A thread `co-wrapper-hang` does it; it does not keep the process alive.
+/// Switches the watchdog on: it prints to stderr a [report](crate::hang::report) of each call that waits longer than
+/// `limit`, once per call, and of what blocks a thread for as long; see [the module](crate::hang). Overrides the
+/// environment variable `CO_WRAPPER_HANG_SECS`. The thread is named `co-wrapper-hang` and does not keep the process
+/// alive.
 ///
 /// # Examples
 ///
@@ -52,7 +53,7 @@ fn state() -> MutexGuard<'static, Watch> {
 /// co_wrapper::hang::watch(Duration::from_secs(60));
 /// ```
 pub fn watch(limit: Duration) {
-    // What the environment says comes first, if at all, and so is overruled.
+    // The environment is read first, so that this overrides it.
     at_first_use();
     begin(limit);
 }
@@ -62,7 +63,7 @@ fn begin(limit: Duration) {
     start();
 }
 
-/// Starts the thread, if there is a limit and no thread.
+/// Starts the thread, if the watchdog has a limit and no thread.
 #[cold]
 pub fn start() {
     let mut watch = state();
@@ -80,7 +81,7 @@ pub fn start() {
     }
 }
 
-/// Looks once, when the process first uses this library, what the environment asks for.
+/// Reads the environment, once, when the process first uses this library.
 pub fn at_first_use() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -110,7 +111,7 @@ pub fn at_first_use() {
     });
 }
 
-/// Has the reactor look now and then, while there is a limit and no thread, whether something blocks before it could sleep.
+/// While armed, has the reactor check periodically whether something blocks that did not sleep first.
 fn look_now_and_then() {
     if let Some(interval) = first_look() {
         reactor::every(interval, move || {
@@ -123,13 +124,13 @@ fn look_now_and_then() {
     }
 }
 
-/// How long something may be under way before the thread is started; nothing if it is not to be started, or runs.
+/// For how long something may last before the thread is started; `None` unless armed.
 fn first_look() -> Option<Duration> {
     let nanos = FIRST_LOOK.load(Ordering::Relaxed);
     (nanos > 0).then(|| Duration::from_nanos(nanos))
 }
 
-/// When a call that goes to sleep now is to [`start`] the thread, if it sleeps for so long.
+/// When a call that goes to sleep now must call [`start`] if it still sleeps; `None` unless armed.
 pub fn first_look_at() -> Option<Instant> {
     Some(Instant::now() + first_look()?)
 }

@@ -1,4 +1,5 @@
-//! Descriptors and what happens to them: the rows of the table in `descriptors.rs`. What poll(2) says of each on Linux.
+//! Descriptors and the events that happen to them: the rows of the table in `descriptors.rs`, with what poll(2) reports
+//! on Linux.
 
 use std::{
     any::Any,

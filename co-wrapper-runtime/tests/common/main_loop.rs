@@ -1,6 +1,6 @@
-//! What the tests of the graph share: the main loop, and a call that changes the graph.
+//! The main loop for tests of the graph, and a call that changes the graph.
 //!
-//! `AioContext::main()` is one a process and has one home, so each test takes its turn there.
+//! `AioContext::main()` exists once per process and has one home, so the tests take turns on it.
 
 use std::{
     future::Future,

@@ -1,4 +1,4 @@
-//! What the tests share: wrappers as the macro writes them, and the support of all crates' tests.
+//! Shared parts of this crate's tests: wrappers as the macro writes them, and the support that all crates' tests share.
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
 

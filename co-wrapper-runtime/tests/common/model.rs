@@ -1,4 +1,4 @@
-//! How a model is run.
+//! How a loom model is run.
 
 /// At most three forced switches from thread to thread, or `CO_WRAPPER_PREEMPTIONS`: without a bound some models take
 /// hours.

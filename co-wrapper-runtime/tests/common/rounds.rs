@@ -1,5 +1,5 @@
-//! How random tests are run: round by round, each with its own seed, which a failure prints. `CO_WRAPPER_SEED` and
-//! `CO_WRAPPER_ROUNDS`, or else random seeds for two seconds.
+//! Runs random tests round by round, each with its own seed, which a failure prints. `CO_WRAPPER_SEED` and
+//! `CO_WRAPPER_ROUNDS` choose the rounds; otherwise random seeds are tried for two seconds.
 
 use std::{
     env,

@@ -1,4 +1,4 @@
-//! Where the tests of descriptor handlers wait, and for what.
+//! The ways in which tests of descriptor handlers wait.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 

@@ -1,4 +1,4 @@
-//! A stack that is mapped, and the switch to it.
+//! A memory-mapped stack, and the switch to it.
 
 use std::{
     arch::naked_asm,
@@ -13,15 +13,15 @@ use rustix::{
     param::page_size,
 };
 
-/// What [`BigStack::run`] switches to.
+/// A stack that [`run`](BigStack::run) switches to.
 #[derive(Debug)]
 pub struct BigStack {
-    /// `None` where no stack could be mapped. Then `run` stays where it is.
+    /// `None` if no stack could be mapped; then `run` stays on the thread's stack.
     mapping: Option<Mapping>,
 }
 
 impl BigStack {
-    /// A stack with at least `bytes` of room. Only what is touched of it takes memory.
+    /// A stack with at least `bytes` of room. Only pages that are touched take memory.
     pub fn new(bytes: usize) -> Self {
         Self { mapping: Mapping::new(bytes).ok() }
     }
@@ -39,7 +39,7 @@ impl BigStack {
     }
 }
 
-/// Mapped memory of `len` bytes from `start`, of which the lowest page is a guard.
+/// A mapping of `len` bytes at `start`, whose lowest page is the guard page.
 #[derive(Debug)]
 struct Mapping {
     start: *mut c_void,
@@ -50,16 +50,16 @@ impl Mapping {
     fn new(bytes: usize) -> io::Result<Self> {
         let page = page_size();
         let len = bytes.checked_next_multiple_of(page).and_then(|len| len.checked_add(page)).ok_or(io::Errno::NOMEM)?;
-        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+        // SAFETY: a new mapping at an address that the kernel chooses disturbs no other memory.
         let start =
             unsafe { mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)? };
         let mapping = Self { start, len };
-        // SAFETY: the lowest page of the mapping, which nothing uses yet.
+        // SAFETY: this is the lowest page of the new mapping, and nothing uses it yet.
         unsafe { mprotect(start, page, MprotectFlags::empty())? };
         Ok(mapping)
     }
 
-    /// Just past the highest byte, where the stack begins. Page-aligned, so aligned as both ABIs want it.
+    /// One past the highest byte, where the stack begins. It is page-aligned, which satisfies both ABIs.
     fn top(&mut self) -> *mut c_void {
         self.start.wrapping_byte_add(self.len)
     }
@@ -67,28 +67,29 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: mapped by `new` with this length; nobody runs on it, for `run_on` borrows it while somebody does. An
-        // error would leave it mapped, which harms nobody.
+        // SAFETY: `new` mapped this range with this length, and no code runs on it, because `run_on` borrows the
+        // mapping while some does. If unmapping fails, the memory stays mapped, which is harmless.
         let _ = unsafe { munmap(self.start, self.len) };
     }
 }
 
 fn run_on<F: FnOnce() -> R, R>(mapping: &mut Mapping, f: F) -> R {
-    /// The closure, then what became of it.
+    /// The closure, and later its result.
     struct Job<F, R>(Option<F>, Option<std::thread::Result<R>>);
 
     extern "C" fn work<F: FnOnce() -> R, R>(job: *mut c_void) {
-        // SAFETY: `run_on` passes a `Job` of these types, which it leaves alone until this returns.
+        // SAFETY: `run_on` passes a pointer to a `Job` of these types and does not touch it until this function
+        // returns.
         let Job(f, result) = unsafe { &mut *job.cast::<Job<F, R>>() };
         let f = f.take().expect("called once");
-        // Not unwind safe or unsafe by this: the panic goes on below.
+        // Unwind safety stays the caller's concern: the panic is raised again in `run_on`.
         *result = Some(catch_unwind(AssertUnwindSafe(f)));
     }
 
     let mut job = Job(Some(f), None);
     let data = (&raw mut job).cast();
-    // SAFETY: the top is that of a mapped stack which nobody runs on, for this borrows it mutably; `work` takes the job
-    // of this type, and does not unwind.
+    // SAFETY: `top` is the top of a mapped stack on which no code runs, because `mapping` is borrowed mutably. `data`
+    // points to a `Job` of the types that `work` expects, and `work` does not unwind.
     unsafe { call_on(data, mapping.top(), work::<F, R>) };
     match job.1.expect("`work` has returned") {
         Ok(result) => result,
@@ -96,10 +97,10 @@ fn run_on<F: FnOnce() -> R, R>(mapping: &mut Mapping, f: F) -> R {
     }
 }
 
-/// Calls `work(data)` with the stack pointer at `top`, and returns on the present stack.
+/// Calls `work(data)` with the stack pointer at `top`, and returns on the original stack.
 ///
-/// The frame is addressed through the frame pointer, which `work` preserves, and the directives say so: a debugger, a
-/// profiler or a backtrace goes on into the caller's frames.
+/// The frame is addressed through the frame pointer, which `work` preserves, and the CFI directives say so. So
+/// debuggers, profilers and backtraces can walk into the caller's frames.
 ///
 /// # Safety
 ///
@@ -124,11 +125,11 @@ unsafe extern "C" fn call_on(data: *mut c_void, top: *mut c_void, work: extern "
     )
 }
 
-/// As above.
+/// As on x86-64.
 ///
 /// # Safety
 ///
-/// As above.
+/// As on x86-64.
 #[cfg(target_arch = "aarch64")]
 #[unsafe(naked)]
 unsafe extern "C" fn call_on(data: *mut c_void, top: *mut c_void, work: extern "C" fn(*mut c_void)) {

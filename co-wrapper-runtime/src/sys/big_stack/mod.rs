@@ -7,7 +7,7 @@
 //! that running off its end faults there instead of reaching other memory; a panic does not cross the switch as an unwind,
 //! it is caught on the one stack and raised again on the other.
 //!
-//! On other processors and systems, and below Miri and loom, the closure is called on the stack that the thread is on
+//! On other processors and systems, and under Miri and loom, the closure is called on the thread's current stack
 //! (`none.rs`).
 
 #[cfg(all(

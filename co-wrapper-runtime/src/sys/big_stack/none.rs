@@ -1,6 +1,6 @@
-//! Where stacks are not switched: the closure runs on the thread's own.
+//! The fallback for platforms without a stack switch: the closure runs on the thread's own stack.
 
-/// Nothing.
+/// A stack that does not exist.
 #[derive(Debug)]
 pub struct BigStack;
 
