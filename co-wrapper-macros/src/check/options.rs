@@ -16,7 +16,7 @@ pub fn of_fn(options: &Options, errors: &mut Errors) {
     let Some(key) = options.key("skip") else { return };
     if options.block.as_ref().is_none_or(|block| block.options.affixes.is_empty()) {
         let message =
-            "only an `impl` or `trait` with a `suffix` or `prefix` has something to skip; remove the attribute";
+            "only an `impl`, `trait` or `mod` with a `suffix` or `prefix` has something to skip; remove the attribute";
         errors.error(key, message);
     } else if options.keys.len() > 1 {
         errors.error(key, "`skip` leaves nothing for other options to do; remove it or them");

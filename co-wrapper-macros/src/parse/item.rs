@@ -74,7 +74,7 @@ impl Item {
 const SHORT: usize = 100;
 
 /// Where the attribute belongs, as the second half of an error.
-pub const ELSEWHERE: &str = "`#[co_wrapper]` belongs on an `async fn`, or on the `impl` or `trait` around some";
+pub const ELSEWHERE: &str = "`#[co_wrapper]` belongs on an `async fn`, or on the `impl`, `trait` or `mod` around some";
 
 impl Function {
     fn parse(attrs: Vec<Attribute>, rest: TokenStream) -> syn::Result<Self> {

@@ -123,11 +123,16 @@ impl fmt::Display for Call {
         }
         match waits_for(name) {
             Some(what) => write!(f, "\n    waits for {what}"),
-            None if self.suspects.is_empty() && self.state() == State::Parked => f.write_str(
-                "\n    nothing on its thread stands in its way: what it awaits has not come. If that is a socket or timer of \
-                 another tokio runtime, a thread must drive that: a current_thread runtime works only while one is in its \
-                 block_on",
-            ),
+            None if self.suspects.is_empty() && self.state() == State::Parked => {
+                f.write_str("\n    nothing on its thread stands in its way: what it awaits has not come")?;
+                if cfg!(feature = "tokio") {
+                    f.write_str(
+                        ". If that is a socket or timer of another tokio runtime, a thread must drive that: a current_thread \
+                         runtime works only while one is in its block_on",
+                    )?;
+                }
+                Ok(())
+            }
             None => Ok(()),
         }
     }
