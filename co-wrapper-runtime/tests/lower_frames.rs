@@ -536,34 +536,64 @@ fn w12_w06_a_context_is_closed_under_a_lower_call() {
 /// its name; marks that are not set back.
 #[test]
 fn w12_a_lower_call_is_polled_as_itself() {
-    within_bounds(|| {
-        let [lower_ctx, upper_ctx] = ["lower", "upper"].map(|name| AioContext::builder().name(name).build().unwrap());
-        let _lower_home = lower_ctx.enter();
-        let _upper_home = upper_ctx.enter();
-        let (let_go, go) = async_channel::bounded(1);
-        let (tx, rx) = async_channel::bounded(1);
-        let expected = upper_ctx.clone();
-        upper_ctx.schedule_bh(move || {
-            let_go.try_send(()).unwrap();
+    // Above it is a call, which is a coroutine, or a bottom half, which is none.
+    for polls in [false, true] {
+        within_bounds(move || polled_as_itself(polls));
+    }
+}
+
+fn polled_as_itself(polls: bool) {
+    let [lower_ctx, upper_ctx] = ["lower", "upper"].map(|name| AioContext::builder().name(name).build().unwrap());
+    let _lower_home = lower_ctx.enter();
+    let _upper_home = upper_ctx.enter();
+    let (let_go, go) = async_channel::bounded(1);
+    let (tx, rx) = async_channel::bounded(1);
+    let expected = upper_ctx.clone();
+    upper_ctx.schedule_bh(move || {
+        let_go.try_send(()).unwrap();
+        if polls {
+            expected.poll_while(|| rx.is_empty());
+        } else {
             plain(rx.recv()).unwrap();
-            assert_eq!(AioContext::current(), expected);
-            assert!(!in_coroutine());
+        }
+        assert_eq!(AioContext::current(), expected);
+        assert!(!in_coroutine());
+    });
+    let line = line!() + 1;
+    lower_ctx.block_on(async {
+        assert_eq!(AioContext::current(), lower_ctx);
+        go.recv().await.unwrap();
+        assert_eq!(AioContext::current(), lower_ctx);
+        assert!(in_coroutine());
+        let refused = panic_of(|| plain(async {}));
+        let place = format!("inside the future of `AioContext::block_on`, called at {}:{line}:", file!());
+        assert!(refused.contains(&place), "{refused}");
+        mixed(async { assert_eq!(AioContext::current(), lower_ctx) });
+        mixed(AioContext::current().sleep(Duration::from_micros(50)));
+        assert_eq!(AioContext::current(), lower_ctx);
+        tx.send(()).await.unwrap();
+    });
+    assert_eq!(AioContext::current(), upper_ctx);
+}
+
+/// Catches: the future of a lower call that is ready and yet kept until its frame goes on, for which waits what is above it.
+#[test]
+fn w12_a_lower_call_that_is_ready_drops_its_future() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let _home = ctx.enter();
+        let (let_go, go) = async_channel::bounded(1);
+        let (held, dropped) = async_channel::bounded::<()>(1);
+        ctx.schedule_bh(move || {
+            let_go.try_send(()).unwrap();
+            assert!(plain(dropped.recv()).is_err());
         });
-        let line = line!() + 1;
-        lower_ctx.block_on(async {
-            assert_eq!(AioContext::current(), lower_ctx);
-            go.recv().await.unwrap();
-            assert_eq!(AioContext::current(), lower_ctx);
-            assert!(in_coroutine());
-            let refused = panic_of(|| plain(async {}));
-            let place = format!("inside the future of `AioContext::block_on`, called at {}:{line}:", file!());
-            assert!(refused.contains(&place), "{refused}");
-            mixed(async { assert_eq!(AioContext::current(), lower_ctx) });
-            mixed(AioContext::current().sleep(Duration::from_micros(50)));
-            assert_eq!(AioContext::current(), lower_ctx);
-            tx.send(()).await.unwrap();
-        });
-        assert_eq!(AioContext::current(), upper_ctx);
+        let mut goes = Box::pin(async move { go.recv().await.unwrap() });
+        plain(poll_fn(move |cx| {
+            // Kept by the closure, not by what it polls.
+            let _held = &held;
+            goes.as_mut().poll(cx)
+        }));
     });
 }
 
