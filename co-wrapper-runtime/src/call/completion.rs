@@ -1,7 +1,8 @@
-//! What a call in another context shares with its caller: the arguments and the result, in the caller's frame, and the
-//! store that ends the call.
+//! The state that a call in another context shares with its caller: the arguments and the result, in the caller's
+//! frame, and the flag that ends the call.
 //!
-//! The target reaches them through one pointer, and the store that says it is done is its last use of it.
+//! The target reaches them through one pointer. Its last use of the pointer is the store that sets `done`; after that
+//! the caller may free the frame.
 
 use std::{
     pin::Pin,
@@ -22,20 +23,20 @@ use crate::{
 
 /// The caller's half of a call.
 pub struct Shared<S, E, R> {
-    /// The target's until it sets `done`, then the caller's.
+    /// Belongs to the target until it sets `done`, then to the caller.
     stage: UnsafeCell<Stage<S, E, R>>,
     done: AtomicBool,
 }
 
 /// How far a call has come.
 pub enum Stage<S, E, R> {
-    /// Arguments and entry, not begun.
+    /// Arguments and entry; not started.
     Packed(S, E),
-    /// The future was made; if it ends with this, it was dropped.
+    /// The future was made. If the call ends in this stage, the future was dropped.
     Begun,
     /// Its result.
     Done(R),
-    /// What it panicked with.
+    /// Its panic.
     Panicked(Payload),
 }
 
@@ -52,7 +53,7 @@ impl<S, E, R> Shared<S, E, R> {
 
     /// What became of the call.
     pub fn into_stage(self) -> Stage<S, E, R> {
-        // Empty, but loom sees that nobody else is at it.
+        // Does nothing, but shows loom an exclusive access.
         self.stage.with_mut(|_| ());
         self.stage.into_inner()
     }
@@ -62,7 +63,7 @@ impl<S, E, R> Shared<S, E, R> {
 ///
 /// # Safety
 ///
-/// `call` must not be moved or dropped before `is_done` was seen to be true.
+/// `call` must not be moved or dropped before `is_done` has returned true.
 pub unsafe fn send<S, E, Fut>(
     mailbox: &Arc<Mailbox>,
     call: &Shared<S, E, Fut::Output>,
@@ -80,7 +81,7 @@ where
     unsafe { task::send_call(mailbox, Arc::clone(wakes), remote) }
 }
 
-// What `Remote` holds beside the pointer to what `send` asks to be `Send`.
+// What `Remote` holds besides the pointer, whose target is `Send` by the bounds of `send`.
 const _: () = {
     is_send::<Arc<WakeSlot>>();
     is_send::<Span>();
@@ -93,15 +94,15 @@ struct Remote<S, E, R, Fut> {
     call: *const Shared<S, E, R>,
     wakes: Arc<WakeSlot>,
     span: Span,
-    /// Whether `future` was made. Kept beside it, for to ask `future` itself takes a shared reference to it, and a future
-    /// that waits may hold a unique one to a part of itself.
+    /// Whether `future` was made. Kept apart, because a look at `future` would take a shared reference to it, and a
+    /// waiting future may hold a unique reference into itself.
     made: bool,
     /// Made by the first poll.
     future: Option<Fut>,
 }
 
 impl<S, E, R, Fut> Remote<S, E, R, Fut> {
-    /// Leaves `stage` to the caller, if given, and wakes it.
+    /// Stores `stage`, if given, sets `done` and wakes the caller.
     ///
     /// # Safety
     ///
@@ -115,7 +116,7 @@ impl<S, E, R, Fut> Remote<S, E, R, Fut> {
             (*self.call).done.store(true, Ordering::Release);
         }
         self.call = std::ptr::null();
-        // Through our own reference: the caller's frame may be gone by now.
+        // Uses our own reference, because the caller's frame may be gone by now.
         Arc::clone(&self.wakes).wake();
     }
 }
@@ -147,7 +148,8 @@ where
             Ok(polled) => Stage::Done(ready!(polled)),
             Err(payload) => Stage::Panicked(payload),
         };
-        // What the future's destructor panics with is lost behind a result: it may not keep the caller waiting.
+        // A panic of the future's destructor is dropped, because there is a result; it must not keep the caller
+        // waiting.
         drop(Payload::of(|| this.future = None));
         // SAFETY: the task ends with this poll, so `done` was not set before; the future is gone.
         unsafe { this.finish(Some(stage)) };
@@ -158,7 +160,7 @@ where
 impl<S, E, R, Fut> Drop for Remote<S, E, R, Fut> {
     fn drop(&mut self) {
         if !self.call.is_null() {
-            // Cancelled, closed, or its home thread left.
+            // The call was cancelled, the context closed, or its home thread left.
             let dropped = Payload::of(|| self.future = None);
             // SAFETY: `call` is not null, so `done` was not set; the future is gone.
             unsafe { self.finish(None) };

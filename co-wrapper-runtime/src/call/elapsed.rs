@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io, time::Duration};
 
-/// A blocking call with a timeout took longer. Its future was dropped before this came back.
+/// A blocking call took longer than its timeout. Its future was dropped before the call returned.
 ///
 /// # Examples
 ///

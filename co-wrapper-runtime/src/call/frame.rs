@@ -1,4 +1,4 @@
-//! A blocking call in flight: who it is, its place on the thread's stack, its marks, its wait.
+//! A blocking call in flight: its name and call site, its place on the thread's stack, its activation, its wait.
 
 use std::{
     marker::PhantomData,
@@ -29,9 +29,9 @@ use crate::{
 /// Whether the caller runs in coroutine context: inside a task of an [`AioContext`](crate::AioContext), or inside the
 /// future of a blocking wrapper or of `block_on`.
 ///
-/// There a plain wrapper panics, for it would block whoever polls the coroutine: await the async function instead. A
-/// mixed one runs a nested loop. Bottom halves are not coroutines, and neither are other executors' tasks; but an executor
-/// that is run inside a coroutine is a part of it.
+/// There a plain wrapper panics, because it would block the loop that polls the coroutine: await the async function
+/// instead. A mixed one runs a nested loop. Bottom halves are not coroutines, and neither are other executors' tasks;
+/// but an executor that is run inside a coroutine is a part of it.
 ///
 /// # Examples
 ///
@@ -46,7 +46,7 @@ pub fn in_coroutine() -> bool {
     activation::is_coroutine()
 }
 
-/// What a generated wrapper says of itself: for messages and reports.
+/// A generated wrapper's description of itself, for messages and reports.
 #[derive(Debug)]
 pub struct Wrapper {
     /// The blocking function's name.
@@ -60,9 +60,9 @@ pub struct Wrapper {
 /// What was called.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
-    /// A generated one, and the type of its packed arguments, whose name says where that was declared.
+    /// A generated wrapper, and the name of its packed arguments' type, which says where that is declared.
     Wrapper(&'static Wrapper, &'static str),
-    /// A function of ours that blocks, by its name.
+    /// A blocking function of ours, by its name.
     Own(&'static &'static str),
 }
 
@@ -92,8 +92,9 @@ impl Frame {
         Guarded { frame, _guard: guard }
     }
 
-    /// Enters the call but for the reactor's guard, which the caller takes if the frame needs it, into a place that was
-    /// declared before the frame's, so that it is dropped after it: tokio panics if it is not the innermost that is entered.
+    /// Enters the call without the reactor's guard. If the frame needs it, the caller takes the guard, in a variable
+    /// that is declared before the frame, so that the guard is dropped after it: tokio panics if guards are not dropped
+    /// innermost first.
     ///
     /// No lock, no allocation after the thread's first call at this depth.
     #[inline(always)]
@@ -107,12 +108,12 @@ impl Frame {
             refuse_in_coroutine(wrapper, args, &place, site);
         }
         let entered = reactor::Entered::look(kind.name());
-        // Before the mark, for a subscriber is no coroutine, and may panic.
+        // Before the mark: a subscriber is not a coroutine, and may panic.
         let span = Span::call(kind.name(), site);
         Self { place, outer: activation::mark(Mark::COROUTINE), entered, span }
     }
 
-    /// Whether a guard is to be taken.
+    /// Whether the caller must take the reactor's guard.
     #[inline(always)]
     pub fn needs_guard(&self) -> bool {
         self.entered.needs_guard()
@@ -130,8 +131,8 @@ impl Frame {
         }
     }
 
-    /// The same for a future whose output is a lock that its caller is to have: loops above the call do not poll it. For what
-    /// they wait for may be that lock, which would lie in this frame until they have returned.
+    /// As [`block_on`](Self::block_on), for a future whose output is a lock. Nested loops do not poll it: they may wait
+    /// for that same lock, which would stay in this frame until they have returned.
     #[cfg(feature = "graph")]
     #[track_caller]
     pub fn block_on_for_caller<F: Future>(&self, make: impl FnOnce() -> F) -> F::Output {
@@ -139,8 +140,8 @@ impl Frame {
         ended.unwrap_or_else(|_| unreachable!("a wait without a deadline ends when the future is ready"))
     }
 
-    /// The same, until `deadline` at most, or until `called_in`, at home here, is closed. Then the future has been
-    /// dropped before this returns.
+    /// As [`block_on`](Self::block_on), at most until `deadline`, or until `called_in`, whose home is this thread, is
+    /// closed. In both cases the future is dropped before this returns.
     #[inline]
     #[track_caller]
     pub fn block_on_until<F: Future>(
@@ -178,18 +179,18 @@ impl Frame {
             }
         }
         let mut call = Polled::<FOR_CALLER, F> { frame: self, future: Some(future), output: None };
-        // Before the future in an unwinding.
+        // Dropped before the future when the call unwinds.
         let hint = hint;
         let ended = self.poll_or_wait(unpolled, called_in, deadline, &mut call);
         mem::forget(hint);
         if call.output.is_none() {
-            // The future is dropped now, as the caller's thing: its destructors may block as the caller may.
+            // The future is dropped now, on the caller's behalf: its destructors may block where the caller may.
             activation::mark(self.outer);
         }
         call.output.take().ok_or(ended)
     }
 
-    /// Waits, but polls first if nobody has. Once for all types of future, for the compiler's sake.
+    /// Waits, after a first poll if there was none. Not generic over the future, so it is compiled once.
     #[cold]
     #[inline(never)]
     #[track_caller]
@@ -207,8 +208,8 @@ impl Frame {
     }
 
     /// Serves the thread's contexts until `call`, polled whenever the frame's slot was woken, is done, or `deadline`
-    /// passes, or `called_in` is closed. The slow path, once for all types of future. A call in another context names
-    /// that, `target`.
+    /// passes, or `called_in` is closed. The slow path, compiled once for all types of future. `target` is the context
+    /// that the call was sent to, if it was.
     #[cold]
     #[inline(never)]
     #[track_caller]
@@ -221,7 +222,7 @@ impl Frame {
     ) -> Ended {
         let (thread, slot) = (self.place.thread(), self.place.slot());
         if fork::is_child() {
-            // It forked in its first poll.
+            // The first poll forked.
             self.forbid_fork();
         }
         thread.show_frames(target);
@@ -239,7 +240,7 @@ impl Frame {
             self.forbid_fork();
         }
         if let Some(payload) = panicked {
-            // The hook has printed it when it was caught. Raised while unwinding it would abort.
+            // The panic hook printed it when it was caught. To raise it while unwinding would abort.
             if thread::panicking() {
                 let at = slot.site().map(|site| format!(", called at {site}")).unwrap_or_default();
                 panics::report(&format!(
@@ -254,7 +255,7 @@ impl Frame {
         ended
     }
 
-    /// Blocks by other means than the poll loop's.
+    /// Blocks with `block` instead of the poll loop.
     pub fn gate<R>(&self, block: impl FnOnce() -> R) -> R {
         self.entered.gate(|below, _| {
             let slot = self.place.slot();
@@ -291,7 +292,7 @@ struct InPlace<'a, F>(NonNull<F>, PhantomData<&'a mut F>);
 impl<'a, F> InPlace<'a, F> {
     /// # Safety
     ///
-    /// `place` is used by nothing else from now on: what is in it neither moves nor is dropped but by this.
+    /// Nothing else uses `place` from now on: its content is neither moved nor dropped except by this value.
     #[inline(always)]
     unsafe fn new(place: &'a mut ManuallyDrop<F>) -> Self {
         Self(NonNull::from(&mut **place), PhantomData)
@@ -299,7 +300,7 @@ impl<'a, F> InPlace<'a, F> {
 
     #[inline(always)]
     fn pin(&mut self) -> Pin<&mut F> {
-        // SAFETY: this has it alone, and it stays in its place until it is dropped there.
+        // SAFETY: only this value uses the future, which stays in its place until it is dropped there.
         unsafe { Pin::new_unchecked(self.0.as_mut()) }
     }
 }
@@ -315,7 +316,7 @@ impl<F> Drop for InPlace<'_, F> {
 /// The future of a call that waits.
 struct Polled<'a, const FOR_CALLER: bool, F: Future> {
     frame: &'a Frame,
-    /// Gone when the call is over before its frame is left.
+    /// `None` when the call is over before its frame is left.
     future: Option<InPlace<'a, F>>,
     output: Option<F::Output>,
 }
@@ -345,7 +346,7 @@ impl<const FOR_CALLER: bool, F: Future> InFlight for Polled<'_, FOR_CALLER, F> {
     }
 }
 
-/// A frame together with the reactor's guard, for where a move does not count.
+/// A frame together with the reactor's guard, for calls where the cost of a move does not matter.
 pub(crate) struct Guarded {
     frame: Frame,
     _guard: Option<reactor::Guard>,
@@ -366,11 +367,12 @@ impl Drop for Frame {
     }
 }
 
-/// Says what helps when a call's future panics because tokio is gone on its thread. Tokio's own message cannot know.
+/// Prints the cure if a call's future panics because tokio's thread-locals are gone. Tokio's own message cannot know
+/// it.
 struct HintOnPanic<'a>(&'a Frame);
 
 impl Drop for HintOnPanic<'_> {
-    // So that what it refers to needs no place on the stack.
+    // Inlined, so that the reference needs no stack slot.
     #[inline(always)]
     fn drop(&mut self) {
         self.0.hint_after_tokio();
@@ -405,7 +407,7 @@ fn refuse_in_coroutine(wrapper: &Wrapper, args: &str, place: &Place, site: &'sta
          `{target}`{of_crate} #[co_wrapper(mixed)]",
         place.thread().coroutine_below(place.depth())
     );
-    // A second panic would abort the process: a destructor that blocks is better served than that.
+    // A second panic would abort the process; it is better to let a destructor's call nest.
     if thread::panicking() {
         eprintln!("co_wrapper: {message} (nested, because the thread is panicking)");
     } else {
@@ -413,7 +415,8 @@ fn refuse_in_coroutine(wrapper: &Wrapper, args: &str, place: &Place, site: &'sta
     }
 }
 
-/// The crate that declares a type of that name. Nothing for one in an impl of one crate's trait for another's type.
+/// The crate that declares the type of this name. `None` if the type is in an impl of one crate's trait for another
+/// crate's type.
 fn crate_of(type_name: &str) -> Option<&str> {
     fn first(path: &str) -> Option<&str> {
         Some(path.trim_start_matches(['<', '&']).split_once("::")?.0)

@@ -39,12 +39,12 @@ use crate::{
 #[derive(Debug)]
 pub struct Sent<T>(T);
 
-// SAFETY: the field is private, and [`sent_to_ctx`] and [`arg`] alone fill it, with a `T: Send`; what a `Sent` is coerced to holds the same
-// value. That every `Sent` is `Send` keeps a `T` which is not from being told of a second time, at the call.
+// SAFETY: the field is private, and only [`sent_to_ctx`] and [`arg`] fill it, with a `T: Send`; a coerced `Sent` holds
+// the same value. Every `Sent` is `Send` so that a `T` which is not is reported only once, not again at the call.
 unsafe impl<T> Send for Sent<T> {}
 
 impl<T> Sent<T> {
-    /// The argument, where it has arrived.
+    /// The argument, after it has arrived.
     pub fn into_inner(self) -> T {
         self.0
     }
@@ -56,13 +56,14 @@ pub fn sent_to_ctx<T: Send>(value: T) -> Sent<T> {
     Sent(value)
 }
 
-/// The same of what crosses to the main context, and of the result.
+/// As [`sent_to_ctx`], for arguments that are sent to the main context, and for results.
 pub fn arg<T: Send>(value: T) -> Sent<T> {
     Sent(value)
 }
 
-/// As `poll_co`, with the future made and polled in `context`. At home there it is `poll_co`; a thread that finds nobody
-/// at home is home for the length of the call; it begins no other caller's call, unless the two would wait for each other.
+/// As `poll_co`, with the future made and polled in `context`. On the context's home thread it is `poll_co`. If the
+/// context has no home, this thread becomes its temporary home, for the length of the call; a temporary home never
+/// starts another caller's call, unless the two would wait for each other.
 ///
 /// # Panics
 ///
@@ -89,9 +90,9 @@ where
     }
 }
 
-/// The same, for `timeout` at most. On expiry the call has been taken back from the context, and its future dropped
-/// there, before this returns: so it may take as long as the context takes to look. One that was not begun is taken back at
-/// the next look of whoever is at home, whatever that may begin.
+/// As [`poll_co_in`], for `timeout` at most. On expiry the call is cancelled in the context, and its future dropped
+/// there, before this returns, so that may take as long as the context takes to look. A call that was not started is
+/// cancelled at the next look of the home thread, even if that holds calls back.
 #[track_caller]
 pub fn poll_co_in_timeout<S, E, Fut>(
     wrapper: &'static Wrapper,
@@ -135,7 +136,7 @@ where
     if frame.needs_guard() {
         _guard = Entered::guard();
     }
-    // At home, or home for the length of the call.
+    // This thread is the home, or becomes the temporary home.
     let elsewhere = context.mailbox().home_number().is_some_and(|home| home != here());
     if !elsewhere && let Ok(_home) = try_home_for_call(context, wrapper.name) {
         if context.mailbox().is_closed() {
@@ -147,12 +148,12 @@ where
         };
     }
 
-    // Cloned for the call before anything is sent, for a subscriber may panic.
+    // Cloned before anything is sent, because a subscriber may panic.
     let span = frame.span().clone();
     let call = Shared::new(args, entry);
     let abort = AbortOnUnwind { name: wrapper.name, site };
-    // SAFETY: `call` lives until the wait below has seen that it is done; the wait is not left otherwise, and does not
-    // unwind but through the abort.
+    // SAFETY: `call` lives until the loop below has seen that it is done. The loop is not left otherwise, and if it
+    // unwinds, `abort` ends the process.
     let sent = unsafe { completion::send(context.mailbox(), &call, frame.wakes(), span) };
     let mut elsewhere = Elsewhere {
         name: wrapper.name,
@@ -171,7 +172,7 @@ where
             Ok(Ended::Ready | Ended::Closed | Ended::Forked) => {}
             Ok(Ended::Elapsed) => _ = elsewhere.give_up(Ended::Elapsed),
             Err(payload) if fork::is_child() => {
-                // The thread that has the call is the parent's: here nobody will touch it any more.
+                // The thread that runs the call belongs to the parent: in this process nothing will use it again.
                 std::mem::forget((abort, elsewhere));
                 payload.resume();
             }
@@ -188,7 +189,7 @@ where
     panics::catch(&mut panicked, || drop(home));
     let stage = call.into_stage();
     if let Some(payload) = panicked {
-        // One is raised: the caller's own panic, or its result, goes with the call.
+        // Only one panic is raised: the call's own panic, or its result, is dropped.
         panics::discard(stage);
         payload.resume();
     }
@@ -196,7 +197,7 @@ where
         Stage::Done(output) => Ok(output),
         Stage::Panicked(payload) => payload.resume(),
         unfinished @ (Stage::Packed(..) | Stage::Begun) => {
-            // The arguments' destructors may panic, so first.
+            // First, because the arguments' destructors may panic.
             drop(unfinished);
             if ended == Ended::Elapsed { Err(Ended::Elapsed) } else { refuse_closed(wrapper, context, site) }
         }
@@ -208,10 +209,10 @@ struct Elsewhere<'a, D> {
     name: &'static str,
     context: &'a AioContext,
     is_done: D,
-    /// Until it is taken back.
+    /// `None` once it is cancelled.
     sent: Option<task::Sent<Mailbox>>,
     home: Option<EnterGuard>,
-    /// Why it was taken back, if it was.
+    /// Why it was cancelled; `Ready` if it was not.
     ended: Ended,
 }
 
@@ -221,17 +222,18 @@ impl<D: Fn() -> bool> InFlight for Elsewhere<'_, D> {
     }
 
     fn poll(&mut self) -> bool {
-        // Its home may have been a passing one, and have left: whoever waits longest is the next. Asked once after the
-        // call was queued, for a home that left before that woke nobody. Or it is this thread, which began the call in a
-        // stay above this frame and is kept there by it.
+        // The context may have had a temporary home that has left: then the caller that has waited longest is the next
+        // home. This is checked once after the call was queued, because a home that left before that woke nobody. Or
+        // the home is this thread, which started the call as a home nested inside this frame; the call keeps it there.
         if self.home.is_none() && self.context.mailbox().home_number().is_none_or(|home| home == here()) {
             self.home = try_home_for_call(self.context, self.name).ok();
         }
         (self.is_done)()
     }
 
-    /// The result stays where it is. A home for the length of the call leaves: another caller may wait for that, and what is
-    /// above this call for him. If something above was run in that home it stays, and then it serves everybody.
+    /// The result stays where it is. A temporary home leaves, because another caller may wait for that, and frames
+    /// nested inside this call may wait for that caller. If one of these frames runs in that home, the home stays, and
+    /// from then on serves all callers.
     fn release(&mut self) {
         match &self.home {
             Some(home) if home.is_innermost() => self.home = None,
@@ -246,7 +248,7 @@ impl<D: Fn() -> bool> InFlight for Elsewhere<'_, D> {
             task::take_back(sent);
             self.context.mailbox().ring();
         }
-        // The context drops the future and says so.
+        // The context drops the future and sets `done`.
         false
     }
 }
@@ -261,7 +263,7 @@ fn refuse_closed(wrapper: &Wrapper, context: &AioContext, site: &Location<'_>) -
     )
 }
 
-/// Ends the process if the frame that others point into is unwound.
+/// Ends the process if the frame is unwound while the other context has pointers into it.
 struct AbortOnUnwind {
     name: &'static str,
     site: &'static Location<'static>,

@@ -1,9 +1,9 @@
-//! Futures that are too large for the stack of whoever calls: they are kept in a box, and made and polled on a stack that
+//! Futures that may be too large for the caller's stack: they are kept in a box, and made and polled on a stack that
 //! has room for them.
 //!
-//! The box alone does not do. Whatever makes a future returns it by value, so that it passes over the stack on its way into
-//! the box, and each `.await` of a large future does the same; optimized builds leave most of these copies out, debug
-//! builds none. A thread with a small stack (64 KiB, or what a JVM gives) would overflow it.
+//! The box alone does not suffice. A function that makes a future returns it by value, so that it passes over the stack
+//! on its way into the box, and each `.await` of a large future does the same; optimized builds leave most of these
+//! copies out, debug builds none. A thread with a small stack (64 KiB, or what a JVM gives) would overflow it.
 //!
 //! For the same reason the arguments of such a call go into a box at once, and so does its result.
 //!
@@ -19,11 +19,11 @@ use crate::sys::big_stack::BigStack;
 /// From how many bytes on a future is kept in a box.
 const LARGE: usize = 16 << 10;
 
-/// How much room a stack has beside copies of the future: what a thread of std's has.
+/// How much room a stack has besides copies of the future: as much as std gives a thread.
 const ROOM: usize = 2 << 20;
 
-/// How many copies of the future have room. A debug build makes one where the future is made, and one for each level of
-/// large futures that await each other.
+/// For how many copies of the future there is room. A debug build makes one where the future is made, and one for each
+/// level of large futures that await each other.
 const COPIES: usize = 8;
 
 /// Whether futures of this type, or their results, are kept in a box.
@@ -46,7 +46,7 @@ impl<F: Future> Large<F> {
         Self { future, stack }
     }
 
-    /// The future, which somebody else has made.
+    /// Takes a future that is already made and boxed.
     pub fn new(future: Pin<Box<F>>) -> Self {
         Self { future, stack: Self::stack() }
     }

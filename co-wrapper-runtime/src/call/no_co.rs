@@ -27,7 +27,7 @@ use crate::{
 /// Dropped before the bottom half starts, the future cancels it; dropped later, the body runs on and its result is
 /// dropped. The drop never waits.
 ///
-/// The result comes as a [`Sent`], so that one which is not `Send` is an error where the body makes that.
+/// The body returns its result as a [`Sent`], so that a result which is not `Send` is an error where the body makes it.
 ///
 /// # Panics
 ///
@@ -45,8 +45,8 @@ where
     in_main(wrapper, Location::caller(), || (), ready(()), move |()| body(args))
 }
 
-/// The same with something to be had first: the bottom half polls `first` until it is ready and hands the body what came
-/// of it. `check` may refuse, when the call is first polled.
+/// As [`no_co`], with a future to complete first, such as a lock: the bottom half polls `first` until it is ready and
+/// passes its output to the body. `check` may panic to refuse the call when it is first polled.
 pub(crate) fn in_main<A, R>(
     wrapper: &'static Wrapper,
     site: &'static Location<'static>,
@@ -72,20 +72,20 @@ struct Call<A, B, R> {
 }
 
 enum Stage<A, B, R> {
-    /// Not begun.
+    /// Not started.
     Packed {
         first: A,
         body: B,
         waiter: Option<Waker>,
     },
-    /// The bottom half has what was packed: it looks whether it may begin, or runs the body.
+    /// The bottom half has taken the packed parts: it polls `first`, or runs the body.
     Taken {
         waiter: Option<Waker>,
     },
     Finished(Result<Sent<R>, Payload>),
-    /// The bottom half was dropped without having run.
+    /// The bottom half was dropped before it ran.
     Closed,
-    /// Nobody awaits it any more.
+    /// The result was taken, or the future dropped.
     Over,
 }
 
@@ -102,14 +102,14 @@ where
         drop(main.push_bottom_half(Queued::once(move || run.run())));
     }
 
-    /// Leaves `stage`, unless nobody waits for it any more; then gives it back.
+    /// Stores `stage` and wakes the waiter; if the call is over, returns `stage` instead.
     fn leave(&self, stage: Stage<A, B, R>) -> Option<Stage<A, B, R>> {
         let mut place = lock(&self.stage);
         let (Stage::Taken { waiter } | Stage::Packed { waiter, .. }) = &mut *place else { return Some(stage) };
         let waiter = waiter.take();
         let old = mem::replace(&mut *place, stage);
         drop(place);
-        // The arguments' destructors may panic; whoever waits is woken all the same.
+        // The arguments' destructors may panic; the waiter is woken nevertheless.
         let mut panicked = None;
         panics::catch(&mut panicked, || drop(old));
         panics::catch(&mut panicked, || waiter.into_iter().for_each(Waker::wake));
@@ -117,7 +117,7 @@ where
         None
     }
 
-    /// In the bottom half: begins, if what is to be had first is ready.
+    /// In the bottom half: runs the body if `first` is ready.
     fn run(self: &Arc<Self>) {
         let mut place = lock(&self.stage);
         let (mut first, body) = match mem::replace(&mut *place, Stage::Over) {
@@ -136,7 +136,7 @@ where
                 if let Stage::Taken { waiter } = &mut *place {
                     *place = Stage::Packed { first, body, waiter: waiter.take() };
                 }
-                // Else it was cancelled meanwhile, and what was packed goes here.
+                // Otherwise it was cancelled meanwhile, and `first` and `body` are dropped here.
                 return;
             }
         };
@@ -146,13 +146,13 @@ where
         }
         let result = Payload::of(|| body(had));
         if let Some(unheard) = self.leave(Stage::Finished(result)) {
-            // As the result of a detached task.
+            // Dropped like the result of a detached task.
             panics::discard(unheard);
         }
     }
 }
 
-/// A wake of what is to be had first: look again.
+/// The waker of `first`: schedules the bottom half again.
 impl<A, B, R> Wake for Call<A, B, R>
 where
     A: Future + Send + Unpin + 'static,
@@ -201,7 +201,7 @@ where
 struct NoCo<C, A, B, R> {
     wrapper: &'static Wrapper,
     site: &'static Location<'static>,
-    /// Gone once the call was sent.
+    /// `None` after the first poll.
     check: Option<C>,
     call: Arc<Call<A, B, R>>,
 }
@@ -216,7 +216,7 @@ where
     type Output = R;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
-        // First, for it is the user's code, and what follows is done once.
+        // First, because cloning runs users' code and may panic, and what follows must happen only once.
         let waker = Guarded::new(cx.waker().clone());
         let name = self.wrapper.name;
         let first_poll = self.check.take();
@@ -242,7 +242,7 @@ where
             _ => match mem::replace(&mut *place, Stage::Over) {
                 Stage::Finished(result) => {
                     drop(place);
-                    // The result is there once: the destructor of a waker may not lose it.
+                    // The result exists only once; a panic of a waker's destructor must not lose it.
                     panics::discard(waker);
                     return Poll::Ready(result.unwrap_or_else(|payload| payload.resume()).into_inner());
                 }
@@ -269,7 +269,7 @@ where
 impl<C, A, B, R> Drop for NoCo<C, A, B, R> {
     fn drop(&mut self) {
         if fork::is_child() {
-            // The bottom half and the mutex stayed with the parent.
+            // The bottom half belongs to the parent, and one of its threads may hold the mutex.
             return;
         }
         let mut place = lock(&self.call.stage);

@@ -41,8 +41,8 @@ where
     }
 }
 
-/// The same, with the future kept on the stack. A function of its own, so that a debug build's frame of the above has no
-/// room for what a large call does not put there.
+/// As [`poll_co`], with the future on the stack. A separate function, so that in a debug build the frame of `poll_co`
+/// reserves no room for a future that a large call keeps elsewhere.
 #[inline]
 #[track_caller]
 fn poll_in_place<S, E, Fut>(wrapper: &'static Wrapper, args_type: &'static str, args: S, entry: E) -> Fut::Output
@@ -102,7 +102,7 @@ where
     frame.block_on_until(deadline, None, || entry(args))
 }
 
-/// What is past the clock's end is never.
+/// A time past the clock's end means never.
 pub(super) fn deadline(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
 }

@@ -1,4 +1,4 @@
-//! The reactor's handle, as users get it.
+//! `reactor()`: the reactor's handle for users.
 
 use tokio::runtime::Handle;
 
@@ -11,8 +11,8 @@ use crate::{reactor::handle, sys::fork, watch::watchdog};
 ///
 /// # Panics
 ///
-/// If it cannot be started, for want of threads or descriptors; [`AioContext::new`](crate::AioContext::new) starts it too
-/// and returns the error. In a forked child.
+/// If it cannot be started because threads or descriptors are lacking; [`AioContext::new`](crate::AioContext::new)
+/// starts it too and returns the error. In a forked child.
 ///
 /// # Examples
 ///
@@ -35,7 +35,7 @@ use crate::{reactor::handle, sys::fork, watch::watchdog};
 #[track_caller]
 pub fn reactor() -> Handle {
     fork::forbid("reactor");
-    // What runs there may stall it without any blocking call.
+    // A task there may stall it without any blocking call.
     watchdog::at_first_use();
     handle("reactor")
 }

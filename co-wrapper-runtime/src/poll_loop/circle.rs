@@ -1,9 +1,9 @@
-//! Threads that wait for calls in each other's contexts.
+//! Cycles of threads that wait for calls in each other's contexts.
 //!
-//! A nested wait holds received calls back, and a temporary home never starts another caller's call. But if the caller is,
-//! through any chain of calls, what the thread waits for itself, then nobody goes on before that call is done. So each
-//! thread says for which calls it waits in this way, and starts such a call at once. Whoever closes a cycle of waits has
-//! all that are in it look.
+//! A nested wait holds received calls back, and a temporary home never starts another caller's call. But if, through
+//! any chain of calls, this thread waits for the caller of a received call, then neither goes on before that call is
+//! done. So each thread publishes the contexts in which it waits for a call, and starts such a received call at once. A
+//! thread whose wait closes a cycle wakes all threads in the cycle.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +15,7 @@ use crate::{
     sys::{fork, park::here, sync::plain_lock},
 };
 
-/// Where each such thread waits for calls, innermost last.
+/// The contexts in which each such thread waits for a call, innermost last.
 type Waiting = BTreeMap<u64, Vec<Arc<Mailbox>>>;
 
 static WAITING: std::sync::Mutex<Waiting> = std::sync::Mutex::new(BTreeMap::new());
@@ -24,7 +24,7 @@ static WAITING: std::sync::Mutex<Waiting> = std::sync::Mutex::new(BTreeMap::new(
 pub struct Waits(());
 
 impl Waits {
-    /// A nested wait for a call in `target`.
+    /// Records a nested wait for a call in `target`.
     pub fn new(target: &Arc<Mailbox>) -> Self {
         let mut waiting = plain_lock(&WAITING);
         waiting.entry(here()).or_default().push(Arc::clone(target));
@@ -42,7 +42,7 @@ impl Waits {
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        // The lock may be a thread's of the parent.
+        // Another of the parent's threads may hold the lock.
         if fork::is_child() {
             return;
         }
@@ -56,7 +56,7 @@ impl Drop for Waits {
     }
 }
 
-/// The threads for which this one waits, through any chain of calls. It is one of them if it is in a cycle.
+/// The threads for which this one waits, through any chain of calls. It contains this thread if there is a cycle.
 pub fn waited_for() -> BTreeSet<u64> {
     reached(&plain_lock(&WAITING))
 }

@@ -1,4 +1,4 @@
-//! The poll loop: a round, what is held back, sleeping and spinning.
+//! The poll loop: its rounds, what it holds back, how it sleeps and spins.
 
 mod circle;
 pub mod poll;

@@ -1,4 +1,4 @@
-//! Polling a context by hand, and the temporary home that does so for the length of a call.
+//! `poll` and `poll_while`: polling a context by hand; and the temporary home, for the length of a call.
 
 use std::{mem, panic::Location};
 
@@ -24,15 +24,15 @@ use crate::{
 };
 
 impl AioContext {
-    /// Runs what the context holds: the bottom halves and tasks that are ready when this is called, in the order in
-    /// which they came. Returns whether anything ran.
+    /// Runs the bottom halves and tasks that are ready in this context when it is called, in the order in which they
+    /// came. Returns whether anything ran.
     ///
-    /// With `blocking`, waits if there is nothing to run, until something was run or [`notify`](Self::notify) was
-    /// called; meanwhile it serves the other contexts that this thread is home to. A thread that polls a context
-    /// without a home is its home for the length of the call.
+    /// With `blocking`, and if there is nothing to run, waits until something was run or [`notify`](Self::notify) was
+    /// called, and serves the other contexts of this thread meanwhile. A thread that polls a context without a home is
+    /// its home for the length of the call.
     ///
-    /// May be called within a task or bottom half: that runs the rest of the outer batch first, then its own, and polls the
-    /// blocking calls that wait lower on the stack when they are woken, each of which counts as a task. On the thread
+    /// May be called within a task or bottom half. It then runs the rest of the outer batch first, then its own, and
+    /// polls the outer blocking calls on the stack when they are woken, each of which counts as a task. On the thread
     /// of a tokio current-thread runtime, tasks are also polled unasked from time to time, which counts as having run.
     ///
     /// # Panics
@@ -58,8 +58,8 @@ impl AioContext {
         poll(home.thread(), home.entered(), self, blocking)
     }
 
-    /// Polls, blocking, as long as `condition` holds; it is asked before the first poll and after each. What makes it
-    /// false on another thread must [`notify`](Self::notify) afterwards.
+    /// Polls, blocking, while `condition` holds. The condition is evaluated before the first poll and after each. A
+    /// thread that makes it false must [`notify`](Self::notify) afterwards.
     ///
     /// # Panics
     ///
@@ -107,14 +107,14 @@ pub fn home_for_call(context: &AioContext, caller: &str) -> EnterGuard {
     }
 }
 
-/// The same, or says who is at home.
+/// As [`home_for_call`], or returns the present home.
 #[track_caller]
 pub fn try_home_for_call(context: &AioContext, caller: &str) -> Result<EnterGuard, Home> {
     EnterGuard::new(context, Some(finish_received), caller)
 }
 
-/// Serves the context, which is left, until the calls are done that a temporary home began for others to break a circle
-/// (`circle.rs`).
+/// Before the thread leaves: serves the context until the received calls are done that a temporary home started for
+/// other callers to break a cycle (`circle.rs`).
 fn finish_received(home: &EnterGuard) -> Option<Payload> {
     let mut panicked = None;
     if home.is_last_stay() {
@@ -137,7 +137,7 @@ fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool
     let lower = thread.waiting.all();
     let round = |polls| {
         context.counters().polls.count();
-        // A call that goes on counts as a task.
+        // An outer call that goes on counts as a task.
         let ran = run_all(thread, context) | (!lower.is_empty() && poll_lower(thread, lower, polls));
         let kicked = context.mailbox().take_kick();
         (ran || kicked || !blocking).then_some(ran)
@@ -159,7 +159,7 @@ fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool
                 if moved {
                     sleeper.moved();
                 } else {
-                    // Forked in what ran.
+                    // Something that ran may have forked.
                     fork::forbid_at("AioContext::poll", site);
                     if sleeper.sleep(lower.deadline(), || lower.any_woken()) {
                         polls = Polls::All;

@@ -3,30 +3,31 @@
 //!
 //! # Nesting stays bounded
 //!
-//! A blocking call made inside a task waits in a nested loop, and what that loop runs may block in turn. Without a rule
-//! a thousand tasks with one short blocking call each nest a thousand deep, and the first is the last to finish. So a
-//! nested loop holds work back:
+//! A blocking call made inside a task waits in a nested loop, and what that loop runs may block in turn. Without a
+//! rule, a thousand tasks with one short blocking call each nest a thousand deep, and the first is the last to finish.
+//! So a nested loop holds back:
 //!
 //! - tasks and received calls that were never polled, always;
-//! - bottom halves, while one of them waits in a frame further down;
+//! - bottom halves, while a bottom half or handler waits in an outer frame;
 //! - everything, once [`DEEP`] frames are on the stack.
 //!
-//! What the call waits for may be the very thing held back. So when nothing else has moved for a while ([`patience`]),
-//! the loop takes one such item, the oldest, and then one after the other until something moves. Where something
-//! always moves, a ticking task say, it does so after a longer while ([`BUSY`]).
+//! The call may wait for something that is held back. So when nothing else has moved for a while ([`patience`]), the
+//! loop takes the oldest held-back item, and then one after the other until something moves. If something always moves,
+//! such as a ticking task, it does so after a longer while ([`BUSY`]).
 //!
-//! The handler of a descriptor that is ready is a bottom half, queued by the round that finds it ready, and so all of this
-//! goes for it too. While it waits for its turn nobody looks at its descriptor: it costs no processor time. Nor does one
-//! whose descriptor stays ready whatever it does: a loop that takes what it holds back does not look for more handlers
-//! meanwhile, so such a one is held back anew, for as long.
+//! The handler of a ready descriptor is a bottom half, queued by the round that finds the descriptor ready, so all of
+//! this applies to it too. While it waits for its turn its descriptor is not watched, which costs no processor time.
+//! Neither does a handler whose descriptor stays ready whatever it does: while a loop takes held-back items it does not
+//! look for more handlers, so this one is held back again for as long.
 //!
-//! A received call whose caller is what the thread waits for itself, through any chain of calls, is not held back
-//! (`circle.rs`). Another caller's call is never started by a temporary home.
+//! A received call is not held back if, through any chain of calls, the thread waits for its caller (`circle.rs`).
+//! Apart from that, a temporary home never starts another caller's call.
 //!
-//! # Calls lower on the stack
+//! # Outer calls
 //!
-//! What a loop waits for may be done by the future of a call that waits further down its stack. So each loop polls those
-//! too when they are woken (`thread/waiting.rs`). Past [`DEEP`] frames it holds them back as it does everything.
+//! What a loop waits for may be up to the future of an outer call that waits on the same stack. So each loop polls
+//! those futures too when they are woken (`thread/waiting.rs`). Past [`DEEP`] frames it holds them back like everything
+//! else.
 
 use std::{
     ops::ControlFlow,
@@ -56,33 +57,33 @@ use crate::{
     watch::board::Runs,
 };
 
-/// From this many frames on a nested loop runs nothing of its own accord. Up to it begun tasks run freely: they are what
-/// a call usually waits for.
+/// With more frames than this, a nested loop runs nothing of its own accord. With fewer, started tasks run freely,
+/// because they are what a call usually waits for.
 const DEEP: usize = 16;
 
-/// How long nothing has to move before a nested loop takes what it holds back, when `taken` such items are on the stack.
+/// How long nothing must move before a nested loop takes what it holds back; `taken` such items are on the stack.
 ///
-/// It grows, because items taken nest: were it the same everywhere, a thousand tasks with a blocking call longer than
-/// it would nest without end. As the square, so that a chain of 128 tasks, each waiting for the next, still ends in
-/// seconds.
+/// It grows because the items taken nest: with a constant patience, a thousand tasks with a blocking call longer than
+/// that would nest without end. It grows with the square, so that a chain of 128 tasks, each waiting for the next,
+/// still ends in seconds.
 fn patience(taken: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(5);
     FIRST + FIRST * taken.pow(2) / 256
 }
 
-/// How many times longer than an idle loop's is a busy one's patience.
+/// The patience of a busy loop, as a multiple of an idle loop's.
 const BUSY: u32 = 8;
 
-/// What a dispatch runs as.
+/// What a dispatched item runs as.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum As {
-    /// A coroutine, if it is polled rather than dropped. Whether it may move to another thread between two polls.
+    /// A coroutine, if it is polled rather than dropped. `send`: it may move to another thread between two polls.
     Task { send: bool },
-    /// A bottom half, a descriptor's handler among them; a timer's waker, destructors.
+    /// A bottom half or a descriptor's handler, a timer's waker, destructors.
     Callback,
 }
 
-/// Runs `what`, as what it is, above all that is on the stack.
+/// Runs `what` as `as_`, nested inside all that is on the stack.
 #[inline(always)]
 fn dispatch(thread: &Thread, as_: As, what: impl FnOnce()) {
     let (runs, mark) = match as_ {
@@ -97,13 +98,13 @@ fn dispatch(thread: &Thread, as_: As, what: impl FnOnce()) {
     what();
 }
 
-/// Lets the calls go on that wait lower on the stack, as far as `polls` says, and has those given up whose time has come. A
-/// future in the middle of its poll is left alone. Returns whether there were any.
+/// Lets outer calls that wait go on, as `polls` says, and gives up those that are due to be given up. A future in the
+/// middle of its poll is left alone. Returns whether there was anything to do.
 #[cold]
 pub fn poll_lower(thread: &Thread, calls: Calls<'_>, polls: Polls) -> bool {
     let mut any = false;
     for call in calls {
-        // Forked in the poll of one: the next sleep says so.
+        // If a poll forked, the next sleep reports it.
         if fork::is_child() {
             break;
         }
@@ -115,7 +116,7 @@ pub fn poll_lower(thread: &Thread, calls: Calls<'_>, polls: Polls) -> bool {
     any
 }
 
-/// Does what is due with a call that waits lower on the stack, with its activation current. A panic in it is the call's.
+/// Does what is due with an outer call that waits, with its activation current. A panic in it belongs to the call.
 fn dispatch_lower(thread: &Thread, call: &Waiting<'_>, due: Due) {
     let entered = thread.homes.borrow().stay();
     {
@@ -133,13 +134,13 @@ fn dispatch_lower(thread: &Thread, call: &Waiting<'_>, due: Due) {
     }
     let last = thread.homes.borrow().stay();
     if last > entered {
-        // Entered in that poll, for longer.
+        // A context was entered in that poll and not left.
         call.stay().set(last);
     }
 }
 
 /// Runs one item.
-// Left to itself the compiler calls it, which costs a bottom half a tenth more; and then it has no room for tasks.
+// Inlined by force: as a call it makes a bottom half a tenth slower, and then the compiler does not inline tasks.
 #[inline(always)]
 fn run(thread: &Thread, mailbox: &Mailbox, work: Work<Mailbox>) {
     match work {
@@ -162,9 +163,9 @@ fn requeue(mailbox: &Mailbox, again: Queued) {
     drop(mailbox.push_bottom_half(again));
 }
 
-/// One look at `context`: fires its timers, queues its handlers whose descriptors are ready if it is to look for them, and
-/// hands to `each` what its queue holds now, not what comes meanwhile, until that says to stop. True if anything ran. A
-/// round within a round first finishes the outer one's batch, for it takes from the front of the same queue.
+/// One round of `context`: fires its timers, queues the handlers whose descriptors are ready (if `looks`), and passes
+/// to `each` what its queue holds now, not what arrives meanwhile, until `each` says to stop. Returns whether anything
+/// ran. A round within a round first finishes the outer one's batch, because it takes from the front of the same queue.
 fn round_of(
     thread: &Thread,
     context: &AioContext,
@@ -172,7 +173,7 @@ fn round_of(
     looks: bool,
     mut each: impl FnMut(&mut dyn FnMut()) -> ControlFlow<()>,
 ) -> bool {
-    // Forked in what ran before: the next sleep says so.
+    // If something forked before, the next sleep reports it.
     if fork::is_child() {
         return false;
     }
@@ -205,7 +206,7 @@ fn round_of(
     ran
 }
 
-/// Runs everything that `context` holds now. Panics go to the caller at once; what is left stays queued.
+/// Runs everything that `context` holds now. A panic goes to the caller at once; what is left stays queued.
 pub fn run_all(thread: &Thread, context: &AioContext) -> bool {
     round_of(thread, context, Allowed::ALL, true, |work| {
         work();
@@ -218,10 +219,10 @@ pub struct Wait<'a> {
     thread: &'a Thread,
     call: &'a Waiting<'a>,
     allowed: Allowed,
-    /// The first panic of what the loop ran. It may not end the call, which is in flight.
+    /// The first panic of what the loop ran. It must not end the call, which is in flight.
     panicked: Option<Payload>,
     held_back: HeldBack,
-    /// If it is for a call in another context, and nested.
+    /// Set for a nested wait for a call in another context.
     waits: Option<circle::Waits>,
 }
 
@@ -231,7 +232,7 @@ struct HeldBack {
     first: Option<Instant>,
     /// Since when nothing else has moved.
     idle: Option<Instant>,
-    /// While it takes what it holds back: when it looks for handlers again.
+    /// While it takes what it holds back: when to look for handlers again.
     looks_from: Option<Instant>,
 }
 
@@ -249,8 +250,8 @@ enum Round {
 }
 
 impl<'a> Wait<'a> {
-    /// The wait of `call`, the innermost. `outer_callback_waits` says that a bottom half or handler waits in a frame further
-    /// down; a call in another context names that, `target`.
+    /// The wait of `call`, the innermost. `outer_callback_waits`: a bottom half or handler waits in an outer frame.
+    /// `target` is the context that the call was sent to, if it was.
     #[inline]
     pub fn new(
         thread: &'a Thread,
@@ -275,7 +276,7 @@ impl<'a> Wait<'a> {
 
     /// Waits until the call is done. Returns how it ended and the first panic of what ran meanwhile.
     pub fn run(mut self, entered: &Entered) -> (Ended, Option<Payload>) {
-        // What needs no sleep does not ask what stands above either.
+        // A wait that needs no sleep need not look for an outer scheduler either.
         let ended = reactor::unconstrained(|| {
             loop {
                 match self.round() {
@@ -299,7 +300,7 @@ impl<'a> Wait<'a> {
         (ended, self.panicked)
     }
 
-    /// Runs what is ready, then polls the future if it was woken, and those lower on the stack.
+    /// Runs what is ready, then polls the future if it was woken, and those of outer calls.
     fn round(&mut self) -> Round {
         let mut moved = self.run_ready();
         if self.call.slot().wakes.take_woken() {
@@ -319,7 +320,7 @@ impl<'a> Wait<'a> {
         }
     }
 
-    /// Whether calls lower on the stack are polled freely, as tasks are that were begun. Else they are held back: what they
+    /// Whether outer calls are polled freely, as started tasks are. Otherwise they are held back, because what they
     /// call nests.
     fn polls_lower(&self) -> bool {
         self.allowed.begun
@@ -359,7 +360,7 @@ impl<'a> Wait<'a> {
         }
     }
 
-    /// After a round that took all that it may: takes what is held back if it is time, or says when it is.
+    /// After a round that ran all that it may: takes what is held back if it is time, or says when it will be.
     fn attend_to_held_back(&mut self, moved: bool) -> Take {
         if self.allowed == Allowed::ALL {
             return Take::Nothing;
@@ -367,7 +368,7 @@ impl<'a> Wait<'a> {
         if self.take_callers() {
             return Take::Now;
         }
-        // Another home may come to a context in which a call waits, and close a cycle of which nobody tells.
+        // A context in which a call waits may get another home, which may close a cycle without notice.
         let in_passing = self.waits.is_some() && self.thread.homes.borrow().is_passing();
         if !in_passing && !self.holds_back() {
             self.held_back = HeldBack::default();
@@ -381,7 +382,7 @@ impl<'a> Wait<'a> {
         let patience = patience(self.thread.taken.get());
         let at = (*idle.get_or_insert(now) + patience).min(*first.get_or_insert(now) + patience * BUSY);
         if now < at {
-            // A sleep follows, which a handler that is ready ends to be looked at.
+            // The thread sleeps next; a handler that becomes ready must end that sleep.
             *looks_from = None;
             return Take::At(at);
         }
@@ -395,20 +396,20 @@ impl<'a> Wait<'a> {
         Take::At(now + patience)
     }
 
-    /// One round of each context, broken off when the future is woken: when it is ready everything further down can go
-    /// on, and were the batch finished first, whatever blocks in it would keep the call waiting that it was made in.
+    /// One round of each context, broken off when the future is woken: once that is ready, all outer frames can go on.
+    /// If the batch were finished first, whatever blocks in it would delay the call.
     fn run_ready(&mut self) -> bool {
         let homes = self.thread.homes.borrow();
         if let Some(current) = homes.current() {
             current.counters().polls.count();
         }
-        // The rule for a call that is woken at once: then no context is entered for a look.
+        // Usual case: nothing is queued, so skip all contexts.
         let quiet = homes.are_quiet();
         drop(homes);
         !quiet && self.run_contexts()
     }
 
-    // Out of line, for a call that is woken at once need not pay for its frame.
+    // Out of line, so that a call that is woken at once does not pay for this frame.
     #[inline(never)]
     fn run_contexts(&mut self) -> bool {
         let mut moved = false;
@@ -423,14 +424,14 @@ impl<'a> Wait<'a> {
         moved
     }
 
-    /// Whether a context holds work that this loop may not take; asked when it took all that it may.
+    /// Whether a context holds work that this loop may not take. Valid after a round that took all that it may.
     fn holds_back(&self) -> bool {
         let mut any = !self.polls_lower() && self.call.lower().any_woken();
         served(&self.thread.homes, |context| any |= context.mailbox().has_work());
         any
     }
 
-    /// Starts the oldest call received in each context whose caller is what this thread waits for. Returns whether there was
+    /// In each context, starts the oldest received call whose caller this thread waits for. Returns whether there was
     /// any.
     fn take_callers(&mut self) -> bool {
         let Self { thread, panicked, .. } = self;
@@ -448,7 +449,7 @@ impl<'a> Wait<'a> {
         taken
     }
 
-    /// Takes the oldest held-back item of each context, and the calls lower on the stack. Returns whether there was any.
+    /// Takes the oldest held-back item of each context, and polls the outer calls. Returns whether there was anything.
     #[cold]
     fn take_held_back(&mut self) -> bool {
         let Self { thread, call, panicked, .. } = self;

@@ -1,6 +1,5 @@
-//! How a loop that found nothing waits: it spins a while if that has paid lately, then sleeps; and where a scheduler above
-//! keeps wakes back, it looks unasked from time to time. Descriptors that are watched for a handler which could run end
-//! the sleep when they are ready.
+//! How an idle loop waits: it spins for a while if that has paid lately, then sleeps. Under an outer scheduler that
+//! keeps wakes back, it polls unasked from time to time. Watched descriptors end the sleep when they are ready.
 
 use std::{
     hint,
@@ -15,27 +14,27 @@ use crate::{
     watch::watchdog,
 };
 
-/// How often a future is polled unasked under a scheduler that keeps wakes back: first and at most.
+/// How often a future is polled unasked under a scheduler that keeps wakes back: the first interval and the longest.
 const REPOLL_FIRST: Duration = Duration::from_micros(50);
 const REPOLL_MOST: Duration = Duration::from_millis(1);
 
 pub struct Sleeper<'a> {
     thread: &'a Thread,
-    /// Time until the next poll unasked, growing while none comes to anything; nothing if none is needed.
+    /// The interval to the next unasked poll. It grows while they have no effect; `None` if none are needed.
     every: Option<Duration>,
-    /// When all tasks were last woken unasked, and the loop has not been back since.
+    /// When all tasks were last woken unasked, if the loop has not come back since.
     woke_all: Option<Instant>,
-    /// No sooner than this again.
+    /// The earliest time to do so again.
     tasks_due: Option<Instant>,
 }
 
 impl<'a> Sleeper<'a> {
-    /// For a loop below which `below` stands still, and keeps wakes back until the loop has returned.
+    /// For a loop that stops `below`, which keeps wakes back until the loop has returned.
     pub fn new(thread: &'a Thread, below: Below) -> Self {
         Self { thread, every: (below != Below::Nothing).then_some(REPOLL_FIRST), woke_all: None, tasks_due: None }
     }
 
-    /// Something moved. Tasks that were woken unasked are no sign of anything.
+    /// Something moved, which shortens the interval again, unless it was tasks that were woken unasked.
     pub fn moved(&mut self) {
         if self.woke_all.is_none()
             && let Some(every) = &mut self.every
@@ -44,11 +43,11 @@ impl<'a> Sleeper<'a> {
         }
     }
 
-    /// Waits until something may have come in, at most until `until`; `woken` says whether the caller's future was
-    /// woken. Returns whether the future is to be polled unasked.
+    /// Waits until something may have come in, at most until `until`. `woken` says whether the caller's future was
+    /// woken. Returns whether to poll the future unasked.
     pub fn sleep(&mut self, until: Option<Instant>, woken: impl Fn() -> bool) -> bool {
         if let Some(woke_all) = self.woke_all.take() {
-            // However many tasks there are, polling them unasked takes a tenth of the time at most.
+            // However many tasks there are, polling them unasked takes at most a tenth of the time.
             self.tasks_due = Some(Instant::now() + woke_all.elapsed() * 9);
         }
         if self.take_notified() {
@@ -66,7 +65,7 @@ impl<'a> Sleeper<'a> {
             return false;
         }
         *every = (*every * 2).min(REPOLL_MOST);
-        // The tasks' wakes may have been kept back too.
+        // The tasks' wakes may be kept back too.
         if self.tasks_due.is_none_or(|due| now >= due) {
             self.woke_all = Some(now);
             served(&self.thread.homes, |context| context.mailbox().wake_all());
@@ -75,18 +74,18 @@ impl<'a> Sleeper<'a> {
     }
 
     fn spin_or_park(&self, watch: &Watch, wake_up: Option<Instant>, woken: impl Fn() -> bool) {
-        // The last look: from here on nothing of this thread's own wakes it but what a subscriber does, see `park`; and other
-        // threads' wakes give a token.
+        // This is the last check. After it only other threads, whose wakes give a token, or a tracing subscriber (see
+        // `park`) can wake us.
         if woken() {
             return;
         }
-        // The context that is current decides; a thread that entered none does not spin.
+        // The current context decides; a thread that entered none does not spin.
         let Some(context) = self.thread.entered() else {
             return self.park(watch, wake_up, woken);
         };
         let budget = context.spin().budget();
         let start = Instant::now();
-        // Never past the next deadline: what is due then needs no luck.
+        // Never past the next deadline, which ends the wait anyway.
         let spins = !budget.is_zero() && wake_up.is_none_or(|wake_up| start + budget < wake_up);
         if spins {
             context.counters().spins.count();
@@ -103,11 +102,11 @@ impl<'a> Sleeper<'a> {
 
     fn park(&self, watch: &Watch, wake_up: Option<Instant>, woken: impl Fn() -> bool) {
         trace::park();
-        // What a subscriber did on this thread gave no token.
+        // A wake that a subscriber makes on this thread gives no token.
         if woken() || self.is_notified() {
             return;
         }
-        // A call, not what merely polls: that waits for anything at all.
+        // For a call only: a `poll` may wait for anything at all, so it is not reported.
         let first_look = if self.thread.waits() { watchdog::first_look_at() } else { None };
         let wake_up = [wake_up, first_look].into_iter().flatten().min();
         self.thread.board.parked(|| watch.sleep(&self.thread.parker, wake_up));
@@ -134,7 +133,7 @@ impl<'a> Sleeper<'a> {
         }
     }
 
-    /// Whether something came in for any context served since the last look.
+    /// Whether any context served was notified since this was last called.
     fn take_notified(&self) -> bool {
         self.any(|context| context.mailbox().take_notified())
     }
@@ -151,7 +150,7 @@ impl<'a> Sleeper<'a> {
         next
     }
 
-    /// Asks every context, for each answer may come with a change.
+    /// Calls `ask` for every context, even after the first true, because asking may change its state.
     fn any(&self, ask: impl Fn(&AioContext) -> bool) -> bool {
         let mut any = false;
         served(&self.thread.homes, |context| any |= ask(context));

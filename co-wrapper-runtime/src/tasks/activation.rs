@@ -1,13 +1,14 @@
-//! What runs on this thread now, unlike what waits further down its stack: whether that is a coroutine, of which task it is
-//! a part, and where that task lives. Whoever runs something else in between sets it and sets it back.
+//! The activation: what this thread runs now, as opposed to the outer frames that wait on its stack. It says whether
+//! that is a coroutine, which task it belongs to, and in which queue that task lives. A loop that runs something else
+//! sets it before and restores it after.
 //!
-//! A future that is dropped unfinished is not polled: its destructors run outside coroutine context, and may block.
+//! Dropping an unfinished future is not a poll: its destructors run outside coroutine context, and may block.
 
 use std::{cell::Cell, ptr};
 
 use super::unit::Unit;
 
-/// Whether a coroutine runs.
+/// Whether the current code is a coroutine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(u8);
 
@@ -16,7 +17,8 @@ impl Mark {
     pub const NONE: Self = Self(0);
     /// A coroutine that stays on its thread.
     pub const COROUTINE: Self = Self(1);
-    /// A task that may move to another thread, which is polled if it is a coroutine too, else dropped.
+    /// A task that may move to another thread. With [`COROUTINE`](Self::COROUTINE) it is being polled, without it
+    /// dropped.
     pub const SEND_TASK: Self = Self(2);
 
     fn has(self, other: Self) -> bool {
@@ -29,12 +31,13 @@ impl Mark {
 pub struct Activation {
     mark: Mark,
     task: Unit,
-    /// The address of the queue in which the innermost task on the stack lives, null for none. Compared, never followed.
+    /// The address of the queue in which the innermost task on the stack lives; null if there is none. Compared, never
+    /// dereferenced.
     place: *const (),
 }
 
 struct Now {
-    // One byte, for a call sets and restores all of it, and nothing else.
+    // One byte: a call sets and restores this field and nothing else.
     mark: Cell<Mark>,
     task: Cell<Unit>,
     place: Cell<*const ()>,
@@ -51,37 +54,37 @@ pub fn is_coroutine() -> bool {
     NOW.with(|now| now.mark.get()).has(Mark::COROUTINE)
 }
 
-/// Whether what runs is the body of a task that may move to another thread.
+/// Whether the current code is the body of a task that may move to another thread.
 pub fn may_move() -> bool {
     NOW.with(|now| now.mark.get()).has(Mark::SEND_TASK)
 }
 
-/// Sets the mark and returns what it was, to be set again.
+/// Sets the mark and returns the old one, to be restored.
 #[inline]
 pub fn mark(mark: Mark) -> Mark {
     NOW.with(|now| now.mark.replace(mark))
 }
 
-/// The number of the task that is being polled here, 0 for none.
+/// The number of the task that is being polled here; 0 if there is none.
 #[cfg(feature = "graph")]
 #[inline]
 pub fn task() -> u64 {
     NOW.with(|now| now.task.get()).number()
 }
 
-/// Whether the innermost task on the stack lives in the queue at that address.
+/// Whether the innermost task on the stack lives in the queue at this address.
 pub fn runs_in<T>(place: *const T) -> bool {
     NOW.with(|now| ptr::eq(now.place.get(), place.cast()))
 }
 
 impl Activation {
-    /// What runs now.
+    /// The current activation.
     #[inline]
     pub fn current() -> Self {
         NOW.with(|now| Self { mark: now.mark.get(), task: now.task.get(), place: now.place.get() })
     }
 
-    /// This runs from now on.
+    /// Makes this the current activation.
     #[inline]
     pub fn set(self) {
         NOW.with(|now| {
@@ -91,13 +94,13 @@ impl Activation {
         });
     }
 
-    /// The same with another mark.
+    /// This activation with another mark.
     #[inline]
     pub fn marked(self, mark: Mark) -> Self {
         Self { mark, ..self }
     }
 
-    /// The poll of what was dispatched: of the task `task` that lives in the queue at `place`.
+    /// The activation for polling the dispatched task `task`, which lives in the queue at `place`.
     #[inline]
     pub fn polled<T>(self, task: Unit, place: *const T) -> Self {
         Self { mark: Mark(self.mark.0 | Mark::COROUTINE.0), task, place: place.cast() }
@@ -110,20 +113,21 @@ impl Activation {
     }
 }
 
-/// A loop runs something above what ran, as part of no task until it is a task that is polled, until the guard is dropped.
+/// A loop dispatches something until the guard is dropped. It belongs to no task until it turns out to be a task that
+/// is polled.
 #[inline]
 pub fn dispatch(mark: Mark) -> Dispatched {
     NOW.with(|now| Dispatched { mark: now.mark.replace(mark), task: now.task.replace(Unit::NONE) })
 }
 
-/// A loop runs something.
+/// Restores the outer mark and task when it is dropped.
 pub struct Dispatched {
     mark: Mark,
     task: Unit,
 }
 
 impl Dispatched {
-    /// The task below.
+    /// The outer task.
     #[inline]
     pub fn outer(&self) -> Unit {
         self.task

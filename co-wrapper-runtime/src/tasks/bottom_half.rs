@@ -1,5 +1,5 @@
-//! Bottom halves: callbacks that run on the home thread, outside any coroutine. Who queues and runs them is not known
-//! here.
+//! Bottom halves: callbacks that run on the home thread, outside any coroutine. Nothing here knows what queues and runs
+//! them.
 
 use std::{
     mem::{self, ManuallyDrop},
@@ -13,10 +13,11 @@ use crate::sys::{
     sync::{AtomicU8, Ordering, UnsafeCell, is_send},
 };
 
-/// A bottom half in a context's queue: one that runs once, or one that can be scheduled again.
+/// A bottom half in a context's queue: one-shot or reusable.
 ///
-/// One word, a [`Once`]'s pointer or with [`AGAIN_BIT`] that of an `Arc<Reusable>`: so it goes through registers together
-/// with its number. What is larger is copied from place to place, which costs more than all else that a bottom half takes.
+/// One word: a [`Once`]'s pointer, or with [`AGAIN_BIT`] that of an `Arc<Reusable>`. So it is passed in registers
+/// together with its number. Anything larger is copied in memory, which costs more than everything else about a bottom
+/// half.
 pub struct Queued(NonNull<Header>);
 
 /// Set in a pointer to a [`Reusable`].
@@ -28,23 +29,23 @@ enum Kind {
     Again(Arc<Reusable>),
 }
 
-// SAFETY: both kinds are.
+// SAFETY: it owns a `Kind`, which is `Send`.
 unsafe impl Send for Queued where Kind: Send {}
 
 impl Queued {
-    /// One that runs `callback`, once.
+    /// A bottom half that runs `callback` once.
     pub fn once(callback: impl FnOnce() + Send + 'static) -> Self {
         Self(ManuallyDrop::new(Once::new(callback)).0)
     }
 
-    /// One that is to run `reusable`.
+    /// A queue entry that runs `reusable`.
     pub fn again(reusable: Arc<Reusable>) -> Self {
         // SAFETY: an `Arc`'s pointer is not null.
         let pointer = unsafe { NonNull::new_unchecked(Arc::into_raw(reusable).cast_mut()) };
         Self(pointer.cast::<Header>().map_addr(|address| address | AGAIN_BIT))
     }
 
-    /// The `Arc`'s pointer, if it is one.
+    /// The `Arc`'s pointer, if this is a reusable one.
     fn as_again(&self) -> Option<*const Reusable> {
         let pointer = self.0.as_ptr();
         let again = pointer.addr() & AGAIN_BIT != 0;
@@ -53,29 +54,29 @@ impl Queued {
 
     /// # Safety
     ///
-    /// This is the last use of it, its drop included.
+    /// `self` must not be used again, nor dropped.
     unsafe fn take(&self) -> Kind {
         match self.as_again() {
-            // SAFETY: made by `again` of an `Arc`, whose reference this was.
+            // SAFETY: made by `again` from an `Arc`, whose reference this takes over.
             Some(reusable) => Kind::Again(unsafe { Arc::from_raw(reusable) }),
             None => Kind::Once(Once(self.0)),
         }
     }
 
-    /// Itself, taken from the queue, if it is to run now: it was not cancelled, and does not run further down the stack.
-    /// Then it has to be run.
+    /// Called for an entry taken from the queue. Returns it if it is to run now, that is, if it was not cancelled and
+    /// is not running in an outer frame. Then it must be run.
     #[inline]
     pub fn settle(self) -> Option<Self> {
         match self.as_again() {
-            // SAFETY: made by `again` of an `Arc`, whose reference this stays.
+            // SAFETY: made by `again` from an `Arc`, whose reference stays with this.
             Some(reusable) if !ManuallyDrop::new(unsafe { Arc::from_raw(reusable) }).begin() => None,
             _ => Some(self),
         }
     }
 
-    /// Runs it. If its turn came again meanwhile, it is given to `requeue` afterwards, also where it panics.
+    /// Runs it. If its turn came again meanwhile, it is passed to `requeue` afterwards, even if it panics.
     pub fn run(self, requeue: impl Fn(Self)) {
-        // SAFETY: it is not dropped.
+        // SAFETY: `ManuallyDrop` prevents the drop, and it is not used again.
         match unsafe { ManuallyDrop::new(self).take() } {
             Kind::Once(once) => once.run(),
             Kind::Again(reusable) => reusable.run(requeue),
@@ -85,7 +86,7 @@ impl Queued {
 
 impl Drop for Queued {
     fn drop(&mut self) {
-        // SAFETY: it is being dropped.
+        // SAFETY: it is being dropped, so this is its last use.
         drop(unsafe { self.take() });
     }
 }
@@ -93,9 +94,9 @@ impl Drop for Queued {
 /// A callback that runs once, behind a thin pointer.
 pub struct Once(NonNull<Header>);
 
-/// What is in front of the callback.
+/// The header in front of the callback.
 struct Header {
-    /// Frees the whole, and runs the callback or drops it.
+    /// Frees the allocation, and runs the callback or drops it.
     end: unsafe fn(NonNull<Header>, run: bool),
 }
 
@@ -105,16 +106,16 @@ struct Whole<F> {
     callback: F,
 }
 
-// SAFETY: it owns a callback, which `new` asks to be `Send`.
+// SAFETY: it owns a callback, which is `Send` by the bound of `new`.
 unsafe impl Send for Once {}
 
 impl Once {
     fn new<F: FnOnce() + Send + 'static>(callback: F) -> Self {
         /// # Safety
         ///
-        /// It is the pointer of a `Whole<F>`, and this is the last use of it.
+        /// `whole` points to a leaked `Box<Whole<F>>`, and is not used again.
         unsafe fn end<F: FnOnce()>(whole: NonNull<Header>, run: bool) {
-            // SAFETY: made of a box of that type, as the caller promises.
+            // SAFETY: leaked from a box of this type, as the caller promises.
             let whole = unsafe { Box::from_raw(whole.cast::<Whole<F>>().as_ptr()) };
             let callback = whole.callback;
             if run {
@@ -131,7 +132,7 @@ impl Once {
     }
 
     fn end(&self, run: bool) {
-        // SAFETY: called once, by `run` or by the drop, and with what belongs to it.
+        // SAFETY: called once, by `run` or by the drop, with the allocation in which `new` stored this function.
         unsafe { (self.0.as_ref().end)(self.0, run) };
     }
 }
@@ -144,20 +145,20 @@ impl Drop for Once {
 
 /// It is to run.
 const SCHEDULED: u8 = 1;
-/// It has an entry in the queue: at most one, however often it is scheduled and cancelled while nobody polls.
+/// It has an entry in the queue: at most one, however often it is scheduled and cancelled between polls.
 const QUEUED: u8 = 2;
-/// It runs. An `FnMut` cannot be entered twice, so if its turn comes meanwhile it has another one after.
+/// It runs. An `FnMut` cannot be entered twice, so if its turn comes meanwhile, it gets another turn afterwards.
 const RUNNING: u8 = 4;
 /// Its turn came while it ran.
 const AGAIN: u8 = 8;
-/// Nobody wants it any more.
+/// It was deleted.
 const GONE: u8 = 16;
 
 pub struct Reusable {
     state: AtomicU8,
-    /// Asked on the home thread when its turn comes: if it answers no, that turn is none.
+    /// Called on the home thread when its turn comes; if it returns false, the turn is skipped.
     condition: Option<Box<dyn Fn() -> bool + Send + Sync>>,
-    /// Belongs to whoever set `RUNNING`, until that clears it; else to whoever set `GONE`.
+    /// Belongs to the thread that set `RUNNING` until it clears that bit; otherwise to the thread that set `GONE`.
     callback: UnsafeCell<Option<Box<dyn FnMut() + Send>>>,
 }
 
@@ -165,13 +166,14 @@ const _: () = {
     is_send::<Option<Box<dyn FnMut() + Send>>>();
 };
 
-// SAFETY: the callback, which may be sent, is touched by one at a time, as `state` says, whose changes order them.
+// SAFETY: the callback is `Send`, and `state` says which one thread may use it; the changes of `state` order the
+// threads' accesses.
 unsafe impl Sync for Reusable {}
 
-// A callback that panicked is whole for all that we know: it may be run again.
+// A callback that panicked may be run again: nothing says that it is broken.
 impl RefUnwindSafe for Reusable {}
 
-/// Ends a run, or a turn that was none, also where it panics.
+/// Ends a run or a skipped turn, even if it panics.
 struct End<'a, F: Fn(Queued)> {
     reusable: &'a Arc<Reusable>,
     requeue: F,
@@ -186,13 +188,13 @@ impl<F: Fn(Queued)> Drop for End<'_, F> {
 }
 
 impl Reusable {
-    /// One that runs `callback`, if `condition` holds when its turn comes.
+    /// A bottom half that runs `callback` if `condition` holds when its turn comes.
     pub fn new(condition: Option<Box<dyn Fn() -> bool + Send + Sync>>, callback: Box<dyn FnMut() + Send>) -> Arc<Self> {
         Arc::new(Self { state: AtomicU8::new(0), condition, callback: UnsafeCell::new(Some(callback)) })
     }
 
-    /// Schedules it, and says whether it is to be queued. A write also where it is scheduled already: it orders what its
-    /// caller did before the run that takes the mark up, which a mere look would not.
+    /// Schedules it. Returns whether it must be queued. This writes even if it is scheduled already: the write orders
+    /// what the caller did before the run that clears the bit, which a load would not.
     #[must_use]
     pub fn schedule(&self) -> bool {
         self.has_to_be_queued(SCHEDULED)
@@ -207,18 +209,19 @@ impl Reusable {
         self.state.load(Ordering::Relaxed) & SCHEDULED != 0
     }
 
-    /// Whether it neither waits for its turn nor runs, and was not deleted.
+    /// Whether it is neither scheduled nor running, and not deleted.
     #[cfg(all(feature = "tokio", unix))]
     pub fn is_idle(&self) -> bool {
         self.state.load(Ordering::Acquire) == 0
     }
 
-    /// Takes a scheduling back.
+    /// Cancels a scheduled run.
     pub fn unschedule(&self) {
         self.state.fetch_and(!SCHEDULED, Ordering::AcqRel);
     }
 
-    /// Its turn has come: whether it is to run. Then it runs from now on, and may be scheduled again.
+    /// Called when its turn has come. Returns whether it is to run; then it counts as running, and may be scheduled
+    /// again.
     #[inline]
     fn begin(self: &Arc<Self>) -> bool {
         let turn = |state: u8| match state & !QUEUED {
@@ -236,7 +239,7 @@ impl Reusable {
             return false;
         }
         let Some(condition) = &self.condition else { return true };
-        // It has run nothing that could have had its turn come again.
+        // The condition cannot have caused another turn, so there is nothing to requeue.
         let end = End { reusable: self, requeue: drop };
         let runs = condition();
         if runs {
@@ -245,11 +248,11 @@ impl Reusable {
         runs
     }
 
-    /// It runs no more, or its turn was none. Returns whether it is to be queued once more.
+    /// Ends a run or a skipped turn. Returns whether it must be queued again.
     fn end(&self) -> bool {
         let before = self.state.fetch_and(!(RUNNING | AGAIN), Ordering::AcqRel);
         if before & GONE != 0 {
-            // SAFETY: whoever set `GONE` saw `RUNNING`, and left the callback here.
+            // SAFETY: the thread that set `GONE` saw `RUNNING`, and so left the callback to this one.
             panics::drop_one(unsafe { self.take() });
             return false;
         }
@@ -268,17 +271,17 @@ impl Reusable {
 
     /// # Safety
     ///
-    /// `GONE` is set, and the callback is the caller's.
+    /// `GONE` is set, and the callback belongs to the caller.
     unsafe fn take(&self) -> Option<Box<dyn FnMut() + Send>> {
         // SAFETY: as the caller promises.
         self.callback.with_mut(|callback| unsafe { (*callback).take() })
     }
 
-    /// Has it never run again, and drops its callback, now or when that has returned.
+    /// Prevents further runs, and drops the callback, now or when the current run has returned.
     pub fn delete(&self) {
-        // If it runs, that drops it; and what was deleted before is dropped by whoever did that.
+        // If it is running, the end of the run drops the callback; if it was deleted before, that deletion does.
         if self.state.fetch_or(GONE, Ordering::AcqRel) & (RUNNING | GONE) == 0 {
-            // SAFETY: nobody runs it, nobody will, and nobody else drops it.
+            // SAFETY: no thread runs the callback or ever will, and no other thread drops it.
             panics::drop_one(unsafe { self.take() });
         }
     }

@@ -1,4 +1,5 @@
-//! Tasks, bottom halves and timers: what a context has to run, and the queue they wait in. Who owns that is not known here.
+//! Tasks, bottom halves and timers: what a context has to run, and the queue in which they wait. Nothing here knows the
+//! queue's owner.
 
 pub(crate) mod activation;
 pub(crate) mod bottom_half;

@@ -1,7 +1,7 @@
-//! A context's timers: who sleeps until when. The poll loop fires them and sleeps no longer than the next one.
+//! A context's timers: wakers and their deadlines. The poll loop fires them and never sleeps past the next one.
 //!
-//! Wakers are users' code. They are cloned, woken and dropped outside the mutex, and taken out one by one: what a waker does
-//! may wait for another timer that is due by then.
+//! Wakers are users' code. They are cloned, woken and dropped outside the mutex. Due timers are taken out one by one,
+//! because a waker's code may wait for another timer that is due by then.
 
 use std::{collections::BTreeMap, task::Waker, time::Instant};
 
@@ -10,7 +10,7 @@ use crate::sys::{
     sync::{AtomicUsize, Mutex, Ordering, lock},
 };
 
-/// A timer's place: when it is due, and its number among those due at the same time.
+/// A timer's key: when it is due, and a number that orders timers due at the same time.
 pub type Key = (Instant, u64);
 
 pub struct Timers {
@@ -27,7 +27,7 @@ struct Waiting {
 
 pub struct Timer {
     pub waker: Guarded<Waker>,
-    /// Whether a poll that fires it has done something: not for what is our own affair.
+    /// Whether a poll that fires it counts as having done something; false for timers of our own.
     pub counts: bool,
 }
 
@@ -50,14 +50,13 @@ impl Timers {
         lock(&self.waiting).wakers.keys().next().map(|key| key.0)
     }
 
-    /// When it is now, if a timer is due.
+    /// The current time, if a timer is due.
     pub fn due(&self) -> Option<Instant> {
         let next = self.next()?;
         Some(Instant::now()).filter(|now| next <= *now)
     }
 
-    /// Takes out the first timer that was due at `now`: what is to be woken, and whether a poll that does so has done
-    /// something.
+    /// Removes the first timer that was due at `now`. Returns its waker, and whether firing it counts.
     pub fn pop(&self, now: Instant) -> Option<(Waker, bool)> {
         let mut waiting = lock(&self.waiting);
         let first = waiting.wakers.first_entry().filter(|timer| timer.key().0 <= now)?;
@@ -66,7 +65,7 @@ impl Timers {
         Some((waker.into_inner(), counts))
     }
 
-    /// Enters a timer. Says whether it is now the first, for which a sleeping home must be woken.
+    /// Adds a timer. Returns whether it is now the first; then a sleeping home must be woken.
     pub fn insert(&self, deadline: Instant, timer: Timer) -> (Key, bool) {
         let mut waiting = lock(&self.waiting);
         waiting.next += 1;
@@ -84,7 +83,7 @@ impl Timers {
             Some(timer) if timer.waker.will_wake(waker) => return true,
             Some(_) => {}
         }
-        // Cloned and dropped outside the mutex, for that is the user's code.
+        // Cloned and dropped outside the mutex, because that runs users' code.
         let new = Guarded::new(waker.clone());
         let mut waiting = lock(&self.waiting);
         let Some(timer) = waiting.wakers.get_mut(&key) else { return false };

@@ -1,7 +1,7 @@
-//! A number for each task of ours, and which tasks further down a thread's stack wait for what runs there to return. The
-//! graph lock asks, to tell who holds what.
+//! Task ids, and which outer tasks on a thread's stack wait until the current code returns. The graph lock uses both to
+//! tell which task holds a guard.
 //!
-//! Bottom halves, and what runs in no task, are the thread's own: they have no number.
+//! Bottom halves, and code outside any task, belong to the thread and have no id.
 
 use std::{
     cell::{Cell, RefCell},
@@ -9,16 +9,16 @@ use std::{
 };
 
 thread_local! {
-    /// The next number to give here, and the end of this thread's supply.
+    /// The next id to give on this thread, and the end of the thread's supply.
     static SUPPLY: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
-/// A task's number. Never given twice, so that what outlives a task is not taken for another's.
+/// A task's id. Never reused, so that a guard that outlives its task is not attributed to another task.
 #[derive(Clone, Copy)]
 pub struct Unit(u64);
 
 impl Unit {
-    /// No task's.
+    /// The id that stands for no task.
     pub const NONE: Self = Self(0);
 
     pub fn new() -> Self {
@@ -34,21 +34,21 @@ impl Unit {
         Self(next)
     }
 
-    /// The number, 0 for no task.
+    /// The id as a number; 0 for no task.
     #[inline]
     pub fn number(self) -> u64 {
         self.0
     }
 }
 
-/// The tasks of one thread that wait, further down its stack, until what runs now has returned. Of each its number, and how
-/// many calls were on the stack when it began to.
+/// The outer tasks on one thread's stack that wait until the current code has returned: the id of each, and how many
+/// calls were on the stack when it began to wait.
 #[derive(Default)]
 pub struct Suspended(RefCell<Vec<(u64, usize)>>);
 
 impl Suspended {
-    /// Something is dispatched above the task `outer`, or above none, with `depth` calls on the stack, until the guard is
-    /// dropped.
+    /// Records that something is dispatched inside the task `outer`, or inside none, with `depth` calls on the stack,
+    /// until the guard is dropped.
     pub fn dispatch(&self, outer: Unit, depth: usize) -> Dispatched<'_> {
         if outer.0 != 0 {
             self.0.borrow_mut().push((outer.0, depth));
@@ -56,13 +56,13 @@ impl Suspended {
         Dispatched { suspended: self, outer }
     }
 
-    /// Whether `task` is among those that began to wait with at most so many calls on the stack.
+    /// Whether `task` began to wait with at most `calls` calls on the stack.
     pub fn contains(&self, task: u64, calls: usize) -> bool {
         self.0.borrow().iter().any(|(suspended, depth)| *suspended == task && *depth <= calls)
     }
 }
 
-/// Something was dispatched by a loop.
+/// Ends the wait of the outer task when it is dropped.
 pub struct Dispatched<'a> {
     suspended: &'a Suspended,
     outer: Unit,

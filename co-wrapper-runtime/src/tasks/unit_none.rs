@@ -1,4 +1,4 @@
-//! Without the feature `graph` nobody asks which task runs.
+//! The stub without the feature `graph`, which alone needs task ids.
 
 #[derive(Clone, Copy)]
 pub struct Unit;

@@ -1,4 +1,4 @@
-//! Entering a context: this thread is its home then, and the context current.
+//! Entering a context: makes this thread its home, and the context current, until the guard is dropped.
 
 use std::{fmt, panic::Location, rc::Rc, thread};
 
@@ -80,7 +80,7 @@ impl AioContext {
     }
 }
 
-/// Says that another thread is home to `context`.
+/// Panics because another thread is home to `context`.
 #[cold]
 #[track_caller]
 pub(crate) fn refuse(context: &AioContext, home: &Home, caller: &str) -> ! {
@@ -98,9 +98,9 @@ pub(crate) type Finish = fn(&EnterGuard) -> Option<Payload>;
 
 /// A thread is home to a context while this lives. Returned by [`AioContext::enter`].
 ///
-/// It may be kept in a thread-local: whichever is destroyed first at the thread's end, this or what it needs, the thread
-/// leaves the context then. Dropped earlier, it leaves with the last of the context's guards, in whichever order; a
-/// destructor of what is dropped with that, whose panic could end the process, has its panic printed and no more.
+/// It may be kept in a thread-local: at the thread's end the thread leaves the context, whichever thread-local is
+/// destroyed first. Otherwise the thread leaves when the last of the context's guards is dropped, in any order. If a
+/// destructor of something that is dropped then panics, the panic is only printed, because it could end the process.
 ///
 /// It stays on its thread:
 ///
@@ -121,7 +121,7 @@ pub struct EnterGuard {
     stay: Stay,
     finish: Option<Finish>,
     number: u64,
-    /// Where on the stack it was made: it may not be dropped further up.
+    /// Where on the stack it was made: it may not be dropped in a nested call or callback.
     depth: usize,
     dispatched: usize,
     entered: reactor::Entered,
@@ -129,13 +129,14 @@ pub struct EnterGuard {
 }
 
 impl EnterGuard {
-    /// Enters `context` for the function `caller`, or says who is at home. `finish`, for the length of a call, finishes what
-    /// a temporary home owes to others; it is called before the thread leaves.
+    /// Enters `context` for the function `caller`, or returns the present home. `finish` makes this a temporary home,
+    /// for the length of a call; it is called before the thread leaves, and finishes the calls that the thread has
+    /// started for others.
     #[track_caller]
     pub(crate) fn new(context: &AioContext, finish: Option<Finish>, caller: &str) -> Result<Self, Home> {
         let stay = if finish.is_some() { Stay::Passing } else { Stay::Resident };
         let thread = Thread::current(caller);
-        // First, for it may panic.
+        // First, because it may panic.
         let entered = reactor::Entered::look(caller);
         let guard = entered.needs_guard().then(|| reactor::KeptGuard::new(stay == Stay::Resident));
         move_in(&thread.homes, &thread.parker, context, stay)?;
@@ -165,7 +166,7 @@ impl EnterGuard {
         self.thread.homes.borrow_mut().is_last_stay(&self.context)
     }
 
-    /// Whether nothing is on the stack above where it was made, which may rely on it.
+    /// Whether no frame is nested inside the one that made it; such a frame may rely on it.
     pub(crate) fn is_innermost(&self) -> bool {
         self.thread.depth() <= self.depth && self.thread.board.runs() <= self.dispatched
     }
@@ -184,7 +185,8 @@ impl Drop for EnterGuard {
         if fork::is_child() {
             return;
         }
-        // A local task, whose own guard is the last to keep its thread at home: left there it could not even be dropped.
+        // A local task drops the last guard that keeps its thread at home. If the thread left, the task could not even
+        // be dropped.
         let saws = task::runs_in(self.context.mailbox())
             && !activation::may_move()
             && self.is_last_stay()
@@ -206,7 +208,7 @@ impl Drop for EnterGuard {
             if !thread::panicking() {
                 panic!("{message}");
             }
-            // A second panic would abort, and the call below is being given up anyway.
+            // A second panic would abort, and the outer call is being given up anyway.
             eprintln!("co_wrapper: {message}");
             if saws {
                 return;

@@ -1,9 +1,10 @@
-//! The contexts that a thread is home to: which it polls. Entering makes a thread the home, leaving ends it.
+//! The contexts that a thread is home to, that is, polls. Entering makes a thread the home; leaving ends that.
 //!
-//! A context has at most one home thread. What a thread is home to, every wait of that thread serves. Leaving drops the
-//! `!Send` tasks that the thread spawned; what else waits in the context waits for its next home.
+//! A context has at most one home thread. Every wait of a thread serves all contexts that the thread is home to.
+//! Leaving drops the `!Send` tasks that the thread spawned; other work in the context waits for its next home.
 //!
-//! Users' code never runs while the list is borrowed: destructors of what is dropped in leaving come back here.
+//! Users' code never runs while the list is borrowed, because destructors that leaving runs may call back into this
+//! file.
 
 use std::{
     cell::RefCell,
@@ -23,7 +24,7 @@ use crate::{
 /// The contexts of one thread.
 #[derive(Default)]
 pub struct Homes {
-    /// The contexts that this thread is home to. Each knows its place here.
+    /// The contexts that this thread is home to. Each stores its index in this list.
     served: Vec<Served>,
     entered: Entered,
     /// The thread's own context.
@@ -35,15 +36,15 @@ struct Served {
     context: AioContext,
     /// How many calls and guards keep the thread here.
     stays: usize,
-    /// How many of them are no mere calls. A home without one is a passing home.
+    /// How many of these are guards rather than calls. Without one, this is a temporary home.
     residences: usize,
-    /// While the thread leaves, and destructors of what it drops may come back and stay.
+    /// Set while the thread leaves; destructors that run then may enter again and stay.
     leaving: bool,
 }
 
 impl Served {
-    /// Whether the thread stays home after a stay of that kind has ended. A call of its own that it began here, in a stay
-    /// above the call's frame, keeps it too: that frame takes the stay over and leaves.
+    /// Whether the thread stays home after a stay of that kind has ended. A self-call that the thread started here, in
+    /// a stay nested inside the call's frame, also keeps it: that frame takes the stay over and leaves later.
     fn stays_on(&self, ended: Stay) -> bool {
         let stays = self.stays > 0 || self.context.mailbox().has_own_call();
         if stays && self.residences == 0 && ended == Stay::Resident {
@@ -56,21 +57,21 @@ impl Served {
 /// Why a thread is home to a context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stay {
-    /// It entered it, until it leaves.
+    /// The thread entered it, until it leaves.
     Resident,
-    /// It blocks on it and finds nobody at home, for the length of the call.
+    /// A blocking call found no home; this lasts as long as the call.
     Passing,
 }
 
-/// What `current()` answers, innermost last. Entering and leaving, in whichever order, take the same time however many are
-/// entered.
+/// The contexts that were entered, innermost last; `current()` is the last. Entering and leaving, in any order, take
+/// constant time.
 #[derive(Default)]
 struct Entered {
-    /// By number, which grows and tells stays in the same context apart. Empty where one was left out of order; the last one
-    /// is not.
+    /// By stay number, which grows, so that stays in the same context differ. `None` where a stay was left out of
+    /// order; the last entry is never `None`.
     stays: Vec<(u64, Option<AioContext>)>,
     next: u64,
-    /// How many are empty.
+    /// How many entries are `None`.
     empty: usize,
 }
 
@@ -79,7 +80,7 @@ impl Entered {
         self.stays.last()?.1.as_ref()
     }
 
-    /// What was current when the stay of that number was the last one, if any of those up to it lasts.
+    /// The context that was current when the stay of this number was the last one, if any stay up to it still lasts.
     fn at(&self, number: u64) -> Option<&AioContext> {
         let end = self.stays.partition_point(|stay| stay.0 <= number);
         self.stays[..end].iter().rev().find_map(|stay| stay.1.as_ref())
@@ -92,7 +93,7 @@ impl Entered {
         self.next
     }
 
-    /// Takes a stay out, if it is there.
+    /// Removes a stay, if it is there.
     fn remove(&mut self, number: u64) -> Option<AioContext> {
         let at = self.stays.binary_search_by_key(&number, |stay| stay.0).ok()?;
         let left = self.stays[at].1.take()?;
@@ -100,7 +101,7 @@ impl Entered {
         while self.stays.pop_if(|stay| stay.1.is_none()).is_some() {
             self.empty -= 1;
         }
-        // Each time as many have been left since the last time as are moved.
+        // Amortised: as many stays have been left since the last time as are moved now.
         if self.empty > self.stays.len() / 2 {
             self.stays.retain(|stay| stay.1.is_some());
             self.empty = 0;
@@ -118,17 +119,17 @@ impl Homes {
         self.current().cloned()
     }
 
-    /// `context` is current from now on; returns the stay's number.
+    /// Makes `context` current, and returns the stay's number.
     pub fn enter(&mut self, context: &AioContext) -> u64 {
         self.entered.push(context)
     }
 
-    /// Ends that, if it has not ended.
+    /// Ends the stay of this number, if it has not ended.
     pub fn leave(&mut self, number: u64) -> Option<AioContext> {
         self.entered.remove(number)
     }
 
-    /// The context that is current, if one was made: the thread's own too.
+    /// The current context, which may be the thread's own, if one was made.
     pub fn running_in(&self) -> Option<&AioContext> {
         self.current().or(self.own.as_ref())
     }
@@ -139,12 +140,12 @@ impl Homes {
         self.entered.stays.last().map_or(0, |stay| stay.0)
     }
 
-    /// The innermost that was entered, for a look.
+    /// The context that was entered last.
     pub fn current(&self) -> Option<&AioContext> {
         self.entered.current()
     }
 
-    /// What is known of `context`, if this thread is home to it.
+    /// The entry of `context`, if this thread is home to it.
     fn find(&mut self, context: &AioContext) -> Option<&mut Served> {
         self.served.get_mut(context.served_at()).filter(|served| served.context == *context)
     }
@@ -168,7 +169,7 @@ impl Homes {
         self.find(context).is_some_and(|served| served.stays == 1)
     }
 
-    /// Whether this thread is home to something for the length of a call only.
+    /// Whether this thread is a temporary home of any context.
     pub fn is_passing(&self) -> bool {
         self.served.iter().any(|served| served.residences == 0)
     }
@@ -199,7 +200,8 @@ pub fn own(homes: &RefCell<Homes>, parker: &Parker, late: bool) -> AioContext {
         return own.clone();
     }
     if late {
-        // Nobody would leave it: the thread has ended. Whoever blocks on it is its home for as long.
+        // The thread has ended, so it would never leave. A call that blocks on the context is its temporary home
+        // instead.
         return AioContext::builder().unstarted();
     }
     let own = AioContext::builder().unstarted();
@@ -230,8 +232,8 @@ pub fn move_in(homes: &RefCell<Homes>, parker: &Parker, context: &AioContext, st
     Ok(())
 }
 
-/// Ends one stay, and with the last one leaves home. What panics in destructors of what is dropped with that is the panic
-/// hook's alone: a guard may be kept in a thread-local, whose destructor may not panic.
+/// Ends one stay, and leaves home with the last one. Panics of destructors that run then are left to the panic hook,
+/// because a guard may be kept in a thread-local, whose destructor must not panic.
 pub fn move_out(homes: &RefCell<Homes>, context: &AioContext, stay: Stay) {
     let mut list = homes.borrow_mut();
     let Some(served) = list.find(context) else { return };
@@ -241,25 +243,26 @@ pub fn move_out(homes: &RefCell<Homes>, context: &AioContext, stay: Stay) {
         return;
     }
     drop(list);
-    // Still at home while they are dropped, so that what their destructors wake is rung here.
+    // The thread is still the home while they are dropped, so that their destructors' wakes notify this thread.
     drop_local_tasks(context, stay == Stay::Resident);
     let mut list = homes.borrow_mut();
     let served = list.find(context).expect("only this removes it");
     served.leaving = false;
-    // A destructor may have entered again, for longer, or begun a call.
+    // A destructor may have entered again and stayed, or started a call.
     let left = if served.stays_on(stay) { None } else { Some(list.remove(context)) };
     drop(list);
     if left.is_some() {
-        // It drops what waits in a context that was closed.
+        // Drops what waits in a context that was closed.
         drop(Payload::of(|| context.mailbox().move_out()));
     }
     panics::discard(left);
 }
 
-/// Drops the `!Send` tasks of this thread in `context` and the calls that it began, and with `calls` those not begun too.
+/// Drops this thread's `!Send` tasks in `context` and the calls that it started; with `calls` also calls that were not
+/// started.
 fn drop_local_tasks(context: &AioContext, calls: bool) {
-    // One round is enough but where another thread is between waking a task and queueing it, for some instructions,
-    // or where destructors spawn on and on.
+    // One round is enough, unless another thread is just between waking a task and queueing it, or destructors keep
+    // spawning.
     const PATIENCE: Duration = Duration::from_secs(1);
     let mut deadline = None;
     loop {
@@ -275,9 +278,9 @@ fn drop_local_tasks(context: &AioContext, calls: bool) {
     }
 }
 
-/// Leaves everything, at the thread's end, guards forgotten or not.
+/// Leaves all contexts, at the thread's end, even if guards were forgotten.
 pub fn leave_all(homes: &RefCell<Homes>) {
-    // What destructors enter or make meanwhile is left too, but not for ever.
+    // Contexts that destructors enter or make meanwhile are left too, but only so many times.
     for _ in 0..64 {
         let served = homes.borrow_mut().served.last_mut().map(|served| {
             (served.stays, served.residences) = (1, 1);
@@ -286,7 +289,7 @@ pub fn leave_all(homes: &RefCell<Homes>) {
         match served {
             Some(context) => move_out(homes, &context, Stay::Resident),
             None => {
-                // Dropped when it is not borrowed any more: their destructors come back here too.
+                // Dropped after the borrow ends, because their destructors may call back into this file.
                 let rest = mem::take(&mut *homes.borrow_mut());
                 if rest.own.is_none() && rest.entered.is_empty() {
                     break;
@@ -297,8 +300,8 @@ pub fn leave_all(homes: &RefCell<Homes>) {
     }
 }
 
-/// What a thread serves is current meanwhile, whichever context it entered last: what a task takes from `current()`, a
-/// timer say, outlives the stay in that one.
+/// Makes the context that the thread serves current meanwhile, whichever it entered last: a task's timer from
+/// `current()` must belong to the task's context, because it may outlive the stay in another.
 pub struct AsCurrent<'a> {
     homes: &'a RefCell<Homes>,
     number: Option<u64>,
@@ -315,8 +318,8 @@ impl<'a> AsCurrent<'a> {
 }
 
 impl<'a> AsCurrent<'a> {
-    /// What was current when the stay `number` was the last one. A context that was left since is not: then what was
-    /// current before, and the thread's own, `own`, in the end.
+    /// Makes current what was current when the stay `number` was the last one. If that context was left since, takes
+    /// the one that was current before it, and finally the thread's own, `own`.
     pub fn at(homes: &'a RefCell<Homes>, number: u64, own: impl FnOnce() -> AioContext) -> Self {
         let list = homes.borrow();
         if list.stay() == number {
@@ -340,8 +343,8 @@ impl Drop for AsCurrent<'_> {
 mod tests {
     use super::*;
 
-    /// Catches: stays that were left out of order and are kept, or looked through, as long as a later one lasts: the list is
-    /// bounded by those that last, and each change moves a bounded number of stays on average.
+    /// Catches: stays that were left out of order and are kept, or searched, for as long as a later one lasts. The list
+    /// is bounded by the stays that last, and each change moves a bounded number of entries on average.
     #[test]
     fn the_list_of_stays_has_room_for_those_that_last() {
         let context = AioContext::builder().unstarted();

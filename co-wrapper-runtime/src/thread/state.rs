@@ -1,7 +1,8 @@
-//! What one thread knows: its frames, its marks, the contexts that it is home to.
+//! The state of one thread: the calls on its stack, what hang reports show of them, the contexts that it is home to.
 //!
-//! One block a thread, made on first use, reached through a thread-local that is never destroyed, so blocking calls work
-//! in thread-local destructors too: there a late block serves one outermost call and goes with it.
+//! There is one block per thread, made on first use. It is reached through a thread-local that is never destroyed, so
+//! blocking calls work in thread-local destructors too: there a *late* block is made for one outermost call and ends
+//! with it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -29,78 +30,82 @@ use crate::{
 
 pub use crate::watch::record::Slot;
 
-/// Blocking calls, or polls within callbacks, on one stack, at most. So that endless recursion ends in a message rather
-/// than the stack's end; 128 are promised on a 2 MiB stack.
+/// The most blocking calls, or polls within callbacks, on one stack. So endless recursion ends in a message rather than
+/// a stack overflow; 128 are promised on a 2 MiB stack.
 pub const MOST_NESTED: usize = 256;
 
-/// Which part of a stack goes on only when what runs there now has returned, in calls counted from the outermost.
+/// Which part of a stack goes on only when the current code has returned, in calls counted from the outermost.
 #[cfg(feature = "graph")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// None: a task or callback that a loop above so many calls runs.
+    /// None: the current code is a task or callback, dispatched by a loop inside so many calls.
     Nothing(usize),
-    /// So many: a lower call that is polled. What is above it goes on when it is pending.
+    /// So many: the current code is an outer call that is polled. The frames nested inside that call go on when it is
+    /// pending.
     UpTo(usize),
-    /// All, which are so many: the innermost call, or what runs within it.
+    /// All, which are so many: the current code is the innermost call, or runs within it.
     All(usize),
 }
 
 pub struct Thread {
     pub parker: Parker,
-    /// How much of what loops run on this stack a nested wait took though it holds it back, see `serve.rs`.
+    /// How many of the items that loops run on this stack were held back and then taken by a nested wait; see
+    /// `serve.rs`.
     pub taken: Cell<u32>,
     /// How many blocking calls are on this stack.
     depth: Cell<usize>,
-    /// So many slots are the calls' on this stack as it is deep, innermost last; the rest are for the next ones. One list
-    /// that only grows, so that entering and leaving a call moves nothing.
+    /// The first `depth` slots belong to the calls on this stack, innermost last; the rest are for the next calls. The
+    /// list only grows, so entering and leaving a call moves nothing.
     slots: RefCell<Vec<Arc<Slot>>>,
-    /// The one that the next call takes, if there is one: what that call writes waits for no other pointer.
+    /// The slot that the next call takes, if there is one. Kept at hand, so that the call's writes wait for no other
+    /// pointer.
     next: Cell<Option<NonNull<Slot>>>,
     pub homes: RefCell<homes::Homes>,
-    /// The tasks on this stack that wait for what runs now.
+    /// The tasks on this stack that wait until the current code returns.
     pub suspended: Suspended,
     /// The calls on this stack whose loops run, innermost first.
     pub waiting: waiting::List,
-    /// If the innermost loop runs one of them, which is lower on the stack: how many calls there are up to that one.
+    /// If the innermost loop polls one of these, an outer call: how many calls there are up to and including that one.
     pub lower: Cell<usize>,
     /// What hang reports see of this thread.
     pub board: Registered,
-    /// So many calls at the bottom of the stack are shown there.
+    /// How many calls are shown there, counted from the outermost.
     shown: Cell<usize>,
-    /// Whoever leaves with fewer calls than this below has more to do than to leave: those that are shown, and in a late
+    /// A call with fewer outer calls than this has more to do when it ends: the calls that are shown, and in a late
     /// block all.
     attended: Cell<usize>,
-    /// Polls that are shown, which have no frame, and spare slots for more of them.
+    /// How many polls are shown, which have no frame; and spare slots for more of them.
     polls: Cell<usize>,
     spare_polls: RefCell<Vec<Arc<Slot>>>,
-    /// Made in a thread-local destructor, after the thread left its homes.
+    /// Whether the block was made in a thread-local destructor, after the thread left its homes.
     late: bool,
 }
 
-/// A blocking call's place on its thread's stack. A scope: made and dropped in stack order. So what it points to is there:
-/// a thread's block goes when no call is on its stack, and the slots of those that are stay in its list.
+/// A blocking call's place on its thread's stack. Places are made and dropped in stack order. So the pointers are
+/// valid: a thread's block is freed only when no call is on the stack, and the slots of calls on the stack stay in its
+/// list.
 pub struct Place {
     thread: NonNull<Thread>,
     slot: NonNull<Slot>,
-    /// How many calls are below it.
+    /// How many calls are outside it on the stack.
     below: usize,
 }
 
 impl Place {
-    /// Puts a call of that name and place on this thread's stack.
+    /// Puts a call of `name` at `site` on this thread's stack.
     ///
     /// # Panics
     ///
-    /// In a forked child; where [`MOST_NESTED`] are on it.
+    /// In a forked child; if [`MOST_NESTED`] calls are on the stack.
     #[inline]
     #[track_caller]
     pub fn push(name: &'static &'static str, site: &'static Location<'static>) -> Self {
-        // No closure or function passed on: the caller's place would be lost there.
+        // Not in a closure, which would lose the caller's location.
         let thread = match NonNull::new(THREAD.get().cast_mut()) {
             Some(thread) => thread,
             None => Thread::first_place(name),
         };
-        // SAFETY: the thread-local's reference keeps it, and nothing below ends that.
+        // SAFETY: the thread-local's reference keeps the block, and nothing in this function ends that.
         let this = unsafe { thread.as_ref() };
         let below = this.depth.get();
         if below >= MOST_NESTED {
@@ -121,19 +126,19 @@ impl Place {
         unsafe { self.thread.as_ref() }
     }
 
-    /// How many calls are below it.
+    /// How many calls are outside it on the stack.
     pub fn depth(&self) -> usize {
         self.below
     }
 
-    /// What it has of its thread.
+    /// Its slot.
     #[inline]
     pub fn slot(&self) -> &Slot {
         // SAFETY: in the list while the call is on the stack.
         unsafe { self.slot.as_ref() }
     }
 
-    /// Hang reports see it no more; and a late block may end.
+    /// Hides the call from hang reports, and ends a late block.
     #[cold]
     fn attend(&self) {
         let thread = self.thread();
@@ -160,7 +165,7 @@ impl Drop for Place {
     }
 }
 
-/// Ends this thread's block if it is late: out of line, and with a reference of its own.
+/// Ends this thread's block if it is late. Out of line, and with its own reference to the block.
 #[cold]
 fn end_if_late() {
     if let Some(thread) = Thread::get() {
@@ -178,8 +183,8 @@ fn refuse_so_deep(name: &str, site: &'static Location<'static>) -> ! {
 }
 
 thread_local! {
-    /// An `Rc`'s pointer, or null. For a thread-local with a destructor cannot be reached in others' destructors, and a call
-    /// needs no reference of its own.
+    /// An `Rc`'s pointer, or null. A raw pointer, because a thread-local with a destructor cannot be reached in other
+    /// destructors, and because a call needs no reference of its own.
     static THREAD: Cell<*const Thread> = const { Cell::new(ptr::null()) };
     /// Its destructor is the thread's end.
     static END: End = const { End };
@@ -189,7 +194,7 @@ struct End;
 
 impl Drop for End {
     fn drop(&mut self) {
-        // Still in place while the homes are left: destructors of local tasks are users' code.
+        // The block stays in place while the homes are left, because destructors of local tasks are users' code.
         if let Some(thread) = Thread::get() {
             homes::leave_all(&thread.homes);
         }
@@ -216,7 +221,7 @@ impl Thread {
     #[inline]
     pub fn get() -> Option<Rc<Self>> {
         let thread = THREAD.get();
-        // SAFETY: an `Rc`'s, which is there as long as the pointer is.
+        // SAFETY: the pointer is an `Rc`'s, and its reference lasts as long as the pointer is in `THREAD`.
         (!thread.is_null()).then(|| unsafe {
             Rc::increment_strong_count(thread);
             Rc::from_raw(thread)
@@ -252,7 +257,7 @@ impl Thread {
         thread
     }
 
-    /// The same, for a call that borrows it.
+    /// As [`first_use`](Self::first_use), for a call that borrows the block.
     #[cold]
     #[track_caller]
     fn first_place(name: &str) -> NonNull<Self> {
@@ -284,7 +289,7 @@ impl Thread {
         self.board.runs() > 0
     }
 
-    /// What of this stack goes on only when what runs now has returned.
+    /// Which part of this stack goes on only when the current code has returned.
     #[cfg(feature = "graph")]
     pub fn kept(&self) -> Kept {
         let depth = self.depth();
@@ -295,15 +300,15 @@ impl Thread {
         }
     }
 
-    /// What of the stack of the calling thread goes on only when what runs now has returned.
+    /// As [`kept`](Self::kept), for the calling thread.
     #[cfg(feature = "graph")]
     #[inline]
     pub fn kept_here() -> Kept {
-        // SAFETY: as in `get`; nothing below ends it.
+        // SAFETY: as in `get`; nothing in this function ends it.
         unsafe { THREAD.get().as_ref() }.map_or(Kept::Nothing(0), Self::kept)
     }
 
-    /// Whether a bottom half or handler waits in a frame below the innermost.
+    /// Whether a bottom half or handler waits in a frame outside the innermost call.
     pub fn outer_callback_waits(&self) -> bool {
         let below = self.depth().checked_sub(2);
         below.is_some_and(|at| self.slots.borrow()[at].record.callback_waits())
@@ -312,7 +317,7 @@ impl Thread {
     /// The slot at `depth`, if there is one.
     #[inline]
     fn slot_at(&self, depth: usize) -> Option<NonNull<Slot>> {
-        // SAFETY: nothing below changes `slots` while this is looked at.
+        // SAFETY: nothing in this function changes `slots` while the borrow lasts.
         let slots = unsafe { self.slots.try_borrow_unguarded() };
         slots.ok()?.get(depth).map(|slot| NonNull::from(&**slot))
     }
@@ -331,7 +336,7 @@ impl Thread {
         self.attended.set(if self.late { usize::MAX } else { shown });
     }
 
-    /// A late block goes with the outermost call or guard.
+    /// Ends a late block together with the outermost call or guard.
     pub fn end_if_late(&self) {
         if self.late && self.depth() == 0 && !self.is_dispatched() && self.entered().is_none() {
             homes::leave_all(&self.homes);
@@ -339,9 +344,9 @@ impl Thread {
         }
     }
 
-    /// Shows hang reports that the innermost call begins to wait, in `context` or else where the thread is, and the calls
-    /// below it that are not shown yet, for they are in their first poll. Each until it is left, so that what calls from
-    /// deep within one first poll shows those below once.
+    /// Shows hang reports that the innermost call begins to wait, in `context` or else in the thread's current context.
+    /// Also shows the outer calls that are not shown yet, because they are in their first poll. Each is shown until it
+    /// ends, so that many calls made deep within one first poll show the outer calls only once.
     pub fn show_frames(&self, context: Option<&AioContext>) {
         let Some(below) = self.depth().checked_sub(1) else { return };
         self.show_first_polls(below);
@@ -349,7 +354,7 @@ impl Thread {
         self.show(&self.slots.borrow()[below], 1, context.or(self.homes.borrow().current()));
     }
 
-    /// Shows a blocking function that has no frame, above the frames, until the guard is dropped.
+    /// Shows a blocking function that has no frame as the innermost call, until the guard is dropped.
     pub fn show_poll(
         &self,
         name: &'static &'static str,
@@ -369,12 +374,12 @@ impl Thread {
         Shown { thread: self, slot: Some(slot) }
     }
 
-    /// The innermost call begins to wait in earnest: from now on its time counts.
+    /// The innermost call is about to sleep: from now on its time counts.
     pub fn stamp_shown(&self) {
         self.slots.borrow()[..self.depth()].last().into_iter().for_each(|slot| slot.record.stamp());
     }
 
-    /// Shows those of the lowest `count` calls that are not shown yet, as in their first poll.
+    /// Shows those of the outermost `count` calls that are not shown yet, as being in their first poll.
     fn show_first_polls(&self, count: usize) {
         while self.shown.get() < count {
             let at = self.shown.get();
@@ -388,7 +393,7 @@ impl Thread {
         self.depth() + self.polls.get() > 0
     }
 
-    /// Shows a call, above all that is shown if it is new.
+    /// Shows a call; a new one as the innermost of those shown.
     fn show(&self, slot: &Slot, polls: u64, context: Option<&AioContext>) {
         let level = match slot.record.level() {
             0 => self.shown.get() + self.polls.get(),
@@ -399,7 +404,7 @@ impl Thread {
         slot.record.show(what, context.map(|context| (context.shared_name(), context.mailbox())));
     }
 
-    /// What is in the midst of a poll below the calls from the `depth`-th on, for messages: a call's future, or a task.
+    /// The coroutine in which the `depth`-th call was made, for messages: a call's future, or a task.
     pub fn coroutine_below(&self, depth: usize) -> String {
         let slots = self.slots.borrow();
         let innermost = match self.board.runs_above(depth) {
@@ -419,7 +424,8 @@ impl Thread {
         self.homes.borrow().running_in().map(|context| format!(" of {context}")).unwrap_or_default()
     }
 
-    /// What runs at the top of the stack, for messages: a call's future, or what a loop runs and the call that waits in it.
+    /// What the innermost frame runs, for messages: a call's future, or what a loop runs and the call that waits in
+    /// that loop.
     pub fn what_runs(&self) -> String {
         let what = match self.board.runs_above(self.depth()) {
             None | Some(Runs::LowerCall) => return self.coroutine_below(self.depth()),
@@ -429,10 +435,10 @@ impl Thread {
         format!("inside a {what}{}{}", self.of_context(), self.innermost_wait())
     }
 
-    /// The innermost call, or `poll_while`, in which what a loop runs is run, for messages. Nothing below a mere `poll`.
+    /// The innermost call or `poll_while` whose loop runs the current code, for messages. Empty for a plain `poll`.
     pub fn innermost_wait(&self) -> String {
         let call = self.depth().checked_sub(1).map(|at| Arc::clone(&self.slots.borrow()[at]));
-        // A call that is not shown began above whatever is.
+        // A call that is not shown began inside all that are.
         let level = call.as_ref().map_or(0, |call| call.record.level());
         let poll = self.board.innermost_poll();
         let poll = poll.filter(|poll| call.is_none() || level > 0 && poll.record.level() > level);

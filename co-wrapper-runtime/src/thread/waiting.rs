@@ -1,12 +1,12 @@
-//! The calls of one thread that wait, each in a loop of its own. A loop polls not only its own call but also those lower on
-//! the stack, with the activation of each current: what it waits for may be theirs to do.
+//! The calls of one thread that wait, each in its own loop. A loop polls not only its own call but also the outer calls
+//! on the stack, each with its activation current, because its own call may wait for them.
 //!
-//! A lower call cannot return before what is above it has returned. So its output waits in its frame, and so does the panic
-//! of its future, which is raised there. What its loop does then is the same as if it had polled the future itself: its
-//! slot is woken, and its next poll says how the wait ended.
+//! An outer call cannot return before the frames nested inside it have returned. So its output waits in its frame, and
+//! so does a panic of its future, which is raised there. Its own loop then proceeds as if it had polled the future
+//! itself: its slot is woken, and its next poll returns how the wait ended.
 //!
-//! A future is never polled within its own poll, nor when it has ended or panicked: [`Waiting::busy`] and
-//! [`Waiting::ended`] say so.
+//! A future is never polled within its own poll, nor after it has ended or panicked: [`Waiting::busy`] and
+//! [`Waiting::ended`] ensure that.
 
 use std::{cell::Cell, marker::PhantomData, mem, ptr::NonNull, task::Wake, time::Instant};
 
@@ -22,76 +22,76 @@ use crate::{
 pub enum Ended {
     Ready,
     Elapsed,
-    /// The context was closed under the call.
+    /// The context was closed during the call.
     Closed,
-    /// What ran meanwhile has forked, and this is the child.
+    /// Something that ran meanwhile forked, and this process is the child.
     Forked,
 }
 
 /// A call in flight, in its frame.
 pub trait InFlight {
-    /// Whether it is of use to its caller alone, so that loops above it leave it alone.
+    /// Whether only the caller has a use for it, so that nested loops leave it alone.
     fn is_for_caller(&self) -> bool;
 
-    /// Goes on, because it was woken. Says whether it is done.
+    /// Polls the call, because it was woken. Returns whether it is done.
     fn poll(&mut self) -> bool;
 
-    /// Drops what is left of a call that is done, before its frame is left.
+    /// Drops what is left of a finished call before its frame is left.
     fn release(&mut self);
 
-    /// Gives up, for that reason, before its frame is left. Says whether the wait is over.
+    /// Gives the call up for the reason `why`, before its frame is left. Returns whether the wait is over.
     fn give_up(&mut self, why: Ended) -> bool;
 }
 
 /// The wait of one call, on the stack.
 pub struct Waiting<'a> {
     slot: &'a Slot,
-    /// Called by this alone, one method at a time.
+    /// Used only by this value, one method at a time.
     call: NonNull<dyn InFlight + 'a>,
     _call: PhantomData<&'a mut dyn InFlight>,
-    /// How many calls are on the stack up to this one.
+    /// How many calls are on the stack up to and including this one.
     depth: usize,
-    /// What runs in its polls.
+    /// The activation of its polls.
     polled: Activation,
-    /// What the caller runs as, and so the destructors of a call that is given up.
+    /// The caller's mark, for the destructors of a call that is given up.
     caller: Mark,
-    /// What was entered last when it began to wait, which says what is current in its polls.
+    /// The last context entry when the wait began; it determines the current context in its polls.
     stay: Cell<u64>,
-    /// When to give up.
+    /// When to give the call up.
     deadline: Cell<Option<Instant>>,
-    /// What gives the call up when it is closed.
+    /// The context whose closing gives the call up.
     called_in: Option<&'a AioContext>,
     /// It is being polled or given up, or has panicked.
     busy: Cell<bool>,
-    /// How the wait ended while something above ran.
+    /// How the wait ended, if a nested loop ended it.
     ended: Cell<Option<Ended>>,
     panicked: Cell<Option<Payload>>,
-    /// The next one down the stack.
+    /// The next outer call that waits.
     below: Cell<Link>,
 }
 
 type Link = Option<NonNull<Waiting<'static>>>;
 
-/// What is to be done with a lower call.
+/// What is to be done with an outer call.
 #[derive(Clone, Copy)]
 pub enum Due {
     Poll,
     GiveUp(Ended),
 }
 
-/// Which lower calls a loop polls.
+/// Which outer calls a loop polls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Polls {
     /// Those that were woken.
     Woken,
-    /// All, for their wakes may be kept back.
+    /// All, because their wakes may be kept back.
     All,
-    /// None; but it has them given up when their time has come.
+    /// None; those that are due to be given up still are.
     None,
 }
 
 impl<'a> Waiting<'a> {
-    /// Of the innermost of `depth` calls, whose caller runs as `caller`; `stay` is what was entered last.
+    /// The wait of the innermost of `depth` calls. `caller` is the caller's mark, `stay` the last context entry.
     #[inline]
     pub fn new(
         depth: usize,
@@ -123,8 +123,8 @@ impl<'a> Waiting<'a> {
         self.slot
     }
 
-    /// For its own loop, when the slot was woken: polls the call, unless a loop above has done that to its end. Says how the
-    /// wait ended, if it has.
+    /// For the call's own loop, when the slot was woken: polls the call, unless a nested loop has finished it. Returns
+    /// how the wait ended, if it has.
     pub fn poll(&self) -> Option<Ended> {
         let Some(ended) = self.ended.get() else { return self.poll_call().then_some(Ended::Ready) };
         if let Some(payload) = self.panicked.take() {
@@ -133,12 +133,12 @@ impl<'a> Waiting<'a> {
         Some(ended)
     }
 
-    /// When its own loop is to give up.
+    /// When its own loop must give the call up.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline.get()
     }
 
-    /// Why the call is to be given up now, if it is.
+    /// Why the call must be given up now, if it must.
     pub fn is_to_give_up(&self) -> Option<Ended> {
         if self.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
             return Some(Ended::Elapsed);
@@ -146,19 +146,19 @@ impl<'a> Waiting<'a> {
         self.called_in.is_some_and(|context| context.mailbox().is_closed()).then_some(Ended::Closed)
     }
 
-    /// Those lower on the stack.
+    /// The outer calls that wait.
     #[inline]
     pub fn lower(&self) -> Calls<'_> {
         Calls { next: self.below.get(), _lives: PhantomData }
     }
 
-    /// Runs `what`, for the last time if that panics.
+    /// Runs `what`; if that panics, nothing is run again.
     #[inline]
     fn alone<R>(&self, what: impl FnOnce(&mut dyn InFlight) -> R) -> R {
         debug_assert!(!self.busy.get(), "polled within its own poll");
         self.busy.set(true);
-        // SAFETY: the unique reference that `new` was given, which nobody else uses while this lives. `busy` was not set, and
-        // is looked at before each use, so no other use of it is going on.
+        // SAFETY: this is the unique reference that `new` was given, which nothing else uses while this value lives.
+        // `busy` is checked before each use and was not set, so no other use is in progress.
         let result = what(unsafe { &mut *self.call.as_ptr() });
         self.busy.set(false);
         result
@@ -169,14 +169,14 @@ impl<'a> Waiting<'a> {
     }
 }
 
-/// For loops above.
+/// For nested loops.
 impl Waiting<'_> {
     fn can_go_on(&self) -> bool {
-        // SAFETY: as in `alone`; this only looks, and within no other use of it.
+        // SAFETY: as in `alone`; this only reads, and while no other use is in progress.
         !self.busy.get() && self.ended.get().is_none() && !unsafe { self.call.as_ref() }.is_for_caller()
     }
 
-    /// What is to be done with the call, if anything, by a loop that polls such calls as `polls` says.
+    /// What a loop that polls outer calls as `polls` says must do with this call, if anything.
     pub fn due(&self, polls: Polls) -> Option<Due> {
         if !self.can_go_on() {
             return None;
@@ -191,12 +191,12 @@ impl Waiting<'_> {
         }
     }
 
-    /// How many calls are on the stack up to this one.
+    /// How many calls are on the stack up to and including this one.
     pub fn depth(&self) -> usize {
         self.depth
     }
 
-    /// What runs when that is done.
+    /// The activation in which to do it.
     pub fn activation(&self, due: Due) -> Activation {
         match due {
             Due::Poll => self.polled,
@@ -204,17 +204,17 @@ impl Waiting<'_> {
         }
     }
 
-    /// What was entered last when it began to wait, or in its polls since.
+    /// The last context entry when it began to wait, or in its polls since.
     pub fn stay(&self) -> &Cell<u64> {
         &self.stay
     }
 
-    /// Whether it is meant to wait for long.
+    /// Whether it is meant to wait long.
     pub fn is_expected_long(&self) -> bool {
         self.slot.record.is_expected_long()
     }
 
-    /// Does what is due, with that activation current. A panic is the call's.
+    /// Does what is due; that activation must be current. A panic is kept for the call.
     pub fn go_on(&self, due: Due) {
         let ended = Payload::of(|| match due {
             Due::Poll => {
@@ -242,7 +242,7 @@ impl Waiting<'_> {
                 self.panicked.set(Some(payload));
             }
         }
-        // Its own loop looks then.
+        // Makes its own loop check.
         self.slot.wakes.wake_by_ref();
     }
 }
@@ -252,18 +252,18 @@ impl Waiting<'_> {
 pub struct List(Cell<Link>);
 
 impl List {
-    /// `waiting` is among them until the guard is dropped: a scope, in stack order.
+    /// Lists `waiting` until the guard is dropped. Guards are dropped in reverse order.
     #[inline]
     pub fn push<'w>(&'w self, waiting: &'w Waiting<'_>) -> Listed<'w> {
         waiting.below.set(self.0.get());
-        // SAFETY: the two types differ in their lifetimes alone. What is in the list is used as long as it is in there, which
-        // ends with what this returns, and that borrows `waiting`.
+        // SAFETY: the two types differ only in their lifetimes. The link is used only while it is in the list, which
+        // ends when the returned guard is dropped, and the guard borrows `waiting`.
         let link = unsafe { mem::transmute::<NonNull<Waiting<'_>>, NonNull<Waiting<'static>>>(NonNull::from(waiting)) };
         let below = self.0.replace(Some(link));
         Listed { list: self, below }
     }
 
-    /// All of them, for a loop that is none's own.
+    /// All of them, for a loop that waits for no call.
     #[inline]
     pub fn all(&self) -> Calls<'_> {
         Calls { next: self.0.get(), _lives: PhantomData }
@@ -283,7 +283,7 @@ impl Drop for Listed<'_> {
     }
 }
 
-/// The waits from one on down the stack. For what runs above them, and returns before they do.
+/// The waits from one on outwards. For code nested inside them, which returns before they do.
 #[derive(Clone, Copy)]
 pub struct Calls<'a> {
     next: Link,
@@ -296,18 +296,18 @@ impl Calls<'_> {
         self.next.is_none()
     }
 
-    /// Whether the call up to which there are so many can go on.
+    /// Whether the call at this depth can go on.
     #[cfg(feature = "graph")]
     pub fn can_go_on(mut self, depth: usize) -> bool {
         self.any(|call| call.depth == depth && call.can_go_on())
     }
 
-    /// Whether one was woken and can go on. Left as it is.
+    /// Whether one was woken and can go on. Leaves its flag as it is.
     pub fn any_woken(mut self) -> bool {
         self.any(|call| call.can_go_on() && call.slot.wakes.is_woken())
     }
 
-    /// When the first of them that can is to give up.
+    /// The earliest deadline of those that can go on.
     pub fn deadline(self) -> Option<Instant> {
         self.filter(|call| call.can_go_on()).filter_map(|call| call.deadline.get()).min()
     }
@@ -317,8 +317,8 @@ impl<'a> Iterator for Calls<'a> {
     type Item = &'a Waiting<'static>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // SAFETY: in the list while its frame is on the stack, below whoever has this, for whom it cannot be left: the next
-        // ones down are reached through it while that is so.
+        // SAFETY: a wait is in the list while its frame is on the stack, which holds while the code that has this
+        // `Calls` runs, because that is nested inside it. The next outer ones are reached through it, while that is so.
         let waiting = unsafe { self.next?.as_ref() };
         self.next = waiting.below.get();
         Some(waiting)
