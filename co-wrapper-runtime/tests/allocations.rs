@@ -1,4 +1,4 @@
-//! Contract w01: what a call allocates. A test binary of its own, for its allocator counts.
+//! Contract w01: what a call allocates, and what a thread leaves allocated. A test binary of its own, for its allocator counts.
 
 #![cfg(not(loom))]
 
@@ -19,8 +19,10 @@ use std::{
 use co_wrapper_runtime::AioContext;
 use common::{mixed, plain};
 
-/// Counts the allocations of each thread.
+/// Counts the allocations of each thread, and how many bytes are allocated.
 struct Counting;
+
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! { static ALLOCATIONS: Cell<usize> = const { Cell::new(0) } }
 
@@ -28,11 +30,13 @@ thread_local! { static ALLOCATIONS: Cell<usize> = const { Cell::new(0) } }
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: as the caller promises.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -119,4 +123,36 @@ fn b05_scheduled_and_cancelled_on_and_on_it_takes_no_room() {
     assert!(ctx.poll(false));
     assert_eq!(runs.load(Ordering::Relaxed), 1);
     assert!(!ctx.poll(false));
+}
+
+/// A thread that ends while it is home to a context, or made its own.
+///
+/// Catches: the table in which a thread holds the queues, kept when it ends.
+#[test]
+fn a_thread_that_was_home_leaves_nothing_behind() {
+    let rows: [(&str, fn()); 3] = [
+        ("enters and leaves", || drop(AioContext::new().unwrap().enter())),
+        ("ends in its own", || drop(AioContext::current())),
+        ("leaves it when its thread-locals are dropped", || {
+            thread_local! { static LATE: Late = const { Late } }
+            struct Late;
+            impl Drop for Late {
+                fn drop(&mut self) {
+                    drop(AioContext::new().unwrap().enter());
+                }
+            }
+            LATE.with(|_| {});
+        }),
+    ];
+    for (row, home) in rows {
+        const THREADS: usize = 256;
+        let run = || thread::spawn(home).join().unwrap();
+        // What the process makes once.
+        run();
+        let before = ALLOCATED.load(Ordering::Relaxed);
+        (0..THREADS).for_each(|_| run());
+        let more = ALLOCATED.load(Ordering::Relaxed).saturating_sub(before);
+        // What the other tests have just now is far less.
+        assert!(more < THREADS * 256, "{row}: {more} bytes are left of {THREADS} threads");
+    }
 }

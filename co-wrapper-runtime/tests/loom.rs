@@ -275,8 +275,10 @@ fn b02_what_came_before_runs_before_wherever_it_came_from() {
 
 /// A thread schedules for itself and leaves home, and the next home finds it; a third thread observes the context.
 ///
-/// Catches: a queue that is touched by a thread that is not its home, or by two threads; one that is left without the
-/// lock.
+/// No model needs to show that other threads leave the queue alone: the home holds it by value, or it lies under the lock.
+///
+/// Catches: a home that leaves another queue behind than the one that it held; one that leaves in one critical section and
+/// puts the queue back in a second one.
 #[test]
 fn x05_the_queue_goes_from_home_to_home() {
     model(|| {
@@ -589,7 +591,8 @@ fn x02_w06_a_call_is_done_while_another_closes() {
 /// One temporary home leaves, the next starts the call that it waits for, another thread closes.
 ///
 /// Catches: a home that, while leaving, drops what only the next home may touch (the call was lost and its caller
-/// waited for ever); a close that does not notify the home; leaving without waking the waiting callers.
+/// waited for ever); a close that does not notify the home; leaving without waking the waiting callers; a
+/// thread that takes the queue in one critical section and becomes the home in a second one.
 #[test]
 fn w06_x05_leaving_while_the_next_moves_in_and_another_closes() {
     model(|| {

@@ -5,34 +5,33 @@
 //!
 //! # Whose the queue is
 //!
-//! The home thread's alone: what it schedules and runs there takes no lock. Others put theirs into the inbox, and the
-//! home thread takes that over before it looks, and before it queues something itself: so what was put in before, as far
-//! as anybody can tell, runs before. While nobody is at home the queue belongs to whoever holds the lock of `home`, which
-//! keeps everybody from moving in.
+//! Only the home thread touches the queue, or, while nobody is at home, whoever holds the lock of `home`. The home thread
+//! holds the queue by value ([`Held`]): moving in takes it out from under the lock, leaving puts it back. So the home takes
+//! no lock for what it schedules and runs. User code never runs while a queue is touched or a lock is held.
+//!
+//! Other threads put theirs into the injected queue. The home thread takes that over before it looks, and before it queues
+//! something itself: so what was put in before, as far as anybody can tell, runs before.
 
 use std::{
     collections::BTreeSet,
     mem,
-    panic::RefUnwindSafe,
     sync::Arc,
     task::{Wake, Waker},
     thread::{self, LocalKey},
 };
 
+use super::held::{self, Held};
 use crate::{
     sys::{
         fork,
         panics::{self, Payload},
         park::{Unparker, WakeSlot, here},
-        sync::{
-            AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, UnsafeCell, is_send, is_send_and_sync,
-            lock,
-        },
+        sync::{AtomicBool, AtomicUsize, Mutex, Ordering, lock},
     },
     tasks::{
         bottom_half::Queued,
         queue::{Allowed, Queue, Work},
-        task::{Meta, Runnable, Running, Schedule},
+        task::{Meta, PushedHere, Runnable, Running, Schedule},
         timers::Timers,
     },
 };
@@ -66,43 +65,58 @@ pub struct Mailbox {
     notified_here: AtomicBool,
     /// A bare `notify`, which ends a blocking `poll` though nothing ran.
     kicked: AtomicBool,
-    /// The home thread's number, 0 for none. Exact on the home thread itself, a hint elsewhere.
-    home_thread: AtomicU64,
+    /// The index at which its home thread holds the queue. Means nothing elsewhere.
+    held_at: AtomicUsize,
     /// Whether that is a passing home. Exact on the home thread itself.
     passing: AtomicBool,
     /// Set by `close`, for the home thread to clear out.
     closing: AtomicBool,
     timers: Timers,
-    home: Mutex<Option<Home>>,
-    /// The home thread's, or whoever's holds the lock of `home` while there is none.
-    queue: UnsafeCell<Queue<Self>>,
-    /// How many items wait in the queue, and how many tasks and calls are in its list. Written by whose it is.
+    home: Mutex<Polled>,
+    /// How many items wait in the queue, and how many tasks and calls are in its list. Written by who touches it.
     waiting: AtomicUsize,
     live: AtomicUsize,
-    inbox: Mutex<Inbox>,
-    /// How much is in the inbox, so that a look need not take the lock. What must be seen was told of in an order of its
-    /// own, by the bell or by the user.
+    injected: Mutex<Injected>,
+    /// How much was injected, so that a look need not take the lock. What must be seen was told of in an order of its own,
+    /// by the bell or by the user.
     arrived: AtomicUsize,
 }
 
-const _: () = {
-    is_send_and_sync::<Timers>();
-    is_send_and_sync::<Mutex<Option<Home>>>();
-    is_send_and_sync::<Mutex<Inbox>>();
-    is_send::<Runnable<Mailbox>>();
-};
+/// Who polls a context, and with that where its queue is.
+enum Polled {
+    /// Nobody: the queue lies here.
+    ByNobody(Queue<Mailbox>),
+    /// That thread, which holds the queue.
+    By(Home),
+}
 
-// SAFETY: what is in the queue may be sent, the other fields may be shared, and one thread at a time touches it: the one that `home_thread` names, which
-// only that thread itself sets, before and after which it takes the lock of `home`; else, while nobody is at home, who
-// holds that lock.
-unsafe impl Sync for Mailbox where Queue<Self>: Send {}
+impl Polled {
+    fn home(&self) -> Option<&Home> {
+        match self {
+            Self::ByNobody(_) => None,
+            Self::By(home) => Some(home),
+        }
+    }
+}
 
-// Nothing of ours panics while it is at the queue, so that is whole.
-impl RefUnwindSafe for Mailbox {}
+#[cfg(not(loom))]
+thread_local! { static HELD: Held<Mailbox> = const { Held::nothing() } }
+#[cfg(loom)]
+loom::thread_local! { static HELD: Held<Mailbox> = Held::nothing() }
+
+/// At a thread's end, when it has left everything.
+pub fn free_held() {
+    held::free(&HELD);
+}
+
+/// In a forked child: this thread is home to nothing any more. No more than a fork's handler may do.
+pub fn forget_held() {
+    held::forget(&HELD);
+}
 
 /// What came from elsewhere since the home thread last looked.
 #[derive(Default)]
-struct Inbox {
+struct Injected {
     closed: bool,
     items: Vec<Item>,
     /// How many of them are tasks that are not in the queue's list.
@@ -127,15 +141,14 @@ impl Mailbox {
             notified: AtomicBool::new(false),
             notified_here: AtomicBool::new(false),
             kicked: AtomicBool::new(false),
-            home_thread: AtomicU64::new(0),
+            held_at: AtomicUsize::new(0),
             passing: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             timers: Timers::new(),
-            home: Mutex::new(None),
-            queue: UnsafeCell::new(Queue::default()),
+            home: Mutex::new(Polled::ByNobody(Queue::default())),
             waiting: AtomicUsize::new(0),
             live: AtomicUsize::new(0),
-            inbox: Mutex::new(Inbox::default()),
+            injected: Mutex::new(Injected::default()),
             arrived: AtomicUsize::new(0),
         }
     }
@@ -143,70 +156,69 @@ impl Mailbox {
     /// Lets `touch` at the queue, with all that has arrived in it, if this thread is at home. `touch` runs nobody's code.
     #[inline]
     fn at_home<R>(&self, touch: impl FnOnce(&mut Queue<Self>) -> R) -> Option<R> {
-        // SAFETY: the home thread's, see there.
-        self.is_home_here().then(|| unsafe { self.with_queue(touch) })
+        self.at_home_with((), |queue, ()| touch(queue)).ok()
+    }
+
+    /// The same with an item, which is given back if this thread is not at home.
+    #[inline]
+    fn at_home_with<T, R>(&self, item: T, touch: impl FnOnce(&mut Queue<Self>, T) -> R) -> Result<R, T> {
+        let at = self.held_at.load(Ordering::Relaxed);
+        held::with(&HELD, at, self, item, |queue, item| self.touch(queue, |queue| touch(queue, item)))
     }
 
     /// The same where nobody is at home, by whoever holds that lock; nothing if somebody is.
-    fn at_nobody_s<R>(
-        &self,
-        home: &MutexGuard<'_, Option<Home>>,
-        touch: impl FnOnce(&mut Queue<Self>) -> R,
-    ) -> Option<R> {
-        // SAFETY: the lock is held, and keeps everybody from moving in.
-        home.is_none().then(|| unsafe { self.with_queue(touch) })
+    fn at_nobody_s<R>(&self, home: &mut Polled, touch: impl FnOnce(&mut Queue<Self>) -> R) -> Option<R> {
+        match home {
+            Polled::ByNobody(queue) => Some(self.touch(queue, touch)),
+            Polled::By(_) => None,
+        }
     }
 
-    /// # Safety
-    ///
-    /// The queue is this thread's, and `touch` does not come back here.
     #[inline]
-    unsafe fn with_queue<R>(&self, touch: impl FnOnce(&mut Queue<Self>) -> R) -> R {
-        self.queue.with_mut(|queue| {
-            // SAFETY: as the caller promises.
-            let queue = unsafe { &mut *queue };
-            if self.arrived.load(Ordering::Relaxed) > 0 {
-                self.take_over(queue);
-            }
-            let result = touch(queue);
-            self.waiting.store(queue.len(), Ordering::Relaxed);
-            self.live.store(queue.live(), Ordering::Relaxed);
-            result
-        })
+    fn touch<R>(&self, queue: &mut Queue<Self>, touch: impl FnOnce(&mut Queue<Self>) -> R) -> R {
+        if self.arrived.load(Ordering::Relaxed) > 0 {
+            self.take_over(queue);
+        }
+        let result = touch(queue);
+        self.waiting.store(queue.len(), Ordering::Relaxed);
+        self.live.store(queue.live(), Ordering::Relaxed);
+        result
     }
 
     #[cold]
     fn take_over(&self, queue: &mut Queue<Self>) {
-        let mut inbox = lock(&self.inbox);
+        let mut injected = lock(&self.injected);
         // Together, for whoever adds up the two.
-        self.live.store(queue.live() + mem::take(&mut inbox.new), Ordering::Relaxed);
+        self.live.store(queue.live() + mem::take(&mut injected.new), Ordering::Relaxed);
         self.arrived.store(0, Ordering::Relaxed);
-        for item in inbox.items.drain(..) {
+        for item in injected.items.drain(..) {
             match item {
                 Item::BottomHalf(bottom_half) => queue.push_bottom_half(bottom_half),
                 Item::Task(runnable) => queue.push_task(runnable),
-                Item::Ended(key, owned) => queue.strike_key(key, owned),
+                Item::Ended(key, owned) => queue.remove(key, owned),
             }
         }
     }
 
-    /// Puts into the inbox; to be rung for after the lock is let go.
-    fn put(&self, inbox: &mut Inbox, item: Item) {
-        inbox.items.push(item);
-        self.arrived.store(inbox.items.len(), Ordering::Relaxed);
+    /// Injects an item; to be rung for after the lock is let go.
+    fn put(&self, injected: &mut Injected, item: Item) {
+        injected.items.push(item);
+        self.arrived.store(injected.items.len(), Ordering::Relaxed);
     }
 
     /// Queues a bottom half; gives it back when the context is closed.
     pub fn push_bottom_half(&self, bottom_half: Queued) -> Result<(), Queued> {
-        if self.is_home_here() {
-            return self.push_here(bottom_half, true, Queue::push_bottom_half);
-        }
-        let mut inbox = lock(&self.inbox);
-        if inbox.closed {
+        let bottom_half = match self.push_here(bottom_half, true, Queue::push_bottom_half) {
+            PushedHere::Queued => return Ok(()),
+            PushedHere::Refused(bottom_half) => return Err(bottom_half),
+            PushedHere::NotHome(bottom_half) => bottom_half,
+        };
+        let mut injected = lock(&self.injected);
+        if injected.closed {
             return Err(bottom_half);
         }
-        self.put(&mut inbox, Item::BottomHalf(bottom_half));
-        drop(inbox);
+        self.put(&mut injected, Item::BottomHalf(bottom_half));
+        drop(injected);
         self.ring();
         Ok(())
     }
@@ -214,17 +226,19 @@ impl Mailbox {
     /// Queues a task. Gives a new one back when the context is closed; one that was polled is queued all the same, for
     /// this may be called within a wake, whose caller may hold a lock that the task's destructor takes.
     pub fn push_task(self: &Arc<Self>, runnable: Runnable<Self>) -> Result<(), Runnable<Self>> {
-        if self.is_home_here() {
-            return self.push_task_here(runnable);
-        }
-        let mut inbox = lock(&self.inbox);
-        if inbox.closed && runnable.metadata().may_be_refused() {
+        let runnable = match self.push_task_here(runnable) {
+            PushedHere::Queued => return Ok(()),
+            PushedHere::Refused(runnable) => return Err(runnable),
+            PushedHere::NotHome(runnable) => runnable,
+        };
+        let mut injected = lock(&self.injected);
+        if injected.closed && runnable.metadata().may_be_refused() {
             return Err(runnable);
         }
-        inbox.new += usize::from(runnable.metadata().key().is_none());
-        self.put(&mut inbox, Item::Task(runnable));
-        let abandoned = inbox.closed && inbox.clearing == 0;
-        drop(inbox);
+        injected.new += usize::from(runnable.metadata().key().is_none());
+        self.put(&mut injected, Item::Task(runnable));
+        let abandoned = injected.closed && injected.clearing == 0;
+        drop(injected);
         self.ring();
         // With a home it is dropped there: by the next round, or by leaving.
         if abandoned && self.home_number().is_none() {
@@ -233,15 +247,20 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Queues an item if this thread is at home. A closed context refuses, on any thread, what may be refused.
     #[inline]
-    fn push_here<T>(&self, item: T, may_be_refused: bool, push: impl FnOnce(&mut Queue<Self>, T)) -> Result<(), T> {
+    fn push_here<T>(&self, item: T, may_be_refused: bool, push: impl FnOnce(&mut Queue<Self>, T)) -> PushedHere<T> {
         if may_be_refused && self.is_closed() {
-            return Err(item);
+            return PushedHere::Refused(item);
         }
-        self.at_home(|queue| push(queue, item));
-        // The home thread itself is awake and asks `take_notified` before it sleeps.
-        self.notified_here.store(true, Ordering::Relaxed);
-        Ok(())
+        match self.at_home_with(item, push) {
+            Ok(()) => {
+                // The home thread itself is awake and asks `take_notified` before it sleeps.
+                self.notified_here.store(true, Ordering::Relaxed);
+                PushedHere::Queued
+            }
+            Err(item) => PushedHere::NotHome(item),
+        }
     }
 
     /// The mark behind which nothing of the present batch lies.
@@ -319,8 +338,8 @@ impl Mailbox {
         if fork::is_child() {
             return 0;
         }
-        let inbox = lock(&self.inbox);
-        self.live.load(Ordering::Relaxed) + inbox.new
+        let injected = lock(&self.injected);
+        self.live.load(Ordering::Relaxed) + injected.new
     }
 
     /// Wakes the home thread, from any thread. (QEMU's `aio_notify`.)
@@ -362,27 +381,28 @@ impl Mailbox {
         if self.notified.swap(true, Ordering::AcqRel) {
             return;
         }
-        if let Some(home) = &*lock(&self.home) {
+        if let Some(home) = lock(&self.home).home() {
             home.unparker.unpark();
         }
     }
 
     /// Makes `new` the home. Someone who notified before it could be rung has left `notified` set, and the lock orders
     /// that before the new home's first look. Fails with the present home, another thread's.
-    pub fn move_in(&self, new: Home) -> Result<(), Home> {
+    pub fn move_in(self: &Arc<Self>, new: Home) -> Result<(), Home> {
         let mut home = lock(&self.home);
-        if let Some(other) = &*home {
-            return Err(other.clone());
-        }
-        self.home_thread.store(new.thread, Ordering::Relaxed);
+        let queue = match &mut *home {
+            Polled::By(other) => return Err(other.clone()),
+            Polled::ByNobody(queue) => mem::take(queue),
+        };
+        self.held_at.store(held::put(&HELD, self, queue), Ordering::Relaxed);
         self.passing.store(new.passing, Ordering::Relaxed);
-        *home = Some(new);
+        *home = Polled::By(new);
         Ok(())
     }
 
     /// Turns a passing home into one that stays, or back.
     pub fn set_passing(&self, passing: bool) {
-        if let Some(home) = &mut *lock(&self.home) {
+        if let Polled::By(home) = &mut *lock(&self.home) {
             home.passing = passing;
             self.passing.store(passing, Ordering::Relaxed);
         }
@@ -391,12 +411,15 @@ impl Mailbox {
     /// Leaves home: what waits, waits for the next one. The callers whose calls wait here are woken, one of them to be
     /// that: all, for the first may be at a wait further up its stack, which serves this context no more.
     pub fn move_out(self: &Arc<Self>) {
-        self.home_thread.store(0, Ordering::Relaxed);
+        // A forked child holds none, and may not take the lock.
+        let at = self.held_at.load(Ordering::Relaxed);
+        let queue = held::take(&HELD, at, self, |moved| moved.held_at.store(at, Ordering::Relaxed));
+        let Some(mut queue) = queue else { return };
         let mut home = lock(&self.home);
-        *home = None;
         // A caller that sent its call before is found here; one that sends it now sees that there is no home.
-        let callers = self.at_nobody_s(&home, |queue| queue.calls().filter_map(Meta::caller_waker).collect());
-        let callers: Vec<Arc<WakeSlot>> = callers.expect("this thread has left, and holds the lock");
+        let callers = |queue: &mut Queue<Self>| queue.calls().filter_map(Meta::caller_waker).collect();
+        let callers: Vec<Arc<WakeSlot>> = self.touch(&mut queue, callers);
+        *home = Polled::ByNobody(queue);
         drop(home);
         callers.into_iter().for_each(Wake::wake);
         if self.closing.load(Ordering::Acquire) {
@@ -406,18 +429,18 @@ impl Mailbox {
 
     /// Who is at home.
     pub fn home(&self) -> Option<Home> {
-        if fork::is_child() { None } else { lock(&self.home).clone() }
+        if fork::is_child() { None } else { lock(&self.home).home().cloned() }
     }
 
     /// Whether this thread is at home.
     #[inline]
     pub fn is_home_here(&self) -> bool {
-        !fork::is_child() && self.home_thread.load(Ordering::Relaxed) == here()
+        held::has(&HELD, self.held_at.load(Ordering::Relaxed), self)
     }
 
     /// The number of the thread that is at home.
     pub fn home_number(&self) -> Option<u64> {
-        if fork::is_child() { None } else { lock(&self.home).as_ref().map(|home| home.thread) }
+        if fork::is_child() { None } else { lock(&self.home).home().map(|home| home.thread) }
     }
 
     /// Wakes every task, woken or not: for a loop below which a scheduler keeps wakes back.
@@ -456,7 +479,7 @@ impl Mailbox {
         if fork::is_child() {
             return;
         }
-        lock(&self.inbox).closed = true;
+        lock(&self.injected).closed = true;
         self.closing.store(true, Ordering::Release);
         // Whoever moves in or out after this sees `closing`.
         self.clear_out();
@@ -480,12 +503,12 @@ impl Mailbox {
     pub fn clear_out(self: &Arc<Self>) {
         let mut panicked = None;
         loop {
-            lock(&self.inbox).clearing += 1;
+            lock(&self.injected).clearing += 1;
             // A woken task queues itself.
             let wakers = self.at_home_or_nobody_s(|queue| queue.wakers());
             wakers.into_iter().flatten().for_each(Waker::wake);
             // Before the last look: what comes after it sees that nobody will look.
-            lock(&self.inbox).clearing -= 1;
+            lock(&self.injected).clearing -= 1;
             let taken = self.at_home_or_nobody_s(|queue| (queue.take_bottom_halves(), queue.take_tasks(|_| true)));
             // Asked after `closing` was set, so whoever moved in since sees that, and begins nothing.
             let Some((bottom_halves, runnables)) = taken else {
@@ -506,7 +529,7 @@ impl Mailbox {
         if self.is_home_here() {
             return self.at_home(touch);
         }
-        self.at_nobody_s(&lock(&self.home), touch)
+        self.at_nobody_s(&mut lock(&self.home), touch)
     }
 
     /// Clears out on a thread of its own: for a wake that came while somebody closed a context without a home.
@@ -530,29 +553,26 @@ impl Schedule for Mailbox {
         runnable.queue();
     }
 
-    fn is_home_here(&self) -> bool {
-        self.is_home_here()
-    }
-
     fn push_task(self: &Arc<Self>, runnable: Runnable<Self>) -> Result<(), Runnable<Self>> {
         self.push_task(runnable)
     }
 
-    fn push_task_here(&self, runnable: Runnable<Self>) -> Result<(), Runnable<Self>> {
+    fn push_task_here(&self, runnable: Runnable<Self>) -> PushedHere<Runnable<Self>> {
         let may_be_refused = runnable.metadata().may_be_refused();
         self.push_here(runnable, may_be_refused, Queue::push_task)
     }
 
-    /// Strikes a task that ended, or goes elsewhere, from the list of the living.
-    fn strike(&self, task: &Meta<Self>) {
+    /// Removes a task that ended, or goes elsewhere, from the list of the living.
+    fn remove(&self, task: &Meta<Self>) {
         let Some(key) = task.key() else { return };
-        if fork::is_child() || self.at_home(|queue| queue.strike(task)).is_some() {
+        task.set_key(None);
+        let owned = task.owner().is_some();
+        if self.at_home(|queue| queue.remove(key, owned)).is_some() || fork::is_child() {
             return;
         }
-        let home = lock(&self.home);
-        if self.at_nobody_s(&home, |queue| queue.strike(task)).is_none() {
-            task.set_key(None);
-            self.put(&mut lock(&self.inbox), Item::Ended(key, task.owner().is_some()));
+        let mut home = lock(&self.home);
+        if self.at_nobody_s(&mut home, |queue| queue.remove(key, owned)).is_none() {
+            self.put(&mut lock(&self.injected), Item::Ended(key, owned));
             drop(home);
             self.ring();
         }

@@ -110,7 +110,7 @@ mod unix {
     /// Detects forks from now on. Called at first use.
     pub fn register() {
         static ONCE: Once = Once::new();
-        // SAFETY: the handler stores to a static, and what `on_child` was given to a thread-local without a destructor; it
+        // SAFETY: the handler stores to a static, and what `on_child` was given to thread-locals without a destructor; it
         // takes no lock, allocates nothing and frees nothing. It is there as long as it is registered: a shared object's
         // handlers go with it.
         ONCE.call_once(|| match unsafe { pthread_atfork(None, None, Some(in_child)) } {

@@ -208,16 +208,8 @@ impl<S> Queue<S> {
         self.owned += 1;
     }
 
-    /// Strikes a task from the list.
-    pub fn strike(&mut self, task: &Meta<S>) {
-        if let Some(key) = task.key() {
-            task.set_key(None);
-            self.strike_key(key, task.owner().is_some());
-        }
-    }
-
-    /// The same by its key, for one that is gone by now.
-    pub fn strike_key(&mut self, key: usize, owned: bool) {
+    /// Removes a task from the list, by its key there.
+    pub fn remove(&mut self, key: usize, owned: bool) {
         self.owned -= usize::from(owned);
         // Its reference is not the last, or else only memory is left of the task.
         drop(self.tasks.remove(key));

@@ -42,18 +42,25 @@ use crate::sys::{
     sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, is_send_and_sync},
 };
 
+/// What became of an item that the home thread was to queue.
+pub enum PushedHere<T> {
+    Queued,
+    /// The context is closed, and takes nothing new.
+    Refused(T),
+    /// This thread is not the home.
+    NotHome(T),
+}
+
 /// Where tasks wait to be polled: a context's scheduler.
 pub trait Schedule: Sized + Send + Sync + 'static {
     /// [`Runnable::queue`], as a function of the scheduler's own: compiled with the rest of it, and not where users spawn.
     fn schedule(runnable: Runnable<Self>);
-    /// Whether this thread is the one that polls its tasks.
-    fn is_home_here(&self) -> bool;
     /// Queues a task, from any thread. Gives a new one back if it takes nothing in any more.
     fn push_task(self: &Arc<Self>, runnable: Runnable<Self>) -> Result<(), Runnable<Self>>;
-    /// The same on the home thread.
-    fn push_task_here(&self, runnable: Runnable<Self>) -> Result<(), Runnable<Self>>;
+    /// The same if this is the home thread.
+    fn push_task_here(&self, runnable: Runnable<Self>) -> PushedHere<Runnable<Self>>;
     /// A task has ended, or goes elsewhere.
-    fn strike(&self, task: &Meta<Self>);
+    fn remove(&self, task: &Meta<Self>);
     /// A call is begun here, on the home thread.
     fn adopt(&self);
     /// What this thread polls.
@@ -109,20 +116,30 @@ impl<S> Runnable<S> {
         // SAFETY: its `Runnable` is here.
         let place = unsafe {
             self.metadata().move_on();
-            self.metadata().place()
+            Arc::as_ptr(self.metadata().place())
         };
+        // SAFETY: it is given back, or queued by its home, which then is this thread. So nobody runs the task before this
+        // returns, and it keeps its scheduler.
+        match unsafe { (*place).push_task_here(self) } {
+            PushedHere::Queued => {}
+            PushedHere::Refused(runnable) => drop(runnable),
+            PushedHere::NotHome(runnable) => runnable.queue_elsewhere(),
+        }
+    }
+
+    /// The same where this thread is not the home.
+    fn queue_elsewhere(self)
+    where
+        S: Schedule,
+    {
+        // Before another thread sees the task. A call has no handle that reads it.
+        if !self.metadata().is_lent() && self.metadata().caller.is_none() {
+            drop(self.alive());
+        }
+        // SAFETY: its `Runnable` is here.
+        let place = Arc::clone(unsafe { self.metadata().place() });
         // A closed context refuses a new one, which drops it.
-        let refused = if place.is_home_here() {
-            // SAFETY: nobody else runs the task before this returns, so it keeps its scheduler.
-            unsafe { (*Arc::as_ptr(place)).push_task_here(self) }
-        } else {
-            // Before another thread sees the task. A call has no handle that reads it.
-            if !self.metadata().is_lent() && self.metadata().caller.is_none() {
-                drop(self.alive());
-            }
-            Arc::clone(place).push_task(self)
-        };
-        drop(refused);
+        drop(place.push_task(self));
     }
 
     fn into_inner(self) -> async_task::Runnable<Meta<S>> {
@@ -282,7 +299,7 @@ impl<S> Meta<S> {
         // SAFETY: nobody else is at the two.
         unsafe {
             if let Some(target) = (*self.moves_to.get()).take() {
-                (*self.place.get()).strike(self);
+                (*self.place.get()).remove(self);
                 *self.place.get() = target;
             }
         }
@@ -469,7 +486,7 @@ impl<F, S: Schedule> Drop for Listed<'_, F, S> {
         drop(dropped);
         self.meta.ended.store(true, Ordering::Release);
         // SAFETY: who drops a task's future polls it or holds its `Runnable`.
-        unsafe { self.meta.place() }.strike(self.meta);
+        unsafe { self.meta.place() }.remove(self.meta);
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 use super::{homes, waiting};
 use crate::{
     context::AioContext,
-    scheduler::mailbox::Home,
+    scheduler::mailbox::{self, Home},
     sys::{
         fork,
         park::{Parker, here},
@@ -271,11 +271,13 @@ impl Thread {
             // SAFETY: the place's reference, which was taken out.
             drop(unsafe { Rc::from_raw(last) });
         }
+        mailbox::free_held();
     }
 
     /// Forgets this thread's block, in a forked child.
     fn forget() {
         THREAD.set(ptr::null());
+        mailbox::forget_held();
     }
 
     /// How many blocking calls are on this stack.
