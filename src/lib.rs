@@ -5,17 +5,14 @@ pub use co_wrapper_macros::{annotate_the_trait_or_use_declare, if_in_an_impl_mar
 pub use co_wrapper_macros::{co_wrapper, declare, no_co_wrapper};
 #[doc(hidden)]
 pub use co_wrapper_runtime::__private;
-pub use co_wrapper_runtime::{
-    AbortHandle, AioContext, BottomHalf, Builder, Elapsed, EnterGuard, IoThread, JoinHandle, Sleep, Stats, block_on,
-    hang, in_coroutine, reschedule_self,
-};
-#[cfg(all(feature = "tokio", unix))]
-pub use co_wrapper_runtime::{FdHandler, Interest};
-// Each name by itself: then rustc names the feature to whom it is not there.
+pub use co_wrapper_runtime::*;
+// By themselves too: then rustc names the feature to whom they are not there.
 #[cfg(feature = "graph")]
 pub use co_wrapper_runtime::graph;
 #[cfg(feature = "tokio")]
 pub use co_wrapper_runtime::reactor;
+#[cfg(all(feature = "tokio", unix))]
+pub use co_wrapper_runtime::{FdHandler, Interest};
 
 pub mod guide;
 pub mod reference;

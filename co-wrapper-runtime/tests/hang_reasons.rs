@@ -346,7 +346,7 @@ const ROWS: &[Row] = &[
     (
         "nothing is known",
         || plain(never()),
-        &["plain, called at ", HERE, "nothing on its thread stands in its way", "a thread must drive that"],
+        &["plain, called at ", HERE, "nothing on its thread stands in its way: what it awaits has not come"],
     ),
     (
         "an IoThread is dropped that is stuck",
