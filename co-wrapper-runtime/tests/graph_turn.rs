@@ -366,6 +366,48 @@ fn g07_g05_the_writer_has_its_turn_among_branches_out_of_step() {
     });
 }
 
+/// Two branches that read hand over hand: each next guard is taken before the last but one is dropped. When a branch
+/// asks, the lock cannot tell it from one that begins.
+///
+/// Catches: branches of which each read waits until nothing has moved for a while: the writer waits for minutes.
+#[test]
+#[cfg_attr(miri, ignore = "a few steps take longer there than a round")]
+fn g07_g05_the_writer_has_its_turn_among_branches_that_read_hand_over_hand() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let stop = Arc::new(AtomicBool::new(false));
+        let task = {
+            let (lock, stop) = (lock.clone(), Arc::clone(&stop));
+            main.spawn(async move {
+                let (lock, stop) = (&lock, &*stop);
+                let branch = |reads: usize| async move {
+                    while !stop.load(Ordering::Relaxed) {
+                        let mut guards = Vec::new();
+                        for _ in 0..reads {
+                            guards.push(lock.read().await);
+                            yield_now().await;
+                            if guards.len() > 2 {
+                                drop(guards.remove(0));
+                            }
+                        }
+                        drop(guards);
+                        yield_now().await;
+                    }
+                };
+                futures::join!(branch(20), branch(23));
+            })
+        };
+        for _ in 0..10 {
+            for _ in 0..100 {
+                main.poll(false);
+            }
+            main.block_on(change(&lock, |_| ()));
+        }
+        stop.store(true, Ordering::Relaxed);
+        main.block_on(task);
+    });
+}
+
 #[test]
 fn g07_the_writer_has_its_turn_among_blocking_calls() {
     whatever_the_sections_are(Readers::Threads);

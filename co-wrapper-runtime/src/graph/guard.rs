@@ -72,7 +72,7 @@ impl GraphRead {
 
 impl Drop for GraphRead {
     fn drop(&mut self) {
-        let entry = self.record.end();
+        let (entry, holder) = self.record.end();
         // SAFETY: the guard's reference keeps the stripe alive, and the stripe is not used again if this returns true.
         if unsafe { Stripe::try_leave(self.stripe) } {
             return;
@@ -86,7 +86,7 @@ impl Drop for GraphRead {
         let shared = Arc::clone(unsafe { self.stripe.as_ref() }.shared());
         // SAFETY: gives the guard's reference back, once.
         unsafe { Stripe::release(self.stripe) };
-        shared.left(entry);
+        shared.left(entry, holder);
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     panic::Location,
     ptr,
     rc::Rc,
@@ -175,10 +176,11 @@ impl Record {
         }
     }
 
-    /// Clears the record, because its guard is dropped. Returns how the reader came in.
+    /// Clears the record, because its guard is dropped. Returns how the reader came in, and who it is.
     #[inline]
-    pub fn end(&'static self) -> Entry {
+    pub fn end(&'static self) -> (Entry, u64) {
         // Read before the record may be reused.
+        let holder = self.holder.load(Ordering::Relaxed);
         let entry = match self.lock.load(Ordering::Relaxed) & FLAGS {
             0 => Entry::Free,
             ALONE => Entry::Again,
@@ -190,7 +192,7 @@ impl Record {
         } else if let Some(another) = FIRST.replace(Some(self)) {
             another.put_back();
         }
-        entry
+        (entry, holder)
     }
 
     #[cold]
@@ -302,13 +304,13 @@ pub fn reads_again(lock: usize) -> bool {
 }
 
 /// A reader that waited for `lock` is let past. The open sections of the same holder count from `now` on, because they
-/// may have waited for it. Returns whether there are any.
-pub fn waited(lock: usize, holder: u64, now: u64) -> bool {
-    let mut any = false;
+/// may have waited for it. Returns how many there are.
+pub fn waited(lock: usize, holder: u64, now: u64) -> usize {
+    let mut inside = 0;
     for record in &*crate::sys::sync::plain_lock(&ALL) {
         let value = record.lock.load(Ordering::Acquire);
         if value & !FLAGS == lock && Holder::who(record.holder.load(Ordering::Relaxed)) == holder {
-            any = true;
+            inside += 1;
             record.since.store(now, Ordering::Relaxed);
             // The guard may be dropped meanwhile on another thread; then its time does not matter.
             if value & FLAGS == 0 {
@@ -316,7 +318,23 @@ pub fn waited(lock: usize, holder: u64, now: u64) -> bool {
             }
         }
     }
-    any
+    inside
+}
+
+/// How many guards of `lock` the holder has.
+pub fn inside(lock: usize, holder: u64) -> usize {
+    holders(lock).get(&holder).copied().unwrap_or(0)
+}
+
+/// How many guards of `lock` each holder has.
+pub fn holders(lock: usize) -> BTreeMap<u64, usize> {
+    let mut holders = BTreeMap::new();
+    for record in &*crate::sys::sync::plain_lock(&ALL) {
+        if record.lock.load(Ordering::Acquire) & !FLAGS == lock {
+            *holders.entry(Holder::who(record.holder.load(Ordering::Relaxed))).or_default() += 1;
+        }
+    }
+    holders
 }
 
 /// Whether the current code keeps the stack: it is a blocking call, or inside one, that was made after a loop last

@@ -29,6 +29,7 @@
 //! main.block_on(reader);
 //! ```
 
+mod branches;
 mod drain;
 mod guard;
 mod held;

@@ -5,7 +5,8 @@
 //!
 //! - A waiting writer holds new readers back, so that it gets its turn. A reader that reads again comes in at once
 //!   (`held::reads_again`). Other readers are let past when nothing has moved for a while (`turn.rs`), because a reader
-//!   that holds the lock may wait for one of them: at first all of them, later one at a time.
+//!   that holds the lock may wait for one of them: all of them, but of the branches of one task one at a time
+//!   (`branches.rs`).
 //! - When a writer leaves, the readers that waited go first, then the next writer. So neither starves the other.
 //! - A reader that is let in is woken; it is counted only when it is polled and comes in. Until then it keeps nobody
 //!   out, but the next writer waits for it for a while ([`GRACE`]).
@@ -23,6 +24,7 @@ use std::{
 #[cfg(not(loom))]
 use super::timer::Timer;
 use super::{
+    branches::AllBranches,
     held::{self, Entry, Holder},
     stripe,
     turn::{GRACE, Turn},
@@ -71,10 +73,8 @@ struct State {
     owed_since: u64,
     /// The turn of the waiting writers.
     turn: Turn,
-    /// For rounds that let one reader past at a time: the last number in the queue when the round began,
-    round_ends: i64,
-    /// and how many readers held the lock when the last of them came in.
-    in_before: usize,
+    /// The tasks and threads that read in several branches.
+    branches: AllBranches,
     /// Fires when the queue must be looked at again.
     #[cfg(not(loom))]
     timer: Option<Timer>,
@@ -136,26 +136,31 @@ impl State {
         woken
     }
 
-    /// Lets waiting readers past the waiting writer: all of them, or the next one.
-    fn let_past(&mut self, now: u64) -> Vec<Waker> {
-        if !self.turn.one_at_a_time() {
-            self.turn.round(now);
-            return self.let_in(false);
+    /// Lets waiting readers past the waiting writer: each that reads alone in its task or thread, and of the branches of
+    /// each other one the first.
+    fn let_past(&mut self, lock: usize, now: u64) -> Vec<Waker> {
+        self.turn.round(now);
+        let inside = held::holders(lock);
+        let mut waiting = BTreeMap::<u64, usize>::new();
+        for reader in self.readers.values().filter(|reader| matches!(reader.stage, Stage::Waits(_))) {
+            *waiting.entry(reader.holder).or_default() += 1;
         }
-        let first = self.readers.iter_mut().find_map(|(number, reader)| Some((*number, reader.let_in(false)?)));
-        let Some((number, waker)) = first else { return Vec::new() };
-        if number > self.round_ends {
-            self.turn.round(now);
-            self.round_ends = self.last;
-        } else {
-            self.turn.go_on(now);
+        let mut woken = Vec::new();
+        for reader in self.readers.values_mut().filter(|reader| matches!(reader.stage, Stage::Waits(_))) {
+            let Some(count) = waiting.remove(&reader.holder) else { continue };
+            if count == 1 && !inside.contains_key(&reader.holder) {
+                self.branches.single(reader.holder);
+            } else {
+                self.branches.round(reader.holder, count);
+            }
+            woken.extend(reader.let_in(false));
         }
-        vec![waker]
+        woken
     }
 
     /// The number, and thereby the place in the queue, of a reader that begins to wait.
-    fn place(&mut self) -> i64 {
-        if self.turn.one_at_a_time() && !self.writers.is_empty() && self.readers_in() > self.in_before {
+    fn place(&mut self, lock: usize, holder: u64) -> i64 {
+        if self.branches.continues(holder, || held::inside(lock, holder)) {
             self.front -= 1;
             self.front
         } else {
@@ -168,17 +173,37 @@ impl State {
         let since = now();
         self.turn.came_in(since);
         let holder = self.readers[&number].holder;
-        let reads = held::waited(lock, holder, since);
-        let mut others = self.readers.iter().filter(|(other, reader)| **other != number && reader.holder == holder);
-        let alone = self.turn.one_at_a_time() && (reads || others.next().is_some());
-        self.in_before = self.readers_in();
-        Entry::LetPast { since, alone }
+        let inside = held::waited(lock, holder, since);
+        Entry::LetPast { since, alone: self.branches.comes_in(holder, inside) }
+    }
+
+    /// Whether a reader that asks continues the section of a branch that was let past.
+    fn reads_on(&mut self, lock: usize, holder: u64) -> bool {
+        self.branches.continues(holder, || held::inside(lock, holder)) && self.branches.take_credit(holder)
+    }
+
+    /// Lets the next branch of `holder` past, if it is its turn and another is in the middle of its section.
+    fn next_branch(&mut self, lock: usize, holder: u64) -> Option<Waker> {
+        if self.writing.is_some() || !self.branches.is_next_due(holder) || held::inside(lock, holder) == 0 {
+            return None;
+        }
+        let waker =
+            self.readers.values_mut().filter(|reader| reader.holder == holder).find_map(|next| next.let_in(false))?;
+        self.branches.next(holder);
+        self.turn.came_in(now());
+        Some(waker)
+    }
+
+    /// Writers begin to wait.
+    fn begin_turn(&mut self, now: u64) {
+        self.turn.begin(now);
+        self.branches.clear();
     }
 
     /// After a writer has left or given up: lets in the readers that waited for it.
     fn after_writer(&mut self, now: u64) -> Vec<Waker> {
         if self.gated() {
-            self.turn.begin(now);
+            self.begin_turn(now);
         } else {
             self.set_gated(false);
         }
@@ -222,7 +247,8 @@ impl State {
             return Some(self.owed_since.saturating_add(GRACE));
         }
         let waits = self.readers.values().any(|reader| matches!(reader.stage, Stage::Waits(_)));
-        waits.then(|| self.turn.due())
+        let pause = if self.branches.due().is_empty() { u64::MAX } else { self.turn.paused() };
+        waits.then(|| self.turn.due().min(pause))
     }
 
     fn number(&mut self) -> i64 {
@@ -283,8 +309,9 @@ impl Shared {
     ) -> Poll<Entry> {
         // Cloning and dropping wakers runs users' code, which may come here, so both happen outside the mutex.
         let new_waker = Guarded::new(cx.waker().clone());
-        let address = ptr::from_ref(&**self).addr();
-        let again = number.is_none() && held::reads_again(address);
+        let address = self.address();
+        let new = number.is_none();
+        let (again, holder) = (new && held::reads_again(address), Holder::who(Holder::current()));
         let mut state = lock(&self.state);
         if number.is_none()
             && let Some(writing) = state.writing
@@ -299,26 +326,33 @@ impl Shared {
             (Some(_), _) => None,
             (None, _) if state.writers.is_empty() => Some(Entry::Free),
             (None, Some(number)) => Some(state.comes_past(address, number)),
-            (None, None) if again => Some(Entry::Again),
+            (None, None) if again || new && state.reads_on(address, holder) => Some(Entry::Again),
             (None, None) => None,
         };
         let (old, unused);
+        let mut next = None;
         if entry.is_some() {
             // SAFETY: the caller's lock holds a reference to the stripe.
             unsafe { stripe.as_ref() }.enter();
             old = number.take().and_then(|number| state.readers.remove(&number));
             unused = Some(new_waker);
         } else {
-            let mine = *number.get_or_insert_with(|| state.place());
-            let waits = Reader { holder: Holder::who(Holder::current()), stage: Stage::Waits(new_waker.into_inner()) };
+            let mine = *number.get_or_insert_with(|| state.place(address, holder));
+            let waits = Reader { holder, stage: Stage::Waits(new_waker.into_inner()) };
             old = state.readers.insert(mine, waits);
             unused = None;
+            if new {
+                next = state.next_branch(address, holder);
+            }
         }
         state.was(old.as_ref());
         self.arm(&mut state);
         drop(state);
         let Some(entry) = entry else {
-            drop(old);
+            let mut panicked = None;
+            panics::catch(&mut panicked, || drop(old));
+            panics::catch(&mut panicked, || wake_all(next));
+            panics::raise(panicked);
             return Poll::Pending;
         };
         // The reader has the lock now, so its owner must get the guard even if a waker's destructor panics; otherwise
@@ -373,7 +407,7 @@ impl Shared {
             return Poll::Ready(());
         }
         if !state.gated() {
-            state.turn.begin(now);
+            state.begin_turn(now);
         }
         let mine = number.unwrap_or_else(|| state.number());
         let first = number.is_none();
@@ -415,17 +449,25 @@ impl Shared {
         wake_all(woken);
     }
 
-    /// Ends a reader's section while a writer waits or holds the lock. The reader came in by `entry`.
-    pub fn left(&self, entry: Entry) {
+    /// Ends a reader's section while a writer waits or holds the lock. The reader was `holder`, and came in by `entry`.
+    pub fn left(self: &Arc<Self>, entry: Entry, holder: u64) {
         let mut state = lock(&self.state);
         match entry {
             Entry::Free => state.turn.left(None, now()),
             Entry::LetPast { since, .. } => state.turn.left(Some(since), now()),
             Entry::Again => {}
         }
+        let (lock, holder) = (self.address(), Holder::who(holder));
+        state.branches.left(holder, || held::inside(lock, holder));
         let writers = state.free_for_writers();
+        self.arm(&mut state);
         drop(state);
         wake_all(writers);
+    }
+
+    /// By which `held` knows the lock.
+    fn address(&self) -> usize {
+        ptr::from_ref(self).addr()
     }
 
     /// Arms a timer that calls `look` when that is due.
@@ -462,7 +504,11 @@ impl Shared {
                 state.forget_owed();
                 woken = state.free_for_writers();
             } else {
-                woken = state.let_past(now);
+                let lock = self.address();
+                woken = state.branches.due().into_iter().filter_map(|holder| state.next_branch(lock, holder)).collect();
+                if woken.is_empty() {
+                    woken = state.let_past(lock, now);
+                }
             }
         }
         self.arm(&mut state);
@@ -474,7 +520,7 @@ impl Shared {
     #[cfg(loom)]
     pub fn let_through(&self) {
         let mut state = lock(&self.state);
-        let woken = if state.writing.is_none() { state.let_past(now()) } else { Vec::new() };
+        let woken = if state.writing.is_none() { state.let_past(self.address(), now()) } else { Vec::new() };
         drop(state);
         wake_all(woken);
     }

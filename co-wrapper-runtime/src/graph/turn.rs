@@ -11,15 +11,14 @@
 //!   one.
 //!
 //! These rules do not suffice for the branches of one task, because the lock cannot tell a branch that reads again from
-//! another branch that begins: out of step they would let each other in for ever. So after [`ROUNDS`] rounds, a round
-//! lets its readers past one at a time, with patience between them. If more readers hold the lock when a reader asks
-//! than when the last one was let past, it seems to continue its own section and is next; any other reader goes to the
-//! back of the queue. So each branch in the middle of a section gets to its end, and then waits. (The queue is in
-//! `queue.rs`.)
+//! another branch that begins: out of step they would let each other in for ever. So a round lets only one of them past
+//! at a time (`branches.rs`).
 //!
 //! A reader that reads again is not affected: it never waits for a waiting writer.
 //!
 //! Times are in nanoseconds of `watch::record::now`.
+
+use super::branches::PAUSE;
 
 /// The shortest patience.
 const FIRST: u64 = 10_000_000;
@@ -69,20 +68,15 @@ impl Turn {
         self.moved.saturating_add(grown.max(self.longest.saturating_mul(2)))
     }
 
-    /// Begins a round: all waiting readers, or the first of them, are let past.
+    /// When to let the next branch past, unless something moves before.
+    pub fn paused(&self) -> u64 {
+        self.moved.saturating_add(PAUSE)
+    }
+
+    /// Begins a round: waiting readers are let past.
     pub fn round(&mut self, now: u64) {
         self.moved = now;
         self.rounds += 1;
-    }
-
-    /// Continues a round: the next reader is let past.
-    pub fn go_on(&mut self, now: u64) {
-        self.moved = now;
-    }
-
-    /// Whether readers are let past one at a time.
-    pub fn one_at_a_time(&self) -> bool {
-        self.rounds >= ROUNDS
     }
 }
 
