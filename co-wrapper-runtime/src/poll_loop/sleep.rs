@@ -29,7 +29,7 @@ pub struct Sleeper<'a> {
 }
 
 impl<'a> Sleeper<'a> {
-    /// For a loop that stops `below`, which keeps wakes back until the loop has returned.
+    /// For a loop that stops `below`. An outer scheduler that is stopped may keep wakes back until the loop returns.
     pub fn new(thread: &'a Thread, below: Below) -> Self {
         Self { thread, every: (below != Below::Nothing).then_some(REPOLL_FIRST), woke_all: None, tasks_due: None }
     }
