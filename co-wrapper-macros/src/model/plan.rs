@@ -33,8 +33,8 @@ pub struct Plan {
     pub long: bool,
     /// What an error about the wrapper's whole body points at.
     pub body_span: Span,
-    /// Otherwise what is wrong with them, unless that has been reported or no wrapper is wanted. Without them there is
-    /// nothing to write.
+    /// The names that follow from the mark, or what is wrong with them. `None` in place of the error if it has been
+    /// reported or no wrapper is wanted. Without names there is nothing to write.
     pub names: Result<Names, Option<Error>>,
 }
 
