@@ -23,8 +23,8 @@
 //! processor time. A handler whose descriptor stays ready whatever it does costs none either: while a loop takes
 //! held-back items, it looks for no more handlers.
 //!
-//! A received call is not held back if, through any chain of calls, the thread waits for its caller (`circle.rs`).
-//! Apart from that, a temporary home never starts another caller's call.
+//! A received call is not held back if, through any chain of calls, the thread waits for its caller (`circle.rs`). Any
+//! other received call is not started by a temporary home at all: it waits for the next home.
 //!
 //! # Outer calls
 //!

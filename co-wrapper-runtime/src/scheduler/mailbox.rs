@@ -53,7 +53,7 @@ pub struct Home {
     /// What wakes the thread.
     pub unparker: Unparker,
     /// A temporary home: the thread is home only for the length of a call, because the context had no home. A temporary
-    /// home never starts another caller's call.
+    /// home starts no other caller's call, unless the two threads would wait for each other (`poll_loop/circle.rs`).
     pub passing: bool,
 }
 
@@ -316,7 +316,8 @@ impl Mailbox {
         !self.is_empty() && self.at_home(|queue| queue.has(Allowed::ALL, self.only_calls_of())).unwrap_or(false)
     }
 
-    /// The thread whose calls alone may be started here, if only one thread's may: a temporary home starts only its own.
+    /// The thread whose calls alone [`pop`](Self::pop) may return, if there is such a thread: for a temporary home,
+    /// itself.
     fn only_calls_of(&self) -> Option<u64> {
         self.passing.load(Ordering::Relaxed).then(here)
     }
