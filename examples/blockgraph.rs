@@ -471,8 +471,8 @@ impl Worker {
         }
     }
 
-    // In a coroutine a blocking call would not do, though it is `mixed`: where it waits for the end of a drained section it
-    // may stand above a call that is in flight and that the section waits for (see `Drain`).
+    // In a coroutine, a blocking call could hang here, even a `mixed` one: while it waits for the end of a drained
+    // section, it may be nested inside a request that the section waits for (see `Drain`).
     async fn co_request(&mut self) {
         let extent = self.extent();
         let offset = self.start + extent.start;

@@ -208,7 +208,7 @@ async fn co_nap(mut rng: Rng, ticket: Ticket) {
     ticket.answer();
 }
 
-/// Mixed wrappers below mixed wrappers, here and in other contexts.
+/// Mixed wrappers nested in mixed wrappers, here and in other contexts.
 #[co_wrapper(mixed)]
 async fn co_nest(world: &World, mut rng: Rng, depth: u64) -> u64 {
     co_rest(&mut rng).await;

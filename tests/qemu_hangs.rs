@@ -122,10 +122,11 @@ fn an_iothread_that_waits_for_another_threads_doing_wakes() {
     });
 }
 
-/// A stackless coroutine cannot be entered where it waits. But whatever waits above it may poll it, as QEMU's loop enters the
-/// coroutine of a request from a nested `aio_poll`. (QEMU does not hang here. Loops that poll nothing but their own call do.)
+/// A stackless coroutine cannot be entered where it waits. But what waits nested inside its call may poll it, as in
+/// QEMU a nested `aio_poll` enters the coroutine of a request. (QEMU does not hang here. Loops that poll only their own
+/// call do.)
 ///
-/// Catches: a nested wait that polls no lower call.
+/// Catches: a nested wait that polls no outer call.
 #[test]
 fn w12_a_callback_waits_for_the_request_of_the_frame_below_it() {
     #[co_wrapper]
@@ -151,7 +152,7 @@ fn w12_a_callback_waits_for_the_request_of_the_frame_below_it() {
     });
 }
 
-/// The same with a drained section, which waits until the request below it has ended.
+/// The same with a drained section, which waits until the request of the outer frame has ended.
 ///
 /// Catches: a section that waits for a request which nobody polls.
 #[test]
@@ -169,7 +170,7 @@ fn w12_a_callback_drains_the_node_of_the_request_below_it() {
         main.schedule_bh(move || {
             let section = drained.drained();
             assert_eq!(drained.in_flight(), 0);
-            // The reader below has left by now, though its call has not returned.
+            // The outer reader has released the lock by now, though its call has not returned.
             drop(graph::write());
             drop(section);
         });

@@ -1,5 +1,5 @@
-//! Holds the crates to the rooms that ARCHITECTURE.md lists: arrows point down. A file uses files of rooms further down the
-//! table, and of its own room those that come after it in the row; so no two are in a circle.
+//! Holds the crates to the rooms that ARCHITECTURE.md lists. A file uses only files of rooms further down the table,
+//! and of its own room those that come after it in the row. So no two files are in a circle.
 //!
 //! A room is a folder of the crate's `src`, or a file there. Its `mod.rs` comes before the files that the row names. What is
 //! counted is every path that begins with `crate`, `super` or `self`, in a `use` or anywhere else. A name that the root or a
@@ -201,7 +201,8 @@ fn paths_are_read_in_every_form() {
     assert_eq!(modules, [r#"either ["one.rs", "two.rs"]"#, "plain []"]);
 }
 
-/// Catches: two files in a circle; a file that uses what stands above it; a file that the map does not list, or lists in vain.
+/// Catches: two files in a circle; a file that uses one above it in the table; a file that the map does not list, or
+/// that it lists though there is none.
 #[test]
 fn in_the_runtime_arrows_point_down() {
     let faults = House::read("co-wrapper-runtime").faults();

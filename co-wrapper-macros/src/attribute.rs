@@ -1,5 +1,5 @@
-//! The two attributes, from their tokens to their expansion: parse, plan, check, expand. On an error the item itself comes
-//! first and whole, so that nothing else breaks for the want of it.
+//! The two attributes, from their tokens to their expansion: parse, plan, check, expand. On an error the item itself is
+//! emitted first and whole, so that other code that uses it still compiles.
 
 use crate::check;
 use crate::expand::{self, block};
@@ -12,7 +12,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::Attribute;
 
-/// `import` is the name that this attribute was written with, where that can be known.
+/// `import` is the name by which the user wrote this attribute, if that can be known.
 pub fn co_wrapper(args: TokenStream, input: TokenStream, import: Option<String>) -> TokenStream {
     let names = Names::new(import);
     let mut errors = Errors::default();
@@ -49,7 +49,7 @@ fn no_async_twin(what: &str) -> String {
     format!("{what} has no async twin; `#[no_co_wrapper]` belongs on a blocking fn")
 }
 
-/// An item as it is expanded, or else as it was, and what is wrong with it.
+/// The expanded item, or on an error the item as it was, and the errors.
 fn item(
     input: TokenStream,
     mut errors: Errors,
@@ -109,7 +109,7 @@ fn expanded(plan: &Plan, rest: &TokenStream, errors: &Errors) -> TokenStream {
     }
 }
 
-/// The second attribute would have its own idea of everything, so it goes.
+/// A second attribute would expand the fn again by rules of its own, so it is removed.
 fn refuse_repeated(attrs: &mut Vec<Attribute>, mark: &str, is_mark: impl Fn(&Attribute) -> bool, errors: &mut Errors) {
     attrs.retain(|attr| {
         let repeated = is_mark(attr);

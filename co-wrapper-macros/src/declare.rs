@@ -1,5 +1,6 @@
-//! `declare! { … }`, QEMU's own form: declarations without a body, of blocking fns whose async targets live elsewhere, and
-//! of async fns whose blocking ones do. One is read at a time, so that a mistake in one leaves the others standing.
+//! `declare! { … }`, the form that QEMU has: declarations without a body, of blocking fns whose async fns are
+//! elsewhere, and of async fns whose blocking fns are elsewhere. Each declaration is read by itself, so that a mistake
+//! in one leaves the others in place.
 //!
 //! ```text
 //! // Input
@@ -48,7 +49,7 @@ pub fn declare(input: TokenStream) -> TokenStream {
     output
 }
 
-/// What is wrong with one declaration is no reason to leave out the next.
+/// A mistake in one declaration does not stop the next one.
 fn each(errors: &mut Errors, declare: impl FnOnce(&mut Errors) -> syn::Result<()>) {
     let mut own = Errors::default();
     if let Err(error) = declare(&mut own) {
@@ -82,7 +83,7 @@ fn options(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> Options {
     options
 }
 
-/// Of a function, or of a method of that type.
+/// Expands the declaration of a function, or of a method of that type.
 fn plan(piece: &Piece, within: Option<(&Type, &Rc<Context>)>, errors: &mut Errors) -> syn::Result<Plan> {
     let mut declaration = piece.declaration(errors)?;
     let mut options = options(&mut declaration.attrs, errors);

@@ -1,13 +1,13 @@
-//! The attribute macros of [co-wrapper](https://docs.rs/co-wrapper), which re-exports them. Use them through it: what
-//! they expand to is made of its parts.
+//! The attribute macros of [co-wrapper](https://docs.rs/co-wrapper), which re-exports them. Use them through that
+//! crate: what they expand to refers to its items.
 //!
-//! The way through this crate: `attribute` and `declare` hand their tokens to `parse`, make a plan of what was read with
-//! `model`, have it refused by `check` or written by `expand`. An attribute on a block writes no wrapper, but marks on the fns
-//! in it (`expand::block`). To see what comes out, read `tests/expand/` in the repository.
+//! The way through this crate: `attribute` and `declare` pass their tokens to `parse`, and `model` makes a plan of what
+//! was read. Then `check` refuses the plan, or `expand` writes the code. An attribute on a block writes no wrapper, but
+//! marks on the fns in it (`expand::block`). `tests/expand/` in the repository shows what comes out.
 //!
-//! Names that begin with `__cw_` are reserved. Variables of ours are called so, and no hygiene that there is keeps a
-//! variable apart from a constant, a static or a unit struct of its name that is in scope where the macro is used: its
-//! pattern would mean that.
+//! Names that begin with `__cw_` are reserved: generated variables have them. Hygiene does not keep a variable apart
+//! from a constant, static or unit struct of the same name that is in scope where the macro is used: the variable's
+//! pattern would mean that item.
 
 mod attribute;
 mod check;

@@ -1,6 +1,6 @@
-//! Snapshots of expansions, to be read: `tests/expand/method.rs` expands to `tests/expand/method.expanded.rs`, and so on; the
-//! pages of the reference hold their own.
-//! `UPDATE_EXPECT=1 cargo test -p co-wrapper-macros --lib` writes them anew.
+//! Snapshots of expansions, for people to read: `tests/expand/method.rs` expands to `tests/expand/method.expanded.rs`,
+//! and so on; the pages of the reference have their own. `UPDATE_EXPECT=1 cargo test -p co-wrapper-macros --lib`
+//! updates them.
 
 use crate::parse::mark;
 use crate::{attribute, declare};
@@ -44,7 +44,7 @@ fn half_typed() {
     }
 }
 
-/// What stands half typed in a body is nothing to the wrapper, which is all there.
+/// Half-typed code in a body does not affect the wrapper, which is complete.
 #[test]
 fn half_typed_bodies() {
     let bodies = [

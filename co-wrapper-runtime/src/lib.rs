@@ -10,7 +10,7 @@
 //! Most users want the crate `co-wrapper`, which adds the macros and re-exports all of this; the examples here use it under
 //! that name. This crate is usable without the macros.
 //!
-//! The modules form layers; each uses only those below it in the list in the repository's ARCHITECTURE.md.
+//! The modules form layers: each uses only those that come after it in the table in the repository's ARCHITECTURE.md.
 //!
 //! # Features
 //!

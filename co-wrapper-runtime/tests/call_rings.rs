@@ -1,9 +1,9 @@
-//! Threads that call into each other's contexts while all of them wait: whoever is waited for goes first. The line x07 of the
-//! contract.
+//! Threads that call into each other's contexts while all of them wait: the call of a thread that is waited for goes first.
+//! The line x07 of the contract.
 //!
-//! A nested wait holds back what was never polled and takes it, the oldest first, when nothing has moved for a while. So the
-//! first test has an older task wait beside the call: one that starts at once starts before it. The order tells, not the
-//! clock.
+//! A nested wait holds back what was never polled, and takes it, the oldest first, when nothing has moved for a while. So in
+//! the first test an older task waits beside the call: a call that starts at once starts before that task. The test looks at
+//! the order, not at the clock.
 
 #![cfg(not(loom))]
 
@@ -28,7 +28,7 @@ use common::{mixed, plain, sized, within_bounds};
 
 static REMOTE: Wrapper = Wrapper { name: "remote", target: "co_remote", mixed: true };
 
-/// Calls as a mixed wrapper `remote` of `co_remote` with `ctx = ctx`.
+/// Makes the call that a mixed wrapper `remote` of `co_remote` with `ctx = ctx` would make.
 #[track_caller]
 fn remote<S, E, Fut>(ctx: &AioContext, args: S, entry: E) -> Fut::Output
 where
@@ -50,16 +50,17 @@ fn io_threads(count: usize) -> (Vec<IoThread>, Arc<Vec<AioContext>>) {
 enum Waits {
     InATask,
     InACallback,
-    /// In a call whose future calls.
+    /// In the future of another call.
     InACall,
-    /// Below another wait, which is for what the call does.
+    /// In a frame inside which another wait is nested, for what the call does.
     BelowAnother,
 }
 
-/// A chain of calls through `count` threads comes back to the first one, in whose queue something older waits. Says what of
-/// the two ran first there.
+/// A chain of calls through `count` threads comes back to the first one, in whose queue an older task waits. Returns
+/// which of the two ran first there.
 fn comes_back(count: usize, waits: Waits) -> &'static str {
-    /// Calls on from thread to thread; the last one queues `older` in the first one's context and calls that.
+    /// Calls from thread to thread. The last one queues `older` in the first one's context, and then calls into that
+    /// context.
     fn hop(contexts: &[AioContext], at: usize, let_go: &Sender<()>, order: &Sender<&'static str>) {
         let next = &contexts[(at + 1) % contexts.len()];
         if at + 1 < contexts.len() {
@@ -76,7 +77,7 @@ fn comes_back(count: usize, waits: Waits) -> &'static str {
     let (order, events) = async_channel::unbounded();
     let (done, is_done) = async_channel::bounded(1);
 
-    // When the chain comes back the first thread is busy with a task, until both are in its queue.
+    // While the chain comes back, a task keeps the first thread busy until both are in its queue.
     let (let_go, go) = async_channel::bounded::<()>(1);
     let (busy, is_busy) = mpsc::channel();
     let (go_on, goes_on) = mpsc::channel::<()>();
@@ -89,7 +90,7 @@ fn comes_back(count: usize, waits: Waits) -> &'static str {
             assert!(mixed(has_called.recv()).is_err());
         }
     });
-    // Polled once, so that a nested wait runs it.
+    // So that `holds_up` is polled once: a nested wait runs it only then.
     plain(first.spawn(async {}));
     let all = Arc::clone(&contexts);
     let member = move || {
@@ -99,7 +100,7 @@ fn comes_back(count: usize, waits: Waits) -> &'static str {
         }
         done.try_send(()).unwrap();
     };
-    // With `holds_up`, what is older, the call, and the member if it is a task.
+    // `holds_up`, the older task, the call, and `member` if that is a task.
     let live = if waits == Waits::InACallback { 3 } else { 4 };
     match waits {
         Waits::InACallback => first.schedule_bh(member),
@@ -118,8 +119,8 @@ fn comes_back(count: usize, waits: Waits) -> &'static str {
     ran_first
 }
 
-/// Catches: a call that is held back although its caller, directly or through others, is what this thread waits for; one
-/// that only the innermost wait of a thread, or only one in a task, lets in.
+/// Catches: a call that is held back although this thread waits for its caller, directly or through other threads; a
+/// call that starts only if the innermost wait of the thread is for its caller, or only if that wait is in a task.
 #[test]
 #[cfg_attr(miri, ignore = "the threads spin, which takes Miri long")]
 fn x07_the_call_of_whoever_is_waited_for_starts_before_what_is_older() {
@@ -132,8 +133,8 @@ fn x07_the_call_of_whoever_is_waited_for_starts_before_what_is_older() {
     }
 }
 
-/// Catches: a call that is started twice, or not at all, in whichever order they are made; one that nests though nothing in
-/// it waits.
+/// Catches: a call that is started twice, or never, in whichever order the calls are made; calls that nest though
+/// nothing in them waits.
 #[test]
 fn x07_threads_in_a_ring_that_call_each_other_at_once_all_go_on() {
     for count in [2, 3, 4, 5] {
@@ -168,9 +169,9 @@ fn x07_threads_in_a_ring_that_call_each_other_at_once_all_go_on() {
     }
 }
 
-/// Calls that go back and forth nest as deep as they are, each on its thread's stack.
+/// Calls that go back and forth nest, each on its thread's stack, as deep as there are calls.
 ///
-/// Catches: a call that starts at once only where the first one does.
+/// Catches: a rule by which only the first call of the chain starts at once.
 #[test]
 fn x07_calls_go_back_and_forth() {
     fn bounce(contexts: &[AioContext], left: usize) -> usize {
@@ -189,9 +190,9 @@ fn x07_calls_go_back_and_forth() {
     }
 }
 
-/// Many tasks of threads in a ring call the next one, each with a call that waits in what it calls.
+/// On threads in a ring, many tasks call into the next thread's context, and each such call makes a call that waits.
 ///
-/// Catches: calls that are let in whenever their thread is waited for, whatever nests above them.
+/// Catches: calls that start at once whenever their thread is waited for, however deep they nest.
 #[test]
 #[cfg_attr(miri, ignore = "Miri takes long")]
 fn x07_w11_many_tasks_that_call_around_a_ring_do_not_nest_without_end() {

@@ -267,7 +267,7 @@ fn g03_awaiting_a_change_in_a_task_or_call_that_reads_panics_with_both_places() 
             })
         });
         assert!(message.contains("read guard taken at"), "{message}");
-        // Also where a lower part of the same stack reads.
+        // Also if an outer frame of the same stack reads.
         let _guard = main.block_on(lock.read());
         let message = panic_of(|| plain(change(&lock, |_| ())));
         assert!(message.contains("read guard taken at"), "{message}");

@@ -1,7 +1,9 @@
-//! Calls that wait lower on a thread's stack: whatever runs above them polls their futures. The line w12 of the contract.
+//! Outer calls on a thread's stack that wait: whatever runs nested inside them polls their futures. The line w12 of the
+//! contract.
 //!
-//! One call, the lower one, waits. Its loop runs something that waits in turn, for what only the lower call's future can
-//! do. The first test is a table of both, and of what connects them; the others have what a table cannot say.
+//! An outer call (`lower` in names) waits. Its loop runs something nested (`upper` in names) that waits in turn, for what
+//! only the outer call's future can do. The first test is a table of both, and of what connects them; the other tests hold
+//! what a table cannot express.
 
 #![cfg(not(loom))]
 
@@ -35,7 +37,7 @@ const LONG: Duration = Duration::from_secs(3_600);
 
 type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Runs `test` with the main context entered, alone, and fails when it takes longer than a minute.
+/// Runs `test` with the main context entered, one test at a time. Fails if it takes longer than a minute.
 fn on_main(test: impl FnOnce(AioContext) + Send + 'static) {
     static MAIN: Mutex<()> = Mutex::new(());
     let _turn = MAIN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,7 +48,7 @@ fn on_main(test: impl FnOnce(AioContext) + Send + 'static) {
     });
 }
 
-/// What the lower call does when it is let go on, and what the upper one waits for.
+/// The future of the outer call, which begins when it receives, and the future that the nested wait is for.
 type Link = (&'static str, fn(Receiver<()>) -> (Boxed, Boxed));
 
 const LINKS: &[Link] = &[
@@ -59,7 +61,7 @@ const LINKS: &[Link] = &[
         (Box::pin(lower), Box::pin(async move { rx.recv().await.unwrap() }))
     }),
     ("a channel without room", |go| {
-        // Both wait for each other in turn, so the lower call is polled more than once.
+        // Both wait for each other in turn, so the outer call is polled more than once.
         let (tx, rx) = async_channel::bounded(1);
         let lower = async move {
             go.recv().await.unwrap();
@@ -140,7 +142,7 @@ const LINKS: &[Link] = &[
     }),
 ];
 
-/// How the lower call waits.
+/// How the outer call waits.
 type Lower = (&'static str, fn(Boxed));
 
 const LOWERS: &[Lower] = &[
@@ -168,7 +170,7 @@ const LOWERS: &[Lower] = &[
             assert_eq!(large.iter().map(|byte| usize::from(*byte)).sum::<usize>(), large.len());
         });
     }),
-    ("a plain wrapper above another one, which is done first", |future| {
+    ("a plain wrapper inside another one, which is done first", |future| {
         let (begins, begun) = async_channel::bounded(1);
         AioContext::current().schedule_bh(move || {
             begins.try_send(()).unwrap();
@@ -178,7 +180,7 @@ const LOWERS: &[Lower] = &[
     }),
 ];
 
-/// How the upper one waits, for a future.
+/// In what kind of code the nested wait runs.
 type Upper = (&'static str, fn(AioContext, Box<dyn FnOnce() + Send>) -> Box<dyn std::any::Any>);
 
 const UPPERS: &[Upper] = &[
@@ -211,13 +213,13 @@ const UPPERS: &[Upper] = &[
     }),
 ];
 
-/// How the upper one waits for a future.
+/// How the nested wait waits for a future.
 type Way = (&'static str, fn(Boxed));
 
 const WAYS: &[Way] = &[
     ("in a call", |future| mixed(future)),
     ("in a context's block_on", |future| AioContext::current().block_on(future)),
-    ("in a call below which others are in their first polls", |future| {
+    ("in a call nested inside others in their first polls", |future| {
         fn below(calls: usize, future: Boxed) {
             if calls == 0 { mixed(future) } else { mixed(async move { below(calls - 1, future) }) }
         }
@@ -237,7 +239,7 @@ const WAYS: &[Way] = &[
     }),
 ];
 
-/// Where all of that happens.
+/// In what kind of code the whole scene runs.
 type Place = (&'static str, fn(Box<dyn FnOnce() + Send>));
 
 const PLACES: &[Place] = &[
@@ -258,8 +260,8 @@ const PLACES: &[Place] = &[
     }),
 ];
 
-/// Catches: a loop that polls no lower call, or none of some kind; a lower call that is woken and not polled before the
-/// thread sleeps; a result that does not arrive in its frame.
+/// Catches: a loop that polls no outer call, or none of some kind; an outer call that is woken and not polled before
+/// the thread sleeps; a result that does not arrive in its frame.
 #[test]
 fn w12_a_call_that_waits_is_polled_by_what_waits_above_it() {
     let mut rows = Vec::new();
@@ -274,17 +276,17 @@ fn w12_a_call_that_waits_is_polled_by_what_waits_above_it() {
             }
         }
     }
-    // The body of `no_co` is another thread's there.
+    // On an IoThread, the body of `no_co` would run on another thread.
     rows.retain(|(place, _, upper, ..)| !(upper.0 == "a body of no_co" && place.0.ends_with("IoThread")));
-    // All of them on one thread; elsewhere, where the same loops run, and below Miri, which is slow, one in so many. That
-    // shares no factor with how many there are of anything.
+    // All rows on a plain thread. In the other places, where the same loops run, and under Miri, which is slow, one row
+    // in `one_in`, a number that shares no factor with the length of any table.
     let all = rows.iter().enumerate().filter(|(at, (place, ..))| {
         let one_in = if cfg!(miri) { 97 } else { 7 };
         at % one_in == 0 || place.0 == "on a thread" && !cfg!(miri)
     });
     for (_, ((place, run), (kind, lower), (above, schedule), (link_name, link), (way, wait))) in all {
         // What a failure shows.
-        println!("{place}: {kind}; above it {above} waits {way} for {link_name}");
+        println!("{place}: {kind}; nested inside it {above} waits {way} for {link_name}");
         let scene = move || {
             let ctx = AioContext::current();
             let (let_go, go) = async_channel::bounded(1);
@@ -305,9 +307,9 @@ fn w12_a_call_that_waits_is_polled_by_what_waits_above_it() {
     }
 }
 
-/// A bottom half that waits for a request of the frame below it, which another thread wakes while both sleep.
+/// A bottom half waits for a request of the outer frame, which another thread wakes while this one sleeps.
 ///
-/// Catches: a thread that sleeps on when a lower call is woken.
+/// Catches: a thread that sleeps on when an outer call is woken.
 #[test]
 fn w12_a_bottom_half_waits_for_the_request_below_it() {
     within_bounds(|| {
@@ -332,17 +334,18 @@ fn w12_a_bottom_half_waits_for_the_request_below_it() {
     });
 }
 
-/// Waits for a thread, on another one.
+/// Waits for `thread` on another thread.
 async fn blocking_join<T: Send + 'static>(thread: std::thread::JoinHandle<T>) -> T {
     let (tx, rx) = async_channel::bounded(1);
     std::thread::spawn(move || tx.try_send(thread.join().unwrap()).unwrap_or_else(|_| unreachable!()));
     rx.recv().await.unwrap()
 }
 
-/// So many calls wait, each in a bottom half that the one below it runs; the uppermost waits for all, the lowest first.
+/// Calls wait inside each other, each in a bottom half that the next outer one's loop runs. The innermost waits for all
+/// of them, the outermost first.
 ///
-/// Catches: only the next lower call polled; calls beyond the depth from which on a loop runs nothing of its own accord
-/// that are never polled.
+/// Catches: a loop that polls only the next outer call; calls that are never polled, beyond the depth from which on a
+/// loop holds everything back.
 #[test]
 fn w12_calls_at_any_depth_are_polled() {
     fn stack(ctx: &AioContext, lower: Vec<Sender<usize>>, left: usize, depth: usize, answers: Vec<Receiver<usize>>) {
@@ -376,8 +379,8 @@ fn w12_calls_at_any_depth_are_polled() {
     }
 }
 
-/// Catches: a future that is polled again when it is ready, or within its own poll; one that is dropped before its frame
-/// returns its output.
+/// Catches: a future that is polled again after it was ready, or within its own poll; an output that is lost before its
+/// frame returns it.
 #[test]
 fn w12_a_future_is_polled_neither_after_its_end_nor_within_its_poll() {
     within_bounds(|| {
@@ -390,7 +393,7 @@ fn w12_a_future_is_polled_neither_after_its_end_nor_within_its_poll() {
             let waker = plain(waker.recv()).unwrap();
             waker.wake_by_ref();
             plain(ended.recv()).unwrap();
-            // Ready by now, and woken again.
+            // The outer future is ready by now. Wake it again.
             for _ in 0..3 {
                 waker.wake_by_ref();
                 plain(AioContext::current().sleep(Duration::from_micros(50)));
@@ -406,7 +409,7 @@ fn w12_a_future_is_polled_neither_after_its_end_nor_within_its_poll() {
                     Poll::Pending
                 }
                 1 => {
-                    // Woken while it is polled, and something waits above it.
+                    // Woken during its own poll, in which something nested waits.
                     cx.waker().wake_by_ref();
                     mixed(AioContext::current().sleep(Duration::from_micros(50)));
                     Poll::Pending
@@ -425,7 +428,8 @@ fn w12_a_future_is_polled_neither_after_its_end_nor_within_its_poll() {
     });
 }
 
-/// Catches: a panic of the lower call's future that unwinds what waits above it, is lost, or leaves the future in place.
+/// Catches: a panic of the outer call's future that unwinds what is nested inside it, is lost, or leaves the future
+/// undropped.
 #[test]
 fn w12_w05_a_panic_of_a_lower_call_is_its_callers() {
     // The last one is not the lower one here.
@@ -457,18 +461,19 @@ fn w12_w05_a_panic_of_a_lower_call_is_its_callers() {
     }
 }
 
-/// Says, when it is dropped, whether that is coroutine context.
+/// Reports, when it is dropped, whether that happens in coroutine context.
 struct Says(Sender<bool>);
 
 impl Drop for Says {
     fn drop(&mut self) {
-        // As a destructor that flushes does it.
+        // A blocking call, such as a destructor makes that flushes.
         plain(AioContext::current().sleep(Duration::from_micros(50)));
         self.0.try_send(in_coroutine()).unwrap();
     }
 }
 
-/// Catches: a deadline that passes unseen while something waits above the call, for what the call's future holds.
+/// Catches: a deadline that passes unnoticed while something nested inside the call waits for what the call's future
+/// holds.
 #[test]
 fn w12_w10_a_lower_call_expires_while_something_waits_above_it() {
     type Timed = fn(Boxed, &IoThread) -> Result<(), Elapsed>;
@@ -505,7 +510,8 @@ fn w12_w10_a_lower_call_expires_while_something_waits_above_it() {
     }
 }
 
-/// Catches: a close that a lower call sees only when what waits above it has returned, which waits for the future's drop.
+/// Catches: a close that an outer call notices only after the nested wait has returned, which waits for the future's
+/// drop.
 #[test]
 fn w12_w06_a_context_is_closed_under_a_lower_call() {
     within_bounds(|| {
@@ -532,11 +538,11 @@ fn w12_w06_a_context_is_closed_under_a_lower_call() {
     });
 }
 
-/// Catches: a lower call that is polled as what waits above it: in that one's context, outside coroutine context, under
-/// its name; marks that are not set back.
+/// Catches: an outer call that is polled with the nested code's activation: in its context, outside coroutine context,
+/// or under its name; an activation that is not restored.
 #[test]
 fn w12_a_lower_call_is_polled_as_itself() {
-    // Above it is a call, which is a coroutine, or a bottom half, which is none.
+    // The nested code is a call, which is a coroutine, or a bottom half, which is none.
     for polls in [false, true] {
         within_bounds(move || polled_as_itself(polls));
     }
@@ -576,7 +582,8 @@ fn polled_as_itself(polls: bool) {
     assert_eq!(AioContext::current(), upper_ctx);
 }
 
-/// Catches: the future of a lower call that is ready and yet kept until its frame goes on, for which waits what is above it.
+/// Catches: the future of an outer call that is kept after it was ready until its frame goes on. The nested code waits
+/// for its drop.
 #[test]
 fn w12_a_lower_call_that_is_ready_drops_its_future() {
     within_bounds(|| {
@@ -590,16 +597,17 @@ fn w12_a_lower_call_that_is_ready_drops_its_future() {
         });
         let mut goes = Box::pin(async move { go.recv().await.unwrap() });
         plain(poll_fn(move |cx| {
-            // Kept by the closure, not by what it polls.
+            // Kept by the closure, not by the future that it polls.
             let _held = &held;
             goes.as_mut().poll(cx)
         }));
     });
 }
 
-/// A tokio scheduler that is stopped below keeps wakes such as `yield_now`'s back: calls are polled unasked there.
+/// An outer tokio scheduler that is stopped keeps wakes such as `yield_now`'s back. So calls are polled without a wake
+/// there.
 ///
-/// Catches: lower calls that are not, by a call or by `poll`.
+/// Catches: outer calls that a nested call, or a nested `poll`, does not poll without a wake.
 #[cfg(feature = "tokio")]
 #[test]
 fn w12_a_lower_call_is_polled_unasked_where_its_wakes_are_kept_back() {
@@ -631,7 +639,7 @@ fn w12_a_lower_call_is_polled_unasked_where_its_wakes_are_kept_back() {
     }
 }
 
-/// Catches: a request in a callback's drained section that is refused or never ends, where it waits below.
+/// Catches: a drained section in a callback that is refused, or never begins, because a request waits in an outer call.
 #[cfg(feature = "graph")]
 #[test]
 fn w12_a_drained_section_in_a_callback_waits_for_the_request_below() {
@@ -657,15 +665,15 @@ fn w12_a_drained_section_in_a_callback_waits_for_the_request_below() {
     });
 }
 
-/// Catches: a request that is polled above a writer, and taken for one that the writer waits for; a writer that is refused,
-/// or sleeps, while the reader below can go on.
+/// Catches: a request that is polled nested inside a writer and is mistaken for one that the writer keeps from going
+/// on; a writer that is refused, or sleeps, though the outer reader can go on.
 #[cfg(feature = "graph")]
 #[test]
 fn w12_g03_a_writer_in_a_callback_and_a_reader_below() {
     use co_wrapper_runtime::graph::GraphLock;
 
     on_main(|main| {
-        // The reader is in, and ends while the writer waits.
+        // The reader holds the lock, and releases it while the writer waits.
         let lock = GraphLock::new();
         let (writer, here) = (lock.clone(), main.clone());
         let (let_go, go) = async_channel::bounded(1);
@@ -678,7 +686,7 @@ fn w12_g03_a_writer_in_a_callback_and_a_reader_below() {
             go.recv().await.unwrap();
             here.sleep(Duration::from_millis(1)).await;
         });
-        // It comes while the writer is in, waits, and reads when that has left.
+        // The reader asks while the writer holds the lock, and reads when the writer has released it.
         let (writer, here) = (lock.clone(), main.clone());
         let (let_go, go) = async_channel::bounded(1);
         let (reads, has_come) = async_channel::bounded(1);
@@ -698,9 +706,9 @@ fn w12_g03_a_writer_in_a_callback_and_a_reader_below() {
     });
 }
 
-/// A reader in a callback above a writer that waits is let past it, when nothing moves for a while.
+/// A reader in a callback that is nested inside a waiting writer's call is let past it when nothing moves for a while.
 ///
-/// Catches: a writer below that is given the lock, which then lies in its frame until the reader has returned.
+/// Catches: an outer writer that is given the lock, which then stays in its frame until the reader has returned.
 #[cfg(feature = "graph")]
 #[test]
 fn w12_g01_a_reader_in_a_callback_above_a_writer_that_waits() {

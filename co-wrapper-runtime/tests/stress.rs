@@ -141,7 +141,7 @@ async fn sleep(duration: Duration) {
     sleep.await;
 }
 
-/// Blocking calls below blocking calls, here and elsewhere, as deep as `depth`.
+/// Blocking calls nested in blocking calls, here and in other contexts, `depth` deep.
 fn nest(round: &Round, mut rng: Rng, depth: usize) {
     let duration = micros(&mut rng, 300);
     if depth == 0 {

@@ -1,5 +1,5 @@
-//! What is refused, in the order in which it is told: first of the options, then of the signature, then of what follows from
-//! both. Each mistake is told once, and nothing that only follows from one that has been told.
+//! What is refused, in the order in which it is reported: mistakes in the options, then in the signature, then in what
+//! follows from both. Each mistake is reported once, and none that only follows from one already reported.
 
 pub mod attrs;
 pub mod options;
@@ -30,7 +30,7 @@ pub fn co_wrapper(plan: &Plan, errors: &mut Errors) {
             witness::check(sig, options.lock.as_ref(), errors);
         }
     } else if options.key("output").is_none() || options.output.is_some() {
-        // Else what is wrong is the option, and it has been reported.
+        // Otherwise the option is what is wrong, and it has been reported.
         let message = format!(
             "`{}` is not async; make it an `async fn`, or let it return `impl Future<Output = …>` or `Pin<Box<dyn Future<Output = …>>>`",
             unraw(&sig.ident)
@@ -61,7 +61,8 @@ pub fn no_co_wrapper(plan: &Plan, errors: &mut Errors) {
     names(plan, errors);
 }
 
-/// What is declared, with an `async` only if it says so itself. The options that no declaration can have, have been checked.
+/// A declared fn, blocking or async: its signature is `async` only if the user wrote that. The options that no
+/// declaration can have are checked before this.
 pub fn declaration(plan: &Plan, errors: &mut Errors) {
     let (options, sig) = (&plan.options, &plan.sig);
     options::affixes_of_declaration(options, plan.free, errors);
@@ -117,7 +118,7 @@ fn names(plan: &Plan, errors: &mut Errors) {
     }
 }
 
-/// The name of the wrapper that gives up, and whether there can be one.
+/// The name of the wrapper with a timeout, and whether there can be one.
 fn timeout(plan: &Plan, names: &Names, errors: &mut Errors) {
     let Some(name) = &names.timeout else { return };
     for (other, what) in [(unraw(&names.wrapper), "the wrapper"), (names.target.name.clone(), "the async fn")] {

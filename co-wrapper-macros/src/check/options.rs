@@ -90,7 +90,7 @@ pub fn of_declaration(options: &Options, errors: &mut Errors) {
     }
 }
 
-/// `suffix` and `prefix` on a declared function or method, which has its name.
+/// `suffix` and `prefix` on a declared function or method, whose name is given already.
 pub fn affixes_of_declaration(options: &Options, free: bool, errors: &mut Errors) {
     for key in ["suffix", "prefix"] {
         if let Some(key) = options.key(key).filter(|_| !options.no_co) {
@@ -104,7 +104,7 @@ pub fn affixes_of_declaration(options: &Options, free: bool, errors: &mut Errors
     }
 }
 
-/// `ctx = none` leaves something out that is of the block.
+/// `ctx = none` needs a block whose `ctx` it overrides.
 pub fn no_ctx(options: &Options, errors: &mut Errors) {
     let of_block = options.block.as_ref().and_then(|block| block.options.ctx.as_ref());
     if let Some(key) = options.key("ctx").filter(|_| options.no_ctx && of_block.is_none()) {
@@ -121,7 +121,7 @@ pub fn co_lock(options: &Options, errors: &mut Errors) {
     }
 }
 
-/// A lock was asked for that cannot be taken; what would follow from it has not to be told.
+/// Whether the mark asks for a lock that cannot be taken. Then errors that only follow from that are not reported.
 pub fn is_lock_faulty(options: &Options) -> bool {
     if options.no_co {
         let keys = options.keys.iter().filter(|key| *key == "bdrv_rdlock" || *key == "bdrv_wrlock");
@@ -132,7 +132,8 @@ pub fn is_lock_faulty(options: &Options) -> bool {
 
 const HAS_LOCK: bool = cfg!(feature = "graph");
 
-/// The runtime has the lock only with its feature; without it nothing that is expanded here would be found.
+/// The runtime has the lock only with its feature `graph`. Without it the expansion would name things that do not
+/// exist.
 fn feature(options: &Options, graph: bool, errors: &mut Errors) {
     if let Some(lock) = options.lock.as_ref().filter(|_| !graph) {
         let key = &lock.key;

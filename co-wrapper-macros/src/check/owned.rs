@@ -1,5 +1,5 @@
-//! What a blocking fn with an async twin takes and returns: the call may outlive its caller's frame, so all of it must be
-//! owned, or cloned from behind one reference.
+//! The arguments and result of a blocking fn with an async twin. The call may outlive its caller's frame, so each must
+//! be owned, or be cloned from behind one reference.
 
 use crate::model::signature::never;
 use crate::model::witness::is_witness;
@@ -10,7 +10,7 @@ use syn::{FnArg, ReceiverKind, ReturnType, Signature, Type, TypeReference};
 
 const BY_MUT: &str = "`&mut` does not outlive a call that is dropped; take it by value and return it";
 
-/// Everything that outlives the call's frame must be owned. Whether the result is.
+/// Everything that outlives the call's frame must be owned. Returns whether the result is.
 pub fn check(sig: &Signature, errors: &mut Errors) -> bool {
     for input in &sig.inputs {
         match input {
@@ -26,7 +26,7 @@ pub fn check(sig: &Signature, errors: &mut Errors) -> bool {
             FnArg::Typed(param) if is_witness(&param.ty) => {}
             FnArg::Typed(param) => match ungroup(&param.ty) {
                 Type::Reference(TypeReference { mutability: Some(_), .. }) => errors.error(&param.ty, BY_MUT),
-                // What is behind it is cloned; what that borrows in turn is not.
+                // What the reference points to is cloned; what that borrows in turn is not.
                 Type::Reference(ty) => refuse_borrows(&ty.elem, errors),
                 ty => refuse_borrows(ty, errors),
             },
@@ -40,7 +40,7 @@ pub fn check(sig: &Signature, errors: &mut Errors) -> bool {
     {
         let message = "the result must not borrow, for the arguments are gone by then; return it owned";
         errors.push(syn::Error::new(span, message));
-        // Nor a witness: that has been said.
+        // Not a witness either: that has been reported.
         return false;
     }
     true

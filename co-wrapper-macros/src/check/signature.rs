@@ -1,4 +1,4 @@
-//! Signatures that no wrapper can have, or that its block's options do not suit.
+//! Signatures that no wrapper can have, or that do not suit the options of the block.
 
 use crate::model::signature::parameter_names;
 use crate::parse::attrs;
@@ -42,7 +42,7 @@ pub fn check_hiding(name: &Ident, sig: &Signature, errors: &mut Errors) {
     }
 }
 
-/// What a block says of all its fns, one without `self` cannot follow.
+/// An option that a block gives to all its fns may need `self`, which this fn does not have.
 pub fn check_self(sig: &Signature, options: &Options, errors: &mut Errors) {
     let of_block = options.ctx.as_ref().filter(|_| options.key("ctx").is_none());
     if of_block.is_some_and(|ctx| sig.receiver().is_none() && mentions(ctx, "self")) {

@@ -1,4 +1,5 @@
-//! A witness must be of the lock that the mark takes, and of nothing that outlives it.
+//! Witnesses (`model/witness.rs`): a witness must be of the lock that the mark takes, and nothing may borrow from it
+//! for longer than the lock is held.
 
 use crate::model::witness::{Witness, witnesses};
 use crate::parse::errors::Errors;
@@ -30,7 +31,7 @@ pub fn check(sig: &Signature, lock: Option<&Lock>, errors: &mut Errors) {
     }
 }
 
-/// Where the result names the witness's lifetime, be it by elision.
+/// Where the result names the witness's lifetime, or elides it.
 fn borrowed_result(sig: &Signature, witness: &Witness) -> Option<Span> {
     let ReturnType::Type(_, result) = &sig.output else { return None };
     let found = |is: &dyn Fn(&Borrow) -> bool| borrows(result).into_iter().find(is).map(|borrow| borrow.span);
@@ -41,7 +42,7 @@ fn borrowed_result(sig: &Signature, witness: &Witness) -> Option<Span> {
             found(&|borrow| !borrow.is_reference && borrow.is(&name))
         }
         _ => {
-            // What is elided in the result is the receiver's, or the one lifetime that there is.
+            // An elided lifetime in the result is the receiver's, or the only one that there is.
             let mut others = sig.inputs.iter().enumerate().filter(|(i, _)| *i != witness.index);
             let alone = others.all(|(_, input)| borrows(input).is_empty());
             if alone { found(&Borrow::is_elided) } else { None }

@@ -1,5 +1,5 @@
-//! The async twin of a blocking fn. It owns all that it needs and runs the fn as a bottom half of the main context, so
-//! its future can be dropped, or forgotten, at any time.
+//! The async twin of a blocking fn. It owns everything that it needs and runs the fn as a bottom half of the main
+//! context. So its future can be dropped, or forgotten, at any time.
 //!
 //! ```text
 //! // Input
@@ -29,7 +29,7 @@ use syn::{FnArg, ReceiverKind, ReturnType, Signature, Type, parse_quote, parse_q
 
 struct Call<'a> {
     packing: Packing<'a>,
-    /// Which of the slots hold what is behind a reference.
+    /// Which slots hold a clone of what the argument refers to.
     owned: Vec<bool>,
     result_span: Span,
     guard: Ident,
@@ -57,7 +57,7 @@ impl<'a> Call<'a> {
         if plan.in_trait {
             sized(sig, krate);
         }
-        // What is asked of the result is told where it is written.
+        // Errors about the result's bounds point at its type.
         let (result, result_span) = match &sig.output {
             ReturnType::Type(_, ty) => (ty.to_token_stream(), ty.span().resolved_at(Span::call_site())),
             ReturnType::Default => (quote_spanned!(span=> ()), span),
@@ -73,7 +73,7 @@ impl<'a> Call<'a> {
     /// `BdrvCoDetachArgs { __self: owned(&*self), child: arg(child) }`
     fn packed(&self) -> TokenStream {
         let pack = |i: usize, slot: &Slot| {
-            // That a type is not `Send` or cannot be owned is told at the type of its parameter.
+            // If an argument is not `Send` or cannot be owned, the error points at its parameter's type.
             let (krate, value) = (located(&self.packing.krate, slot.span), located(&slot.value, slot.span));
             let span = slot.span.resolved_at(Span::call_site());
             // The user's own `self` alone would have rustc suggest `&self`, in an error beside that of the type.
@@ -141,7 +141,7 @@ fn is_reference(input: &FnArg) -> bool {
     }
 }
 
-/// What lives for ever need not be cloned.
+/// A `'static` reference need not be cloned.
 fn is_static(ty: &syn::TypeReference) -> bool {
     ty.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static")
 }

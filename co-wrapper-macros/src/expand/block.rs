@@ -1,6 +1,7 @@
-//! The attribute on an `impl`, `trait` or module. It writes no wrapper. It writes its options and the block's context into the
-//! marks on the functions inside, or puts marks there and on the blocks in a module, and those expand themselves. So other
-//! attributes on the block and on the functions see what they would see without it.
+//! The attribute on an `impl`, `trait` or module. It writes no wrapper. It writes its options and the block's context
+//! into the marks on the functions inside, and puts marks on functions that have none, and on the blocks in a module.
+//! Those marks expand themselves afterwards. So other attributes on the block and on the functions see the same code as
+//! without this attribute.
 
 use crate::parse::errors::Errors;
 use crate::parse::future::is_async;
@@ -50,7 +51,7 @@ pub fn rewrite(context: &Context, block: &Block, names: &Names, errors: &mut Err
             _ => {}
         }
         for attr in &member.attrs {
-            // A block inside a module goes by its own mark.
+            // A block inside a module is expanded by its own mark.
             if is_block && is_skip(attr, names) {
                 continue;
             } else if !is_block && is_mark(attr) {
@@ -108,7 +109,7 @@ fn is_skip(attr: &Attribute, names: &Names) -> bool {
     names.is_mark(attr) && attr.parse_args::<Ident>().is_ok_and(|option| option == "skip")
 }
 
-/// After a mistake in the outer attribute: what the marks inside would make of it is no news.
+/// After a mistake in the outer attribute: the marks inside would only report what follows from it.
 pub fn without_marks(block: &Block, names: &Names) -> TokenStream {
     let mut body = block.inner_attrs.clone();
     for member in &block.members {

@@ -1,5 +1,6 @@
-//! The blocking twin of an async fn. Its body packs the arguments and calls the runtime with a closure that captures nothing,
-//! and so is `Send` whatever the arguments are. Another such twin gives up: `read_timeout(…, Duration) -> Result<R, Elapsed>`.
+//! The blocking twin of an async fn. Its body packs the arguments and calls the runtime with a closure that captures
+//! nothing, and so is `Send` whatever the arguments are. With `timeout` there is a second one, which gives up:
+//! `read_timeout(…, Duration) -> Result<R, Elapsed>`.
 //!
 //! ```text
 //! // Input
@@ -35,9 +36,9 @@ struct Call<'a> {
     packing: Packing<'a>,
     ctx: Option<Context<'a>>,
     held: Option<Held<'a>>,
-    /// Of the twin that gives up: the parameter that says when.
+    /// The timeout parameter of the twin that gives up.
     timeout: Option<Ident>,
-    /// Of a call that is meant to wait for long: the variable that says so.
+    /// The variable that marks a call as meant to wait long (`expect_long`).
     expect_long: Option<Ident>,
 }
 
@@ -65,7 +66,7 @@ impl<'a> Call<'a> {
         let Packing { sig, slots, taken, span, krate, .. } = &mut packing;
         let ctx = options.ctx.as_ref().map(|ctx| Context::new(ctx, taken));
         if plan.in_trait_impl {
-            // That the trait has no such method is told as of what comes from the mark.
+            // If the trait has no such method, rustc's error says that the method comes from the mark.
             sig.fn_token.span = sig.fn_token.span.resolved_at(Span::call_site());
             sig.ident.set_span(sig.ident.span().resolved_at(Span::call_site()));
         }
@@ -84,7 +85,7 @@ impl<'a> Call<'a> {
         Call { packing, ctx, held, timeout, expect_long }
     }
 
-    /// `unasked`: it has its name from a block's `suffix` or `prefix`.
+    /// `unasked`: a block's `suffix` or `prefix` named the twin.
     fn twin(self, docs: TokenStream, has_own_docs: bool, unasked: bool) -> Twin<'a> {
         let body = self.body();
         let tells_lifetimes = !self.packing.told_lifetimes().is_empty();
@@ -145,7 +146,7 @@ impl<'a> Call<'a> {
             #packed,
             #run,
         };
-        // What is asked of the result is told of at the whole of this.
+        // Errors about the result's bounds point at this whole expression.
         let path = located(quote!(#krate::__private::#poll_co), self.result_span());
         quote_spanned!(self.result_span()=> #path(#arguments))
     }
@@ -160,7 +161,7 @@ impl<'a> Call<'a> {
         Ident::new(name, self.packing.span)
     }
 
-    /// The result of what runs in another context must be `Send`; that it is not is told where it is written.
+    /// The result of a call in another context must be `Send`. If it is not, the error points at the result's type.
     fn result_span(&self) -> Span {
         match &self.packing.plan.sig.output {
             ReturnType::Type(_, ty) if self.ctx.is_some() => ty.span().resolved_at(Span::call_site()),
@@ -172,7 +173,7 @@ impl<'a> Call<'a> {
         if self.ctx.is_none() {
             return self.packing.packed(|_, slot| slot.value.clone(), |_| quote!(()));
         }
-        // That an argument is not `Send` is told at the type of its parameter, with the name of this function.
+        // If an argument is not `Send`, the error points at its parameter's type and names this function.
         let sent = |value: &TokenStream, slot: &Slot| {
             let (krate, value) = (located(&self.packing.krate, slot.span), located(value, slot.span));
             quote_spanned!(slot.span.resolved_at(Span::call_site())=> #krate::__private::sent_to_ctx(#value))
@@ -216,8 +217,9 @@ fn give_up(sig: &mut Signature, krate: &TokenStream, taken: &mut Taken) -> Ident
     parameter
 }
 
-/// What does not fit is told at the one declaration of many, or at the attribute. A type that breaks a bound of its own is
-/// told of where it is written, and again for every place in the body that it comes to; so all of these are one.
+/// The span of errors about the body: the declaration in question, or the attribute. If a type breaks a bound of its
+/// own, rustc reports it where it is written, and again wherever the body uses it. With one span for all of these, they
+/// are one error.
 fn blamed(plan: &Plan, wrapper: &Ident) -> Span {
     let mut bounded = signature::bounded(&plan.sig);
     let span = match (bounded.next(), bounded.next()) {

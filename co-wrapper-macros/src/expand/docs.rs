@@ -1,5 +1,5 @@
-//! The wrapper's documentation: what it is the twin of, then the async fn's own text without the code in fences. That
-//! code would run as a doc test twice, and shows the async fn.
+//! The wrapper's documentation: which fn it is the twin of, then that fn's own text without its code blocks. They show
+//! the async fn, and would run as doc tests twice.
 
 use crate::model::plan::{Link, Names, Plan};
 use crate::model::signature::is_unsafe;
@@ -21,7 +21,7 @@ pub fn of_wrapper(plan: &Plan, names: &Names) -> TokenStream {
     twin(plan, names, "Blocking", context)
 }
 
-/// Of the async twin of a blocking fn.
+/// The documentation of the async twin of a blocking fn.
 pub fn of_async_twin(plan: &Plan, names: &Names) -> TokenStream {
     let lock = match &plan.options.lock {
         Some(lock) if lock.is_write() => ", with the graph's write lock held",
@@ -31,7 +31,7 @@ pub fn of_async_twin(plan: &Plan, names: &Names) -> TokenStream {
     twin(plan, names, "Async", &format!("Runs it as a bottom half of the main context{lock}."))
 }
 
-/// What it is the twin of, what there is to say of that, and the other one's own text.
+/// A sentence that says which fn this is the twin of, notes, and the other fn's own text.
 fn twin(plan: &Plan, names: &Names, what: &str, context: &str) -> TokenStream {
     let target = &names.target.name;
     let twin = match &names.target.link {
@@ -48,7 +48,7 @@ fn twin(plan: &Plan, names: &Names, what: &str, context: &str) -> TokenStream {
     attributes(lines)
 }
 
-/// Of the twin with a timeout, which says the rest itself.
+/// The documentation of the twin with a timeout.
 pub fn of_timeout(plan: &Plan, names: &Names) -> TokenStream {
     let wrapper = unraw(&names.wrapper);
     let twin = match &names.target.link {

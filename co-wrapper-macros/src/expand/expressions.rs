@@ -1,5 +1,5 @@
-//! The user's own expressions, `ctx = …` and `bdrv_rdlock = …`. They are evaluated where the wrapper was called, before any
-//! argument is packed: `self.ctx` is out of reach when `self` is on its way.
+//! The user's own expressions, `ctx = …` and `bdrv_rdlock = …`. They are evaluated in the wrapper, before any argument
+//! is packed, because packing moves `self`, and `self.ctx` could not be read after that.
 //!
 //! A handle of the lock is one more packed argument, and the closure that makes the future takes the lock there.
 //!
@@ -76,8 +76,8 @@ impl<'a> Held<'a> {
         quote!(&#guard)
     }
 
-    /// Still outside the call: a mixed one takes its share of the lock here, for the caller may give the lock up while the
-    /// call waits. Who refuses to take it names the `wrapper`.
+    /// This runs outside the call. A mixed wrapper takes its share of the lock here, because the caller may release its
+    /// own while the call waits. If the lock is refused, the message names the `wrapper`.
     pub fn take(&self, krate: &TokenStream, wrapper: &str, mixed: bool) -> TokenStream {
         let Held { lock, handle, .. } = self;
         let span = lock.key.span().resolved_at(Span::call_site());
@@ -108,7 +108,7 @@ fn borrowed(name: &Ident, expr: &Expr, function: impl FnOnce(TokenStream) -> Tok
         expr,
         Expr::Path(_) | Expr::Field(_) | Expr::Call(_) | Expr::MethodCall(_) | Expr::Paren(_) | Expr::Macro(_)
     );
-    // So that an error about its type points at the whole of it.
+    // So that an error about the expression's type points at all of it.
     let borrow = quote_spanned!(expr.span()=> &);
     if simple {
         let value = function(quote!(#borrow #expr));

@@ -1,5 +1,5 @@
-//! What a twin allows. It carries the user's spans, so that rustc and clippy judge it as the user's code; what they would
-//! say of it and not of the async fn, or of both at one place, is not for the user to mend.
+//! The lints that a twin allows. A twin carries the user's spans, so rustc and clippy judge it as the user's code. A
+//! lint is allowed if it would fire for the twin alone, or for both fns at the same span: the user could not act on it.
 
 use crate::model::plan::Plan;
 use crate::parse::attrs;
@@ -25,12 +25,12 @@ const COMPLEX: usize = 2;
 /// What is no `Result`, nor an alias of one.
 const NO_RESULTS: &[&str] = &["Self", "Option", "Vec", "String", "Box", "Rc", "Arc"];
 
-/// What a blocking fn of that signature needs that its async one does not. If it is `unasked`, a block's `suffix` or `prefix`
-/// named it.
+/// The lints that a blocking fn of this signature must allow and its async fn need not. `unasked`: a block's `suffix`
+/// or `prefix` named the fn.
 pub fn of_blocking(plan: &Plan, sig: &Signature, unasked: bool) -> Vec<TokenStream> {
     let mut lints = Vec::new();
     if unasked {
-        // Nobody asked for this one by its name, so nobody need call it.
+        // The user did not ask for this fn by name, so it may stay unused.
         lints.push(quote!(dead_code));
     }
     of_result(plan, sig, &mut lints);

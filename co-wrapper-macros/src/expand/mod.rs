@@ -1,8 +1,8 @@
-//! The expansion of a plan that nothing was found wrong with. Nothing is refused here.
+//! The expansion of a plan in which `check` has found no mistake. Nothing is refused here.
 //!
-//! Arguments travel, futures don't: in the body of a twin are the struct of packed arguments, which may cross to another
-//! thread, and the entry that unpacks them and makes the future there. The struct is generic over the inferred type of each
-//! argument, so that no type of the user's is ever spelled a second time.
+//! Arguments travel, futures don't: the body of a twin has a struct of packed arguments, which may cross to another
+//! thread, and an entry function, which unpacks them there and makes the future. The struct is generic over the type of
+//! each argument, which rustc infers, so that no type of the user's is written a second time.
 
 pub mod block;
 
@@ -17,7 +17,7 @@ mod twin;
 pub use crate::expand::twin::Twin;
 use crate::model::plan::Plan;
 
-/// The wrapper, and the one that gives up if that is asked for.
+/// The wrapper, and the one with a timeout if the mark asks for it.
 pub fn twins(plan: &Plan) -> impl Iterator<Item = Twin<'_>> {
     let names = plan.names.iter();
     names

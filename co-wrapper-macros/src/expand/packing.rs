@@ -1,5 +1,5 @@
-//! What a blocking twin and an async one have in common: the twin's own signature, the struct of packed arguments, and the
-//! fn that unpacks them where the other fn is called. How they get there is for `blocking` and `asynchronous` to say.
+//! What a blocking twin and an async one have in common: the twin's own signature, the struct of packed arguments, and
+//! the fn that unpacks them and calls the other fn. How the arguments get there is up to `blocking` and `asynchronous`.
 
 use crate::model::plan::{Names, Plan};
 use crate::model::signature::{self, Slot};
@@ -14,7 +14,7 @@ use syn::{Lifetime, Signature};
 pub struct Packing<'a> {
     pub plan: &'a Plan,
     pub names: &'a Names,
-    /// The twin's own.
+    /// The twin's own signature.
     pub sig: Signature,
     pub slots: Vec<Slot>,
     /// If the fn that is called wants to see the guard of the lock.
@@ -34,7 +34,7 @@ pub struct Packing<'a> {
 }
 
 impl<'a> Packing<'a> {
-    /// Of the twin that is called `wrapper`. Errors about the call are told at `span`.
+    /// The parts of the twin named `wrapper`. Errors about the call point at `span`.
     pub fn new(plan: &'a Plan, names: &'a Names, wrapper: &Ident, span: Span) -> Self {
         let Plan { options, sig, .. } = plan;
         let krate = facade(options.krate.as_ref(), span);
@@ -64,7 +64,7 @@ impl<'a> Packing<'a> {
         }
     }
 
-    /// What travels, each field of the type that `field` makes of the argument's.
+    /// The struct that travels. `field` makes each field's type from its argument's.
     pub fn args_struct(&self, field: impl Fn(&Ident) -> TokenStream) -> TokenStream {
         let owned = if self.plan.options.no_co { ", owned" } else { "" };
         let doc = format!(" The packed arguments of [`{}`]{owned}.", unraw(&self.sig.ident));
@@ -131,7 +131,7 @@ impl<'a> Packing<'a> {
         quote_spanned!(self.span=> #name { #(#fields),* })
     }
 
-    /// Of a fn that is only declared here nobody knows the lifetimes.
+    /// The lifetimes of a fn that is only declared here are unknown.
     pub fn told_lifetimes(&self) -> Vec<Lifetime> {
         let Plan { declared, options, sig, .. } = self.plan;
         if *declared || options.no_co { Vec::new() } else { signature::told_lifetimes(sig) }

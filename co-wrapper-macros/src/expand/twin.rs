@@ -1,5 +1,5 @@
-//! A generated fn, blocking or async, in the forms in which it can stand: by itself, declared in a trait, defined in the
-//! impl of that.
+//! A generated fn, blocking or async, in its three forms: by itself, declared in a trait, or defined in the impl of
+//! that trait.
 
 use crate::model::plan::Plan;
 use crate::model::signature::has_underscored;
@@ -45,7 +45,7 @@ impl<'a> Twin<'a> {
         quote!(#(#attrs)* #allows #sig #body)
     }
 
-    /// What stands before its visibility.
+    /// What comes before its visibility.
     fn head(&self) -> TokenStream {
         let (docs, allows) = (&self.docs, self.allows());
         let attrs = &self.plan.attrs;
@@ -93,7 +93,7 @@ impl<'a> Twin<'a> {
     }
 }
 
-/// By itself.
+/// The fn by itself.
 impl ToTokens for Twin<'_> {
     fn to_tokens(&self, tokens: &mut TokenStream) {
         let (head, vis, sig, body) = (self.head(), &self.plan.vis, &self.sig, &self.body);

@@ -1,4 +1,4 @@
-//! What a wrapper will be: its plan, its name, its signature. Nothing is refused here, and nothing written.
+//! What a wrapper will be: its plan, its name, its signature. Nothing is refused or written here.
 
 pub mod name;
 pub mod plan;

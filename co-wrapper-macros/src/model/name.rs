@@ -1,4 +1,4 @@
-//! How a wrapper is called: the rules by which its name follows from the async fn's, and that one's from it.
+//! The wrapper's name: the rules by which it follows from the async fn's name, and the async fn's from it.
 //!
 //! Names are cut at `_`. The wrapper of `bdrv_co_read` is `bdrv_read`: the segment `co` is left out.
 
@@ -7,7 +7,7 @@ use crate::parse::options::{Affixes, Options};
 use proc_macro2::Ident;
 use syn::Error;
 
-/// Of the blocking twin of a fn, under its mark. If there is none, then perhaps for an error.
+/// The name of a fn's blocking twin, under its mark. `None` if there is none, perhaps because of an error.
 pub fn of_wrapper(options: &Options, target: &Ident) -> Result<Ident, Option<Error>> {
     // An option that cannot be read has been reported, and nothing follows from it.
     let faulty = |key, is_read: bool| options.key(key).is_some() && !is_read;
@@ -27,7 +27,7 @@ pub fn of_wrapper(options: &Options, target: &Ident) -> Result<Ident, Option<Err
     name.map_err(|message| Some(Error::new_spanned(target, message)))
 }
 
-/// The same of the async twin of a blocking fn.
+/// The name of the async twin of a blocking fn.
 pub fn of_async_twin(options: &Options, target: &Ident) -> Result<Ident, Option<Error>> {
     if let Some(name) = &options.name {
         let message = format!("`{name}` is the blocking fn itself; give the async one another name");
@@ -44,7 +44,7 @@ pub fn of_async_twin(options: &Options, target: &Ident) -> Result<Ident, Option<
     Ok(with_co(target))
 }
 
-/// Of the blocking fn that a declared async fn is the twin of.
+/// The name of the blocking fn whose twin is a declared async fn.
 pub fn of_blocking_target(twin: &Ident) -> syn::Result<Ident> {
     let message = format!("the name of `{}` does not tell its blocking fn's; name that with `= …`", unraw(twin));
     without_co(twin).map_err(|_| Error::new_spanned(twin, message))
@@ -87,7 +87,7 @@ pub fn with_affixes(target: &Ident, affixes: &Affixes) -> Result<Ident, String> 
     Ok(ident(&name, is_reserved(&name), target.span()))
 }
 
-/// The way back: `bdrv_foo` → `bdrv_co_foo`, `read` → `co_read`, `_x` → `_co_x`.
+/// The inverse: `bdrv_foo` → `bdrv_co_foo`, `read` → `co_read`, `_x` → `_co_x`.
 pub fn with_co(wrapper: &Ident) -> Ident {
     let name = unraw(wrapper);
     let text = name.trim_start_matches('_');
@@ -99,7 +99,7 @@ pub fn with_co(wrapper: &Ident) -> Ident {
     Ident::new(&target, wrapper.span())
 }
 
-/// The way back: `read_blocking` → `read`.
+/// The inverse: `read_blocking` → `read`.
 pub fn without_affixes(wrapper: &Ident, affixes: &Affixes) -> Result<Ident, String> {
     let name = unraw(wrapper);
     let mut rest = &*name;

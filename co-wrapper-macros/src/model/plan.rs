@@ -1,6 +1,5 @@
-//! The plan of a wrapper, in which everything is resolved: what its mark says and what the block's attribute says of all,
-//! the fn that is called and how it is called. `check` refuses a plan and `expand` writes it; neither looks at where it came
-//! from.
+//! The plan of a wrapper, in which everything is resolved: the options of its mark merged with the block's, the fn that
+//! is called, and how it is called. `check` refuses a plan or `expand` writes it; neither looks at where it came from.
 
 use crate::model::name;
 use crate::model::signature;
@@ -16,16 +15,17 @@ use syn::{Attribute, Error, Path, Signature, Type, Visibility};
 
 pub struct Plan {
     pub options: Options,
-    /// Of the fn that is called; or, if only its twin is declared, of the declaration.
+    /// The attributes of the fn that is called; or, if only its twin is declared, those of the declaration.
     pub attrs: Vec<Attribute>,
-    /// The wrapper's.
+    /// The wrapper's visibility.
     pub vis: Visibility,
-    /// Of what `attrs` is of. A fn that returns a future has the form of the `async fn` that it stands for.
+    /// The signature of the fn that has `attrs`. A fn that returns a future has the form of the `async fn` that it
+    /// stands for.
     pub sig: Signature,
     pub returned: Returned,
-    /// The wrapper only is declared.
+    /// Only the wrapper is declared here.
     pub declared: bool,
-    /// The fn that is called is a function of its own, not one of a type or trait.
+    /// The fn that is called is a free function.
     pub free: bool,
     pub in_trait: bool,
     pub in_trait_impl: bool,
@@ -33,13 +33,14 @@ pub struct Plan {
     pub long: bool,
     /// What an error about the wrapper's whole body points at.
     pub body_span: Span,
-    /// Or what is wrong with them, unless that has been told or no wrapper is wanted. Without them there is nothing to write.
+    /// The names that follow from the mark, or what is wrong with them. `None` in place of the error if it has been
+    /// reported or no wrapper is wanted. Without names there is nothing to write.
     pub names: Result<Names, Option<Error>>,
 }
 
 pub struct Names {
     pub wrapper: Ident,
-    /// Of the wrapper that gives up, if one is asked for.
+    /// The name of the wrapper with a timeout, if the mark asks for one.
     pub timeout: Option<Ident>,
     pub target: Target,
 }
@@ -52,7 +53,7 @@ pub struct Target {
     pub turbofish: bool,
     /// If the path is a name alone, that.
     pub alone: Option<Ident>,
-    /// It has been found by the wrapper's name.
+    /// The path follows from the wrapper's name.
     pub by_rule: bool,
     pub name: String,
     pub link: Link,
@@ -89,7 +90,7 @@ impl Plan {
         let wrapper = if options.no_co {
             name::of_async_twin(&options, ident)
         } else if returned == Returned::Unknown {
-            // A fn that was marked by mistake need not be told how its wrapper would be called.
+            // A fn that was marked by mistake gets no error about the name of its wrapper.
             Err(None)
         } else {
             name::of_wrapper(&options, ident)
@@ -136,7 +137,7 @@ impl Plan {
 }
 
 impl Target {
-    /// As it is written after the `=`, or by the rule.
+    /// The path after the `=`, or the one that follows from the name.
     fn of_function(written: Option<TokenStream>, options: &Options, sig: &Signature) -> syn::Result<Self> {
         let by_rule = written.is_none();
         let path: Path = match written {

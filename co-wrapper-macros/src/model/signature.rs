@@ -1,5 +1,5 @@
-//! The signature: what can be asked of it, the wrapper's own form of it, and its parameters as the slots of the argument
-//! struct. A wrapper's signature is the user's, token by token, but for what [`blocking`] says.
+//! The signature: questions about it, the wrapper's own form of it, and its parameters as slots of the argument struct.
+//! A wrapper's signature is the user's, token by token, with the exceptions that [`blocking`] lists.
 
 use crate::parse::attrs;
 use crate::parse::ident::{Taken, unraw};
@@ -79,8 +79,9 @@ pub fn never(sig: &Signature) -> Option<&Type> {
     matches!(ungroup(ty), Type::Never(_)).then_some(ty)
 }
 
-/// The wrapper's signature is the user's, token by token, but for what would be unused in a body that only passes its
-/// arguments on: `async`, `mut`, and patterns, which become names; and for lifetimes that only an `async fn` may elide.
+/// The wrapper's signature is the user's, token by token, except for what would be unused in a body that only passes
+/// its arguments on (`async`, `mut`, and patterns, which become names), and for lifetimes that only an `async fn` may
+/// elide.
 pub fn blocking(sig: &Signature, wrapper: &Ident, declared: bool, in_trait: bool, taken: &mut Taken) -> Signature {
     let mut blocking = sig.clone();
     blocking.asyncness = None;
@@ -250,7 +251,7 @@ mod tests {
             ("async fn f<'a, 'b, T: 'a>(x: &'b u8, y: T) -> impl Debug where 'b: 'a", "'a , 'b"),
             ("async fn f<'a>(&self, x: impl Debug + 'a) -> impl Debug", "'a"),
             ("async fn f<'a, 'r, T: 'a>(&self, y: T) -> impl Debug + 'r", "'a , 'r"),
-            // An argument tells.
+            // Inferred from an argument.
             ("async fn f<'a, T: 'a>(x: &'a u8, y: T) -> impl Debug", ""),
             ("async fn f<'a, T: 'a>(&'a self, y: T) -> impl Debug", ""),
             ("async fn f<'a, T: 'a>(self: Pin<&'a Self>, y: T) -> impl Debug", ""),

@@ -1,12 +1,13 @@
-//! Witnesses: parameters of type `&GraphRead` or `&GraphWrite`, by which a fn says that it wants the graph lock held.
-//! Whoever holds it hands one in; a wrapper that takes the lock supplies it, so its own list of parameters is without.
+//! Witnesses: parameters of type `&GraphRead` or `&GraphWrite`, which prove that the caller holds the graph lock.
+//! Whoever holds the lock passes one. A wrapper that takes the lock supplies the witness itself, so its own parameters
+//! have none.
 
 use crate::model::signature::Slot;
 use crate::parse::tokens::{borrows, ungroup};
 use proc_macro2::TokenStream;
 use syn::{FnArg, GenericParam, Lifetime, Signature, Type};
 
-/// Where the witness stands among the arguments of the fn that is called.
+/// The witness's index among the arguments of the fn that is called.
 pub struct Place {
     pub index: usize,
     /// The condition of a `#[cfg]` on it.
@@ -50,7 +51,7 @@ pub fn take(sig: &mut Signature, slots: &mut Vec<Slot>) -> Option<Place> {
     if let Some(lifetime) = lifetime {
         drop_if_unused(sig, &lifetime);
     }
-    // Those behind it keep their arguments' names, and are counted anew.
+    // The slots after it keep their arguments' names and get new indices.
     for i in (index + 1..slots.len()).rev() {
         slots[i].ty = slots[i - 1].ty.clone();
     }

@@ -1,5 +1,5 @@
-//! Attributes, read through `cfg_attr`, and which of the async fn's its wrapper has too. A list of those: every other one,
-//! and every other macro, is for the async fn alone.
+//! Attributes, read through `cfg_attr`, and which of the async fn's attributes its wrapper gets too. There is a list of
+//! those. Any other attribute, and any other macro, stays on the async fn alone.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -22,11 +22,11 @@ pub fn flat(meta: &Meta) -> Vec<Meta> {
     all
 }
 
-/// Those of a fn's attributes that its wrapper has too, docs apart.
+/// The fn's attributes that its wrapper gets too, apart from docs.
 pub fn of_wrapper(attrs: &[Attribute]) -> Vec<Attribute> {
     copies(attrs, &|meta| match &*name(meta) {
         "cfg" | "deprecated" | "must_use" | "cold" => Some(meta.clone()),
-        // Its text is for `docs`; `doc(cfg(…))` goes with the `cfg` that it tells of.
+        // Its text is handled in `docs`; `doc(cfg(…))` goes with the `cfg` that it describes.
         "doc" => match meta {
             Meta::List(list) => {
                 let metas = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
@@ -122,7 +122,7 @@ pub fn cfg_condition(meta: &Meta) -> Option<TokenStream> {
     (!inner.is_empty()).then(|| quote!(any(not(#when), all(#(#inner),*))))
 }
 
-/// Whether the attribute of this name is on the fn, be it conditionally.
+/// Whether an attribute of this name is on the fn, even if conditionally.
 pub fn has(attrs: &[Attribute], name: &str) -> bool {
     attrs.iter().any(|attr| flat(&attr.meta).iter().any(|meta| meta.path().is_ident(name)))
 }

@@ -1,4 +1,4 @@
-//! The error accumulator: everything that is wrong with one item is told in one compilation.
+//! The error accumulator: all mistakes in one item are reported in one compilation.
 //!
 //! Messages have the form "problem; remedy", in lower case and without a full stop, at the exact token.
 

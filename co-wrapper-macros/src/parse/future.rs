@@ -1,5 +1,5 @@
-//! Fns that are as good as `async`: what they would be called with if they were written `async fn`. Everything after this
-//! module reads only that form. A result is taken from the signature or from `output = …`, and never guessed.
+//! Fns that return a future, rewritten as the `async fn`s that they stand for. Everything after this module reads only
+//! that form. A result is taken from the signature or from `output = …`, and never guessed.
 //!
 //! ```text
 //! // Input
@@ -19,17 +19,17 @@ use syn::{
 /// What the fn returns.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Returned {
-    /// It is an `async fn`, or only its twin is declared.
+    /// The fn is `async`, or only its twin is declared.
     Async,
     Future,
-    /// What is yet to be made a future.
+    /// Something that must first be made a future (`IntoFuture`).
     IntoFuture,
-    /// No future that is known as one.
+    /// Nothing that is recognized as a future.
     Unknown,
 }
 
-/// The signature as an `async fn` has it, and what is returned. None if that is no future that is known as one; `output` is
-/// what the fn's mark says of the result.
+/// The signature as an `async fn` has it, and what the fn returns. `None` if it returns nothing that is recognized as a
+/// future. `output` is the result that the fn's mark gives.
 pub fn as_async(sig: &Signature, output: Option<&Type>) -> Option<(Signature, Returned)> {
     if sig.asyncness.is_some() {
         return Some((sig.clone(), Returned::Async));
@@ -161,7 +161,7 @@ mod tests {
             ("BoxFuture<'_, u8>", Some("u8")),
             ("futures::future::LocalBoxFuture<'static, &'a u8>", Some("&'a u8")),
             ("BoxFuture<u8>", Some("u8")),
-            // What no signature tells is not guessed.
+            // What the signature does not say is not guessed.
             ("BoxFuture<'_, u8, Error>", None),
             ("BoxFuture", None),
             ("ReadFuture<u8>", None),

@@ -1,4 +1,4 @@
-//! Identifiers: which words are reserved, the word behind an `r#`, and names that nobody near has used.
+//! Identifiers: which words are reserved, the word after an `r#`, and names that the user's code at hand does not use.
 
 use crate::parse::tokens::flat;
 use proc_macro2::{Ident, Span, TokenTree};
@@ -14,7 +14,7 @@ const RESERVED: &[&str] = &[
     "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
-/// Those of them that no `r#` makes legal.
+/// The keywords that no `r#` makes legal.
 pub const NEVER_RAW: &[&str] = &["self", "Self", "super", "crate"];
 
 pub fn is_reserved(name: &str) -> bool {
@@ -53,7 +53,7 @@ pub fn upper_camel_case(name: &str) -> String {
     camel
 }
 
-/// The names that the user wrote anywhere near: what we make must not meet one of them, by string, whatever hygiene
+/// The names in the user's code at hand. A generated name must differ from each of them as a string, whatever hygiene
 /// says.
 #[derive(Default)]
 pub struct Taken(BTreeSet<String>);

@@ -1,5 +1,5 @@
-//! What is annotated: a function, an `impl` or `trait` block, a module, or something that cannot be. Bodies stay tokens and
-//! are never parsed: code that is being typed must still expand.
+//! The annotated item: a function, an `impl` or `trait` block, a module, or something that cannot be annotated. Bodies
+//! stay tokens and are never parsed, because an item must expand while its body is still being typed.
 
 use crate::parse::tokens::{flat, is_punct};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
@@ -93,8 +93,8 @@ impl Function {
         flat(self.body()).len() > SHORT
     }
 
-    /// What is re-emitted. A fault of which rustc would tell too is taken out of a refused fn: one mistake, one
-    /// message.
+    /// What is emitted again. A mistake that rustc would report too is taken out of a refused fn, so that it is
+    /// reported once.
     pub fn rest_for_rustc(&self, is_refused: bool) -> TokenStream {
         let is_async = self.sig.asyncness.is_some();
         let faulty = is_async && (self.sig.constness.is_some() || self.sig.variadic.is_some());

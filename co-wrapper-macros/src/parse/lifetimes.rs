@@ -1,4 +1,5 @@
-//! Every place in a type where a lifetime stands, or could stand behind a `&`. Array lengths and macros are not looked into.
+//! Every position in a type that has a lifetime, or could have one after a `&`. Array lengths and macros are not
+//! searched.
 
 use syn::punctuated::Punctuated;
 use syn::{
@@ -6,7 +7,7 @@ use syn::{
     TypeParamBound,
 };
 
-/// What an elided lifetime at a place would mean.
+/// What an elided lifetime at some position would mean.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Scope {
     /// One of the fn's.

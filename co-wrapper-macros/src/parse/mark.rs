@@ -1,4 +1,5 @@
-//! The marks: `#[co_wrapper]` attributes on the functions of a block, as they are found by name.
+//! The marks: `#[co_wrapper]` and `#[no_co_wrapper]` attributes on the functions of a block, which are recognized by
+//! name.
 
 use crate::parse::attrs::cfg_attr;
 use crate::parse::options::Context;
@@ -33,7 +34,7 @@ impl Names {
         holds(&attr.meta, &|meta| self.matches(meta))
     }
 
-    /// The same of `#[no_co_wrapper]`.
+    /// The same for `#[no_co_wrapper]`.
     pub fn holds_no_co(&self, attr: &Attribute) -> bool {
         holds(&attr.meta, &is_no_co)
     }

@@ -1,5 +1,5 @@
-//! What the user wrote, read into values: marks, items, declarations and signatures. Only what cannot be read is refused
-//! here. Whether it makes sense is for `check` to say, and bodies are never read.
+//! What the user wrote, parsed into values: marks, items, declarations and signatures. Only what cannot be parsed is
+//! refused here; whether it makes sense is up to `check`. Bodies are never parsed.
 
 pub mod attrs;
 pub mod errors;

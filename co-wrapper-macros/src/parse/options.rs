@@ -1,9 +1,9 @@
-//! The options between the parentheses of `#[co_wrapper(…)]`, and those that a block's attribute says of all fns in it.
-//! They are parsed by hand: a mistake in one leaves the others readable, up to the next comma. Which options suit which item
-//! is for `check` to say, which knows the item.
+//! The options between the parentheses of `#[co_wrapper(…)]`, and those that a block's attribute gives to all fns in
+//! it. They are parsed by hand: after a mistake in one option, parsing goes on at the next comma. Which options suit
+//! which item is up to `check`, which knows the item.
 //!
-//! What a mark says and what its block says are merged here, once. Nothing after this asks which of them said it, but for the
-//! keys, which are the mark's own.
+//! A mark's options and its block's are merged here, once. Later stages do not know which of the two an option came
+//! from, except for `keys`, which are the mark's own.
 
 use crate::parse::errors::Errors;
 use crate::parse::item::is_of_trait;
@@ -36,7 +36,7 @@ pub const KNOWN: &[(&str, &str)] = &[
 /// Those of them that `#[no_co_wrapper]` has too.
 const OF_NO_CO: &[&str] = &["name", "vis", "crate", "bdrv_rdlock", "bdrv_wrlock"];
 
-/// What a mark says, with what the attribute on the block around it says of all.
+/// A mark's options, merged with those of the attribute on the block around it.
 #[derive(Default)]
 pub struct Options {
     /// They are those of `#[no_co_wrapper]`.
@@ -54,10 +54,10 @@ pub struct Options {
     pub krate: Option<Path>,
     pub affixes: Affixes,
     pub skip: bool,
-    /// What the future's result is, where the signature does not tell.
+    /// The future's result, if the signature does not say it.
     pub output: Option<Type>,
     pub lock: Option<Lock>,
-    /// What the attribute on the block around the mark tells it.
+    /// What the attribute on the surrounding block passes to the mark.
     pub block: Option<Rc<Context>>,
 }
 
@@ -94,8 +94,8 @@ impl Affixes {
     }
 }
 
-/// What an outer attribute tells a mark inside it: where the function is, and the options that hold for the whole
-/// block. It travels as tokens, in an option of its own that nobody writes by hand.
+/// What a block's attribute passes to a mark inside it: where the function is, and the options that hold for the whole
+/// block. It is passed as tokens, in an option that nobody writes by hand.
 pub struct Context {
     /// What the async fn is called through: `Self` or `<Self as Trait>`; nothing in a module.
     pub within: TokenStream,
@@ -278,7 +278,7 @@ fn skip_to_comma(input: ParseStream) -> Option<TokenTree> {
     first
 }
 
-/// Whether a key stands alone, or with something that is not its value.
+/// Whether a key has no value, or is followed by something that is not one.
 fn is_bare(input: ParseStream) -> bool {
     !input.peek(Token![=]) && !input.peek(syn::token::Paren)
 }

@@ -1,4 +1,4 @@
-//! What `declare!` is given, cut into its declarations: functions that end in a `;`, and `impl`s that end in braces.
+//! The input of `declare!`, cut into its declarations: functions that end in a `;`, and `impl`s that end in braces.
 
 use crate::parse::errors::Errors;
 use crate::parse::item::{attributes_end, is_body, vis_and_signature};
@@ -18,7 +18,7 @@ pub struct Declaration {
     pub end: Span,
 }
 
-/// Of `pub impl<S> Ident for Type<S> { … }`, all that stands before the braces.
+/// The head of `pub impl<S> Ident for Type<S> { … }`: everything before the braces.
 pub struct Head {
     pub vis: Visibility,
     pub impl_token: Token![impl],

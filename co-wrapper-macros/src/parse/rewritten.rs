@@ -1,5 +1,6 @@
-//! Undoes what `#[async_trait]` and `#[async_recursion]` did to a signature before it came to us: the lifetimes that they
-//! named and the bounds that their boxed future needs are not of the fn as it was written, nor of its twin.
+//! Undoes what `#[async_trait]` and `#[async_recursion]` did to a signature before this macro sees it: the lifetimes
+//! that they named, and the bounds that their boxed future needs, belong neither to the fn as it was written nor to its
+//! twin.
 //!
 //! ```text
 //! // Input

@@ -1,5 +1,5 @@
-//! Tokens that are looked through and not parsed: types, whose words and borrows are all that matters here, and bodies,
-//! which are only counted.
+//! Tokens that are searched but not parsed: types, of which only the words and borrows matter here, and bodies, which
+//! are only counted.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;

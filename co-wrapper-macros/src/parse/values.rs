@@ -1,4 +1,4 @@
-//! What follows an option's `=`. A value that cannot be read is told of where it stands, with one that could be.
+//! What follows an option's `=`. An error about a value that cannot be parsed points at it and shows one that could be.
 
 use crate::parse::ident::is_reserved;
 use proc_macro2::Ident;

@@ -111,7 +111,7 @@ impl<S, E, R, Fut> Remote<S, E, R, Fut> {
         // SAFETY: `done` was not set, so the caller waits and `stage` is ours.
         unsafe {
             if let Some(stage) = stage {
-                (*self.call).stage.with_mut(|place| *place = stage);
+                (*self.call).stage.with_mut(|stored| *stored = stage);
             }
             (*self.call).done.store(true, Ordering::Release);
         }

@@ -78,6 +78,7 @@ impl Kind {
 /// One blocking call. A scope: made and dropped in stack order.
 pub(crate) struct Frame {
     place: Place,
+    /// The caller's mark, which is restored when the call ends.
     outer: Mark,
     entered: reactor::Entered,
     span: Span,
@@ -161,15 +162,16 @@ impl Frame {
         called_in: Option<&AioContext>,
         make: impl FnOnce() -> F,
     ) -> Result<F::Output, Ended> {
-        let mut place = ManuallyDrop::new({
+        let mut storage = ManuallyDrop::new({
             let _inside = self.span.enter();
             make()
         });
-        // SAFETY: `place` is not used by anything else from here on.
-        let mut future = unsafe { InPlace::new(&mut place) };
+        // SAFETY: nothing else uses `storage` from here on.
+        let mut future = unsafe { InPlace::new(&mut storage) };
         let mut cx = Context::from_waker(&self.place.slot().waker);
-        // Costs nothing unless it is dropped by a panic.
+        // Costs nothing unless a panic drops it.
         let hint = HintOnPanic(self);
+        // In a foreign task, whose tokio budget may be used up, `poll_or_wait` makes the first poll, without that budget.
         let unpolled = self.entered.may_be_in_a_foreign_task();
         if !unpolled {
             let _inside = self.span.enter();
@@ -179,7 +181,7 @@ impl Frame {
             }
         }
         let mut call = Polled::<FOR_CALLER, F> { frame: self, future: Some(future), output: None };
-        // Dropped before the future when the call unwinds.
+        // Moved here, after `call`, so that it is dropped before the future when the call unwinds.
         let hint = hint;
         let ended = self.poll_or_wait(unpolled, called_in, deadline, &mut call);
         mem::forget(hint);
@@ -190,7 +192,7 @@ impl Frame {
         call.output.take().ok_or(ended)
     }
 
-    /// Waits, after a first poll if there was none. Not generic over the future, so it is compiled once.
+    /// Waits; polls once before that if the future is unpolled. Not generic over the future, so it is compiled once.
     #[cold]
     #[inline(never)]
     #[track_caller]
@@ -207,9 +209,9 @@ impl Frame {
         self.wait(None, called_in, deadline, call)
     }
 
-    /// Serves the thread's contexts until `call`, polled whenever the frame's slot was woken, is done, or `deadline`
-    /// passes, or `called_in` is closed. The slow path, compiled once for all types of future. `target` is the context
-    /// that the call was sent to, if it was.
+    /// Serves the thread's contexts until `call` is done, `deadline` passes, or `called_in` is closed. Polls `call`
+    /// whenever the frame's slot was woken. The slow path, compiled once for all types of future. `target` is the
+    /// context that the call was sent to, if it was sent to one.
     #[cold]
     #[inline(never)]
     #[track_caller]
@@ -286,21 +288,21 @@ impl Frame {
     }
 }
 
-/// A future in its frame: pinned there, and dropped with this.
+/// A future that is pinned in its frame, and dropped with this value.
 struct InPlace<'a, F>(NonNull<F>, PhantomData<&'a mut F>);
 
 impl<'a, F> InPlace<'a, F> {
     /// # Safety
     ///
-    /// Nothing else uses `place` from now on: its content is neither moved nor dropped except by this value.
+    /// Nothing else uses `storage` from now on: only this value drops its content, and nothing moves it.
     #[inline(always)]
-    unsafe fn new(place: &'a mut ManuallyDrop<F>) -> Self {
-        Self(NonNull::from(&mut **place), PhantomData)
+    unsafe fn new(storage: &'a mut ManuallyDrop<F>) -> Self {
+        Self(NonNull::from(&mut **storage), PhantomData)
     }
 
     #[inline(always)]
     fn pin(&mut self) -> Pin<&mut F> {
-        // SAFETY: only this value uses the future, which stays in its place until it is dropped there.
+        // SAFETY: only this value uses the future, which is not moved before it is dropped.
         unsafe { Pin::new_unchecked(self.0.as_mut()) }
     }
 }
@@ -316,7 +318,7 @@ impl<F> Drop for InPlace<'_, F> {
 /// The future of a call that waits.
 struct Polled<'a, const FOR_CALLER: bool, F: Future> {
     frame: &'a Frame,
-    /// `None` when the call is over before its frame is left.
+    /// `None` once it was dropped: the call may be over before its frame is left.
     future: Option<InPlace<'a, F>>,
     output: Option<F::Output>,
 }
@@ -415,8 +417,8 @@ fn refuse_in_coroutine(wrapper: &Wrapper, args: &str, place: &Place, site: &'sta
     }
 }
 
-/// The crate that declares the type of this name. `None` if the type is in an impl of one crate's trait for another
-/// crate's type.
+/// The crate that declares the type of this name. `None` if the type is declared in an impl of one crate's trait for
+/// another crate's type.
 fn crate_of(type_name: &str) -> Option<&str> {
     fn first(path: &str) -> Option<&str> {
         Some(path.trim_start_matches(['<', '&']).split_once("::")?.0)

@@ -19,14 +19,14 @@ use crate::{reactor::Entered, thread::waiting::Ended};
 /// The future is polled once before anything else, so a call that need not wait touches no event loop and allocates
 /// nothing. One that waits serves the thread's contexts meanwhile.
 ///
-/// A future of more than 16 KiB is kept in a box, and made and polled on a stack of its own, which are both allocated once
-/// a call: so it can be larger than what is left of the caller's stack.
+/// A future of more than 16 KiB may be larger than what is left of the caller's stack. So it is kept in a box, and made
+/// and polled on a second stack; each call allocates both.
 ///
 /// # Panics
 ///
-/// A plain wrapper in coroutine context; more than 256 calls nested on one stack; a reactor that cannot start. A panic
-/// of the future goes through to the caller, and so does, after the call is done, the first panic of a bottom half that
-/// ran meanwhile.
+/// If a plain wrapper is called in coroutine context; if more than 256 calls are nested on one stack; if the reactor
+/// cannot start. A panic of the future reaches the caller. So does the first panic of a bottom half that ran meanwhile,
+/// once the call is done.
 #[inline]
 #[track_caller]
 pub fn poll_co<S, E, Fut>(wrapper: &'static Wrapper, args: S, entry: E) -> Fut::Output
@@ -58,9 +58,9 @@ where
     frame.block_on(|| entry(args))
 }
 
-/// The same, for `timeout` at most. On expiry the future has been dropped before this returns.
+/// As [`poll_co`], for at most `timeout`. If that expires, the future is dropped before this returns.
 ///
-/// A ready call succeeds also with a timeout of zero.
+/// A call whose future is ready at its first poll succeeds even with a timeout of zero.
 #[track_caller]
 pub fn poll_co_timeout<S, E, Fut>(
     wrapper: &'static Wrapper,
@@ -82,6 +82,7 @@ where
     ended.map_err(|_| Elapsed::new(timeout))
 }
 
+/// As [`poll_in_place`], at most until `deadline`.
 #[track_caller]
 fn poll_in_place_until<S, E, Fut>(
     wrapper: &'static Wrapper,
@@ -102,7 +103,7 @@ where
     frame.block_on_until(deadline, None, || entry(args))
 }
 
-/// A time past the clock's end means never.
+/// When `timeout` is over. `None`, which means never, if the clock cannot represent that time.
 pub(super) fn deadline(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
 }

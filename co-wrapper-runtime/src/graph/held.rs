@@ -64,9 +64,10 @@ impl Holder {
     /// With a tokio task's number, which is not 0.
     const FOREIGN: u64 = 0;
     const TASK: u64 = 1;
-    /// With the thread's number above how many calls are on its stack, up to the one whose future took the guard.
+    /// With the thread's number, and in the lower bits how many calls are on its stack, up to and including the one
+    /// whose future took the guard.
     const CALL: u64 = 2;
-    /// The same with how many calls are on the stack below what took it.
+    /// The same, with the number of calls that the code that took the guard is nested in.
     const PLAIN: u64 = 3;
 
     const CALLS: u32 = 10;

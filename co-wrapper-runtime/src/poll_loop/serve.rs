@@ -1,6 +1,9 @@
 //! The poll loop: how a thread that waits serves the contexts that it is home to. (QEMU's `aio_poll` and
 //! `AIO_WAIT_WHILE`.)
 //!
+//! A *frame* is a blocking call on the thread's stack. What was called inside it is *nested*, and what it is nested in is
+//! *outer*. (Names and hang reports also say `lower` for an outer call: it is lower on the stack.)
+//!
 //! # Nesting stays bounded
 //!
 //! A blocking call made inside a task waits in a nested loop, and what that loop runs may block in turn. Without a
@@ -15,19 +18,18 @@
 //! loop takes the oldest held-back item, and then one after the other until something moves. If something always moves,
 //! such as a ticking task, it does so after a longer while ([`BUSY`]).
 //!
-//! The handler of a ready descriptor is a bottom half, queued by the round that finds the descriptor ready, so all of
-//! this applies to it too. While it waits for its turn its descriptor is not watched, which costs no processor time.
-//! Neither does a handler whose descriptor stays ready whatever it does: while a loop takes held-back items it does not
-//! look for more handlers, so this one is held back again for as long.
+//! All of this also applies to the handler of a ready descriptor: it is a bottom half, which the round that finds the
+//! descriptor ready queues. While the handler waits for its turn, its descriptor is not watched, so waiting costs no
+//! processor time. A handler whose descriptor stays ready whatever it does costs none either: while a loop takes
+//! held-back items, it looks for no more handlers.
 //!
-//! A received call is not held back if, through any chain of calls, the thread waits for its caller (`circle.rs`).
-//! Apart from that, a temporary home never starts another caller's call.
+//! A received call is not held back if, through any chain of calls, the thread waits for its caller (`circle.rs`). Any
+//! other received call is not started by a temporary home at all: it waits for the next home.
 //!
 //! # Outer calls
 //!
-//! What a loop waits for may be up to the future of an outer call that waits on the same stack. So each loop polls
-//! those futures too when they are woken (`thread/waiting.rs`). Past [`DEEP`] frames it holds them back like everything
-//! else.
+//! What a loop waits for may be up to the future of an outer call that waits. So each loop polls those futures too when
+//! they are woken (`thread/waiting.rs`). Past [`DEEP`] frames it holds them back like everything else.
 
 use std::{
     ops::ControlFlow,
@@ -57,11 +59,11 @@ use crate::{
     watch::board::Runs,
 };
 
-/// With more frames than this, a nested loop runs nothing of its own accord. With fewer, started tasks run freely,
-/// because they are what a call usually waits for.
+/// With more frames than this, a nested loop holds everything back. With fewer, tasks that were polled before run
+/// freely, because they are what a call usually waits for.
 const DEEP: usize = 16;
 
-/// How long nothing must move before a nested loop takes what it holds back; `taken` such items are on the stack.
+/// How long nothing must move before a nested loop takes what it holds back, when `taken` such items are on the stack.
 ///
 /// It grows because the items taken nest: with a constant patience, a thousand tasks with a blocking call longer than
 /// that would nest without end. It grows with the square, so that a chain of 128 tasks, each waiting for the next,
@@ -77,7 +79,8 @@ const BUSY: u32 = 8;
 /// What a dispatched item runs as.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum As {
-    /// A coroutine, if it is polled rather than dropped. `send`: it may move to another thread between two polls.
+    /// A task: a coroutine if it is polled, none if its future is only dropped. `send`: it may move to another thread
+    /// between two polls.
     Task { send: bool },
     /// A bottom half or a descriptor's handler, a timer's waker, destructors.
     Callback,
@@ -87,7 +90,7 @@ enum As {
 #[inline(always)]
 fn dispatch(thread: &Thread, as_: As, what: impl FnOnce()) {
     let (runs, mark) = match as_ {
-        // A task marks its own polling.
+        // The task itself marks its poll as a coroutine (`tasks/task.rs`).
         As::Task { send: true } => (Runs::Task, Mark::SEND_TASK),
         As::Task { send: false } => (Runs::Task, Mark::NONE),
         As::Callback => (Runs::Callback, Mark::NONE),
@@ -320,8 +323,8 @@ impl<'a> Wait<'a> {
         }
     }
 
-    /// Whether outer calls are polled freely, as started tasks are. Otherwise they are held back, because what they
-    /// call nests.
+    /// Whether outer calls are polled freely, as tasks that were polled before are. Otherwise they are held back,
+    /// because what they call nests.
     fn polls_lower(&self) -> bool {
         self.allowed.begun
     }
@@ -368,7 +371,9 @@ impl<'a> Wait<'a> {
         if self.take_callers() {
             return Take::Now;
         }
-        // A context in which a call waits may get another home, which may close a cycle without notice.
+        // A temporary home checks again after a while, even with nothing held back: the context that its call was sent
+        // to may get another home. That may close a cycle of threads that wait for each other, and nothing announces
+        // it.
         let in_passing = self.waits.is_some() && self.thread.homes.borrow().is_passing();
         if !in_passing && !self.holds_back() {
             self.held_back = HeldBack::default();
@@ -396,8 +401,8 @@ impl<'a> Wait<'a> {
         Take::At(now + patience)
     }
 
-    /// One round of each context, broken off when the future is woken: once that is ready, all outer frames can go on.
-    /// If the batch were finished first, whatever blocks in it would delay the call.
+    /// One round of each context. Stops when the future is woken, because once that is ready, the outer frames can go
+    /// on. If the batch were finished first, whatever blocks in it would delay the call.
     fn run_ready(&mut self) -> bool {
         let homes = self.thread.homes.borrow();
         if let Some(current) = homes.current() {

@@ -1,5 +1,6 @@
-//! How an idle loop waits: it spins for a while if that has paid lately, then sleeps. Under an outer scheduler that
-//! keeps wakes back, it polls unasked from time to time. Watched descriptors end the sleep when they are ready.
+//! How an idle loop waits: it spins for a while if that has paid lately, then sleeps. If the loop stops an outer
+//! scheduler that keeps wakes back, it polls *unasked* from time to time, that is, without a wake. Watched descriptors
+//! end the sleep when they are ready.
 
 use std::{
     hint,
@@ -14,7 +15,7 @@ use crate::{
     watch::watchdog,
 };
 
-/// How often a future is polled unasked under a scheduler that keeps wakes back: the first interval and the longest.
+/// How often a future is polled unasked if an outer scheduler keeps wakes back: the first interval and the longest.
 const REPOLL_FIRST: Duration = Duration::from_micros(50);
 const REPOLL_MOST: Duration = Duration::from_millis(1);
 
@@ -29,7 +30,7 @@ pub struct Sleeper<'a> {
 }
 
 impl<'a> Sleeper<'a> {
-    /// For a loop that stops `below`, which keeps wakes back until the loop has returned.
+    /// For a loop that stops `below`. An outer scheduler that is stopped may keep wakes back until the loop returns.
     pub fn new(thread: &'a Thread, below: Below) -> Self {
         Self { thread, every: (below != Below::Nothing).then_some(REPOLL_FIRST), woke_all: None, tasks_due: None }
     }

@@ -1,4 +1,4 @@
-//! What a blocking call stops while it waits.
+//! What a blocking call stops while it waits: the outer scheduler, whose frames are below the call's on the stack.
 
 use std::{panic::Location, sync::Once};
 

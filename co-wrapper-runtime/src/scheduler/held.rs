@@ -1,10 +1,11 @@
-//! The queues that one thread holds by value: those of the contexts that it is home to.
+//! The queues that a thread holds by value: those of the contexts that it is home to.
 //!
-//! A queue is either here, in the table of its home thread, or lies in its scheduler under a lock while the context has no
-//! home. So nobody but the home thread reaches it, and it takes no lock to.
+//! A context's queue is in the table of its home thread or, while the context has no home, under a lock in its mailbox
+//! (`mailbox.rs`). Only the thread itself reaches its table, so it needs no lock. (The type of a mailbox is a parameter,
+//! `S`, so that the test can do without one.)
 //!
-//! While a queue is touched the table is taken from its place, and the thread looks as if it were home to nothing. So user
-//! code never runs meanwhile: it could come back here.
+//! While a queue is touched, the table is out of its thread-local, and the thread looks as if it were home to nothing.
+//! User code must not run meanwhile, because it could come back here.
 
 #[cfg(not(loom))]
 use std::thread::LocalKey;
@@ -20,41 +21,41 @@ use loom::thread::LocalKey;
 
 use crate::tasks::queue::Queue;
 
-/// The place of a thread's table. `ManuallyDrop`, so that a thread can be at home, and leave, in its thread-local
-/// destructors: when it has left everything, [`free`] gives the memory back.
+/// The thread-local that keeps a thread's table. It has no destructor (`ManuallyDrop`), so that a thread can become a
+/// home, and leave, in its thread-local destructors. When the thread has left everything, [`free`] frees the memory.
 pub struct Held<S>(Cell<ManuallyDrop<Option<Box<Table<S>>>>>);
 
 /// Behind one pointer, so that taking it and putting it back costs little.
 struct Table<S>(Vec<Entry<S>>);
 
 struct Entry<S> {
-    /// Its address, by which it is found.
+    /// The mailbox's address, by which the entry is found.
     address: *const S,
-    /// Keeps the address from being another's.
+    /// Keeps the address from being reused.
     scheduler: Arc<S>,
     queue: Queue<S>,
 }
 
 impl<S> Held<S> {
-    /// Without a table, which the first queue makes.
+    /// Without a table. The first queue makes one.
     pub const fn nothing() -> Self {
         Self(Cell::new(ManuallyDrop::new(None)))
     }
 }
 
-/// A thread's table, which goes back to its place when this is dropped.
+/// A thread's table, taken out of its thread-local until this is dropped.
 struct Taken<S: 'static> {
-    place: &'static LocalKey<Held<S>>,
+    local: &'static LocalKey<Held<S>>,
     table: ManuallyDrop<Option<Box<Table<S>>>>,
 }
 
 impl<S> Taken<S> {
     #[inline]
-    fn from(place: &'static LocalKey<Held<S>>) -> Self {
-        Self { place, table: place.with(|held| held.0.replace(ManuallyDrop::new(None))) }
+    fn from(local: &'static LocalKey<Held<S>>) -> Self {
+        Self { local, table: local.with(|held| held.0.replace(ManuallyDrop::new(None))) }
     }
 
-    /// The queue of `scheduler`, if it is here.
+    /// The queue of `scheduler`, if this thread holds it.
     #[inline]
     fn find(&mut self, at: usize, scheduler: &S) -> Option<&mut Queue<S>> {
         let entry = self.table.as_mut()?.0.get_mut(at)?;
@@ -66,25 +67,27 @@ impl<S> Drop for Taken<S> {
     #[inline]
     fn drop(&mut self) {
         let table = ManuallyDrop::new(self.table.take());
-        let other = self.place.with(|held| held.0.replace(table));
+        let other = self.local.with(|held| held.0.replace(table));
         debug_assert!(other.is_none(), "a queue was touched while another was");
     }
 }
 
-/// Takes a queue in, and says at which index it is found.
-pub fn put<S>(place: &'static LocalKey<Held<S>>, scheduler: &Arc<S>, queue: Queue<S>) -> usize {
+/// Adds a queue to this thread's table. Returns the index at which it is found.
+pub fn put<S>(local: &'static LocalKey<Held<S>>, scheduler: &Arc<S>, queue: Queue<S>) -> usize {
     let entry = Entry { address: Arc::as_ptr(scheduler), scheduler: Arc::clone(scheduler), queue };
-    let mut taken = Taken::from(place);
+    let mut taken = Taken::from(local);
     let Table(entries) = &mut **taken.table.get_or_insert_with(|| Box::new(Table(Vec::new())));
     entries.push(entry);
     entries.len() - 1
 }
 
-/// Gives the queue of `scheduler` back, if it is here. Another one may be found at `at` from now on, which is told to it.
+/// Takes the queue of `scheduler` out of the table, if this thread holds it. That may move another queue to the index
+/// `at`: then `tell` is called with that queue's scheduler.
 ///
-/// As everywhere here, `at` is the index that the last home of `scheduler` was given, which need not be this thread.
-pub fn take<S>(place: &'static LocalKey<Held<S>>, at: usize, scheduler: &S, tell: impl FnOnce(&S)) -> Option<Queue<S>> {
-    let mut taken = Taken::from(place);
+/// As everywhere in this file, `at` is the index that the last home of `scheduler` was given. That need not be this
+/// thread.
+pub fn take<S>(local: &'static LocalKey<Held<S>>, at: usize, scheduler: &S, tell: impl FnOnce(&S)) -> Option<Queue<S>> {
+    let mut taken = Taken::from(local);
     taken.find(at, scheduler)?;
     let Table(entries) = &mut **taken.table.as_mut()?;
     let entry = entries.swap_remove(at);
@@ -95,38 +98,40 @@ pub fn take<S>(place: &'static LocalKey<Held<S>>, at: usize, scheduler: &S, tell
     Some(entry.queue)
 }
 
-/// Whether the queue of `scheduler` is here.
+/// Whether this thread holds the queue of `scheduler`.
 #[inline]
-pub fn has<S>(place: &'static LocalKey<Held<S>>, at: usize, scheduler: &S) -> bool {
-    Taken::from(place).find(at, scheduler).is_some()
+pub fn has<S>(local: &'static LocalKey<Held<S>>, at: usize, scheduler: &S) -> bool {
+    Taken::from(local).find(at, scheduler).is_some()
 }
 
-/// Lets `touch` at the queue of `scheduler`, with `item`, which it gives back if the queue is not here.
+/// Calls `touch` with the queue of `scheduler` and `item`. Gives `item` back if this thread does not hold the queue.
 #[inline]
 pub fn with<S, T, R>(
-    place: &'static LocalKey<Held<S>>,
+    local: &'static LocalKey<Held<S>>,
     at: usize,
     scheduler: &S,
     item: T,
     touch: impl FnOnce(&mut Queue<S>, T) -> R,
 ) -> Result<R, T> {
-    match Taken::from(place).find(at, scheduler) {
+    match Taken::from(local).find(at, scheduler) {
         Some(queue) => Ok(touch(queue, item)),
         None => Err(item),
     }
 }
 
-/// Gives the table's memory back, at the thread's end. What is still in it stays in it for good, for its thread did not leave.
-pub fn free<S>(place: &'static LocalKey<Held<S>>) {
-    let mut taken = Taken::from(place);
+/// Frees the table at the thread's end. A table that still has queues is leaked, because the thread has not left their
+/// contexts.
+pub fn free<S>(local: &'static LocalKey<Held<S>>) {
+    let mut taken = Taken::from(local);
     if taken.table.as_ref().is_some_and(|table| table.0.is_empty()) {
         *taken.table = None;
     }
 }
 
-/// Forgets the queues, in a forked child: they are its parent's. Takes no lock, allocates nothing and frees nothing.
-pub fn forget<S>(place: &'static LocalKey<Held<S>>) {
-    mem::forget(Taken::from(place).table.take());
+/// Forgets the queues in a forked child, because they are its parent's. Takes no lock, allocates nothing and frees
+/// nothing.
+pub fn forget<S>(local: &'static LocalKey<Held<S>>) {
+    mem::forget(Taken::from(local).table.take());
 }
 
 #[cfg(all(test, not(loom)))]
@@ -137,22 +142,22 @@ mod tests {
 
     thread_local! { static HELD: Held<u8> = const { Held::nothing() } }
 
-    /// How many items the queue that is found was given.
+    /// How many items were pushed to the queue that is found.
     fn found(at: usize, scheduler: &u8) -> Option<u64> {
         let found = with(&HELD, at, scheduler, (), |queue, ()| queue.last()).ok();
         assert_eq!(found.is_some(), has(&HELD, at, scheduler));
         found
     }
 
-    /// A queue of so many items, by which it is told from others.
+    /// A queue of `count` items. The count tells it from other queues.
     fn queue(count: u64) -> Queue<u8> {
         let mut queue = Queue::default();
         (0..count).for_each(|_| queue.push_bottom_half(crate::tasks::bottom_half::Queued::once(|| {})));
         queue
     }
 
-    /// Catches: a queue that is found by its index alone, another scheduler's or by another thread; an index that is not
-    /// told to whom it moves; a table that loses the queues, or is kept when it is empty.
+    /// Catches: a lookup by the index alone, which finds another scheduler's queue or another thread's; a queue whose
+    /// scheduler does not learn its new index; a table that loses queues, or that is not freed when it is empty.
     #[test]
     fn a_thread_finds_the_queues_that_it_holds_and_no_other() {
         let schedulers = [1, 2, 3].map(Arc::new);

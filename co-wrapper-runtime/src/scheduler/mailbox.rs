@@ -1,16 +1,23 @@
-//! The wake half of a context: what waits to be run there, and how its home thread learns of it.
+//! The mailbox of a context: what waits to be run there, and how its home thread learns of it. (A mailbox is what
+//! `tasks/task.rs` calls a task's scheduler.)
 //!
-//! Everything that may outlive a context (task wakers, handles of other threads) holds its mailbox, never the context
-//! itself. Running what is in it is the poll loop's work (`poll_loop/serve.rs`).
+//! Everything that may outlive a context (task wakers, other threads' handles) holds its mailbox, never the context
+//! itself. The poll loop runs what is in it (`poll_loop/serve.rs`).
 //!
-//! # Whose the queue is
+//! # Who may touch the queue
 //!
-//! Only the home thread touches the queue, or, while nobody is at home, whoever holds the lock of `home`. The home thread
-//! holds the queue by value ([`Held`]): moving in takes it out from under the lock, leaving puts it back. So the home takes
-//! no lock for what it schedules and runs. User code never runs while a queue is touched or a lock is held.
+//! Only the home thread touches the queue, or, while nobody is home, whoever holds the lock `home`. User code never runs
+//! while a queue is touched or a lock is held.
 //!
-//! Other threads put theirs into the injected queue. The home thread takes that over before it looks, and before it queues
-//! something itself: so what was put in before, as far as anybody can tell, runs before.
+//! The home thread holds the queue by value ([`Held`]): becoming the home takes it out from under the lock, and leaving
+//! puts it back. So the home thread takes no lock for what it schedules and runs.
+//!
+//! Other threads push to the injected queue. The home thread moves its items to the queue before it looks there and
+//! before it queues something itself, so earlier work runs first.
+//!
+//! # Waking the home thread
+//!
+//! A thread that has injected something sets `notified`; the one that flips it from false to true unparks the home thread.
 
 use std::{
     collections::BTreeSet,
@@ -39,13 +46,14 @@ use crate::{
 /// Who polls a context.
 #[derive(Clone, Debug)]
 pub struct Home {
-    /// Its number, as `here()` gives it.
+    /// The thread's number, as `here()` gives it.
     pub thread: u64,
     /// How messages name it.
     pub thread_name: String,
-    /// What wakes it.
+    /// What wakes the thread.
     pub unparker: Unparker,
-    /// Home only for the length of a call, because the context had none. It begins no other caller's call.
+    /// A temporary home: the thread is home only for the length of a call, because the context had no home. A temporary
+    /// home starts no other caller's call, unless the two threads would wait for each other (`poll_loop/circle.rs`).
     pub passing: bool,
 }
 
@@ -56,37 +64,39 @@ impl Home {
     }
 }
 
-/// What waits to be run in one context, and its bell.
+/// What waits to be run in one context, and the flags by which its home thread learns of it.
 pub struct Mailbox {
-    /// Set when something came in since the home thread last looked. Only the setter that turns it on rings, so a burst
-    /// costs one wake; the home thread turns it off before it looks a last time and sleeps.
+    /// Set when something came in since the home thread last looked. Only the thread that flips it to true unparks the
+    /// home thread, so a burst costs one wake. The home thread clears it before it looks a last time and sleeps.
     notified: AtomicBool,
-    /// The same by the home thread itself, which is awake: no locked instruction. Its own alone.
+    /// The same, set by the home thread itself, which is awake. Only that thread uses it, so it needs no locked
+    /// instruction.
     notified_here: AtomicBool,
     /// A bare `notify`, which ends a blocking `poll` though nothing ran.
     kicked: AtomicBool,
-    /// The index at which its home thread holds the queue. Means nothing elsewhere.
+    /// The index at which the home thread holds the queue. Means nothing on other threads.
     held_at: AtomicUsize,
-    /// Whether that is a passing home. Exact on the home thread itself.
+    /// Whether the home is temporary ([`Home::passing`]). Exact on the home thread itself.
     passing: AtomicBool,
-    /// Set by `close`, for the home thread to clear out.
+    /// Set by `close`. The home thread then drops what is left.
     closing: AtomicBool,
     timers: Timers,
     home: Mutex<Polled>,
-    /// How many items wait in the queue, and how many tasks and calls are in its list. Written by who touches it.
+    /// How many items wait in the queue, and how many tasks and calls are in its list. Written by whoever touches the
+    /// queue.
     waiting: AtomicUsize,
     live: AtomicUsize,
     injected: Mutex<Injected>,
-    /// How much was injected, so that a look need not take the lock. What must be seen was told of in an order of its own,
-    /// by the bell or by the user.
+    /// How many items are injected, so that a check need not take the lock. Relaxed, because it orders nothing: that an
+    /// item is seen in time is up to `notified`, or to the user's own synchronization.
     arrived: AtomicUsize,
 }
 
-/// Who polls a context, and with that where its queue is.
+/// Who polls a context, which also says where its queue is.
 enum Polled {
-    /// Nobody: the queue lies here.
+    /// Nobody: the queue is here.
     ByNobody(Queue<Mailbox>),
-    /// That thread, which holds the queue.
+    /// This thread, which holds the queue.
     By(Home),
 }
 
@@ -104,36 +114,36 @@ thread_local! { static HELD: Held<Mailbox> = const { Held::nothing() } }
 #[cfg(loom)]
 loom::thread_local! { static HELD: Held<Mailbox> = Held::nothing() }
 
-/// At a thread's end, when it has left everything.
+/// For a thread's end, when it has left all its contexts: frees what is left of the table of queues.
 pub fn free_held() {
     held::free(&HELD);
 }
 
-/// In a forked child: this thread is home to nothing any more. No more than a fork's handler may do.
+/// For a forked child: this thread is no longer home to anything. Does only what a fork handler may do.
 pub fn forget_held() {
     held::forget(&HELD);
 }
 
-/// What came from elsewhere since the home thread last looked.
+/// What other threads queued since the home thread last looked.
 #[derive(Default)]
 struct Injected {
     closed: bool,
     items: Vec<Item>,
-    /// How many of them are tasks that are not in the queue's list.
+    /// How many of the items are tasks that are not yet in the queue's list.
     new: usize,
-    /// How many are about to take out all that is queued.
+    /// How many threads have yet to take out everything that is queued (`clear_out`).
     clearing: usize,
 }
 
 enum Item {
     BottomHalf(Queued),
     Task(Runnable<Mailbox>),
-    /// A task ended while its thread was not at home any more: its key, and whether it had an owner.
+    /// A task that ended on a thread that is not the home: its key in the list, and whether it had an owner.
     Ended(usize, bool),
 }
 
-// Items are dropped only after the lock is let go, or the queue: a task's destructor is the user's and may schedule. A
-// forked child does nothing here, for a thread that it does not have may hold the locks.
+// Items are dropped only after the lock and the queue are released, because a task's destructor is user code and may
+// schedule. A forked child does nothing here, because a thread that it does not have may hold the locks.
 impl Mailbox {
     /// An empty one without a home.
     pub fn new() -> Self {
@@ -153,21 +163,22 @@ impl Mailbox {
         }
     }
 
-    /// Lets `touch` at the queue, with all that has arrived in it, if this thread is at home. `touch` runs nobody's code.
+    /// Calls `touch` with the queue, injected items included, if this thread is the home. `touch` runs no user code.
     #[inline]
     fn at_home<R>(&self, touch: impl FnOnce(&mut Queue<Self>) -> R) -> Option<R> {
         self.at_home_with((), |queue, ()| touch(queue)).ok()
     }
 
-    /// The same with an item, which is given back if this thread is not at home.
+    /// As [`at_home`](Self::at_home), with an item, which is given back if this thread is not the home.
     #[inline]
     fn at_home_with<T, R>(&self, item: T, touch: impl FnOnce(&mut Queue<Self>, T) -> R) -> Result<R, T> {
         let at = self.held_at.load(Ordering::Relaxed);
         held::with(&HELD, at, self, item, |queue, item| self.touch(queue, |queue| touch(queue, item)))
     }
 
-    /// The same where nobody is at home, by whoever holds that lock; nothing if somebody is.
-    fn at_nobody_s<R>(&self, home: &mut Polled, touch: impl FnOnce(&mut Queue<Self>) -> R) -> Option<R> {
+    /// As [`at_home`](Self::at_home) while nobody is home, for whoever holds the lock `home`. `None` if some thread is
+    /// home.
+    fn without_home<R>(&self, home: &mut Polled, touch: impl FnOnce(&mut Queue<Self>) -> R) -> Option<R> {
         match home {
             Polled::ByNobody(queue) => Some(self.touch(queue, touch)),
             Polled::By(_) => None,
@@ -188,7 +199,7 @@ impl Mailbox {
     #[cold]
     fn take_over(&self, queue: &mut Queue<Self>) {
         let mut injected = lock(&self.injected);
-        // Together, for whoever adds up the two.
+        // Both under the lock, because [`live`](Self::live) adds the two.
         self.live.store(queue.live() + mem::take(&mut injected.new), Ordering::Relaxed);
         self.arrived.store(0, Ordering::Relaxed);
         for item in injected.items.drain(..) {
@@ -200,13 +211,13 @@ impl Mailbox {
         }
     }
 
-    /// Injects an item; to be rung for after the lock is let go.
+    /// Injects an item. The caller calls [`ring`](Self::ring) after it has released the lock.
     fn put(&self, injected: &mut Injected, item: Item) {
         injected.items.push(item);
         self.arrived.store(injected.items.len(), Ordering::Relaxed);
     }
 
-    /// Queues a bottom half; gives it back when the context is closed.
+    /// Queues a bottom half. Gives it back if the context is closed.
     pub fn push_bottom_half(&self, bottom_half: Queued) -> Result<(), Queued> {
         let bottom_half = match self.push_here(bottom_half, true, Queue::push_bottom_half) {
             PushedHere::Queued => return Ok(()),
@@ -223,8 +234,8 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Queues a task. Gives a new one back when the context is closed; one that was polled is queued all the same, for
-    /// this may be called within a wake, whose caller may hold a lock that the task's destructor takes.
+    /// Queues a task. If the context is closed, a new task is given back. A task that was polled is queued
+    /// nevertheless: this may be called within a wake, whose caller may hold a lock that the task's destructor takes.
     pub fn push_task(self: &Arc<Self>, runnable: Runnable<Self>) -> Result<(), Runnable<Self>> {
         let runnable = match self.push_task_here(runnable) {
             PushedHere::Queued => return Ok(()),
@@ -240,14 +251,15 @@ impl Mailbox {
         let abandoned = injected.closed && injected.clearing == 0;
         drop(injected);
         self.ring();
-        // With a home it is dropped there: by the next round, or by leaving.
+        // A home drops the task, in its next round or when it leaves.
         if abandoned && self.home_number().is_none() {
             self.clear_out_elsewhere();
         }
         Ok(())
     }
 
-    /// Queues an item if this thread is at home. A closed context refuses, on any thread, what may be refused.
+    /// Queues an item if this thread is the home. If the context is closed, an item that may be refused is refused on
+    /// any thread.
     #[inline]
     fn push_here<T>(&self, item: T, may_be_refused: bool, push: impl FnOnce(&mut Queue<Self>, T)) -> PushedHere<T> {
         if may_be_refused && self.is_closed() {
@@ -263,28 +275,28 @@ impl Mailbox {
         }
     }
 
-    /// The mark behind which nothing of the present batch lies.
+    /// The number of the current batch's last item.
     pub fn batch_end(&self) -> u64 {
         if self.is_empty() { 0 } else { self.at_home(|queue| queue.last()).unwrap_or(0) }
     }
 
-    /// Whether nothing waits to be run. Exact on the home thread itself.
+    /// Whether no item waits to be run. Exact on the home thread itself.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.arrived.load(Ordering::Relaxed) == 0 && self.waiting.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether a round would find nothing to look at, neither items nor timers nor a close.
+    /// Whether a round would find nothing to do: no item, timer or close.
     #[inline]
     pub fn is_quiet(&self) -> bool {
         self.is_empty() && self.timers.is_empty() && !self.is_closed()
     }
 
-    /// The oldest item that came no later than `end`, of the kinds allowed.
+    /// The oldest item of an allowed kind whose number is at most `end`.
     pub fn pop(&self, end: u64, allowed: Allowed) -> Option<Work<Self>> {
         loop {
-            // What runs may have left home within its own batch, or forked, or closed the context: then the next round
-            // clears it out.
+            // The item that ran last may have left home in the middle of the batch, or forked, or closed the context.
+            // The next round after a close drops what is left.
             if self.is_empty() || self.is_closed() {
                 return None;
             }
@@ -299,11 +311,13 @@ impl Mailbox {
         }
     }
 
-    /// Whether there is anything that the home thread may run, held back or not.
+    /// Whether anything waits that the home thread may run, held back or not.
     pub fn has_work(&self) -> bool {
         !self.is_empty() && self.at_home(|queue| queue.has(Allowed::ALL, self.only_calls_of())).unwrap_or(false)
     }
 
+    /// The thread whose calls alone [`pop`](Self::pop) may return, if there is such a thread: for a temporary home,
+    /// itself.
     fn only_calls_of(&self) -> Option<u64> {
         self.passing.load(Ordering::Relaxed).then(here)
     }
@@ -328,7 +342,7 @@ impl Mailbox {
         if self.is_closed() { None } else { self.at_home(|queue| queue.pop_call_of(callers))? }
     }
 
-    /// The timers that its home thread fires.
+    /// The timers that the home thread fires.
     pub fn timers(&self) -> &Timers {
         &self.timers
     }
@@ -353,7 +367,7 @@ impl Mailbox {
         self.kicked.load(Ordering::Relaxed) && self.kicked.swap(false, Ordering::AcqRel)
     }
 
-    /// To be asked before the home thread sleeps: true if something came in since, so look again.
+    /// Called before the home thread sleeps: whether something came in since the last call, so that it must look again.
     pub fn take_notified(&self) -> bool {
         let here = self.notified_here.load(Ordering::Relaxed);
         if here {
@@ -363,18 +377,18 @@ impl Mailbox {
         here || elsewhere
     }
 
-    /// To be seen by a spinning home thread.
+    /// As [`take_notified`](Self::take_notified), for a spinning home thread. Clears nothing.
     pub fn is_notified(&self) -> bool {
         self.notified_here.load(Ordering::Relaxed) || self.notified.load(Ordering::Relaxed)
     }
 
-    /// Makes the home thread look.
+    /// Makes the home thread check for work: unparks it, unless another thread has done so since it last looked.
     pub fn ring(&self) {
         if fork::is_child() {
             return;
         }
-        // The home thread itself is awake and asks `take_notified` before it sleeps. Not by the others' flag, where it
-        // would cover another thread's ring, and with it what that publishes.
+        // The home thread itself is awake and asks `take_notified` before it sleeps. It has a flag of its own: a plain
+        // store to `notified` could overwrite another thread's, and with it what that store publishes.
         if self.is_home_here() {
             return self.notified_here.store(true, Ordering::Relaxed);
         }
@@ -386,8 +400,8 @@ impl Mailbox {
         }
     }
 
-    /// Makes `new` the home. Someone who notified before it could be rung has left `notified` set, and the lock orders
-    /// that before the new home's first look. Fails with the present home, another thread's.
+    /// Makes `new` the home. A thread that notified while there was no home has left `notified` set, and the lock
+    /// orders that before the new home's first look. Fails with the present home if there is one.
     pub fn move_in(self: &Arc<Self>, new: Home) -> Result<(), Home> {
         let mut home = lock(&self.home);
         let queue = match &mut *home {
@@ -400,7 +414,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Turns a passing home into one that stays, or back.
+    /// Turns a temporary home into one that stays, or back.
     pub fn set_passing(&self, passing: bool) {
         if let Polled::By(home) = &mut *lock(&self.home) {
             home.passing = passing;
@@ -408,15 +422,16 @@ impl Mailbox {
         }
     }
 
-    /// Leaves home: what waits, waits for the next one. The callers whose calls wait here are woken, one of them to be
-    /// that: all, for the first may be at a wait further up its stack, which serves this context no more.
+    /// Leaves home: what waits here stays for the next home. Wakes every caller whose call waits here, so that one of
+    /// them becomes the home. The first of them alone would not do: it may be in a nested wait that does not serve this
+    /// context.
     pub fn move_out(self: &Arc<Self>) {
-        // A forked child holds none, and may not take the lock.
+        // A forked child holds no queue, and may not take the lock.
         let at = self.held_at.load(Ordering::Relaxed);
         let queue = held::take(&HELD, at, self, |moved| moved.held_at.store(at, Ordering::Relaxed));
         let Some(mut queue) = queue else { return };
         let mut home = lock(&self.home);
-        // A caller that sent its call before is found here; one that sends it now sees that there is no home.
+        // A caller that sent its call earlier is found here. One that sends it later sees that there is no home.
         let callers = |queue: &mut Queue<Self>| queue.calls().filter_map(Meta::caller_waker).collect();
         let callers: Vec<Arc<WakeSlot>> = self.touch(&mut queue, callers);
         *home = Polled::ByNobody(queue);
@@ -427,31 +442,31 @@ impl Mailbox {
         }
     }
 
-    /// Who is at home.
+    /// The home, if there is one.
     pub fn home(&self) -> Option<Home> {
         if fork::is_child() { None } else { lock(&self.home).home().cloned() }
     }
 
-    /// Whether this thread is at home.
+    /// Whether this thread is the home.
     #[inline]
     pub fn is_home_here(&self) -> bool {
         held::has(&HELD, self.held_at.load(Ordering::Relaxed), self)
     }
 
-    /// The number of the thread that is at home.
+    /// The number of the home thread.
     pub fn home_number(&self) -> Option<u64> {
         if fork::is_child() { None } else { lock(&self.home).home().map(|home| home.thread) }
     }
 
-    /// Wakes every task, woken or not: for a loop below which a scheduler keeps wakes back.
+    /// Wakes every task. For a loop that stops an outer scheduler, which keeps wakes back.
     pub fn wake_all(&self) {
         let wakers = self.at_home(|queue| queue.wakers()).unwrap_or_default();
         wakers.iter().for_each(Waker::wake_by_ref);
     }
 
-    /// Takes out the `!Send` tasks and the begun calls of the thread `owner`, the home, which calls this, and with `calls`
-    /// those not begun too; wakes them first, so that they are queued. To be dropped by the caller. The thread's own calls
-    /// stay: their frames wait further down its stack.
+    /// Takes out the `!Send` tasks and the begun calls of `owner`, which is this thread, the home; with `calls`, also
+    /// the calls that were not begun. Wakes them first, so that they are queued. The caller drops them. The thread's
+    /// own calls stay, because their frames wait on its stack.
     pub fn take_local(&self, owner: u64, calls: bool) -> Vec<Runnable<Self>> {
         let wakers: Vec<Waker> =
             self.at_home(|queue| queue.local(owner).map(|task| task.waker().clone()).collect()).unwrap_or_default();
@@ -467,21 +482,22 @@ impl Mailbox {
         taken.unwrap_or_default()
     }
 
-    /// Whether tasks of `owner`, the home, live: those whose wake another thread is just carrying to the queue, those that
-    /// run, and those that destructors spawn.
+    /// Whether `owner`, the home, still has a live `!Send` task or begun call here that
+    /// [`take_local`](Self::take_local) would take: it may be running, another thread may be about to queue it, or a
+    /// destructor may have spawned it.
     pub fn has_local(&self, owner: u64) -> bool {
         self.at_home(|queue| queue.local(owner).next().is_some()).unwrap_or(false)
     }
 
-    /// Closes the context: nothing is taken in any more, and what is here is dropped, by the home thread if there is
-    /// one, here if that is us or there is none.
+    /// Closes the context: nothing is accepted any more, and what is here is dropped, by the home thread if there is
+    /// one, else by this thread.
     pub fn close(self: &Arc<Self>) {
         if fork::is_child() {
             return;
         }
         lock(&self.injected).closed = true;
         self.closing.store(true, Ordering::Release);
-        // Whoever moves in or out after this sees `closing`.
+        // A thread that becomes the home or leaves after this sees `closing`.
         self.clear_out();
     }
 
@@ -491,26 +507,27 @@ impl Mailbox {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// On the home thread, in each round of its loop: whether it is to clear out what a `close` elsewhere left to it.
+    /// For the home thread, in each round: whether it must drop what a `close` on another thread left to it.
     pub fn has_to_close(&self) -> bool {
         self.is_closed() && (!self.is_empty() || self.live() > 0)
     }
 
-    /// Drops all that waits here, if it is ours to drop; else rings the home thread, which does it. What runs just now is
-    /// dropped when it has returned.
+    /// Drops everything that waits here, unless another thread is the home; then it rings that thread, which does it. A
+    /// task that is running now is dropped when its poll has returned.
     ///
-    /// The first panic of a destructor is raised when all of it is dropped.
+    /// The first panic of a destructor is raised when everything is dropped.
     pub fn clear_out(self: &Arc<Self>) {
         let mut panicked = None;
         loop {
             lock(&self.injected).clearing += 1;
             // A woken task queues itself.
-            let wakers = self.at_home_or_nobody_s(|queue| queue.wakers());
+            let wakers = self.at_home_or_without_home(|queue| queue.wakers());
             wakers.into_iter().flatten().for_each(Waker::wake);
-            // Before the last look: what comes after it sees that nobody will look.
+            // Before the last look, so that whoever pushes a task after that look knows that nobody will take it out.
             lock(&self.injected).clearing -= 1;
-            let taken = self.at_home_or_nobody_s(|queue| (queue.take_bottom_halves(), queue.take_tasks(|_| true)));
-            // Asked after `closing` was set, so whoever moved in since sees that, and begins nothing.
+            let taken = self.at_home_or_without_home(|queue| (queue.take_bottom_halves(), queue.take_tasks(|_| true)));
+            // Checked after `closing` was set, so a thread that became the home since then sees that, and starts
+            // nothing.
             let Some((bottom_halves, runnables)) = taken else {
                 self.ring();
                 break;
@@ -524,21 +541,21 @@ impl Mailbox {
         panics::raise(panicked);
     }
 
-    /// Nothing if another thread is at home.
-    fn at_home_or_nobody_s<R>(&self, touch: impl FnOnce(&mut Queue<Self>) -> R) -> Option<R> {
+    /// `None` if another thread is the home.
+    fn at_home_or_without_home<R>(&self, touch: impl FnOnce(&mut Queue<Self>) -> R) -> Option<R> {
         if self.is_home_here() {
             return self.at_home(touch);
         }
-        self.at_nobody_s(&mut lock(&self.home), touch)
+        self.without_home(&mut lock(&self.home), touch)
     }
 
-    /// Clears out on a thread of its own: for a wake that came while somebody closed a context without a home.
+    /// Clears out on a new thread. For a task that was woken after its context, which has no home, was closed.
     #[cold]
     fn clear_out_elsewhere(self: &Arc<Self>) {
-        // Nobody is there to raise a destructor's panic to.
+        // Nobody is there to receive a destructor's panic.
         let clear_out = |this: Arc<Self>| drop(Payload::of(|| this.clear_out()));
         let this = Arc::clone(self);
-        // A model has no threads but its own.
+        // A loom model has no threads but those that it starts itself.
         #[cfg(loom)]
         clear_out(this);
         #[cfg(not(loom))]
@@ -562,7 +579,7 @@ impl Schedule for Mailbox {
         self.push_here(runnable, may_be_refused, Queue::push_task)
     }
 
-    /// Removes a task that ended, or goes elsewhere, from the list of the living.
+    /// Removes a task that ended, or moves to another context, from the list of live tasks.
     fn remove(&self, task: &Meta<Self>) {
         let Some(key) = task.key() else { return };
         task.set_key(None);
@@ -571,14 +588,14 @@ impl Schedule for Mailbox {
             return;
         }
         let mut home = lock(&self.home);
-        if self.at_nobody_s(&mut home, |queue| queue.remove(key, owned)).is_none() {
+        if self.without_home(&mut home, |queue| queue.remove(key, owned)).is_none() {
             self.put(&mut lock(&self.injected), Item::Ended(key, owned));
             drop(home);
             self.ring();
         }
     }
 
-    /// A call is begun here, by its home, which alone may touch it from now on.
+    /// Records that a call was begun here, by the home thread, which alone may touch it from now on.
     fn adopt(&self) {
         self.at_home(Queue::adopt);
     }

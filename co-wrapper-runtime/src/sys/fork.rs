@@ -110,9 +110,9 @@ mod unix {
     /// Detects forks from now on. Called at first use.
     pub fn register() {
         static ONCE: Once = Once::new();
-        // SAFETY: the handler stores to a static, and what `on_child` was given to thread-locals without a destructor; it
-        // takes no lock, allocates nothing and frees nothing. It is there as long as it is registered: a shared object's
-        // handlers go with it.
+        // SAFETY: the handler stores to a static, and `forget` stores to thread-locals without a destructor. Neither
+        // takes a lock, allocates or frees. The handler's code stays mapped while it is registered: unloading a shared
+        // object removes its handlers.
         ONCE.call_once(|| match unsafe { pthread_atfork(None, None, Some(in_child)) } {
             0 => {}
             error => eprintln!(

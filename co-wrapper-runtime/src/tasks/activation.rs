@@ -1,6 +1,6 @@
 //! The activation: what this thread runs now, as opposed to the outer frames that wait on its stack. It says whether
-//! that is a coroutine, which task it belongs to, and in which queue that task lives. A loop that runs something else
-//! sets it before and restores it after.
+//! the current code is a coroutine, which task it belongs to, and which scheduler that task belongs to. A loop that
+//! runs something else sets it before and restores it after.
 //!
 //! Dropping an unfinished future is not a poll: its destructors run outside coroutine context, and may block.
 
@@ -31,21 +31,21 @@ impl Mark {
 pub struct Activation {
     mark: Mark,
     task: Unit,
-    /// The address of the queue in which the innermost task on the stack lives; null if there is none. Compared, never
-    /// dereferenced.
-    place: *const (),
+    /// The address of the scheduler (the mailbox) of the innermost task on the stack; null if there is none. Compared,
+    /// never dereferenced.
+    scheduler: *const (),
 }
 
 struct Now {
     // One byte: a call sets and restores this field and nothing else.
     mark: Cell<Mark>,
     task: Cell<Unit>,
-    place: Cell<*const ()>,
+    scheduler: Cell<*const ()>,
 }
 
 thread_local! {
     static NOW: Now =
-        const { Now { mark: Cell::new(Mark::NONE), task: Cell::new(Unit::NONE), place: Cell::new(ptr::null()) } };
+        const { Now { mark: Cell::new(Mark::NONE), task: Cell::new(Unit::NONE), scheduler: Cell::new(ptr::null()) } };
 }
 
 /// Whether this is coroutine context.
@@ -72,16 +72,16 @@ pub fn task() -> u64 {
     NOW.with(|now| now.task.get()).number()
 }
 
-/// Whether the innermost task on the stack lives in the queue at this address.
-pub fn runs_in<T>(place: *const T) -> bool {
-    NOW.with(|now| ptr::eq(now.place.get(), place.cast()))
+/// Whether the innermost task on the stack belongs to the scheduler at this address.
+pub fn runs_in<T>(scheduler: *const T) -> bool {
+    NOW.with(|now| ptr::eq(now.scheduler.get(), scheduler.cast()))
 }
 
 impl Activation {
     /// The current activation.
     #[inline]
     pub fn current() -> Self {
-        NOW.with(|now| Self { mark: now.mark.get(), task: now.task.get(), place: now.place.get() })
+        NOW.with(|now| Self { mark: now.mark.get(), task: now.task.get(), scheduler: now.scheduler.get() })
     }
 
     /// Makes this the current activation.
@@ -90,7 +90,7 @@ impl Activation {
         NOW.with(|now| {
             now.mark.set(self.mark);
             now.task.set(self.task);
-            now.place.set(self.place);
+            now.scheduler.set(self.scheduler);
         });
     }
 
@@ -100,10 +100,10 @@ impl Activation {
         Self { mark, ..self }
     }
 
-    /// The activation for polling the dispatched task `task`, which lives in the queue at `place`.
+    /// The activation for polling the dispatched task `task`, which belongs to the scheduler at this address.
     #[inline]
-    pub fn polled<T>(self, task: Unit, place: *const T) -> Self {
-        Self { mark: Mark(self.mark.0 | Mark::COROUTINE.0), task, place: place.cast() }
+    pub fn polled<T>(self, task: Unit, scheduler: *const T) -> Self {
+        Self { mark: Mark(self.mark.0 | Mark::COROUTINE.0), task, scheduler: scheduler.cast() }
     }
 
     /// The task.

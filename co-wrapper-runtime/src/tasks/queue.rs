@@ -1,5 +1,5 @@
-//! What waits in a context, in the order in which it came, and the list of the tasks that live there. Plain data: whose
-//! it is to touch is the mailbox's concern.
+//! What waits in a context, in the order in which it came, and the list of the context's live tasks. Plain data; who
+//! may touch it is for `scheduler/mailbox.rs` to say.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -16,9 +16,9 @@ use super::{
 
 /// One item to run.
 pub enum Work<S> {
-    /// Outside coroutine context.
+    /// Runs outside coroutine context.
     BottomHalf(Queued),
-    /// In coroutine context.
+    /// Runs in coroutine context.
     Task(Runnable<S>),
 }
 
@@ -29,7 +29,7 @@ pub struct Allowed {
     pub bottom_halves: bool,
     /// Tasks that were polled before.
     pub begun: bool,
-    /// Tasks and received calls that were not.
+    /// Tasks and received calls that were never polled.
     pub fresh: bool,
 }
 
@@ -38,9 +38,10 @@ impl Allowed {
     pub const ALL: Self = Self { bottom_halves: true, begun: true, fresh: true };
 }
 
-/// The queues of one context. Each item has a number, which orders the queues among each other and marks a batch's end.
+/// The queues of one context. Items are numbered as they come, across all queues, so that the oldest can be found and a
+/// batch's end can be named.
 pub struct Queue<S> {
-    /// The number that was given last.
+    /// The last number given.
     last: u64,
     /// How many items wait.
     len: usize,
@@ -49,14 +50,14 @@ pub struct Queue<S> {
     fresh: VecDeque<(u64, Runnable<S>)>,
     /// Calls from other threads, not begun.
     calls: VecDeque<(u64, Runnable<S>)>,
-    /// Every task that is not finished, queued or not.
+    /// Every live task or call, that is, one whose future has not been dropped, whether it is queued or not.
     tasks: Slab<Alive<S>>,
     /// How many of them have an owner.
     owned: usize,
 }
 
-/// One of the queues.
-enum Place {
+/// The queue that an item is in, and for a call its index there.
+enum Source {
     BottomHalf,
     Begun,
     Fresh,
@@ -79,14 +80,14 @@ impl<S> Default for Queue<S> {
 }
 
 impl<S> Queue<S> {
-    /// The number of one more item.
+    /// Counts a new item and returns its number.
     fn number(&mut self) -> u64 {
         self.len += 1;
         self.last += 1;
         self.last
     }
 
-    /// The number behind which nothing lies that waits now.
+    /// The number of the newest item. (It may have run already.)
     pub fn last(&self) -> u64 {
         self.last
     }
@@ -97,7 +98,7 @@ impl<S> Queue<S> {
         self.bottom_halves.push_back((number, bottom_half));
     }
 
-    /// Queues a task, and lists it if it is not.
+    /// Queues a task, and lists it if it is not listed.
     pub fn push_task(&mut self, runnable: Runnable<S>) {
         let task = runnable.metadata();
         if task.key().is_none() {
@@ -118,29 +119,29 @@ impl<S> Queue<S> {
         self.len
     }
 
-    /// Where the oldest allowed item is, and its number. Of the calls only those of the thread `of`, if given, and those
-    /// taken back, which are but dropped.
-    fn oldest(&self, allowed: Allowed, of: Option<u64>) -> Option<(Place, u64)> {
+    /// Where the oldest allowed item is, and its number. If `of` is given, only that thread's calls are allowed. A call
+    /// that was taken back always is, because it is only dropped.
+    fn oldest(&self, allowed: Allowed, of: Option<u64>) -> Option<(Source, u64)> {
         let mut oldest = None;
-        let mut older = |place, number: Option<u64>| {
+        let mut older = |source, number: Option<u64>| {
             if let Some(number) = number
                 && oldest.as_ref().is_none_or(|(_, than)| number < *than)
             {
-                oldest = Some((place, number));
+                oldest = Some((source, number));
             }
         };
         if allowed.bottom_halves {
-            older(Place::BottomHalf, self.bottom_halves.front().map(|item| item.0));
+            older(Source::BottomHalf, self.bottom_halves.front().map(|item| item.0));
         }
         if allowed.begun {
-            older(Place::Begun, self.begun.front().map(|item| item.0));
+            older(Source::Begun, self.begun.front().map(|item| item.0));
         }
         if allowed.fresh {
-            older(Place::Fresh, self.fresh.front().map(|item| item.0));
+            older(Source::Fresh, self.fresh.front().map(|item| item.0));
         }
         let may_go = |call: &Meta<S>| call.is_taken_back() || allowed.fresh && (of.is_none() || call.caller() == of);
         if let Some(at) = self.calls.iter().position(|(_, call)| may_go(call.metadata())) {
-            older(Place::Call(at), Some(self.calls[at].0));
+            older(Source::Call(at), Some(self.calls[at].0));
         }
         oldest
     }
@@ -150,16 +151,16 @@ impl<S> Queue<S> {
         self.oldest(allowed, of).is_some()
     }
 
-    /// The oldest allowed item, if it came no later than `end`.
+    /// The oldest allowed item, if its number is at most `end`.
     pub fn pop(&mut self, end: u64, allowed: Allowed, of: Option<u64>) -> Option<Work<S>> {
-        // Nothing else waits, so nothing is compared.
+        // Usual case: only one kind waits, so no numbers are compared.
         let alone = |allowed, waiting| allowed && self.len == waiting;
-        let (place, number) = if alone(allowed.bottom_halves, self.bottom_halves.len()) {
-            (Place::BottomHalf, self.bottom_halves.front()?.0)
+        let (source, number) = if alone(allowed.bottom_halves, self.bottom_halves.len()) {
+            (Source::BottomHalf, self.bottom_halves.front()?.0)
         } else if alone(allowed.begun, self.begun.len()) {
-            (Place::Begun, self.begun.front()?.0)
+            (Source::Begun, self.begun.front()?.0)
         } else if alone(allowed.fresh, self.fresh.len()) {
-            (Place::Fresh, self.fresh.front()?.0)
+            (Source::Fresh, self.fresh.front()?.0)
         } else {
             self.oldest(allowed, of)?
         };
@@ -167,11 +168,11 @@ impl<S> Queue<S> {
             return None;
         }
         self.len -= 1;
-        match place {
-            Place::BottomHalf => self.bottom_halves.pop_front().map(|item| Work::BottomHalf(item.1)),
-            Place::Begun => self.begun.pop_front().map(|item| Work::Task(item.1)),
-            Place::Fresh => self.fresh.pop_front().map(|item| Work::Task(item.1)),
-            Place::Call(at) => self.calls.remove(at).map(|item| Work::Task(item.1)),
+        match source {
+            Source::BottomHalf => self.bottom_halves.pop_front().map(|item| Work::BottomHalf(item.1)),
+            Source::Begun => self.begun.pop_front().map(|item| Work::Task(item.1)),
+            Source::Fresh => self.fresh.pop_front().map(|item| Work::Task(item.1)),
+            Source::Call(at) => self.calls.remove(at).map(|item| Work::Task(item.1)),
         }
     }
 
@@ -181,7 +182,7 @@ impl<S> Queue<S> {
         mem::take(&mut self.bottom_halves)
     }
 
-    /// Takes out the queued tasks that `which` names. They stay in the list until they are dropped.
+    /// Takes out the queued tasks for which `which` is true. They stay listed until they are dropped.
     pub fn take_tasks(&mut self, which: impl Fn(&Meta<S>) -> bool) -> Vec<Runnable<S>> {
         let mut taken = Vec::new();
         for queue in [&mut self.begun, &mut self.fresh, &mut self.calls] {
@@ -193,35 +194,35 @@ impl<S> Queue<S> {
         taken
     }
 
-    /// The calls that wait, not begun.
+    /// The calls that wait to be begun.
     pub fn calls(&self) -> impl Iterator<Item = &Meta<S>> {
         self.calls.iter().map(|(_, call)| call.metadata())
     }
 
-    /// How many tasks and calls live here.
+    /// How many tasks and calls are alive.
     pub fn live(&self) -> usize {
         self.tasks.len()
     }
 
-    /// A call was begun, and has an owner now.
+    /// Counts a call that was begun, and so has an owner now.
     pub fn adopt(&mut self) {
         self.owned += 1;
     }
 
-    /// Removes a task from the list, by its key there.
+    /// Removes the task with this key from the list.
     pub fn remove(&mut self, key: usize, owned: bool) {
         self.owned -= usize::from(owned);
-        // Its reference is not the last, or else only memory is left of the task.
+        // This frees at most the allocation; the future is gone.
         drop(self.tasks.remove(key));
     }
 
-    /// Whether tasks with an owner live here, or calls wait.
+    /// Whether there are live tasks with an owner, or calls that wait.
     pub fn has_owned(&self) -> bool {
         self.owned > 0 || !self.calls.is_empty()
     }
 
-    /// The tasks that belong to a thread, `owner`, but not the calls of its own that it has begun: their frames wait
-    /// further down its stack.
+    /// The live tasks that the thread `owner` owns, except those that are its own calls: their frames wait on its
+    /// stack.
     pub fn local(&self, owner: u64) -> impl Iterator<Item = &Alive<S>> {
         let owned = if self.owned > 0 { Some(&self.tasks) } else { None };
         owned.into_iter().flatten().map(|(_, task)| task).filter(move |task| {
@@ -243,14 +244,14 @@ impl<S> Queue<S> {
         self.owned > 0 && self.tasks.iter().any(|(_, task)| received(task.metadata()))
     }
 
-    /// The oldest call of one of the threads `callers` that waits, not begun.
+    /// The oldest waiting call of one of the threads `callers`.
     pub fn pop_call_of(&mut self, callers: &BTreeSet<u64>) -> Option<Work<S>> {
         let at = self.calls().position(|call| call.caller().is_some_and(|caller| callers.contains(&caller)))?;
         self.len -= 1;
         self.calls.remove(at).map(|item| Work::Task(item.1))
     }
 
-    /// What wakes each that lives here.
+    /// The wakers of all live tasks.
     pub fn wakers(&self) -> Vec<Waker> {
         self.tasks.iter().map(|(_, task)| task.waker().clone()).collect()
     }

@@ -1,23 +1,26 @@
-//! Tasks: async-task's cell, queued by whatever [`Schedule`] is behind it.
+//! Tasks: async-task's allocation, queued by whatever implements [`Schedule`] (a context's mailbox).
 //!
-//! A task is *begun* once it was polled; the nesting rule of `poll_loop/serve.rs` asks. A `!Send` task has an owner, the
-//! thread that spawned it, and is polled and dropped there alone.
+//! A task is *begun* once it was polled; the nesting rule of `poll_loop/serve.rs` asks for that. A `!Send` task has an
+//! owner, the thread that spawned it, and is polled and dropped only there. A *call* is a task that a thread has sent
+//! and waits for, its *caller*. The thread that begins a call becomes its owner.
 //!
-//! # What is relied on in async-task
+//! # What this file relies on in async-task
 //!
-//! Its documentation promises less than this, so its minor version is pinned. As of 4.7 (`raw.rs`, `task.rs`, `runnable.rs`):
+//! Its documentation promises less than this, so its minor version is pinned. As of 4.7 (`raw.rs`, `task.rs`,
+//! `runnable.rs`):
 //!
 //! - A `Runnable` of a `!Send` future may be stored, asked for its metadata and waker, and forgotten on any thread. Only
 //!   its `run` and its drop touch the future.
-//! - A future is dropped by nobody but who runs or drops its `Runnable`. The last waker, or a `Task` that cancels, makes a
-//!   `Runnable` and hands it to `schedule` instead.
-//! - Whoever drops a future holds a reference to the task until the destructor has returned, and takes the awaiter out
-//!   only after that and before it gives the reference up: so `Listed` may use the metadata in its destructor, who awaits
-//!   a task finds its future dropped, and what the awaiter does when it is woken may free the task.
+//! - Only whoever runs or drops its `Runnable` drops a future. The last waker, or a `Task` that cancels, makes a `Runnable`
+//!   and hands it to `schedule` instead.
+//! - Whoever drops a future holds a reference to the task until the destructor has returned. It takes the awaiter out
+//!   after the destructor and before it gives up the reference. So `Listed` may use the metadata in its destructor; when
+//!   the awaiter is woken, the future has been dropped; and what the awaiter then does may free the task.
 //! - The metadata lives as long as any waker does, and the output is stored after the future was dropped.
 //!
-//! async-task ends the process where a user's destructor or waker panics inside it. So what it gets of the user's is wrapped:
-//! the future in [`Listed`], what comes of it in [`Output`], the waker of who joins in `Joiner` (`context/join.rs`).
+//! async-task ends the process if a user's destructor or waker panics inside it. So each piece of user code that it is
+//! given is wrapped: the future in [`Listed`], its outcome in [`Output`], the joiner's waker in `Joiner`
+//! (`context/join.rs`).
 
 use std::{
     cell::{Cell, UnsafeCell},
@@ -42,10 +45,10 @@ use crate::sys::{
     sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, is_send_and_sync},
 };
 
-/// What became of an item that the home thread was to queue.
+/// What became of an item that was to be queued on the home thread.
 pub enum PushedHere<T> {
     Queued,
-    /// The context is closed, and takes nothing new.
+    /// The context is closed and accepts no new item.
     Refused(T),
     /// This thread is not the home.
     NotHome(T),
@@ -53,24 +56,25 @@ pub enum PushedHere<T> {
 
 /// Where tasks wait to be polled: a context's scheduler.
 pub trait Schedule: Sized + Send + Sync + 'static {
-    /// [`Runnable::queue`], as a function of the scheduler's own: compiled with the rest of it, and not where users spawn.
+    /// Calls [`Runnable::queue`]. A function of the scheduler, so that it is compiled once, in this crate, and not
+    /// wherever users spawn.
     fn schedule(runnable: Runnable<Self>);
-    /// Queues a task, from any thread. Gives a new one back if it takes nothing in any more.
+    /// Queues a task, from any thread. Gives a new one back if the scheduler is closed.
     fn push_task(self: &Arc<Self>, runnable: Runnable<Self>) -> Result<(), Runnable<Self>>;
-    /// The same if this is the home thread.
+    /// The same, if this is the home thread.
     fn push_task_here(&self, runnable: Runnable<Self>) -> PushedHere<Runnable<Self>>;
-    /// A task has ended, or goes elsewhere.
+    /// Called when a task has ended or moves to another scheduler.
     fn remove(&self, task: &Meta<Self>);
-    /// A call is begun here, on the home thread.
+    /// Called on the home thread when it begins a call.
     fn adopt(&self);
-    /// What this thread polls.
+    /// What this thread keeps of the task that it polls.
     fn running() -> &'static LocalKey<Running<Self>>;
 }
 
-/// What a thread keeps of the task that it polls, the innermost, beside what `activation.rs` does.
+/// What a thread keeps of the innermost task that it polls, in addition to the activation (`activation.rs`).
 pub struct Running<S> {
-    /// Where it wants to go on. `ManuallyDrop`, so that this can be had in thread-local destructors; it is empty whenever no
-    /// task is being polled.
+    /// The scheduler to which it has asked to move. `ManuallyDrop`, so that thread-local destructors can use it. It is
+    /// empty whenever no task is being polled, so nothing leaks.
     wanted: ManuallyDrop<Cell<Option<Arc<S>>>>,
 }
 
@@ -81,8 +85,8 @@ impl<S> Running<S> {
     }
 }
 
-/// A task that is to be polled once, or dropped: wherever it is dropped, unwinding too, a `!Send` future off its thread
-/// is forgotten instead.
+/// A task that is to be polled once, or dropped. If a task that another thread owns is dropped here, it is leaked
+/// instead, even while unwinding: its `!Send` future may not be touched.
 pub struct Runnable<S>(ManuallyDrop<async_task::Runnable<Meta<S>>>);
 
 impl<S> Runnable<S> {
@@ -94,57 +98,57 @@ impl<S> Runnable<S> {
         self.0.metadata()
     }
 
-    /// Its entry for the list of the living.
+    /// The task's entry for the list of live tasks.
     pub fn alive(&self) -> Alive<S> {
         let alive = Alive { waker: self.0.waker(), meta: NonNull::from(self.metadata()) };
         if !self.metadata().is_lent() {
-            // SAFETY: this has not happened, so the task is being spawned, see `lent`.
+            // SAFETY: `lent` is not set, so the task is being spawned and no other thread reads it, see `lent`.
             unsafe { *self.metadata().lent.get() = Some(ManuallyDrop::new(ptr::read(&raw const alive.waker))) };
         }
         alive
     }
 
-    /// Queues the task, which is new or was woken, where it lives, or goes.
+    /// Queues the task, which is new or was woken, in its scheduler, or in the one that it moves to.
     pub fn queue(self)
     where
         S: Schedule,
     {
         if fork::is_child() {
-            // Its parent's, like the queue.
+            // The task is its parent's, like the queue.
             return mem::forget(self);
         }
-        // SAFETY: its `Runnable` is here.
-        let place = unsafe {
+        // SAFETY: this thread holds the `Runnable`.
+        let scheduler = unsafe {
             self.metadata().move_on();
-            Arc::as_ptr(self.metadata().place())
+            Arc::as_ptr(self.metadata().scheduler())
         };
-        // SAFETY: it is given back, or queued by its home, which then is this thread. So nobody runs the task before this
-        // returns, and it keeps its scheduler.
-        match unsafe { (*place).push_task_here(self) } {
+        // SAFETY: the task keeps its scheduler alive, and is not run before this returns: it is given back, or queued
+        // by its home, which is this thread then.
+        match unsafe { (*scheduler).push_task_here(self) } {
             PushedHere::Queued => {}
             PushedHere::Refused(runnable) => drop(runnable),
             PushedHere::NotHome(runnable) => runnable.queue_elsewhere(),
         }
     }
 
-    /// The same where this thread is not the home.
+    /// The same, if this thread is not the home.
     fn queue_elsewhere(self)
     where
         S: Schedule,
     {
-        // Before another thread sees the task. A call has no handle that reads it.
+        // Sets `lent` before another thread sees the task. A call needs none, because no handle reads it.
         if !self.metadata().is_lent() && self.metadata().caller.is_none() {
             drop(self.alive());
         }
-        // SAFETY: its `Runnable` is here.
-        let place = Arc::clone(unsafe { self.metadata().place() });
-        // A closed context refuses a new one, which drops it.
-        drop(place.push_task(self));
+        // SAFETY: this thread holds the `Runnable`.
+        let scheduler = Arc::clone(unsafe { self.metadata().scheduler() });
+        // A closed context refuses a new task, which is then dropped here.
+        drop(scheduler.push_task(self));
     }
 
     fn into_inner(self) -> async_task::Runnable<Meta<S>> {
         let mut this = ManuallyDrop::new(self);
-        // SAFETY: taken once, for `this` is not dropped.
+        // SAFETY: taken once, because `this` is not dropped.
         unsafe { ManuallyDrop::take(&mut this.0) }
     }
 }
@@ -160,31 +164,34 @@ impl<S> Drop for Runnable<S> {
     }
 }
 
-/// What the queue knows of a task. Small: a task of a few words and this fit into what malloc gives out fastest.
+/// What the queue knows of a task. Small, so that together with a future of a few words it fits into malloc's fastest
+/// size.
 ///
-/// One thread at a time polls a task or holds its [`Runnable`], and async-task's state orders one after the other: what is
-/// written here is that thread's.
+/// Only one thread at a time polls a task or holds its [`Runnable`], and async-task's state orders these threads. Only
+/// that thread writes here, apart from `taken_back` and `aborted`.
 pub struct Meta<S> {
-    /// Where it lives.
-    place: UnsafeCell<Arc<S>>,
-    /// Where it goes when it is queued next, by `reschedule_self`.
+    /// The scheduler that the task belongs to. It is queued there when it is woken.
+    scheduler: UnsafeCell<Arc<S>>,
+    /// The scheduler to which it moves when it is queued next (`reschedule_self`).
     moves_to: UnsafeCell<Option<Arc<S>>>,
-    /// Its place in the list of the living, 0 for none, else one more than it is.
+    /// One more than its index in the list of live tasks; 0 if it is not listed.
     key: AtomicU32,
-    /// The thread that a `!Send` task or a begun call belongs to, 0 for none.
+    /// The thread that owns a `!Send` task or a begun call; 0 if there is none.
     owner: AtomicU64,
     begun: AtomicBool,
-    /// Whether it is a call that its caller has taken back: it may be dropped at any time, begun or not.
+    /// Whether it is a call that its caller has taken back. Then it may be dropped at any time, whatever the loop holds
+    /// back.
     taken_back: AtomicBool,
-    /// What wakes it, for who has the `async_task::Task`, which keeps the memory: not counted, for counting costs what all
-    /// else of a handle does. Written once, by who holds the `Runnable`: of a task that has a handle before spawning
-    /// returns or another thread sees it. Nothing if it was dropped before it was queued.
+    /// A copy of the task's waker for whoever has the `async_task::Task`, which keeps the memory. It holds no
+    /// reference, because counting one costs as much as the rest of a handle. Written once, by whoever holds the
+    /// `Runnable`; for a task that has a handle, before spawning returns or another thread sees the task. `None` if the
+    /// task was dropped before it was queued.
     lent: UnsafeCell<Option<ManuallyDrop<Waker>>>,
     /// Whether its future is to be dropped instead of polled.
     aborted: AtomicBool,
-    /// Whether its future was dropped.
+    /// Whether the future was dropped.
     ended: AtomicBool,
-    /// What wakes the blocked caller, if it is a call from another context.
+    /// What wakes the blocked caller, if this is a call.
     caller: Option<Arc<WakeSlot>>,
 }
 
@@ -192,14 +199,14 @@ const _: () = {
     is_send_and_sync::<Arc<WakeSlot>>();
 };
 
-// SAFETY: two of the cells are touched by the thread that polls the task or holds its `Runnable`; `lent` is written before
-// any other thread reads it, see there; the rest is atomic or never changes.
+// SAFETY: only the thread that polls the task or holds its `Runnable` touches two of the cells. `lent` is written
+// before any other thread reads it, see there. The rest is atomic or never changes.
 unsafe impl<S> Sync for Meta<S> where Arc<S>: Send + Sync {}
 
 impl<S> Meta<S> {
-    fn new(place: Arc<S>, owner: u64, caller: Option<Arc<WakeSlot>>) -> Self {
+    fn new(scheduler: Arc<S>, owner: u64, caller: Option<Arc<WakeSlot>>) -> Self {
         Self {
-            place: UnsafeCell::new(place),
+            scheduler: UnsafeCell::new(scheduler),
             moves_to: UnsafeCell::new(None),
             key: AtomicU32::new(0),
             owner: AtomicU64::new(owner),
@@ -237,7 +244,7 @@ impl<S> Meta<S> {
         self.caller.clone()
     }
 
-    /// Where it is in its mailbox's list of the living, if it is.
+    /// Its index in the scheduler's list of live tasks, if it is listed.
     pub fn key(&self) -> Option<usize> {
         self.key.load(Ordering::Relaxed).checked_sub(1).map(|key| key as usize)
     }
@@ -248,29 +255,30 @@ impl<S> Meta<S> {
     }
 
     fn is_lent(&self) -> bool {
-        // SAFETY: it is written while nobody else reads it.
+        // SAFETY: nobody writes it meanwhile, see the field.
         unsafe { (*self.lent.get()).is_some() }
     }
 
-    /// What aborts the task, unless it was dropped before it was queued. Not counted: whoever has the task keeps it.
+    /// What aborts the task. `None` if the task was dropped before it was queued. It holds no reference: the caller's
+    /// `async_task::Task` keeps the task.
     pub fn alive(&self) -> Option<ManuallyDrop<Alive<S>>> {
-        // SAFETY: written before any other thread saw the task. It is never dropped, and used as long as `self` is borrowed,
-        // but by its clones, which count.
+        // SAFETY: written before any other thread saw the task. The copy is never dropped, and is used only while
+        // `self` is borrowed. Its clones hold references of their own.
         let waker = unsafe { (*self.lent.get()).as_ref().map(|waker| ptr::read(waker)) }?;
         Some(ManuallyDrop::new(Alive { waker: ManuallyDrop::into_inner(waker), meta: NonNull::from(self) }))
     }
 
-    /// Whether its future was dropped.
+    /// Whether the future was dropped.
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Whether the task may go to another thread between two polls.
+    /// Whether the task may move to another thread between two polls.
     pub fn is_send(&self) -> bool {
         self.owner().is_none() && self.caller.is_none()
     }
 
-    /// Whether a closed context may give it back, to be dropped: it is new, and no other thread's, which alone could.
+    /// Whether a closed context may give the task back, to be dropped here: it is new, and no other thread owns it.
     pub fn may_be_refused(&self) -> bool {
         !self.begun() && self.may_be_touched_here()
     }
@@ -281,46 +289,47 @@ impl<S> Meta<S> {
 
     /// # Safety
     ///
-    /// This thread polls the task or holds its `Runnable`, as long as what is returned is used.
-    unsafe fn place(&self) -> &Arc<S> {
-        // SAFETY: so nobody else is at it, and what writes it is not called meanwhile.
-        unsafe { &*self.place.get() }
+    /// This thread polls the task or holds its `Runnable` for as long as the result is used.
+    unsafe fn scheduler(&self) -> &Arc<S> {
+        // SAFETY: only this thread uses the cell, by this function's contract, and `move_on`, which writes it, is not
+        // called meanwhile.
+        unsafe { &*self.scheduler.get() }
     }
 
-    /// Leaves its place for the one that it goes to, if there is one.
+    /// Moves the task to the scheduler that it has asked for, if it has.
     ///
     /// # Safety
     ///
-    /// This thread holds the task's `Runnable`, and uses nothing that `place` returned.
+    /// This thread holds the task's `Runnable`, and uses no result of [`scheduler`](Self::scheduler) any more.
     unsafe fn move_on(&self)
     where
         S: Schedule,
     {
-        // SAFETY: nobody else is at the two.
+        // SAFETY: only this thread uses the two cells, by this function's contract.
         unsafe {
             if let Some(target) = (*self.moves_to.get()).take() {
-                (*self.place.get()).remove(self);
-                *self.place.get() = target;
+                (*self.scheduler.get()).remove(self);
+                *self.scheduler.get() = target;
             }
         }
     }
 }
 
-/// A task in its mailbox's list, until it ends; or for who may abort it.
+/// A live task: an entry in its scheduler's list until it ends, or a handle that may abort it.
 pub struct Alive<S> {
     waker: Waker,
-    /// The task's, which the waker keeps.
+    /// In the task's allocation, which the waker keeps.
     meta: NonNull<Meta<S>>,
 }
 
 const _: () = is_send_and_sync::<Waker>();
 
-// SAFETY: a waker may be sent and shared, and what is reached through the pointer too, for it is shared by threads anyway.
+// SAFETY: a waker may be sent and shared. The pointer's target is `Sync`, and lives as long as the waker.
 unsafe impl<S> Send for Alive<S> where Meta<S>: Sync {}
 // SAFETY: as above.
 unsafe impl<S> Sync for Alive<S> where Meta<S>: Sync {}
 
-// Nothing of ours panics while it is at a task, so that is whole.
+// Our own code does not panic while it changes a task, so nobody sees one half changed.
 impl<S> UnwindSafe for Alive<S> {}
 impl<S> RefUnwindSafe for Alive<S> {}
 
@@ -331,7 +340,7 @@ impl<S> Clone for Alive<S> {
 }
 
 impl<S> Alive<S> {
-    /// Has the task's future dropped where it would be polled next, which is soon.
+    /// Wakes the task, and has its future dropped instead of polled.
     pub fn abort(&self) {
         if !fork::is_child() {
             self.metadata().aborted.store(true, Ordering::Release);
@@ -344,28 +353,28 @@ impl<S> Alive<S> {
         &self.waker
     }
 
-    /// What the queue knows of it. Another thread may hold its `Runnable`.
+    /// What the queue knows of the task. Another thread may hold its `Runnable`.
     pub fn metadata(&self) -> &Meta<S> {
-        // SAFETY: in the task's allocation, which is there as long as one of its wakers is.
+        // SAFETY: in the task's allocation, which lives as long as one of its wakers.
         unsafe { self.meta.as_ref() }
     }
 }
 
-/// Polls a task once, or drops its future if it was cancelled. A call that is begun belongs to this thread from now on:
-/// its future is made here, and need not be `Send`.
+/// Polls a task once, or drops its future if it was cancelled. If this begins a call, this thread owns the call from
+/// now on: its future is made here, and need not be `Send`.
 pub fn run<S: Schedule>(runnable: Runnable<S>) {
     let task = runnable.metadata();
     if !task.may_be_touched_here() {
         return;
     }
     if task.caller.is_some() && !task.begun() {
-        // Its caller is between marking it and cancelling it, or past that: async-task alone would begin it in between.
+        // The caller first marks the call and then cancels it. Between the two, async-task alone would still begin it.
         if task.is_taken_back() {
             return;
         }
         task.owner.store(here(), Ordering::Relaxed);
-        // SAFETY: its `Runnable` is here.
-        unsafe { task.place() }.adopt();
+        // SAFETY: this thread holds the `Runnable`.
+        unsafe { task.scheduler() }.adopt();
     }
     task.begun.store(true, Ordering::Relaxed);
     runnable.into_inner().run();
@@ -373,12 +382,12 @@ pub fn run<S: Schedule>(runnable: Runnable<S>) {
 
 static LEAKED: atomic::AtomicUsize = atomic::AtomicUsize::new(0);
 
-/// How many `!Send` tasks of this process were forgotten because only another thread could have dropped them.
+/// How many `!Send` tasks of this process were leaked because only another thread could have dropped them.
 pub fn leaked() -> usize {
     LEAKED.load(Ordering::Relaxed)
 }
 
-/// Asks that the task which is being polled go on in `target`. False if it runs there.
+/// Asks that the task that is being polled move to `target`. False if it is there already.
 pub fn move_to<S: Schedule>(target: &Arc<S>) -> bool {
     if runs_in(target) {
         return false;
@@ -387,67 +396,68 @@ pub fn move_to<S: Schedule>(target: &Arc<S>) -> bool {
     true
 }
 
-/// Whether the task that is being polled, innermost, lives in `place`.
-pub fn runs_in<S: Schedule>(place: &Arc<S>) -> bool {
-    activation::runs_in(Arc::as_ptr(place))
+/// Whether the innermost task that is being polled belongs to `scheduler`.
+pub fn runs_in<S: Schedule>(scheduler: &Arc<S>) -> bool {
+    activation::runs_in(Arc::as_ptr(scheduler))
 }
 
-/// Sends a call. Dropping what is returned cancels it.
+/// Sends a call. Dropping the result cancels it.
 ///
 /// # Safety
 ///
-/// Until `future` is dropped everything that it borrows must live. It must be sound to send it before its first poll.
+/// Everything that `future` borrows must live until `future` is dropped. Sending `future` must be sound before its
+/// first poll.
 pub unsafe fn send_call<S: Schedule, F: Future<Output = ()>>(
-    place: &Arc<S>,
+    scheduler: &Arc<S>,
     caller: Arc<WakeSlot>,
     future: F,
 ) -> Sent<S> {
-    // SAFETY: a call is owned by the thread that polls it first, `run` sees to that, and is `Send` before, as the caller
-    // promises. So is how long its borrows live.
-    unsafe { spawn_for(place, 0, Some(caller), future) }
+    // SAFETY: the caller promises that the call may be sent before its first poll, and that its borrows live long
+    // enough. From its first poll on the thread that polls it owns it; `run` ensures that.
+    unsafe { spawn_for(scheduler, 0, Some(caller), future) }
 }
 
 /// A call sent to another context.
 pub type Sent<S> = async_task::Task<Output<()>, Meta<S>>;
 
-/// Cancels a call that was sent. Its home drops it at the next look, whatever that may begin.
+/// Cancels a call that was sent. Its home drops it in its next round, whatever that round holds back.
 pub fn take_back<S>(sent: Sent<S>) {
     sent.metadata().taken_back.store(true, Ordering::Relaxed);
 }
 
 /// # Safety
 ///
-/// `F` is `Send`, or `owner` is this thread, or there is a caller and `F` is sound to send before its first poll. What it
-/// borrows outlives it.
+/// `F` is `Send`, or `owner` is this thread, or there is a caller and sending `F` is sound before its first poll. What
+/// `F` borrows outlives it.
 pub unsafe fn spawn_for<S: Schedule, F: Future>(
-    place: &Arc<S>,
+    scheduler: &Arc<S>,
     owner: u64,
     caller: Option<Arc<WakeSlot>>,
     future: F,
 ) -> async_task::Task<Output<F::Output>, Meta<S>> {
-    let meta = Meta::new(Arc::clone(place), owner, caller);
+    let meta = Meta::new(Arc::clone(scheduler), owner, caller);
     let listed = |meta| Listed { future: ManuallyDrop::new(future), meta, unit: Unit::new() };
     let schedule = |runnable| S::schedule(Runnable::new(runnable));
     let builder = async_task::Builder::new().metadata(meta);
-    // SAFETY: as the head of this file has it of async-task. `spawn_unchecked` asks for four things. A future that is not
-    // `Send` is run and dropped on one thread: both
-    // happen through its `Runnable` alone, which looks at the owner in `run` and in its drop (the task's other references
-    // hand the future to `schedule`, so to them, when they are the last). What the future borrows outlives it, by this
-    // function's contract, and `meta` is the task's own. `schedule` is `Send + Sync` and `'static`, for it holds nothing.
+    // SAFETY: `spawn_unchecked` asks for four things, and the head of this file says what is relied on. A future that
+    // is not `Send` is run and dropped on one thread: both happen only through its `Runnable`, and `run` and the drop
+    // of `Runnable` check the owner. (If another reference to the task is the last one, it hands the future to
+    // `schedule`, so to a `Runnable`.) What the future borrows outlives it, by this function's contract, and `meta` is
+    // the task's own. `schedule` is `Send`, `Sync` and `'static`, because it captures nothing.
     let (runnable, task) = unsafe { builder.spawn_unchecked(listed, schedule) };
     runnable.schedule();
     task
 }
 
-/// What came of a task.
+/// How a task ended.
 pub enum Outcome<T> {
     Done(T),
     Panicked(Payload),
     Aborted,
 }
 
-/// The same as async-task keeps it until it is joined. Dropping it, which async-task does where nobody joins any more, does
-/// not panic.
+/// An [`Outcome`] as async-task keeps it until the task is joined. If nobody joins it, async-task drops it, and that
+/// drop does not panic.
 pub struct Output<T>(ManuallyDrop<Outcome<T>>);
 
 impl<T> Output<T> {
@@ -457,7 +467,7 @@ impl<T> Output<T> {
 
     pub fn into_inner(self) -> Outcome<T> {
         let mut this = ManuallyDrop::new(self);
-        // SAFETY: taken once, for `this` is not dropped.
+        // SAFETY: taken once, because `this` is not dropped.
         unsafe { ManuallyDrop::take(&mut this.0) }
     }
 }
@@ -469,7 +479,7 @@ impl<T> Drop for Output<T> {
     }
 }
 
-/// A task's future, and how it leaves the list of the living.
+/// A task's future. Its drop removes the task from the list of live tasks.
 struct Listed<'a, F, S: Schedule> {
     future: ManuallyDrop<F>,
     meta: &'a Meta<S>,
@@ -478,15 +488,16 @@ struct Listed<'a, F, S: Schedule> {
 
 impl<F, S: Schedule> Drop for Listed<'_, F, S> {
     fn drop(&mut self) {
-        // async-task aborts the process if this panics. The hook has printed the message; the task is gone as asked.
+        // async-task would abort the process if this panicked. The panic hook has printed the message, and the task is
+        // gone as asked.
         let dropped = Payload::of(|| {
             // SAFETY: dropped here and nowhere else, where it was pinned.
             unsafe { ManuallyDrop::drop(&mut self.future) };
         });
         drop(dropped);
         self.meta.ended.store(true, Ordering::Release);
-        // SAFETY: who drops a task's future polls it or holds its `Runnable`.
-        unsafe { self.meta.place() }.remove(self.meta);
+        // SAFETY: whoever drops a task's future polls it or holds its `Runnable`.
+        unsafe { self.meta.scheduler() }.remove(self.meta);
     }
 }
 
@@ -512,18 +523,18 @@ impl<F: Future, S: Schedule> Future for Listed<'_, F, S> {
             // async-task drops the future now, outside coroutine context.
             return Poll::Ready(Output::new(Outcome::Aborted));
         }
-        // SAFETY: this polls it.
-        let place = Arc::as_ptr(unsafe { meta.place() });
-        // The task further down the stack may have asked already, in one branch, and wait here in another.
+        // SAFETY: this thread polls the task.
+        let scheduler = Arc::as_ptr(unsafe { meta.scheduler() });
+        // An outer task may have asked to move, in one branch of a `join!`, and wait here in another branch.
         let outer_wanted = S::running().with(|running| running.wanted.take());
         let outer = Activation::current();
-        outer.polled(unit, place).set();
+        outer.polled(unit, scheduler).set();
         let _restore = Restore(outer, outer_wanted);
         let outcome = match Payload::of(|| future.poll(cx)) {
             Ok(Poll::Ready(output)) => Outcome::Done(output),
             Ok(Poll::Pending) => {
                 if let Some(target) = S::running().with(|running| running.wanted.take()) {
-                    // SAFETY: this polls it.
+                    // SAFETY: this thread polls the task.
                     unsafe { *meta.moves_to.get() = Some(target) };
                 }
                 return Poll::Pending;

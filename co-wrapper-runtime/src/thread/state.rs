@@ -264,11 +264,11 @@ impl Thread {
         NonNull::from(&*Self::first_use(name))
     }
 
-    /// Takes the thread's block out of its place.
+    /// Takes the thread's block out of `THREAD`.
     fn end() {
         let last = THREAD.replace(ptr::null());
         if !last.is_null() {
-            // SAFETY: the place's reference, which was taken out.
+            // SAFETY: the reference that `THREAD` had, which was taken out.
             drop(unsafe { Rc::from_raw(last) });
         }
         mailbox::free_held();

@@ -1,5 +1,6 @@
 //! The calls of one thread that wait, each in its own loop. A loop polls not only its own call but also the outer calls
-//! on the stack, each with its activation current, because its own call may wait for them.
+//! on the stack, each with its activation current, because its own call may wait for them. (`lower` and `below` in
+//! names mean outer, as in hang reports: "lower on its stack".)
 //!
 //! An outer call cannot return before the frames nested inside it have returned. So its output waits in its frame, and
 //! so does a panic of its future, which is raised there. Its own loop then proceeds as if it had polled the future
@@ -30,7 +31,7 @@ pub enum Ended {
 
 /// A call in flight, in its frame.
 pub trait InFlight {
-    /// Whether only the caller has a use for it, so that nested loops leave it alone.
+    /// Whether its output is of use only to its caller, so that nested loops leave the call alone.
     fn is_for_caller(&self) -> bool;
 
     /// Polls the call, because it was woken. Returns whether it is done.
@@ -55,13 +56,14 @@ pub struct Waiting<'a> {
     polled: Activation,
     /// The caller's mark, for the destructors of a call that is given up.
     caller: Mark,
-    /// The last context entry when the wait began; it determines the current context in its polls.
+    /// The number of the last context entry when the wait began. It determines which context is current in the call's
+    /// polls.
     stay: Cell<u64>,
     /// When to give the call up.
     deadline: Cell<Option<Instant>>,
     /// The context whose closing gives the call up.
     called_in: Option<&'a AioContext>,
-    /// It is being polled or given up, or has panicked.
+    /// The call is being polled or given up, or has panicked.
     busy: Cell<bool>,
     /// How the wait ended, if a nested loop ended it.
     ended: Cell<Option<Ended>>,
@@ -84,7 +86,7 @@ pub enum Due {
 pub enum Polls {
     /// Those that were woken.
     Woken,
-    /// All, because their wakes may be kept back.
+    /// All, because an outer scheduler may keep their wakes back.
     All,
     /// None; those that are due to be given up still are.
     None,
@@ -133,7 +135,7 @@ impl<'a> Waiting<'a> {
         Some(ended)
     }
 
-    /// When its own loop must give the call up.
+    /// When the call must be given up.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline.get()
     }
@@ -196,7 +198,7 @@ impl Waiting<'_> {
         self.depth
     }
 
-    /// The activation in which to do it.
+    /// The activation in which to do what is due.
     pub fn activation(&self, due: Due) -> Activation {
         match due {
             Due::Poll => self.polled,
@@ -204,17 +206,18 @@ impl Waiting<'_> {
         }
     }
 
-    /// The last context entry when it began to wait, or in its polls since.
+    /// The number of the last context entry when the wait began, or in the call's polls since. (See `homes.rs`.)
     pub fn stay(&self) -> &Cell<u64> {
         &self.stay
     }
 
-    /// Whether it is meant to wait long.
+    /// Whether the call is meant to wait long.
     pub fn is_expected_long(&self) -> bool {
         self.slot.record.is_expected_long()
     }
 
-    /// Does what is due; that activation must be current. A panic is kept for the call.
+    /// Does what is due. The caller has made [`activation(due)`](Self::activation) current. A panic is kept for the
+    /// call.
     pub fn go_on(&self, due: Due) {
         let ended = Payload::of(|| match due {
             Due::Poll => {
@@ -283,7 +286,8 @@ impl Drop for Listed<'_> {
     }
 }
 
-/// The waits from one on outwards. For code nested inside them, which returns before they do.
+/// The waits from some frame outwards, innermost first. For code that is nested inside them, which returns before they
+/// do.
 #[derive(Clone, Copy)]
 pub struct Calls<'a> {
     next: Link,
@@ -317,8 +321,9 @@ impl<'a> Iterator for Calls<'a> {
     type Item = &'a Waiting<'static>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // SAFETY: a wait is in the list while its frame is on the stack, which holds while the code that has this
-        // `Calls` runs, because that is nested inside it. The next outer ones are reached through it, while that is so.
+        // SAFETY: a wait is in the list while its frame is on the stack. The code that uses this `Calls` is nested
+        // inside that frame, so it runs only while the frame is there. The same holds for the outer waits that are
+        // reached through this one.
         let waiting = unsafe { self.next?.as_ref() };
         self.next = waiting.below.get();
         Some(waiting)

@@ -48,7 +48,7 @@ pub enum Runs {
     Task = 1,
     /// A bottom half or a descriptor's handler.
     Callback = 2,
-    /// The future of a call that waits lower on its stack.
+    /// The future of an outer call that waits.
     LowerCall = 3,
 }
 

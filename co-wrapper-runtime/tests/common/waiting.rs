@@ -11,7 +11,7 @@ use super::common::mixed;
 /// From so many calls on, a nested wait holds everything back.
 pub const DEEP: usize = 16;
 
-/// Calls `innermost` with so many blocking calls below.
+/// Calls `innermost` nested in so many blocking calls.
 pub fn below(calls: usize, innermost: &mut dyn FnMut()) {
     if calls == 0 { innermost() } else { mixed(async { below(calls - 1, innermost) }) }
 }
