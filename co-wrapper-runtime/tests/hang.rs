@@ -16,6 +16,7 @@ use std::{
 };
 
 use co_wrapper_runtime::{
+    __private::{Wrapper, poll_co_in},
     AioContext, IoThread,
     hang::{self, Call, State, Suspect},
 };
@@ -123,6 +124,85 @@ fn hang_a_nested_call_may_wait_for_what_only_a_lower_one_can_do() {
         let named = format!("plain at {}", lower.site());
         assert!(nested.to_string().contains(&named), "{nested}");
     });
+}
+
+/// Calls into `ctx` from a thread of that name: does `begins` there, and waits there until it is let go.
+fn calls_into(
+    ctx: &AioContext,
+    name: &str,
+    released: async_channel::Receiver<()>,
+    begins: impl FnOnce() + Send + 'static,
+) -> thread::JoinHandle<()> {
+    static REMOTE: Wrapper = Wrapper { name: "remote", target: "co_remote", mixed: false };
+    let ctx = ctx.clone();
+    let calls = move || {
+        poll_co_in(&REMOTE, &ctx, (released, begins), |(released, begins)| async move {
+            begins();
+            assert!(released.recv().await.is_err());
+        });
+    };
+    thread::Builder::new().name(name.into()).spawn(calls).unwrap()
+}
+
+/// Catches: one of several calls that is not said to wait for the end of another thread's; one that is said to though
+/// its own thread is the home, or when it has begun.
+#[test]
+fn hang_calls_that_a_temporary_home_does_not_start_are_reported() {
+    let (release, released) = async_channel::bounded(1);
+    let ctx = AioContext::new().unwrap();
+    let waits = [&[Suspect::TemporaryHome][..]];
+    let suspects = |calls: &[Call]| calls.iter().map(|call| call.suspects().to_vec()).collect::<Vec<_>>();
+    let first = calls_into(&ctx, "home for its call", released, || ());
+    assert_eq!(suspects(&calls_of("`home for its call`", parked_at(1))), [[]]);
+    let (release_others, released) = async_channel::bounded(1);
+    let others = ["waits for that call", "waits for it too"];
+    let others = others.map(|name| (name, calls_into(&ctx, name, released.clone(), || ())));
+    for (name, _) in &others {
+        let calls = calls_of(&format!("`{name}`"), parked_at(1));
+        assert_eq!(suspects(&calls), waits);
+        assert!(calls[0].to_string().contains("has not begun: thread `home for its call` is home"), "{}", calls[0]);
+    }
+    drop(release);
+    first.join().unwrap();
+    // Now one of the two is the home.
+    let is_home = |name: &str| calls_of(&format!("`{name}`"), parked_at(1))[0].suspects().is_empty();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while others.iter().filter(|(name, _)| is_home(name)).count() != 1 {
+        assert!(Instant::now() < deadline, "{}", hang::report());
+    }
+    drop(release_others);
+    others.into_iter().for_each(|(_, thread)| thread.join().unwrap());
+}
+
+/// Catches: a call that is said not to have begun, because its home, which has started it, stays for a call only by now.
+#[test]
+fn hang_a_call_that_has_begun_is_not_said_to_wait_for_its_temporary_home() {
+    let (release, released) = async_channel::bounded(1);
+    let ctx = AioContext::new().unwrap();
+    let other = ctx.clone();
+    let (begins, has_begun) = async_channel::bounded(1);
+    let (sends, sent) = mpsc::channel();
+    let (end, ends) = async_channel::bounded::<()>(1);
+    let late_released = ends.clone();
+    let home = thread::spawn(move || {
+        other.block_on(async {
+            let stays = other.enter();
+            sends.send(()).unwrap();
+            has_begun.recv().await.unwrap();
+            drop(stays);
+            sends.send(()).unwrap();
+            assert!(ends.recv().await.is_err());
+        });
+    });
+    sent.recv().unwrap();
+    let begun = calls_into(&ctx, "begun there", released, move || begins.try_send(()).unwrap());
+    sent.recv().unwrap();
+    let late = calls_into(&ctx, "not begun there", late_released, || ());
+    assert_eq!(calls_of("`not begun there`", parked_at(1))[0].suspects(), [Suspect::TemporaryHome]);
+    assert!(calls_of("`begun there`", parked_at(1))[0].suspects().is_empty());
+    drop(release);
+    drop(end);
+    [home, begun, late].into_iter().for_each(|thread| thread.join().unwrap());
 }
 
 /// Catches: a call in its first poll that is reported after what it called has ended, or as longer waiting than what it

@@ -26,7 +26,7 @@ use co_wrapper_runtime::{
     graph::{GRAPH, GraphLock},
 };
 use co_wrapper_runtime::{
-    __private::{Wrapper, arg, no_co, poll_co_in},
+    __private::{Wrapper, arg, no_co, poll_co_in, poll_co_in_timeout},
     AioContext, IoThread, hang,
 };
 use common::{mixed, plain};
@@ -44,6 +44,13 @@ type Row = (&'static str, fn(), &'static [&'static str]);
 #[track_caller]
 fn remote<F: Future<Output = ()> + Send>(context: &AioContext, future: F) {
     poll_co_in(&Wrapper { name: "remote", target: "co_remote", mixed: false }, context, future, |future| future);
+}
+
+/// As [`remote`], for ten minutes at most.
+#[track_caller]
+fn remote_for_a_while<F: Future<Output = ()> + Send>(context: &AioContext, future: F) {
+    static FOR_A_WHILE: Wrapper = Wrapper { name: "for_a_while", target: "co_for_a_while", mixed: false };
+    let _ = poll_co_in_timeout(&FOR_A_WHILE, context, Duration::from_secs(600), future, |future| future);
 }
 
 /// A lock, and a task's way of waiting for it.
@@ -100,6 +107,33 @@ fn no_home() -> AioContext {
     AioContext::builder().name("theirs").build().unwrap()
 }
 
+/// Has a thread of that name call into `ctx`.
+fn calls_on(name: &str, ctx: &AioContext, call: impl FnOnce(&AioContext) + Send + 'static) {
+    let ctx = ctx.clone();
+    thread::Builder::new().name(name.into()).spawn(move || call(&ctx)).unwrap();
+}
+
+/// A context without a home, into which a thread `first` calls, as `call` does. That thread is its home when this
+/// returns: the context must run what sends the first message. Also returns what sends the second, for which that waits.
+fn home_for_its_call(
+    call: impl FnOnce(&AioContext, mpsc::Sender<()>, async_channel::Receiver<()>) + Send + 'static,
+) -> (AioContext, async_channel::Sender<()>) {
+    let (running, runs) = mpsc::channel();
+    let (tx, rx) = async_channel::bounded(1);
+    let ctx = no_home();
+    calls_on("first", &ctx, move |ctx| call(ctx, running, rx));
+    runs.recv().unwrap();
+    (ctx, tx)
+}
+
+/// Calls into `ctx` and waits there for a message.
+fn receives(ctx: &AioContext, running: mpsc::Sender<()>, rx: async_channel::Receiver<()>) {
+    remote(ctx, async move {
+        running.send(()).unwrap();
+        rx.recv().await.unwrap();
+    });
+}
+
 /// Waits for a bottom half of the context to run.
 #[track_caller]
 fn awaits_bottom_half(ctx: &AioContext) {
@@ -118,6 +152,16 @@ const NO_HOME: &[&str] = &[
     ", called at co-wrapper-runtime/tests/hang_reasons.rs:",
     "AioContext `theirs` has work or timers that wait, and no thread is home to it",
     "have a thread enter it and poll",
+];
+/// What it says of a call whose context has a home for the length of another call only.
+const HOME_FOR_ITS_CALL: &[&str] = &[
+    "remote, called at ",
+    "in AioContext `theirs`",
+    "depth 1)\n    has not begun: thread `first` is home to that context only for the length of its own call, remote, called \
+     at co-wrapper-runtime/tests/hang_reasons.rs:",
+    "and starts no other thread's call",
+    "IoThread::spawn",
+    "AioContext::enter on a thread that polls",
 ];
 const CONDITION: &[&str] = &[
     "the condition of AioContext::poll_while, called at ",
@@ -308,6 +352,18 @@ const ROWS: &[Row] = &[
         &["remote, called at ", "`io0`, its home, which has not returned from a poll of plain, called at "],
     ),
     (
+        "the IoThread that is to run the call is stuck and has the caller's name",
+        || {
+            let io = stuck_io_thread();
+            calls_on("io0", io.context(), |ctx| remote(ctx, never()));
+            sleeps();
+        },
+        &[
+            "thread `io0`: remote, called at ",
+            "thread `io0`, its home, which has not returned from a bottom half or handler",
+        ],
+    ),
+    (
         "the main context is called under a std lock that its thread wants",
         || {
             let (held, wanted) = shared();
@@ -352,6 +408,188 @@ const ROWS: &[Row] = &[
         "an IoThread is dropped that is stuck",
         || drop(stuck_io_thread()),
         &["IoThread::drop, called at ", HERE, "waits for the end of the thread spawned there"],
+    ),
+    (
+        "a call waits for another thread's, which is home to the context for its own call only",
+        || {
+            let (ctx, tx) = home_for_its_call(receives);
+            remote(&ctx, async move { tx.send(()).await.unwrap() });
+        },
+        HOME_FOR_ITS_CALL,
+    ),
+    (
+        "a call with a timeout waits for another thread's, which is home for its own call only",
+        || {
+            let (ctx, tx) = home_for_its_call(receives);
+            remote_for_a_while(&ctx, async move { tx.send(()).await.unwrap() });
+        },
+        &[
+            "for_a_while, called at ",
+            "depth 1)\n    has not begun: thread `first` is home to that context only for the length",
+        ],
+    ),
+    (
+        "a call waits for another thread's with a timeout, which is home for its own call only",
+        || {
+            let (ctx, tx) = home_for_its_call(|ctx, running, rx| {
+                remote_for_a_while(ctx, async move {
+                    running.send(()).unwrap();
+                    rx.recv().await.unwrap();
+                });
+            });
+            remote(&ctx, async move { tx.send(()).await.unwrap() });
+        },
+        &[
+            "depth 1)\n    has not begun: thread `first` is home",
+            "of its own call, for_a_while, called at co-wrapper-runtime/",
+        ],
+    ),
+    (
+        "a call waits for a bottom half above another thread's call, which is home for that only",
+        || {
+            let (ctx, tx) = home_for_its_call(|ctx, running, rx| {
+                ctx.schedule_bh(move || {
+                    running.send(()).unwrap();
+                    plain(rx.recv()).unwrap();
+                });
+                remote(ctx, never());
+            });
+            remote(&ctx, async move { tx.send(()).await.unwrap() });
+        },
+        HOME_FOR_ITS_CALL,
+    ),
+    (
+        "a call waits for a mixed one in another thread's call, which is home for that only",
+        || {
+            let (ctx, tx) = home_for_its_call(|ctx, running, rx| {
+                remote(ctx, async move {
+                    running.send(()).unwrap();
+                    mixed(rx.recv()).unwrap();
+                });
+            });
+            remote(&ctx, async move { tx.send(()).await.unwrap() });
+        },
+        HOME_FOR_ITS_CALL,
+    ),
+    (
+        "a call waits for one that another thread makes inside a call of its own, which is home for that only",
+        || {
+            let (ctx, tx) = home_for_its_call(|ctx, running, rx| {
+                let ctx = ctx.clone();
+                plain(async move {
+                    poll_co_in(
+                        &Wrapper { name: "inner", target: "co_inner", mixed: true },
+                        &ctx,
+                        (running, rx),
+                        |(running, rx)| async move {
+                            running.send(()).unwrap();
+                            rx.recv().await.unwrap();
+                        },
+                    );
+                });
+            });
+            remote(&ctx, async move { tx.send(()).await.unwrap() });
+        },
+        &[
+            "depth 1)\n    has not begun: thread `first` is home",
+            "of its own call, inner, called at co-wrapper-runtime/",
+        ],
+    ),
+    (
+        "a call waits for one that became the home when another thread's call had ended",
+        || {
+            let (ctx, tx) = home_for_its_call(receives);
+            let (running, runs) = mpsc::channel();
+            let (last, is_last) = async_channel::bounded(1);
+            calls_on("second", &ctx, move |ctx| {
+                static SECOND: Wrapper = Wrapper { name: "second", target: "co_second", mixed: false };
+                poll_co_in(&SECOND, ctx, (running, is_last), |(running, is_last)| async move {
+                    running.send(()).unwrap();
+                    is_last.recv().await.unwrap();
+                });
+            });
+            while !hang::report().calls().iter().any(|call| call.name() == "second") {
+                thread::sleep(Duration::from_millis(1));
+            }
+            tx.try_send(()).unwrap();
+            runs.recv().unwrap();
+            remote(&ctx, async move { last.send(()).await.unwrap() });
+        },
+        &[
+            "depth 1)\n    has not begun: thread `second` is home",
+            "of its own call, second, called at co-wrapper-runtime/tests/",
+        ],
+    ),
+    (
+        "two calls wait for another thread's, which is home for its own call only",
+        || {
+            let (ctx, tx) = home_for_its_call(receives);
+            calls_on("second", &ctx, |ctx| remote_for_a_while(ctx, async {}));
+            remote(&ctx, async move { tx.send(()).await.unwrap() });
+        },
+        &[
+            "thread `second`: for_a_while, called at ",
+            "depth 1)\n    has not begun: thread `first` is home",
+            "remote, called at ",
+        ],
+    ),
+    (
+        "a call from a bottom half of an IoThread waits for another thread's, which is home for its own call only",
+        || {
+            let (ctx, tx) = home_for_its_call(receives);
+            let io = IoThread::spawn("io0").unwrap();
+            io.context().schedule_bh(move || remote(&ctx, async move { tx.send(()).await.unwrap() }));
+            sleeps();
+        },
+        &["thread `io0`: remote, called at ", "\n    has not begun: thread `first` is home"],
+    ),
+    (
+        "a call waits for a block_on, which is home to the context for its own call only",
+        || {
+            let (ctx, tx) = home_for_its_call(|ctx, running, rx| {
+                ctx.block_on(async {
+                    running.send(()).unwrap();
+                    rx.recv().await.unwrap();
+                });
+            });
+            remote(&ctx, async move { tx.send(()).await.unwrap() });
+        },
+        &[
+            "has not begun: thread `first` is home",
+            "of its own call, AioContext::block_on, called at co-wrapper-runtime/tests/",
+        ],
+    ),
+    (
+        "a call waits for a poll_while, which is home to the context for its own call only",
+        || {
+            let (ctx, tx) = home_for_its_call(|ctx, running, rx| {
+                ctx.schedule_bh(move || running.send(()).unwrap());
+                ctx.poll_while(|| rx.try_recv().is_err());
+            });
+            remote(&ctx, async move { tx.send(()).await.unwrap() });
+        },
+        &[
+            "has not begun: thread `first` is home",
+            "of its own call, AioContext::poll_while, called at co-wrapper-runtime/tests/",
+        ],
+    ),
+    (
+        "a call waits for a poll, which is home to the context for its own call only",
+        || {
+            let (ctx, _tx) = home_for_its_call(|ctx, running, _| {
+                let nested = ctx.clone();
+                ctx.schedule_bh(move || {
+                    running.send(()).unwrap();
+                    nested.poll(true);
+                });
+                ctx.poll(true);
+            });
+            remote(&ctx, async {});
+        },
+        &[
+            "has not begun: thread `first` is home",
+            "of its own call, AioContext::poll, called at co-wrapper-runtime/tests/",
+        ],
     ),
     #[cfg(feature = "graph")]
     (

@@ -25,7 +25,7 @@ use loom::{
 use model::model;
 
 fn home(parker: &Parker) -> Home {
-    Home { thread: here(), thread_name: String::new(), unparker: parker.unparker(), passing: false }
+    Home { thread: here(), thread_name: String::new(), unparker: parker.unparker(), passing: false, call: None }
 }
 
 /// What a waiting call does: looks at its slot, sleeps, and looks again.

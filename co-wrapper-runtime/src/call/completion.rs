@@ -75,6 +75,7 @@ where
     E: FnOnce(S) -> Fut + Send,
     Fut: Future<Output: Send>,
 {
+    wakes.set_unbegun(true);
     let remote = Remote { call: &raw const *call, wakes: Arc::clone(wakes), span, made: false, future: None::<Fut> };
     // SAFETY: `call` lives until `done` is set, as the caller promises, which is the remote's last use of it. `Remote` may
     // be sent before its first poll: it holds the pointer to a `Shared` of `Send` things, and no future yet.
@@ -137,6 +138,7 @@ where
             if !std::mem::replace(&mut this.made, true) {
                 // SAFETY: `done` is not set before `finish`, so the caller waits and `stage` is ours.
                 let packed = unsafe { (*this.call).stage.with_mut(|stage| stage.replace(Stage::Begun)) };
+                this.wakes.set_unbegun(false);
                 let Stage::Packed(args, entry) = packed else { unreachable!("begun once") };
                 this.future = Some(entry(args));
             }
@@ -161,6 +163,7 @@ impl<S, E, R, Fut> Drop for Remote<S, E, R, Fut> {
     fn drop(&mut self) {
         if !self.call.is_null() {
             // The call was cancelled, the context closed, or its home thread left.
+            self.wakes.set_unbegun(false);
             let dropped = Payload::of(|| self.future = None);
             // SAFETY: `call` is not null, so `done` was not set; the future is gone.
             unsafe { self.finish(None) };

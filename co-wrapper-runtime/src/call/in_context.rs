@@ -138,7 +138,7 @@ where
     }
     // This thread is the home, or becomes the temporary home.
     let elsewhere = context.mailbox().home_number().is_some_and(|home| home != here());
-    if !elsewhere && let Ok(_home) = try_home_for_call(context, wrapper.name) {
+    if !elsewhere && let Ok(_home) = try_home_for_call(context, wrapper.name, site) {
         if context.mailbox().is_closed() {
             refuse_closed(wrapper, context, site);
         }
@@ -157,6 +157,7 @@ where
     let sent = unsafe { completion::send(context.mailbox(), &call, frame.wakes(), span) };
     let mut elsewhere = Elsewhere {
         name: wrapper.name,
+        site,
         context,
         is_done: || call.is_done(),
         sent: Some(sent),
@@ -207,6 +208,7 @@ where
 /// A call in another context, while its caller waits.
 struct Elsewhere<'a, D> {
     name: &'static str,
+    site: &'static Location<'static>,
     context: &'a AioContext,
     is_done: D,
     /// `None` once it is cancelled.
@@ -226,7 +228,7 @@ impl<D: Fn() -> bool> InFlight for Elsewhere<'_, D> {
         // home. This is checked once after the call was queued, because a home that left before that woke nobody. Or
         // the home is this thread, which started the call as a home nested inside this frame; the call keeps it there.
         if self.home.is_none() && self.context.mailbox().home_number().is_none_or(|home| home == here()) {
-            self.home = try_home_for_call(self.context, self.name).ok();
+            self.home = try_home_for_call(self.context, self.name, self.site).ok();
         }
         (self.is_done)()
     }

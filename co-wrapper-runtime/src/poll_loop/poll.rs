@@ -29,7 +29,8 @@ impl AioContext {
     ///
     /// With `blocking`, and if there is nothing to run, waits until something was run or [`notify`](Self::notify) was
     /// called, and serves the other contexts of this thread meanwhile. A thread that polls a context without a home is
-    /// its home for the length of the call.
+    /// its home for the length of the call, and starts no blocking call of another thread: [`enter`](Self::enter) it first, if
+    /// other threads call into it.
     ///
     /// May be called within a task or bottom half. It then runs the rest of the outer batch first, then its own, and
     /// polls the outer blocking calls on the stack when they are woken, each of which counts as a task. On the thread
@@ -100,17 +101,21 @@ impl AioContext {
 ///
 /// If another thread is the context's home.
 #[track_caller]
-pub fn home_for_call(context: &AioContext, caller: &str) -> EnterGuard {
-    match try_home_for_call(context, caller) {
+pub fn home_for_call(context: &AioContext, caller: &'static str) -> EnterGuard {
+    match try_home_for_call(context, caller, Location::caller()) {
         Ok(guard) => guard,
         Err(home) => refuse(context, &home, caller),
     }
 }
 
-/// As [`home_for_call`], or returns the present home.
+/// As [`home_for_call`] with the place of the call, or returns the present home.
 #[track_caller]
-pub fn try_home_for_call(context: &AioContext, caller: &str) -> Result<EnterGuard, Home> {
-    EnterGuard::new(context, Some(finish_received), caller)
+pub fn try_home_for_call(
+    context: &AioContext,
+    caller: &'static str,
+    site: &'static Location<'static>,
+) -> Result<EnterGuard, Home> {
+    EnterGuard::new(context, Some(finish_received), caller, site)
 }
 
 /// Before the thread leaves: serves the context until the received calls are done that a temporary home started for

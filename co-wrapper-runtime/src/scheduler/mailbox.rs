@@ -22,6 +22,7 @@
 use std::{
     collections::BTreeSet,
     mem,
+    panic::Location,
     sync::Arc,
     task::{Wake, Waker},
     thread::{self, LocalKey},
@@ -55,6 +56,8 @@ pub struct Home {
     /// A temporary home: the thread is home only for the length of a call, because the context had no home. A temporary
     /// home starts no other caller's call, unless the two threads would wait for each other (`poll_loop/circle.rs`).
     pub passing: bool,
+    /// The function that made it the home for the length of a call, and where that was called.
+    pub call: Option<(&'static str, &'static Location<'static>)>,
 }
 
 impl Home {

@@ -7,7 +7,13 @@
 //! A thread that watches descriptors sleeps in poll(2), which a token does not end. For that [`Parker::sleep_in`] has a
 //! second handshake of the same kind, with an [`EndSleep`] in place of the token.
 
-use std::{cell::Cell, fmt, sync::Arc, task::Wake, time::Instant};
+use std::{
+    cell::Cell,
+    fmt,
+    sync::{Arc, atomic},
+    task::Wake,
+    time::Instant,
+};
 
 use super::{
     fork,
@@ -160,17 +166,36 @@ pub struct WakeSlot {
     /// The number of the thread that owns the slot.
     thread: u64,
     unparker: Unparker,
+    /// Whether it is a call in another context that has not begun there. For reports alone, so no model looks at it.
+    unbegun: atomic::AtomicBool,
 }
 
 impl WakeSlot {
     /// A slot of the calling thread. `unparker` must be the calling thread's.
     pub fn new(unparker: Unparker) -> Self {
-        Self { woken: AtomicBool::new(false), woken_here: AtomicBool::new(false), thread: here(), unparker }
+        Self {
+            woken: AtomicBool::new(false),
+            woken_here: AtomicBool::new(false),
+            thread: here(),
+            unparker,
+            unbegun: atomic::AtomicBool::new(false),
+        }
     }
 
     /// The number of the thread that owns the slot.
     pub fn thread(&self) -> u64 {
         self.thread
+    }
+
+    /// Whether it is a call in another context that has not begun there.
+    pub fn is_unbegun(&self) -> bool {
+        self.unbegun.load(atomic::Ordering::Relaxed)
+    }
+
+    /// Records that the call was sent to another context, or that it has begun there or never will. Before the call is
+    /// done: after that the slot may be another call's.
+    pub fn set_unbegun(&self, unbegun: bool) {
+        self.unbegun.store(unbegun, atomic::Ordering::Relaxed);
     }
 
     /// Whether the future was woken since the last call of this. The swap's acquire half pairs with the release half in

@@ -73,7 +73,7 @@ impl AioContext {
     #[track_caller]
     pub fn enter(&self) -> EnterGuard {
         const CALLER: &str = "AioContext::enter";
-        match EnterGuard::new(self, None, CALLER) {
+        match EnterGuard::new(self, None, CALLER, Location::caller()) {
             Ok(guard) => guard,
             Err(home) => refuse(self, &home, CALLER),
         }
@@ -129,23 +129,28 @@ pub struct EnterGuard {
 }
 
 impl EnterGuard {
-    /// Enters `context` for the function `caller`, or returns the present home. `finish` makes this a temporary home,
-    /// for the length of a call; it is called before the thread leaves, and finishes the calls that the thread has
-    /// started for others.
+    /// Enters `context` for the function `caller`, called at `site`, or returns the present home. `finish` makes this a
+    /// temporary home, for the length of a call; it is called before the thread leaves, and finishes the calls that the
+    /// thread has started for others.
     #[track_caller]
-    pub(crate) fn new(context: &AioContext, finish: Option<Finish>, caller: &str) -> Result<Self, Home> {
+    pub(crate) fn new(
+        context: &AioContext,
+        finish: Option<Finish>,
+        caller: &'static str,
+        site: &'static Location<'static>,
+    ) -> Result<Self, Home> {
         let stay = if finish.is_some() { Stay::Passing } else { Stay::Resident };
         let thread = Thread::current(caller);
         // First, because it may panic.
         let entered = reactor::Entered::look(caller);
         let guard = entered.needs_guard().then(|| reactor::KeptGuard::new(stay == Stay::Resident));
-        move_in(&thread.homes, &thread.parker, context, stay)?;
+        move_in(&thread.homes, &thread.parker, context, finish.map(|_| (caller, site)))?;
         let number = thread.homes.borrow_mut().enter(context);
         let (depth, dispatched) = (thread.depth(), thread.board.runs());
         Ok(Self {
             thread: Rc::clone(&thread),
             context: context.clone(),
-            site: Location::caller(),
+            site,
             stay,
             finish,
             number,

@@ -8,7 +8,9 @@
 
 use std::{
     cell::RefCell,
-    mem, thread,
+    mem,
+    panic::Location,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -205,14 +207,20 @@ pub fn own(homes: &RefCell<Homes>, parker: &Parker, late: bool) -> AioContext {
         return AioContext::builder().unstarted();
     }
     let own = AioContext::builder().unstarted();
-    move_in(homes, parker, &own, Stay::Resident).unwrap_or_else(|_| unreachable!("a new context has no home"));
+    move_in(homes, parker, &own, None).unwrap_or_else(|_| unreachable!("a new context has no home"));
     homes.borrow_mut().own = Some(own.clone());
     own
 }
 
-/// Makes this thread a home of `context`, for one more stay. Fails with the present home, another thread's.
-pub fn move_in(homes: &RefCell<Homes>, parker: &Parker, context: &AioContext, stay: Stay) -> Result<(), Home> {
-    let resident = usize::from(stay == Stay::Resident);
+/// Makes this thread a home of `context`, for one more stay: for the length of `call`, if given, which is a function's
+/// name and where it was called. Fails with the present home, another thread's.
+pub fn move_in(
+    homes: &RefCell<Homes>,
+    parker: &Parker,
+    context: &AioContext,
+    call: Option<(&'static str, &'static Location<'static>)>,
+) -> Result<(), Home> {
+    let resident = usize::from(call.is_none());
     let homes = &mut *homes.borrow_mut();
     if let Some(served) = homes.find(context) {
         served.stays += 1;
@@ -226,7 +234,8 @@ pub fn move_in(homes: &RefCell<Homes>, parker: &Parker, context: &AioContext, st
         thread: here(),
         thread_name: Home::name_of(&thread::current()),
         unparker: parker.unparker(),
-        passing: stay == Stay::Passing,
+        passing: call.is_some(),
+        call,
     })?;
     homes.add(Served { context: context.clone(), stays: 1, residences: resident, leaving: false });
     Ok(())

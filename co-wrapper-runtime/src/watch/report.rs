@@ -13,7 +13,7 @@ use super::{
     reasons::{self, Threads},
     record::{Seen, Slot, What, lock, now},
 };
-use crate::{context::AioContext, reactor::Below, sys::fork};
+use crate::{context::AioContext, reactor::Below, scheduler::mailbox, sys::fork};
 
 /// A function and where it was called.
 pub(super) type Place = (&'static str, &'static Location<'static>);
@@ -87,6 +87,8 @@ pub struct Call {
     pub(super) blocks: Option<(Blocks, Duration)>,
     /// The thread that is home to its context, if that is another thread.
     pub(super) home: Option<Home>,
+    /// That thread, if it is home only for the length of a call of its own, and this call has not begun there.
+    pub(super) temporary: Option<Temporary>,
 }
 
 /// Something that a thread's loop runs and that has not returned since the last look, where no call inside it waits.
@@ -130,6 +132,13 @@ pub(super) struct Home {
     pub call: Option<Place>,
 }
 
+/// A thread that is home to a context for the length of a call.
+#[derive(Clone, Debug)]
+pub(super) struct Temporary {
+    pub thread: String,
+    pub call: Option<Place>,
+}
+
 /// What the thread of a waiting call is doing.
 ///
 /// # Examples
@@ -170,6 +179,9 @@ pub enum Suspect {
     Blocked,
     /// The home thread of the context in which the call is to run, which is doing something else.
     BusyHome,
+    /// A call of another thread, which is home to the context only for the length of that call and starts no other
+    /// thread's: this call has not begun, and if that one waits for it, neither ends.
+    TemporaryHome,
     /// Tokio's thread-locals, which are gone because the thread is ending.
     EndedThread,
 }
@@ -280,7 +292,10 @@ impl Report {
             if innermost {
                 call.look_above(board, look, slot);
             }
-            call.look_home(looks, rest[0].0.context.as_ref().and_then(|context| context.mailbox.home_number()));
+            let home = rest[0].0.context.as_ref().and_then(|context| context.mailbox.home());
+            if let Some(home) = home.filter(|home| home.thread != board.number) {
+                call.look_home(looks, &home, slot.wakes.is_unbegun());
+            }
             self.calls.push(call);
         }
     }
@@ -410,6 +425,7 @@ impl Call {
             below: seen.below,
             blocks: None,
             home: None,
+            temporary: None,
         }
     }
 
@@ -437,10 +453,15 @@ impl Call {
         }
     }
 
-    /// Records what the home thread of the call's context does, if it does something else. `home` is its number.
-    fn look_home(&mut self, looks: &Looks, home: Option<u64>) {
-        let Some((board, look)) = looks.iter().find(|(board, _)| Some(board.number) == home) else { return };
-        if board.name == self.thread || !look.again || look.doing == Doing::Waiting {
+    /// Records what the home of the call's context, which is another thread, does, if it does something else; and if this
+    /// call is `unbegun`, that a temporary home does not start it.
+    fn look_home(&mut self, looks: &Looks, home: &mailbox::Home, unbegun: bool) {
+        if home.passing && unbegun {
+            self.suspects.push(Suspect::TemporaryHome);
+            self.temporary = Some(Temporary { thread: home.thread_name.clone(), call: home.call });
+        }
+        let Some((board, look)) = looks.iter().find(|(board, _)| board.number == home.thread) else { return };
+        if !look.again || look.doing == Doing::Waiting {
             return;
         }
         let call = match look.doing {

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use super::{
     board::{Doing, POLL_WHILE, Runs},
     reasons::BY_OTHER_MEANS,
-    report::{Blocked, Blocking, Blocks, Call, Home, Lower, Report, State, Suspect},
+    report::{Blocked, Blocking, Blocks, Call, Home, Lower, Report, State, Suspect, Temporary},
 };
 use crate::reactor::Below;
 
@@ -85,6 +85,20 @@ impl fmt::Display for Home {
             _ => write!(f, "has been outside our calls for {lasted:.1?}")?,
         }
         write!(f, ": {BY_OTHER_MEANS}")
+    }
+}
+
+impl fmt::Display for Temporary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { thread, call } = self;
+        write!(f, "has not begun: thread {thread} is home to that context only for the length of its own call")?;
+        if let Some((name, site)) = call {
+            write!(f, ", {name}, called at {site},")?;
+        }
+        f.write_str(
+            " and starts no other thread's call; if the two wait for each other, let a thread that stays be the home: \
+             IoThread::spawn, or AioContext::enter on a thread that polls",
+        )
     }
 }
 
@@ -179,6 +193,10 @@ impl Call {
             },
             Suspect::BusyHome => match &self.home {
                 Some(home) => write!(f, "{IN_VAIN} {home}"),
+                None => Ok(()),
+            },
+            Suspect::TemporaryHome => match &self.temporary {
+                Some(temporary) => write!(f, "{temporary}"),
                 None => Ok(()),
             },
             Suspect::EndedThread => write!(
