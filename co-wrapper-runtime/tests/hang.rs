@@ -147,7 +147,7 @@ fn calls_into(
 /// Catches: one of several calls that is not said to wait for the end of another thread's; one that is said to though
 /// its own thread is the home, or when it has begun.
 #[test]
-fn hang_calls_that_a_temporary_home_does_not_start_are_reported() {
+fn x05_hang_calls_that_a_temporary_home_does_not_start_are_reported() {
     let (release, released) = async_channel::bounded(1);
     let ctx = AioContext::new().unwrap();
     let waits = [&[Suspect::TemporaryHome][..]];

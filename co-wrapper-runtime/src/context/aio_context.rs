@@ -61,7 +61,8 @@ use crate::{
 /// may spawn, schedule and notify through a handle, which is cheap to clone.
 ///
 /// Without a home, tasks and bottom halves wait for one. A blocking call with `ctx` does not: its caller becomes the home for
-/// the length of the call.
+/// the length of the call. Such a home runs tasks and bottom halves, and starts no blocking call of another thread: that
+/// one begins when the home has left, so the home's call may not wait for it ([hang reports](crate::hang) name it).
 ///
 /// # Its end
 ///

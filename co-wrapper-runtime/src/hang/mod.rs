@@ -8,6 +8,7 @@
 //! - the sockets and timers of a foreign tokio runtime that its thread drives, or that nobody does;
 //! - a thread that is blocked by means other than our calls: on a `std` lock, in blocking I/O, or asleep;
 //! - a context that no thread polls;
+//! - a call that has not begun, because its context's home is one only for the length of the call that waits for it;
 //! - a guard of the graph lock that nobody drops.
 //!
 //! [`report`] lists every waiting call of the process, and which of these causes are possible. Contexts and graph locks
