@@ -61,8 +61,9 @@ use crate::{
 /// may spawn, schedule and notify through a handle, which is cheap to clone.
 ///
 /// Without a home, tasks and bottom halves wait for one. A blocking call with `ctx` does not: its caller becomes the home for
-/// the length of the call. Such a home runs tasks and bottom halves, and starts no blocking call of another thread: that
-/// one begins when the home has left, so the home's call may not wait for it ([hang reports](crate::hang) name it).
+/// the length of the call. Such a temporary home runs tasks and bottom halves. It starts no blocking call of another thread,
+/// except to break a circle of blocking calls that wait for each other. All others begin when the home has left, so its call
+/// may not wait for what only they do; [hang reports](crate::hang) name such a call.
 ///
 /// # Its end
 ///

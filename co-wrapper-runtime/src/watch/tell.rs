@@ -96,7 +96,7 @@ impl fmt::Display for Temporary {
             write!(f, ", {name}, called at {site},")?;
         }
         f.write_str(
-            " and starts no other thread's call; if the two wait for each other, let a thread that stays be the home: \
+            " and starts no other thread's call; if that call waits for this one, let a thread that stays be the home: \
              IoThread::spawn, or AioContext::enter on a thread that polls",
         )
     }
