@@ -130,7 +130,9 @@ impl Program {
 
     /// The line with places as in a program of the reader's, and no numbers that differ from run to run.
     fn placed(&self, text: &str) -> String {
-        let indent = &text[..text.len() - text.trim_start().len()];
+        let indent = text[..text.len() - text.trim_start().len()].to_owned();
+        // This repository's path may have a space in it.
+        let text = text.replace(root().to_str().unwrap(), "");
         let words = text.split_whitespace().filter_map(|word| {
             let own = format!("src/{}.rs:", self.module);
             if let Some((before, rest)) = word.split_once(&own) {
