@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    call::frame::{Frame, Kind},
+    call::frame::{Callee, Frame},
     context::AioContext,
     sys::{
         fork,
@@ -160,7 +160,7 @@ impl IoThread {
             return;
         }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let frame = Frame::enter(Kind::Own(name), site);
+        let frame = Frame::enter(Callee::Own(name), site);
         frame.block_on(|| {
             std::future::poll_fn(|cx| {
                 let mut state = self.ending.state();

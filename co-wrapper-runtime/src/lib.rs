@@ -94,7 +94,7 @@ pub mod __model {
     pub use crate::{
         call::completion::{Shared, Stage, send},
         context::join::spawn,
-        scheduler::mailbox::{Home, Mailbox},
+        scheduler::{Home, Scheduler},
         sys::park::{EndSleep, Parker, Unparker, WakeSlot, here},
         tasks::{
             bottom_half::Queued,
@@ -104,8 +104,8 @@ pub mod __model {
         trace::Span,
     };
 
-    /// A bottom half of that mailbox.
-    pub fn bottom_half(mailbox: &Arc<Mailbox>, callback: impl FnMut() + Send + 'static) -> crate::BottomHalf {
-        crate::BottomHalf::new(mailbox, callback)
+    /// A bottom half of that scheduler.
+    pub fn bottom_half(scheduler: &Arc<Scheduler>, callback: impl FnMut() + Send + 'static) -> crate::BottomHalf {
+        crate::BottomHalf::new(scheduler, callback)
     }
 }

@@ -277,13 +277,13 @@ fn x06_leaving_home_drops_the_calls_received() {
         }
         // And a call that was not started.
         let (late, begun) = (ctx.clone(), begun);
-        let unbegun =
+        let unstarted =
             thread::spawn(move || panic_of(|| remote(&late, begun, |begun| async move { begun.send(()).unwrap() })));
         while ctx.stats().tasks_live < 4 {
             thread::yield_now();
         }
         drop(home);
-        for caller in callers.into_iter().chain([unbegun]) {
+        for caller in callers.into_iter().chain([unstarted]) {
             assert!(caller.join().unwrap().contains("left it"));
         }
     });
@@ -708,7 +708,7 @@ fn w10_a_call_is_taken_back_from_a_home_that_begins_none() {
         let (at_home, is_at_home) = mpsc::channel();
         let (release, released) = async_channel::bounded::<()>(1);
         let passes = ctx.clone();
-        let passing = thread::spawn(move || {
+        let temporary = thread::spawn(move || {
             remote(&passes, released, move |released| async move {
                 at_home.send(()).unwrap();
                 assert!(released.recv().await.is_err());
@@ -722,7 +722,7 @@ fn w10_a_call_is_taken_back_from_a_home_that_begins_none() {
         assert!(late.is_err());
         assert_eq!((Arc::strong_count(&held), began.load(Ordering::Relaxed)), (1, false));
         drop(release);
-        passing.join().unwrap();
+        temporary.join().unwrap();
     });
 }
 

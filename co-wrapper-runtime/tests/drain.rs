@@ -103,9 +103,9 @@ fn drain_in_a_coroutine_yields() {
         main.block_on(request);
         // Taken back before it began, it leaves no section.
         let held = main.block_on(node.begin());
-        let mut taken_back = Box::pin(node.co_drained());
-        assert!(poll_once(taken_back.as_mut()).is_pending());
-        drop(taken_back);
+        let mut cancelled = Box::pin(node.co_drained());
+        assert!(poll_once(cancelled.as_mut()).is_pending());
+        drop(cancelled);
         drop((main.block_on(node.begin()), held));
     });
 }

@@ -119,8 +119,8 @@ fn hang_a_nested_call_may_wait_for_what_only_a_lower_one_can_do() {
         let [lower, nested] = calls else { panic!("{calls:?}") };
         assert_eq!((lower.name(), lower.state(), lower.polls()), ("plain", State::Polling, 0));
         assert_eq!((nested.name(), nested.depth()), ("mixed", 2));
-        assert!(!lower.suspects().contains(&Suspect::LowerFrame));
-        assert!(nested.suspects().contains(&Suspect::LowerFrame));
+        assert!(!lower.suspects().contains(&Suspect::OuterFrame));
+        assert!(nested.suspects().contains(&Suspect::OuterFrame));
         let named = format!("plain at {}", lower.site());
         assert!(nested.to_string().contains(&named), "{nested}");
     });
@@ -277,7 +277,7 @@ fn hang_a_call_in_a_bottom_half_may_wait_for_what_only_that_can_do() {
         ctx.poll(true);
     };
     while_it_waits("bottom half", 1, blocks, |calls| {
-        assert!(calls[0].suspects().contains(&Suspect::LowerFrame));
+        assert!(calls[0].suspects().contains(&Suspect::OuterFrame));
         assert!(calls[0].to_string().contains("a task or callback"), "{}", calls[0]);
     });
 }
@@ -296,7 +296,7 @@ fn hang_a_nested_call_may_wait_for_a_lock_that_a_lower_one_holds() {
         });
     };
     while_it_waits("locked", 2, blocks, |calls| {
-        assert!(calls[1].suspects().contains(&Suspect::LowerLock));
+        assert!(calls[1].suspects().contains(&Suspect::OuterLock));
         assert!(calls[1].to_string().contains("a lock"), "{}", calls[1]);
     });
 }

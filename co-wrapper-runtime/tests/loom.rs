@@ -15,7 +15,7 @@ use std::{
 };
 
 use co_wrapper_runtime::__model::{
-    Allowed, EndSleep, Home, Mailbox, Parker, Queued, Shared, Span, Stage, WakeSlot, Work, bottom_half, here, run,
+    Allowed, EndSleep, Home, Parker, Queued, Scheduler, Shared, Span, Stage, WakeSlot, Work, bottom_half, here, run,
     send, spawn,
 };
 use loom::{
@@ -25,7 +25,7 @@ use loom::{
 use model::model;
 
 fn home(parker: &Parker) -> Home {
-    Home { thread: here(), thread_name: String::new(), unparker: parker.unparker(), passing: false, call: None }
+    Home { thread: here(), thread_name: String::new(), unparker: parker.unparker(), temporary: false, call: None }
 }
 
 /// What a waiting call does: looks at its slot, sleeps, and looks again.
@@ -188,24 +188,24 @@ fn p04_a_wake_of_its_own_hides_none_and_is_not_lost() {
     });
 }
 
-/// Runs the bottom halves in the mailbox, as the poll loop does, until they have brought `count` to `least`.
-fn serve(mailbox: &Mailbox, parker: &Parker, count: &AtomicUsize, least: usize) {
+/// Runs the bottom halves in the scheduler, as the poll loop does, until they have brought `count` to `least`.
+fn serve(scheduler: &Scheduler, parker: &Parker, count: &AtomicUsize, least: usize) {
     while count.load(Ordering::Relaxed) < least {
-        let end = mailbox.batch_end();
+        let end = scheduler.batch_end();
         let mut moved = false;
-        while let Some(Work::BottomHalf(bottom_half)) = mailbox.pop(end, Allowed::ALL) {
-            bottom_half.run(|again| drop(mailbox.push_bottom_half(again)));
+        while let Some(Work::BottomHalf(bottom_half)) = scheduler.pop(end, Allowed::ALL) {
+            bottom_half.run(|again| drop(scheduler.push_bottom_half(again)));
             moved = true;
         }
-        if !moved && !mailbox.take_notified() {
+        if !moved && !scheduler.take_notified() {
             parker.park(None);
         }
     }
 }
 
-fn push(mailbox: &Mailbox, ran: &Arc<AtomicUsize>) {
+fn push(scheduler: &Scheduler, ran: &Arc<AtomicUsize>) {
     let ran = Arc::clone(ran);
-    let pushed = mailbox.push_bottom_half(Queued::once(move || {
+    let pushed = scheduler.push_bottom_half(Queued::once(move || {
         ran.fetch_add(1, Ordering::Relaxed);
     }));
     assert!(pushed.is_ok());
@@ -218,24 +218,24 @@ fn push(mailbox: &Mailbox, ran: &Arc<AtomicUsize>) {
 #[test]
 fn p04_b01_what_is_scheduled_wakes_the_home_thread() {
     model(|| {
-        let mailbox = Arc::new(Mailbox::new());
+        let scheduler = Arc::new(Scheduler::new());
         let parker = Parker::new();
-        assert!(mailbox.move_in(home(&parker)).is_ok());
+        assert!(scheduler.move_in(home(&parker)).is_ok());
         let ran = Arc::new(AtomicUsize::new(0));
         let threads = [0, 1].map(|_| {
-            let (mailbox, ran) = (Arc::clone(&mailbox), Arc::clone(&ran));
-            thread::spawn(move || push(&mailbox, &ran))
+            let (scheduler, ran) = (Arc::clone(&scheduler), Arc::clone(&ran));
+            thread::spawn(move || push(&scheduler, &ran))
         });
-        serve(&mailbox, &parker, &ran, 2);
+        serve(&scheduler, &parker, &ran, 2);
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
 
 /// Pushes a bottom half that says in `order` when it ran: in base eight, the last digit last.
-fn push_ordered(mailbox: &Mailbox, order: &Arc<AtomicUsize>, digit: usize) {
+fn push_ordered(scheduler: &Scheduler, order: &Arc<AtomicUsize>, digit: usize) {
     let order = Arc::clone(order);
     let noted = move || order.store(order.load(Ordering::Relaxed) * 8 + digit, Ordering::Relaxed);
-    assert!(mailbox.push_bottom_half(Queued::once(noted)).is_ok());
+    assert!(scheduler.push_bottom_half(Queued::once(noted)).is_ok());
 }
 
 /// The home thread and another both schedule, each with a look at whether the other has.
@@ -245,24 +245,24 @@ fn push_ordered(mailbox: &Mailbox, order: &Arc<AtomicUsize>, digit: usize) {
 #[test]
 fn b02_what_came_before_runs_before_wherever_it_came_from() {
     model(|| {
-        let mailbox = Arc::new(Mailbox::new());
+        let scheduler = Arc::new(Scheduler::new());
         let parker = Parker::new();
-        assert!(mailbox.move_in(home(&parker)).is_ok());
+        assert!(scheduler.move_in(home(&parker)).is_ok());
         let order = Arc::new(AtomicUsize::new(0));
         let [ours, theirs] = [0, 1].map(|_| Arc::new(AtomicUsize::new(0)));
         let other = thread::spawn({
-            let (mailbox, order, ours, theirs) = (mailbox.clone(), order.clone(), ours.clone(), theirs.clone());
+            let (scheduler, order, ours, theirs) = (scheduler.clone(), order.clone(), ours.clone(), theirs.clone());
             move || {
                 let after = ours.load(Ordering::Acquire) == 1;
-                push_ordered(&mailbox, &order, 2);
+                push_ordered(&scheduler, &order, 2);
                 theirs.store(1, Ordering::Release);
                 after
             }
         });
         let after = theirs.load(Ordering::Acquire) == 1;
-        push_ordered(&mailbox, &order, 1);
+        push_ordered(&scheduler, &order, 1);
         ours.store(1, Ordering::Release);
-        serve(&mailbox, &parker, &order, 8);
+        serve(&scheduler, &parker, &order, 8);
         let order = order.load(Ordering::Relaxed);
         if after {
             assert_eq!(order, 0o21, "theirs had come");
@@ -282,31 +282,31 @@ fn b02_what_came_before_runs_before_wherever_it_came_from() {
 #[test]
 fn x05_the_queue_goes_from_home_to_home() {
     model(|| {
-        let mailbox = Arc::new(Mailbox::new());
+        let scheduler = Arc::new(Scheduler::new());
         let parker = Parker::new();
         let ran = Arc::new(AtomicUsize::new(0));
-        assert!(mailbox.move_in(home(&parker)).is_ok());
+        assert!(scheduler.move_in(home(&parker)).is_ok());
         let next = thread::spawn({
-            let (mailbox, ran) = (mailbox.clone(), ran.clone());
+            let (scheduler, ran) = (scheduler.clone(), ran.clone());
             move || {
                 let parker = Parker::new();
-                push(&mailbox, &ran);
-                let moved_in = mailbox.move_in(home(&parker)).is_ok();
+                push(&scheduler, &ran);
+                let moved_in = scheduler.move_in(home(&parker)).is_ok();
                 if moved_in {
-                    push(&mailbox, &ran);
-                    serve(&mailbox, &parker, &ran, 3);
-                    mailbox.move_out();
+                    push(&scheduler, &ran);
+                    serve(&scheduler, &parker, &ran, 3);
+                    scheduler.move_out();
                 }
                 moved_in
             }
         });
-        push(&mailbox, &ran);
-        assert!(mailbox.live() == 0);
-        mailbox.move_out();
+        push(&scheduler, &ran);
+        assert!(scheduler.live() == 0);
+        scheduler.move_out();
         if !next.join().unwrap() {
-            assert!(mailbox.move_in(home(&parker)).is_ok());
-            serve(&mailbox, &parker, &ran, 2);
-            mailbox.move_out();
+            assert!(scheduler.move_in(home(&parker)).is_ok());
+            serve(&scheduler, &parker, &ran, 2);
+            scheduler.move_out();
         }
     });
 }
@@ -317,15 +317,15 @@ fn x05_the_queue_goes_from_home_to_home() {
 #[test]
 fn x05_what_is_scheduled_while_a_thread_moves_in_is_not_lost() {
     model(|| {
-        let mailbox = Arc::new(Mailbox::new());
+        let scheduler = Arc::new(Scheduler::new());
         let ran = Arc::new(AtomicUsize::new(0));
-        let (scheduled, counter) = (Arc::clone(&mailbox), Arc::clone(&ran));
+        let (scheduled, counter) = (Arc::clone(&scheduler), Arc::clone(&ran));
         let scheduler = thread::spawn(move || push(&scheduled, &counter));
         let parker = Parker::new();
-        assert!(mailbox.move_in(home(&parker)).is_ok());
-        serve(&mailbox, &parker, &ran, 1);
+        assert!(scheduler.move_in(home(&parker)).is_ok());
+        serve(&scheduler, &parker, &ran, 1);
         scheduler.join().unwrap();
-        mailbox.move_out();
+        scheduler.move_out();
     });
 }
 
@@ -335,13 +335,13 @@ fn x05_what_is_scheduled_while_a_thread_moves_in_is_not_lost() {
 #[test]
 fn p04_a_bare_notify_ends_the_poll() {
     model(|| {
-        let mailbox = Arc::new(Mailbox::new());
+        let scheduler = Arc::new(Scheduler::new());
         let parker = Parker::new();
-        assert!(mailbox.move_in(home(&parker)).is_ok());
-        let notified = Arc::clone(&mailbox);
+        assert!(scheduler.move_in(home(&parker)).is_ok());
+        let notified = Arc::clone(&scheduler);
         let notifier = thread::spawn(move || notified.notify());
-        while !mailbox.take_kick() {
-            if !mailbox.take_notified() {
+        while !scheduler.take_kick() {
+            if !scheduler.take_notified() {
                 parker.park(None);
             }
         }
@@ -355,12 +355,12 @@ fn p04_a_bare_notify_ends_the_poll() {
 #[test]
 fn b01_scheduled_again_a_run_sees_what_was_done_before() {
     model(|| {
-        let mailbox = Arc::new(Mailbox::new());
+        let scheduler = Arc::new(Scheduler::new());
         let parker = Parker::new();
-        assert!(mailbox.move_in(home(&parker)).is_ok());
+        assert!(scheduler.move_in(home(&parker)).is_ok());
         let (done, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (doing, sees) = (Arc::clone(&done), Arc::clone(&seen));
-        let bottom_half = bottom_half(&mailbox, move || sees.store(doing.load(Ordering::Relaxed), Ordering::Relaxed));
+        let bottom_half = bottom_half(&scheduler, move || sees.store(doing.load(Ordering::Relaxed), Ordering::Relaxed));
         bottom_half.schedule();
         let bottom_half = Arc::new(bottom_half);
         let again = Arc::clone(&bottom_half);
@@ -368,7 +368,7 @@ fn b01_scheduled_again_a_run_sees_what_was_done_before() {
             done.store(1, Ordering::Relaxed);
             again.schedule();
         });
-        serve(&mailbox, &parker, &seen, 1);
+        serve(&scheduler, &parker, &seen, 1);
         scheduler.join().unwrap();
     });
 }
@@ -389,18 +389,18 @@ impl Drop for Counted {
 #[test]
 fn b05_a_bottom_half_is_deleted_while_it_runs() {
     model(|| {
-        let (mailbox, settled) = (Arc::new(Mailbox::new()), Arc::new(AtomicUsize::new(0)));
+        let (scheduler, settled) = (Arc::new(Scheduler::new()), Arc::new(AtomicUsize::new(0)));
         let parker = Parker::new();
-        assert!(mailbox.move_in(home(&parker)).is_ok());
+        assert!(scheduler.move_in(home(&parker)).is_ok());
         let (counted, mut runs) = (Counted(Arc::clone(&settled)), 0);
-        let bottom_half = bottom_half(&mailbox, move || {
+        let bottom_half = bottom_half(&scheduler, move || {
             runs += 1;
             assert_eq!((runs, counted.0.load(Ordering::Relaxed)), (1, 0));
         });
         bottom_half.schedule();
         let deleter = thread::spawn(move || drop(bottom_half));
-        while let Some(Work::BottomHalf(scheduled)) = mailbox.pop(mailbox.batch_end(), Allowed::ALL) {
-            scheduled.run(|again| drop(mailbox.push_bottom_half(again)));
+        while let Some(Work::BottomHalf(scheduled)) = scheduler.pop(scheduler.batch_end(), Allowed::ALL) {
+            scheduled.run(|again| drop(scheduler.push_bottom_half(again)));
         }
         deleter.join().unwrap();
         assert_eq!(settled.load(Ordering::Acquire), 1);
@@ -408,9 +408,9 @@ fn b05_a_bottom_half_is_deleted_while_it_runs() {
 }
 
 /// Schedules one that a closed context drops at once.
-fn push_counted(mailbox: &Mailbox, settled: &Arc<AtomicUsize>) {
+fn push_counted(scheduler: &Scheduler, settled: &Arc<AtomicUsize>) {
     let counted = Counted(Arc::clone(settled));
-    drop(mailbox.push_bottom_half(Queued::once(move || drop(counted))));
+    drop(scheduler.push_bottom_half(Queued::once(move || drop(counted))));
 }
 
 /// A task that was started is woken while another thread closes its context, which has no home.
@@ -420,12 +420,12 @@ fn push_counted(mailbox: &Mailbox, settled: &Arc<AtomicUsize>) {
 #[test]
 fn w06_a_wake_while_another_closes_leaves_nothing_behind() {
     model(|| {
-        let (mailbox, settled) = (Arc::new(Mailbox::new()), Arc::new(AtomicUsize::new(0)));
+        let (scheduler, settled) = (Arc::new(Scheduler::new()), Arc::new(AtomicUsize::new(0)));
         let parker = Parker::new();
         let waker = Arc::new(std::sync::Mutex::new(None));
-        assert!(mailbox.move_in(home(&parker)).is_ok());
+        assert!(scheduler.move_in(home(&parker)).is_ok());
         let (counted, leaves) = (Counted(Arc::clone(&settled)), Arc::clone(&waker));
-        let task = spawn(&mailbox, async move {
+        let task = spawn(&scheduler, async move {
             let _counted = counted;
             std::future::poll_fn(|cx| {
                 *leaves.lock().unwrap() = Some(cx.waker().clone());
@@ -434,17 +434,19 @@ fn w06_a_wake_while_another_closes_leaves_nothing_behind() {
             .await;
         });
         drop(task);
-        run_tasks(&mailbox);
+        run_tasks(&scheduler);
         waker.lock().unwrap().take().map(Waker::wake);
-        // As far as a wake comes before it is the mailbox's turn: a model does not see what is between.
-        let Some(Work::Task(woken)) = mailbox.pop(mailbox.batch_end(), Allowed::ALL) else { panic!("it was woken") };
-        mailbox.move_out();
-        let waking = Arc::clone(&mailbox);
+        // As far as a wake comes before it is the scheduler's turn: a model does not see what is between.
+        let Some(Work::Task(woken)) = scheduler.pop(scheduler.batch_end(), Allowed::ALL) else {
+            panic!("it was woken")
+        };
+        scheduler.move_out();
+        let waking = Arc::clone(&scheduler);
         let wakes = thread::spawn(move || assert!(waking.push_task(woken).is_ok()));
-        mailbox.close();
+        scheduler.close();
         wakes.join().unwrap();
         assert_eq!(settled.load(Ordering::Acquire), 1);
-        assert_eq!(mailbox.live(), 0);
+        assert_eq!(scheduler.live(), 0);
     });
 }
 
@@ -454,10 +456,10 @@ fn w06_a_wake_while_another_closes_leaves_nothing_behind() {
 #[test]
 fn w06_a_close_leaves_nothing_behind() {
     model(|| {
-        let (mailbox, settled) = (Arc::new(Mailbox::new()), Arc::new(AtomicUsize::new(0)));
-        let (scheduled, counter) = (Arc::clone(&mailbox), Arc::clone(&settled));
+        let (scheduler, settled) = (Arc::new(Scheduler::new()), Arc::new(AtomicUsize::new(0)));
+        let (scheduled, counter) = (Arc::clone(&scheduler), Arc::clone(&settled));
         let scheduler = thread::spawn(move || push_counted(&scheduled, &counter));
-        mailbox.close();
+        scheduler.close();
         scheduler.join().unwrap();
         assert_eq!(settled.load(Ordering::Acquire), 1);
     });
@@ -469,19 +471,19 @@ fn w06_a_close_leaves_nothing_behind() {
 #[test]
 fn w06_a_close_wakes_the_home_thread_to_clear_out() {
     model(|| {
-        let (mailbox, settled) = (Arc::new(Mailbox::new()), Arc::new(AtomicUsize::new(0)));
+        let (scheduler, settled) = (Arc::new(Scheduler::new()), Arc::new(AtomicUsize::new(0)));
         let parker = Parker::new();
-        assert!(mailbox.move_in(home(&parker)).is_ok());
-        push_counted(&mailbox, &settled);
+        assert!(scheduler.move_in(home(&parker)).is_ok());
+        push_counted(&scheduler, &settled);
         // It slept before.
-        mailbox.take_notified();
-        let closed = Arc::clone(&mailbox);
+        scheduler.take_notified();
+        let closed = Arc::clone(&scheduler);
         let closer = thread::spawn(move || closed.close());
         while settled.load(Ordering::Acquire) == 0 {
-            if mailbox.has_to_close() {
-                mailbox.clear_out();
+            if scheduler.has_to_close() {
+                scheduler.clear_out();
             }
-            if settled.load(Ordering::Acquire) == 0 && !mailbox.take_notified() {
+            if settled.load(Ordering::Acquire) == 0 && !scheduler.take_notified() {
                 parker.park(None);
             }
         }
@@ -496,13 +498,13 @@ fn w06_a_close_wakes_the_home_thread_to_clear_out() {
 #[test]
 fn w06_leaving_while_another_closes_leaves_nothing_behind() {
     model(|| {
-        let (mailbox, settled) = (Arc::new(Mailbox::new()), Arc::new(AtomicUsize::new(0)));
+        let (scheduler, settled) = (Arc::new(Scheduler::new()), Arc::new(AtomicUsize::new(0)));
         let parker = Parker::new();
-        assert!(mailbox.move_in(home(&parker)).is_ok());
-        push_counted(&mailbox, &settled);
-        let closed = Arc::clone(&mailbox);
+        assert!(scheduler.move_in(home(&parker)).is_ok());
+        push_counted(&scheduler, &settled);
+        let closed = Arc::clone(&scheduler);
         let closer = thread::spawn(move || closed.close());
-        mailbox.move_out();
+        scheduler.move_out();
         closer.join().unwrap();
         assert_eq!(settled.load(Ordering::Acquire), 1);
     });
@@ -512,7 +514,7 @@ fn w06_leaving_while_another_closes_leaves_nothing_behind() {
 /// no home becomes the temporary home and starts its own call.
 ///
 /// Returns whether it was answered.
-fn call_in(mailbox: &Arc<Mailbox>, is_ready: bool) -> bool {
+fn call_in(scheduler: &Arc<Scheduler>, is_ready: bool) -> bool {
     let parker = Parker::new();
     let wakes = Arc::new(WakeSlot::new(parker.unparker()));
     let span = Span::call("call", std::panic::Location::caller());
@@ -523,35 +525,35 @@ fn call_in(mailbox: &Arc<Mailbox>, is_ready: bool) -> bool {
         7
     });
     // SAFETY: it stays where it is until it is done.
-    let sent = unsafe { send(mailbox, &call, &wakes, span) };
+    let sent = unsafe { send(scheduler, &call, &wakes, span) };
     let mut at_home = false;
     loop {
-        if !at_home && mailbox.home_number().is_none() {
-            at_home = mailbox.move_in(Home { passing: true, ..home(&parker) }).is_ok();
+        if !at_home && scheduler.home_number().is_none() {
+            at_home = scheduler.move_in(Home { temporary: true, ..home(&parker) }).is_ok();
         }
         if call.is_done() {
             break;
         }
         if at_home {
-            if mailbox.has_to_close() {
-                mailbox.clear_out();
+            if scheduler.has_to_close() {
+                scheduler.clear_out();
             }
-            run_tasks(mailbox);
+            run_tasks(scheduler);
         }
-        if !(wakes.take_woken() || at_home && mailbox.take_notified()) {
+        if !(wakes.take_woken() || at_home && scheduler.take_notified()) {
             parker.park(None);
         }
     }
     sent.detach();
     if at_home {
-        mailbox.move_out();
+        scheduler.move_out();
     }
     matches!(call.into_stage(), Stage::Done(7))
 }
 
-fn run_tasks(mailbox: &Mailbox) {
-    let end = mailbox.batch_end();
-    while let Some(Work::Task(task)) = mailbox.pop(end, Allowed::ALL) {
+fn run_tasks(scheduler: &Scheduler) {
+    let end = scheduler.batch_end();
+    while let Some(Work::Task(task)) = scheduler.pop(end, Allowed::ALL) {
         run(task);
     }
 }
@@ -563,28 +565,28 @@ fn run_tasks(mailbox: &Mailbox) {
 #[test]
 fn x02_w06_a_call_is_done_while_another_closes() {
     model(|| {
-        let mailbox = Arc::new(Mailbox::new());
+        let scheduler = Arc::new(Scheduler::new());
         let parker = Parker::new();
-        assert!(mailbox.move_in(home(&parker)).is_ok());
-        let there = Arc::clone(&mailbox);
+        assert!(scheduler.move_in(home(&parker)).is_ok());
+        let there = Arc::clone(&scheduler);
         let caller = thread::spawn(move || {
             call_in(&there, true);
             there.notify();
         });
-        let closed = Arc::clone(&mailbox);
+        let closed = Arc::clone(&scheduler);
         let closer = thread::spawn(move || closed.close());
-        while !mailbox.take_kick() {
-            if mailbox.has_to_close() {
-                mailbox.clear_out();
+        while !scheduler.take_kick() {
+            if scheduler.has_to_close() {
+                scheduler.clear_out();
             }
-            run_tasks(&mailbox);
-            if !mailbox.take_notified() {
+            run_tasks(&scheduler);
+            if !scheduler.take_notified() {
                 parker.park(None);
             }
         }
         caller.join().unwrap();
         closer.join().unwrap();
-        mailbox.move_out();
+        scheduler.move_out();
     });
 }
 
@@ -596,14 +598,14 @@ fn x02_w06_a_call_is_done_while_another_closes() {
 #[test]
 fn w06_x05_leaving_while_the_next_moves_in_and_another_closes() {
     model(|| {
-        let mailbox = Arc::new(Mailbox::new());
+        let scheduler = Arc::new(Scheduler::new());
         let parker = Parker::new();
-        assert!(mailbox.move_in(Home { passing: true, ..home(&parker) }).is_ok());
-        let there = Arc::clone(&mailbox);
+        assert!(scheduler.move_in(Home { temporary: true, ..home(&parker) }).is_ok());
+        let there = Arc::clone(&scheduler);
         let caller = thread::spawn(move || assert!(!call_in(&there, false)));
-        let closed = Arc::clone(&mailbox);
+        let closed = Arc::clone(&scheduler);
         let closer = thread::spawn(move || closed.close());
-        mailbox.move_out();
+        scheduler.move_out();
         caller.join().unwrap();
         closer.join().unwrap();
     });
@@ -616,10 +618,10 @@ fn w06_x05_leaving_while_the_next_moves_in_and_another_closes() {
 #[test]
 fn x05_callers_without_a_home_are_home_in_turn() {
     model(|| {
-        let mailbox = Arc::new(Mailbox::new());
-        let there = Arc::clone(&mailbox);
+        let scheduler = Arc::new(Scheduler::new());
+        let there = Arc::clone(&scheduler);
         let other = thread::spawn(move || assert!(call_in(&there, true)));
-        assert!(call_in(&mailbox, true));
+        assert!(call_in(&scheduler, true));
         other.join().unwrap();
     });
 }

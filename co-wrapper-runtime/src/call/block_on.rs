@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use super::{
-    frame::{Frame, Kind},
+    frame::{Callee, Frame},
     large::{self, Large},
 };
 use crate::{context::AioContext, poll_loop::poll::home_for_call, reactor::Entered};
@@ -47,7 +47,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 #[track_caller]
 fn block_on_in_place<F: Future>(future: F) -> F::Output {
     let _guard;
-    let frame = Frame::begin(Kind::Own(&"block_on"), Location::caller());
+    let frame = Frame::begin(Callee::Own(&"block_on"), Location::caller());
     if frame.needs_guard() {
         _guard = Entered::guard();
     }
@@ -88,7 +88,7 @@ impl AioContext {
     fn block_on_in_place<F: Future>(&self, future: F) -> F::Output {
         let _home = home_for_call(self, "AioContext::block_on");
         let _guard;
-        let frame = Frame::begin(Kind::Own(&"AioContext::block_on"), Location::caller());
+        let frame = Frame::begin(Callee::Own(&"AioContext::block_on"), Location::caller());
         if frame.needs_guard() {
             _guard = Entered::guard();
         }

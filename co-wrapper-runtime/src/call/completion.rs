@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    scheduler::mailbox::Mailbox,
+    scheduler::Scheduler,
     sys::{
         panics::{self, Payload},
         park::WakeSlot,
@@ -33,7 +33,7 @@ pub enum Stage<S, E, R> {
     /// Arguments and entry; not started.
     Packed(S, E),
     /// The future was made. If the call ends in this stage, the future was dropped.
-    Begun,
+    Started,
     /// Its result.
     Done(R),
     /// Its panic.
@@ -59,27 +59,27 @@ impl<S, E, R> Shared<S, E, R> {
     }
 }
 
-/// Sends a call to `mailbox`; `wakes` is woken when it is done. Dropping what is returned cancels it.
+/// Sends a call to `scheduler`; `wakes` is woken when it is done. Dropping what is returned cancels it.
 ///
 /// # Safety
 ///
 /// `call` must not be moved or dropped before `is_done` has returned true.
 pub unsafe fn send<S, E, Fut>(
-    mailbox: &Arc<Mailbox>,
+    scheduler: &Arc<Scheduler>,
     call: &Shared<S, E, Fut::Output>,
     wakes: &Arc<WakeSlot>,
     span: Span,
-) -> Sent<Mailbox>
+) -> Sent<Scheduler>
 where
     S: Send,
     E: FnOnce(S) -> Fut + Send,
     Fut: Future<Output: Send>,
 {
-    wakes.set_unbegun(true);
+    wakes.set_unstarted(true);
     let remote = Remote { call: &raw const *call, wakes: Arc::clone(wakes), span, made: false, future: None::<Fut> };
     // SAFETY: `call` lives until `done` is set, as the caller promises, which is the remote's last use of it. `Remote` may
     // be sent before its first poll: it holds the pointer to a `Shared` of `Send` things, and no future yet.
-    unsafe { task::send_call(mailbox, Arc::clone(wakes), remote) }
+    unsafe { task::send_call(scheduler, Arc::clone(wakes), remote) }
 }
 
 // What `Remote` holds besides the pointer, whose target is `Send` by the bounds of `send`.
@@ -137,9 +137,9 @@ where
             let _inside = this.span.enter();
             if !std::mem::replace(&mut this.made, true) {
                 // SAFETY: `done` is not set before `finish`, so the caller waits and `stage` is ours.
-                let packed = unsafe { (*this.call).stage.with_mut(|stage| stage.replace(Stage::Begun)) };
-                this.wakes.set_unbegun(false);
-                let Stage::Packed(args, entry) = packed else { unreachable!("begun once") };
+                let packed = unsafe { (*this.call).stage.with_mut(|stage| stage.replace(Stage::Started)) };
+                this.wakes.set_unstarted(false);
+                let Stage::Packed(args, entry) = packed else { unreachable!("started once") };
                 this.future = Some(entry(args));
             }
             let future = this.future.as_mut().expect("made above");
@@ -163,7 +163,7 @@ impl<S, E, R, Fut> Drop for Remote<S, E, R, Fut> {
     fn drop(&mut self) {
         if !self.call.is_null() {
             // The call was cancelled, the context closed, or its home thread left.
-            self.wakes.set_unbegun(false);
+            self.wakes.set_unstarted(false);
             let dropped = Payload::of(|| self.future = None);
             // SAFETY: `call` is not null, so `done` was not set; the future is gone.
             unsafe { self.finish(None) };

@@ -59,14 +59,14 @@ pub struct Wrapper {
 
 /// What was called.
 #[derive(Clone, Copy)]
-pub(crate) enum Kind {
+pub(crate) enum Callee {
     /// A generated wrapper, and the name of its packed arguments' type, which says where that is declared.
     Wrapper(&'static Wrapper, &'static str),
     /// A blocking function of ours, by its name.
     Own(&'static &'static str),
 }
 
-impl Kind {
+impl Callee {
     pub fn name(self) -> &'static &'static str {
         match self {
             Self::Wrapper(wrapper, _) => &wrapper.name,
@@ -87,8 +87,8 @@ pub(crate) struct Frame {
 impl Frame {
     /// Enters the call.
     #[track_caller]
-    pub fn enter(kind: Kind, site: &'static Location<'static>) -> Guarded {
-        let frame = Self::begin(kind, site);
+    pub fn enter(callee: Callee, site: &'static Location<'static>) -> Guarded {
+        let frame = Self::begin(callee, site);
         let guard = frame.needs_guard().then(reactor::Entered::guard);
         Guarded { frame, _guard: guard }
     }
@@ -100,17 +100,17 @@ impl Frame {
     /// No lock, no allocation after the thread's first call at this depth.
     #[inline(always)]
     #[track_caller]
-    pub fn begin(kind: Kind, site: &'static Location<'static>) -> Self {
-        let place = Place::push(kind.name(), site);
-        if let Kind::Wrapper(wrapper, args) = kind
+    pub fn begin(callee: Callee, site: &'static Location<'static>) -> Self {
+        let place = Place::push(callee.name(), site);
+        if let Callee::Wrapper(wrapper, args) = callee
             && !wrapper.mixed
             && activation::is_coroutine()
         {
             refuse_in_coroutine(wrapper, args, &place, site);
         }
-        let entered = reactor::Entered::look(kind.name());
+        let entered = reactor::Entered::look(callee.name());
         // Before the mark: a subscriber is not a coroutine, and may panic.
-        let span = Span::call(kind.name(), site);
+        let span = Span::call(callee.name(), site);
         Self { place, outer: activation::mark(Mark::COROUTINE), entered, span }
     }
 
@@ -231,8 +231,8 @@ impl Frame {
         if thread.depth() > 1 {
             trace::nested(slot.name(), thread.depth());
         }
-        let stay = thread.homes.borrow().stay();
-        let waiting = Waiting::new(thread.depth(), stay, slot, call, self.outer, deadline, called_in);
+        let entry = thread.homes.borrow().entry();
+        let waiting = Waiting::new(thread.depth(), entry, slot, call, self.outer, deadline, called_in);
         let listed = thread.waiting.push(&waiting);
         let wait = Wait::new(thread, &waiting, target, thread.outer_callback_waits());
         let (ended, panicked) = wait.run(&self.entered);

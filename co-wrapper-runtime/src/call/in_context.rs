@@ -14,7 +14,7 @@ use std::{
 use super::{
     completion::{self, Shared, Stage},
     elapsed::Elapsed,
-    frame::{Frame, Kind, Wrapper},
+    frame::{Callee, Frame, Wrapper},
     large::{self, Large},
     poll_co::deadline,
 };
@@ -22,7 +22,7 @@ use crate::{
     context::AioContext,
     poll_loop::poll::try_home_for_call,
     reactor::Entered,
-    scheduler::mailbox::Mailbox,
+    scheduler::Scheduler,
     sys::{
         fork,
         panics::{self, Payload},
@@ -132,14 +132,14 @@ where
     Fut: Future<Output: Send>,
 {
     let _guard;
-    let frame = Frame::begin(Kind::Wrapper(wrapper, args_type), site);
+    let frame = Frame::begin(Callee::Wrapper(wrapper, args_type), site);
     if frame.needs_guard() {
         _guard = Entered::guard();
     }
     // This thread is the home, or becomes the temporary home.
-    let elsewhere = context.mailbox().home_number().is_some_and(|home| home != here());
+    let elsewhere = context.scheduler().home_number().is_some_and(|home| home != here());
     if !elsewhere && let Ok(_home) = try_home_for_call(context, wrapper.name, site) {
-        if context.mailbox().is_closed() {
+        if context.scheduler().is_closed() {
             refuse_closed(wrapper, context, site);
         }
         return match frame.block_on_until(deadline, Some(context), || entry(args)) {
@@ -154,7 +154,7 @@ where
     let abort = AbortOnUnwind { name: wrapper.name, site };
     // SAFETY: `call` lives until the loop below has seen that it is done. The loop is not left otherwise, and if it
     // unwinds, `abort` ends the process.
-    let sent = unsafe { completion::send(context.mailbox(), &call, frame.wakes(), span) };
+    let sent = unsafe { completion::send(context.scheduler(), &call, frame.wakes(), span) };
     let mut elsewhere = Elsewhere {
         name: wrapper.name,
         site,
@@ -197,7 +197,7 @@ where
     match stage {
         Stage::Done(output) => Ok(output),
         Stage::Panicked(payload) => payload.resume(),
-        unfinished @ (Stage::Packed(..) | Stage::Begun) => {
+        unfinished @ (Stage::Packed(..) | Stage::Started) => {
             // First, because the arguments' destructors may panic.
             drop(unfinished);
             if ended == Ended::Elapsed { Err(Ended::Elapsed) } else { refuse_closed(wrapper, context, site) }
@@ -212,7 +212,7 @@ struct Elsewhere<'a, D> {
     context: &'a AioContext,
     is_done: D,
     /// `None` once it is cancelled.
-    sent: Option<task::Sent<Mailbox>>,
+    sent: Option<task::Sent<Scheduler>>,
     home: Option<EnterGuard>,
     /// Why it was cancelled; `Ready` if it was not.
     ended: Ended,
@@ -227,7 +227,7 @@ impl<D: Fn() -> bool> InFlight for Elsewhere<'_, D> {
         // The context may have had a temporary home that has left: then the caller that has waited longest is the next
         // home. This is checked once after the call was queued, because a home that left before that woke nobody. Or
         // the home is this thread, which started the call as a home nested inside this frame; the call keeps it there.
-        if self.home.is_none() && self.context.mailbox().home_number().is_none_or(|home| home == here()) {
+        if self.home.is_none() && self.context.scheduler().home_number().is_none_or(|home| home == here()) {
             self.home = try_home_for_call(self.context, self.name, self.site).ok();
         }
         (self.is_done)()
@@ -239,7 +239,7 @@ impl<D: Fn() -> bool> InFlight for Elsewhere<'_, D> {
     fn release(&mut self) {
         match &self.home {
             Some(home) if home.is_innermost() => self.home = None,
-            Some(_) => self.context.mailbox().set_passing(false),
+            Some(_) => self.context.scheduler().set_temporary(false),
             None => {}
         }
     }
@@ -248,7 +248,7 @@ impl<D: Fn() -> bool> InFlight for Elsewhere<'_, D> {
         self.ended = why;
         if let Some(sent) = self.sent.take() {
             task::take_back(sent);
-            self.context.mailbox().ring();
+            self.context.scheduler().ring();
         }
         // The context drops the future and sets `done`.
         false

@@ -13,7 +13,7 @@ use std::{
 use super::{frame::Wrapper, in_context::Sent};
 use crate::{
     context::AioContext,
-    scheduler::mailbox::Mailbox,
+    scheduler::Scheduler,
     sys::{
         fork,
         panics::{self, Guarded, Payload},
@@ -59,7 +59,7 @@ where
     R: 'static,
 {
     let call = Call {
-        main: Arc::clone(AioContext::main().mailbox()),
+        main: Arc::clone(AioContext::main().scheduler()),
         stage: Mutex::new(Stage::Packed { first, body, waiter: None }),
     };
     NoCo { wrapper, site, check: Some(check), call: Arc::new(call) }
@@ -67,7 +67,7 @@ where
 
 /// What the bottom half and the coroutine share.
 struct Call<A, B, R> {
-    main: Arc<Mailbox>,
+    main: Arc<Scheduler>,
     stage: Mutex<Stage<A, B, R>>,
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     elapsed::Elapsed,
-    frame::{Frame, Kind, Wrapper},
+    frame::{Callee, Frame, Wrapper},
     large::{self, Large},
 };
 use crate::{reactor::Entered, thread::waiting::Ended};
@@ -51,7 +51,7 @@ where
     Fut: Future,
 {
     let _guard;
-    let frame = Frame::begin(Kind::Wrapper(wrapper, args_type), Location::caller());
+    let frame = Frame::begin(Callee::Wrapper(wrapper, args_type), Location::caller());
     if frame.needs_guard() {
         _guard = Entered::guard();
     }
@@ -96,7 +96,7 @@ where
     Fut: Future,
 {
     let _guard;
-    let frame = Frame::begin(Kind::Wrapper(wrapper, args_type), Location::caller());
+    let frame = Frame::begin(Callee::Wrapper(wrapper, args_type), Location::caller());
     if frame.needs_guard() {
         _guard = Entered::guard();
     }

@@ -24,7 +24,7 @@ use super::{
     stats::{self, Stats},
 };
 use crate::{
-    scheduler::mailbox::Mailbox,
+    scheduler::Scheduler,
     sys::{fork, panics},
     tasks::{bottom_half::Queued, task},
 };
@@ -78,7 +78,7 @@ pub struct AioContext(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     /// The name in messages.
     pub(super) name: Arc<str>,
-    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) scheduler: Arc<Scheduler>,
     pub(super) handlers: Arc<handlers::Handlers>,
     /// Its index in its home thread's list of contexts. Only that thread uses it.
     pub(super) served_at: AtomicUsize,
@@ -90,7 +90,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if fork::is_child() {
             // In a forked child it is leaked: what its tasks and callbacks hold is in the parent's epoll set.
-            mem::forget((Arc::clone(&self.mailbox), Arc::clone(&self.handlers)));
+            mem::forget((Arc::clone(&self.scheduler), Arc::clone(&self.handlers)));
             return;
         }
         // There is no home thread, because that would hold a handle.
@@ -102,15 +102,15 @@ impl Inner {
     /// Drops everything that waits, and all handlers, even if a destructor panics.
     fn close(&self) {
         let mut panicked = None;
-        panics::catch(&mut panicked, || self.mailbox.close());
+        panics::catch(&mut panicked, || self.scheduler.close());
         panics::catch(&mut panicked, || self.handlers.close());
         panics::raise(panicked);
     }
 }
 
 impl AioContext {
-    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
-        &self.0.mailbox
+    pub(crate) fn scheduler(&self) -> &Arc<Scheduler> {
+        &self.0.scheduler
     }
 
     pub(crate) fn shared_name(&self) -> &Arc<str> {
@@ -150,7 +150,7 @@ impl AioContext {
     /// ```
     #[doc(alias = "aio_notify")]
     pub fn notify(&self) {
-        self.mailbox().notify();
+        self.scheduler().notify();
     }
 
     /// Schedules a bottom half: a closure that runs once, on the home thread, outside any coroutine, so it may call
@@ -177,7 +177,7 @@ impl AioContext {
     pub fn schedule_bh(&self, bottom_half: impl FnOnce() + Send + 'static) {
         fork::forbid("AioContext::schedule_bh");
         // A closed context drops it.
-        drop(self.mailbox().push_bottom_half(Queued::once(bottom_half)));
+        drop(self.scheduler().push_bottom_half(Queued::once(bottom_half)));
     }
 
     /// Makes a bottom half that can be scheduled repeatedly, without an allocation each time.
@@ -187,7 +187,7 @@ impl AioContext {
     /// See [`BottomHalf`].
     #[doc(alias = "aio_bh_new")]
     pub fn bh(&self, callback: impl FnMut() + Send + 'static) -> BottomHalf {
-        BottomHalf::new(self.mailbox(), callback)
+        BottomHalf::new(self.scheduler(), callback)
     }
 
     /// Sleeps for `duration`, with a timer of this context, which fires when its home thread polls or waits. Timers
@@ -222,7 +222,7 @@ impl AioContext {
     #[doc(alias = "qemu_co_sleep_ns")]
     #[doc(alias = "timer_mod")]
     pub fn sleep(&self, duration: Duration) -> Sleep {
-        Sleep::new(Arc::clone(self.mailbox()), duration)
+        Sleep::new(Arc::clone(self.scheduler()), duration)
     }
 
     /// Calls `callback` on the home thread, outside any coroutine, in each round of its loop in which `fd` is ready:
@@ -274,7 +274,7 @@ impl AioContext {
         let handler = fd
             .as_fd()
             .try_clone_to_owned()
-            .and_then(|fd| FdHandler::new(&self.0.handlers, self.mailbox(), fd, interest, callback));
+            .and_then(|fd| FdHandler::new(&self.0.handlers, self.scheduler(), fd, interest, callback));
         match handler {
             Ok(handler) => handler,
             Err(error) => panic!(
@@ -316,7 +316,7 @@ impl AioContext {
             spins: counters.spins.get(),
             spins_paid: counters.spins_paid.get(),
             deepest_nesting: counters.deepest.get(),
-            tasks_live: self.mailbox().live() as u64,
+            tasks_live: self.scheduler().live() as u64,
             tasks_leaked: task::leaked() as u64,
             spin_budget: self.spin().budget().as_nanos() as u64,
         }
@@ -343,7 +343,7 @@ impl AioContext {
         F::Output: Send + 'static,
     {
         fork::forbid("AioContext::spawn");
-        join::spawn(self.mailbox(), future)
+        join::spawn(self.scheduler(), future)
     }
 
     /// Spawns a task that need not be `Send`. Only this thread polls and drops it; it is dropped when the thread leaves
@@ -375,12 +375,12 @@ impl AioContext {
     {
         fork::forbid("AioContext::spawn_local");
         assert!(
-            self.mailbox().is_home_here(),
+            self.scheduler().is_home_here(),
             "AioContext::spawn_local: called at {}, and this thread is not the home of {self}; enter() it first, or \
              spawn() a Send task",
             Location::caller()
         );
-        join::spawn_local(self.mailbox(), future)
+        join::spawn_local(self.scheduler(), future)
     }
 }
 
@@ -401,7 +401,7 @@ impl fmt::Display for AioContext {
 
 impl fmt::Debug for AioContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let home = self.mailbox().home();
+        let home = self.scheduler().home();
         f.debug_struct("AioContext").field("name", &self.0.name).field("home", &home).finish()
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    scheduler::mailbox::Mailbox,
+    scheduler::Scheduler,
     sys::fork,
     tasks::bottom_half::{Queued, Reusable},
 };
@@ -33,22 +33,25 @@ use crate::{
 #[doc(alias = "QEMUBH")]
 pub struct BottomHalf {
     reusable: Arc<Reusable>,
-    mailbox: Arc<Mailbox>,
+    scheduler: Arc<Scheduler>,
 }
 
 impl BottomHalf {
-    pub(crate) fn new(mailbox: &Arc<Mailbox>, callback: impl FnMut() + Send + 'static) -> Self {
-        Self { reusable: Reusable::new(None, Box::new(callback)), mailbox: Arc::clone(mailbox) }
+    pub(crate) fn new(scheduler: &Arc<Scheduler>, callback: impl FnMut() + Send + 'static) -> Self {
+        Self { reusable: Reusable::new(None, Box::new(callback)), scheduler: Arc::clone(scheduler) }
     }
 
     /// A bottom half that runs only if `condition` holds when its turn comes.
     #[cfg(all(feature = "tokio", unix))]
     pub(crate) fn only_if(
-        mailbox: &Arc<Mailbox>,
+        scheduler: &Arc<Scheduler>,
         condition: impl Fn() -> bool + Send + Sync + 'static,
         callback: impl FnMut() + Send + 'static,
     ) -> Self {
-        Self { reusable: Reusable::new(Some(Box::new(condition)), Box::new(callback)), mailbox: Arc::clone(mailbox) }
+        Self {
+            reusable: Reusable::new(Some(Box::new(condition)), Box::new(callback)),
+            scheduler: Arc::clone(scheduler),
+        }
     }
 
     /// Whether it is neither scheduled nor running, and not deleted.
@@ -74,7 +77,7 @@ impl BottomHalf {
     pub fn schedule(&self) {
         if !fork::is_child() && self.reusable.schedule() {
             // A closed context drops it.
-            drop(self.mailbox.push_bottom_half(Queued::again(Arc::clone(&self.reusable))));
+            drop(self.scheduler.push_bottom_half(Queued::again(Arc::clone(&self.reusable))));
         }
     }
 

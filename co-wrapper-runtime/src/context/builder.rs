@@ -17,15 +17,15 @@ use super::{
 };
 use crate::{
     reactor,
-    scheduler::mailbox::Mailbox,
+    scheduler::Scheduler,
     sys::{fork, registry::Registry},
 };
 
-/// The mailboxes of all contexts.
-static ALL: Registry<Mailbox> = Registry::new();
+/// The schedulers of all contexts.
+static ALL: Registry<Scheduler> = Registry::new();
 
 /// The contexts that exist, with their names.
-pub fn all() -> Vec<(Arc<str>, Arc<Mailbox>)> {
+pub fn all() -> Vec<(Arc<str>, Arc<Scheduler>)> {
     ALL.all()
 }
 
@@ -188,11 +188,11 @@ impl Builder {
     pub(crate) fn unstarted(self) -> AioContext {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let name = self.name.unwrap_or_else(|| format!("#{}", NEXT.fetch_add(1, Ordering::Relaxed)));
-        let (name, mailbox) = (Arc::from(name), Arc::new(Mailbox::new()));
-        ALL.register(&name, Arc::downgrade(&mailbox));
+        let (name, scheduler) = (Arc::from(name), Arc::new(Scheduler::new()));
+        ALL.register(&name, Arc::downgrade(&scheduler));
         AioContext(Arc::new(Inner {
             name,
-            mailbox,
+            scheduler,
             handlers: Arc::new(handlers::Handlers::default()),
             served_at: AtomicUsize::new(0),
             spin: Spin::new(self.spin_max, self.spin_grow, self.spin_shrink),

@@ -31,7 +31,7 @@ use tokio::io::Interest;
 
 use super::bottom_half::BottomHalf;
 use crate::{
-    scheduler::mailbox::Mailbox,
+    scheduler::Scheduler,
     sys::{
         fork, panics,
         park::{EndSleep, Parker},
@@ -111,7 +111,7 @@ impl Handlers {
 
 impl Handler {
     fn new(
-        mailbox: &Arc<Mailbox>,
+        scheduler: &Arc<Scheduler>,
         fd: OwnedFd,
         interest: Interest,
         mut callback: impl FnMut() + Send + 'static,
@@ -145,7 +145,7 @@ impl Handler {
                 callback();
                 mem::forget(panicked);
             };
-            Self { fd, flags, bottom_half: BottomHalf::only_if(mailbox, is_ready, run) }
+            Self { fd, flags, bottom_half: BottomHalf::only_if(scheduler, is_ready, run) }
         }))
     }
 
@@ -263,14 +263,14 @@ impl EndSleep for Alarm {
 #[must_use = "the handler is removed when this is dropped"]
 pub struct FdHandler {
     handlers: Arc<Handlers>,
-    mailbox: Arc<Mailbox>,
+    scheduler: Arc<Scheduler>,
     handler: Arc<Handler>,
 }
 
 impl FdHandler {
     pub(crate) fn new(
         handlers: &Arc<Handlers>,
-        mailbox: &Arc<Mailbox>,
+        scheduler: &Arc<Scheduler>,
         fd: OwnedFd,
         interest: Interest,
         callback: impl FnMut() + Send + 'static,
@@ -278,15 +278,15 @@ impl FdHandler {
         if handlers.alarm.get().is_none() {
             let _ = handlers.alarm.set(Arc::new(Alarm::new()?));
         }
-        let handler = Handler::new(mailbox, fd, interest, callback)?;
+        let handler = Handler::new(scheduler, fd, interest, callback)?;
         handlers.add(Arc::clone(&handler));
         // If a concurrent close did not find the handler in the list, the context is closed by now.
-        if mailbox.is_closed() {
+        if scheduler.is_closed() {
             handlers.close();
         }
         // A home thread that sleeps does not watch the handler yet.
-        mailbox.ring();
-        Ok(Self { handlers: Arc::clone(handlers), mailbox: Arc::clone(mailbox), handler })
+        scheduler.ring();
+        Ok(Self { handlers: Arc::clone(handlers), scheduler: Arc::clone(scheduler), handler })
     }
 }
 
@@ -299,7 +299,7 @@ impl Drop for FdHandler {
         }
         self.handlers.remove(&self.handler);
         // A home thread that sleeps keeps the descriptor open until it is woken.
-        self.mailbox.ring();
+        self.scheduler.ring();
         // Last, because the callback's destructors are users' code.
         self.handler.bottom_half.delete();
     }

@@ -11,36 +11,36 @@ use std::{
 };
 
 use crate::{
-    scheduler::mailbox::Mailbox,
+    scheduler::Scheduler,
     sys::{
         panics::{self, Payload},
         park::here,
         sync::{Mutex, is_send, lock},
     },
-    tasks::task::{self, Alive, Meta, Outcome, Output},
+    tasks::task::{self, Meta, Outcome, Output, OwnedTask},
 };
 
 /// Spawns a task that may run on any thread.
 #[track_caller]
-pub fn spawn<F>(mailbox: &Arc<Mailbox>, future: F) -> JoinHandle<F::Output>
+pub fn spawn<F>(scheduler: &Arc<Scheduler>, future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
     // SAFETY: the future is `Send` and `'static`.
-    let task = unsafe { task::spawn_for(mailbox, 0, None, future) };
+    let task = unsafe { task::spawn_for(scheduler, 0, None, future) };
     JoinHandle::new(task, Location::caller())
 }
 
 /// Spawns a task that only this thread may poll and drop.
 #[track_caller]
-pub fn spawn_local<F>(mailbox: &Arc<Mailbox>, future: F) -> JoinHandle<F::Output>
+pub fn spawn_local<F>(scheduler: &Arc<Scheduler>, future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,
 {
     // SAFETY: this thread is named as the task's owner, and the future is `'static`.
-    let task = unsafe { task::spawn_for(mailbox, here(), None, future) };
+    let task = unsafe { task::spawn_for(scheduler, here(), None, future) };
     JoinHandle::new(task, Location::caller())
 }
 
@@ -65,9 +65,9 @@ where
 /// ```
 pub struct JoinHandle<T> {
     /// `None` after it gave its result.
-    task: Option<async_task::FallibleTask<Output<T>, Meta<Mailbox>>>,
+    task: Option<async_task::FallibleTask<Output<T>, Meta<Scheduler>>>,
     /// The task's metadata, which `task` keeps alive.
-    meta: NonNull<Meta<Mailbox>>,
+    meta: NonNull<Meta<Scheduler>>,
     /// Made when the handle is first polled before the task has ended.
     joiner: Option<Arc<Joiner>>,
     /// Where it was spawned.
@@ -77,24 +77,24 @@ pub struct JoinHandle<T> {
 const _: () = is_send::<JoinHandle<()>>();
 
 // SAFETY: as for `task`; `meta` points to a `Meta`, which is `Sync`.
-unsafe impl<T: Send> Send for JoinHandle<T> where Meta<Mailbox>: Sync {}
+unsafe impl<T: Send> Send for JoinHandle<T> where Meta<Scheduler>: Sync {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for JoinHandle<T> where Meta<Mailbox>: Sync {}
+unsafe impl<T: Send> Sync for JoinHandle<T> where Meta<Scheduler>: Sync {}
 
 // As for `task`.
 impl<T> UnwindSafe for JoinHandle<T> {}
 impl<T> RefUnwindSafe for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
-    fn new(task: async_task::Task<Output<T>, Meta<Mailbox>>, site: &'static Location<'static>) -> Self {
+    fn new(task: async_task::Task<Output<T>, Meta<Scheduler>>, site: &'static Location<'static>) -> Self {
         Self { meta: NonNull::from(task.metadata()), task: Some(task.fallible()), joiner: None, site }
     }
 
     /// Calls `with` with the handle that aborts the task, unless the task is gone.
-    fn with_alive<R>(&self, with: impl FnOnce(&Alive<Mailbox>) -> R) -> Option<R> {
+    fn with_owned<R>(&self, with: impl FnOnce(&OwnedTask<Scheduler>) -> R) -> Option<R> {
         self.task.as_ref()?;
         // SAFETY: `task` is still there, and it keeps `meta` alive.
-        unsafe { self.meta.as_ref() }.alive().map(|alive| with(&alive))
+        unsafe { self.meta.as_ref() }.owned().map(|task| with(&task))
     }
 
     /// Cancels the task, at once, whether or not the returned future is awaited. The task is not polled again; a poll
@@ -117,7 +117,7 @@ impl<T> JoinHandle<T> {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn cancel(mut self) -> impl Future<Output = Option<T>> {
-        self.with_alive(Alive::abort);
+        self.with_owned(OwnedTask::abort);
         async move {
             self.task.as_ref()?;
             match poll_fn(|cx| self.poll_outcome(cx)).await {
@@ -134,7 +134,7 @@ impl<T> JoinHandle<T> {
     ///
     /// See [`AbortHandle`].
     pub fn abort_handle(&self) -> AbortHandle {
-        AbortHandle(self.with_alive(Alive::clone))
+        AbortHandle(self.with_owned(OwnedTask::clone))
     }
 
     /// Whether the task has finished, was cancelled or panicked.
@@ -204,7 +204,7 @@ impl<T> JoinHandle<T> {
     /// Drops the result of a task that has ended, and the waker that the handle registered. Returns the first panic of
     /// their destructors.
     #[cold]
-    fn drop_users(&mut self, task: &mut async_task::FallibleTask<Output<T>, Meta<Mailbox>>) -> Option<Payload> {
+    fn drop_users(&mut self, task: &mut async_task::FallibleTask<Output<T>, Meta<Scheduler>>) -> Option<Payload> {
         let mut panicked = None;
         if let Poll::Ready(Some(output)) = Pin::new(task).poll(&mut Context::from_waker(Waker::noop())) {
             panics::catch(&mut panicked, || drop(output.into_inner()));
@@ -254,7 +254,7 @@ impl<T> fmt::Debug for JoinHandle<T> {
 #[derive(Clone)]
 pub struct AbortHandle(
     /// `None` if the task was gone when the handle was made.
-    Option<Alive<Mailbox>>,
+    Option<OwnedTask<Scheduler>>,
 );
 
 impl AbortHandle {
@@ -266,7 +266,7 @@ impl AbortHandle {
     ///
     /// See [`AbortHandle`].
     pub fn abort(&self) {
-        self.0.iter().for_each(Alive::abort);
+        self.0.iter().for_each(OwnedTask::abort);
     }
 
     /// Whether the task has ended in any way: its future was dropped.

@@ -51,7 +51,7 @@ pub fn reschedule_self(context: &AioContext) -> impl Future<Output = ()> {
             "reschedule_self: called at {site}, not in a task made with AioContext::spawn, so it cannot go to {context}; \
              spawn one"
         );
-        if !task::move_to(context.mailbox()) {
+        if !task::move_to(context.scheduler()) {
             return Poll::Ready(());
         }
         // This queues the task in the new context, once it has left this thread.

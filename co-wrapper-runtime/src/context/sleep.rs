@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    scheduler::mailbox::Mailbox,
+    scheduler::Scheduler,
     sys::{fork, panics::Guarded},
     tasks::timers::{Key, Timer},
 };
@@ -22,24 +22,24 @@ use crate::{
 /// See [`AioContext::sleep`](crate::AioContext::sleep).
 #[must_use = "futures do nothing unless polled"]
 pub struct Sleep {
-    mailbox: Arc<Mailbox>,
+    scheduler: Arc<Scheduler>,
     deadline: Instant,
     counts: bool,
     key: Option<Key>,
 }
 
 impl Sleep {
-    pub(crate) fn new(mailbox: Arc<Mailbox>, duration: Duration) -> Self {
+    pub(crate) fn new(scheduler: Arc<Scheduler>, duration: Duration) -> Self {
         let now = Instant::now();
         // A time past the clock's end means never.
         let deadline = now.checked_add(duration).unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()));
-        Self { mailbox, deadline, counts: true, key: None }
+        Self { scheduler, deadline, counts: true, key: None }
     }
 
     /// As [`new`](Self::new), for timers of our own: a poll that only fires such a timer counts as having done nothing.
     #[cfg(all(feature = "graph", not(loom)))]
-    pub(crate) fn internal(mailbox: Arc<Mailbox>, duration: Duration) -> Self {
-        let mut sleep = Self::new(mailbox, duration);
+    pub(crate) fn internal(scheduler: Arc<Scheduler>, duration: Duration) -> Self {
+        let mut sleep = Self::new(scheduler, duration);
         sleep.counts = false;
         sleep
     }
@@ -56,13 +56,13 @@ impl Future for Sleep {
             // Nobody fires the parent's timers in a forked child, and one of the parent's threads may hold their lock.
             return Poll::Pending;
         }
-        let waits = self.key.is_some_and(|key| self.mailbox.timers().update(key, cx.waker()));
+        let waits = self.key.is_some_and(|key| self.scheduler.timers().update(key, cx.waker()));
         if !waits {
             let waker = Guarded::new(cx.waker().clone());
-            let (key, first) = self.mailbox.timers().insert(self.deadline, Timer { waker, counts: self.counts });
+            let (key, first) = self.scheduler.timers().insert(self.deadline, Timer { waker, counts: self.counts });
             self.key = Some(key);
             if first {
-                self.mailbox.ring();
+                self.scheduler.ring();
             }
         }
         Poll::Pending
@@ -74,7 +74,7 @@ impl Drop for Sleep {
         if let Some(key) = self.key
             && !fork::is_child()
         {
-            self.mailbox.timers().remove(key);
+            self.scheduler.timers().remove(key);
         }
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use super::refuse;
 use crate::{
-    call::frame::{Frame, Kind},
+    call::frame::{Callee, Frame},
     sys::{
         fork, panics,
         sync::{AtomicUsize, Mutex, Ordering, lock},
@@ -166,7 +166,7 @@ impl Drain {
         refuse::drain_below_write(name, place);
         refuse::block_in_coroutine(name, place, "await `co_drained_begin()` or `co_drained()` there");
         let begins = self.begin_drained(name, place, identity);
-        Frame::enter(Kind::Own(name), place).block_on(move || begins)
+        Frame::enter(Callee::Own(name), place).block_on(move || begins)
     }
 
     /// Begins a drained section in a coroutine, which yields until no request is in flight. If the future is dropped

@@ -21,7 +21,7 @@ use super::{
     stripe::{STRIPES, index},
 };
 use crate::{
-    call::frame::{Frame, Kind},
+    call::frame::{Callee, Frame},
     sys::{
         fork,
         park::here,
@@ -190,7 +190,7 @@ impl GraphLock {
         refuse::wait_for_self("GraphLock::write", self.shared(), self.shared().writing(), place, true);
         refuse::write_here(place);
         let mut writing = TakeWrite::new(self.clone(), place, Some("GraphLock::write"));
-        let frame = Frame::enter(Kind::Own(&"GraphLock::write"), place);
+        let frame = Frame::enter(Callee::Own(&"GraphLock::write"), place);
         frame.block_on_for_caller(|| std::future::poll_fn(move |cx| Pin::new(&mut writing).poll(cx)))
     }
 }

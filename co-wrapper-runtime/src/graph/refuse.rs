@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     context::AioContext,
-    scheduler::mailbox::Home,
+    scheduler::Home,
     sys::park::here,
     tasks::activation,
     thread::state::{Kept, Thread},
@@ -122,7 +122,7 @@ pub fn block_in_coroutine(name: &str, place: Place, cure: &str) {
 pub fn write_here(place: Place) {
     block_in_coroutine("GraphLock::write", place, "await a function marked #[no_co_wrapper(bdrv_wrlock)] there");
     const CURE: &str = "await a function marked #[no_co_wrapper(bdrv_wrlock)], or schedule a bottom half there";
-    match AioContext::main().mailbox().home() {
+    match AioContext::main().scheduler().home() {
         Some(home) if home.thread == here() => {}
         Some(home) => panic!(
             "GraphLock::write: at {place}, on thread {}; the graph is changed on the main loop's alone, {}: {CURE}",

@@ -11,12 +11,12 @@ use std::{
 };
 
 use crate::{
-    scheduler::mailbox::Mailbox,
+    scheduler::Scheduler,
     sys::{fork, park::here, sync::plain_lock},
 };
 
 /// The contexts in which each such thread waits for a call, innermost last.
-type Waiting = BTreeMap<u64, Vec<Arc<Mailbox>>>;
+type Waiting = BTreeMap<u64, Vec<Arc<Scheduler>>>;
 
 static WAITING: std::sync::Mutex<Waiting> = std::sync::Mutex::new(BTreeMap::new());
 
@@ -25,7 +25,7 @@ pub struct Waits(());
 
 impl Waits {
     /// Records a nested wait for a call in `target`.
-    pub fn new(target: &Arc<Mailbox>) -> Self {
+    pub fn new(target: &Arc<Scheduler>) -> Self {
         let mut waiting = plain_lock(&WAITING);
         waiting.entry(here()).or_default().push(Arc::clone(target));
         let threads = reached(&waiting);
@@ -35,7 +35,7 @@ impl Waits {
             cycle.extend(targets.filter(|target| target.home_number() != Some(here())).cloned());
         }
         drop(waiting);
-        cycle.iter().for_each(|mailbox| mailbox.ring());
+        cycle.iter().for_each(|scheduler| scheduler.ring());
         Self(())
     }
 }

@@ -3,13 +3,13 @@
 use std::{mem, panic::Location};
 
 use super::{
-    serve::{poll_lower, run_all},
+    serve::{poll_outer, run_all},
     sleep::Sleeper,
 };
 use crate::{
     context::AioContext,
     reactor::{self, Entered},
-    scheduler::mailbox::Home,
+    scheduler::Home,
     sys::{
         fork,
         panics::{Payload, catch},
@@ -123,7 +123,7 @@ pub fn try_home_for_call(
 fn finish_received(home: &EnterGuard) -> Option<Payload> {
     let mut panicked = None;
     if home.is_last_stay() {
-        while home.context().mailbox().has_received() {
+        while home.context().scheduler().has_received() {
             catch(&mut panicked, || _ = poll(home.thread(), home.entered(), home.context(), true));
         }
     }
@@ -139,12 +139,12 @@ fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool
         "AioContext::poll: {context} is polled at {site} within {MOST_NESTED} callbacks that poll on this stack; return from \
          some"
     );
-    let lower = thread.waiting.all();
+    let outer = thread.waiting.all();
     let round = |polls| {
         context.counters().polls.count();
         // An outer call that goes on counts as a task.
-        let ran = run_all(thread, context) | (!lower.is_empty() && poll_lower(thread, lower, polls));
-        let kicked = context.mailbox().take_kick();
+        let ran = run_all(thread, context) | (!outer.is_empty() && poll_outer(thread, outer, polls));
+        let kicked = context.scheduler().take_kick();
         (ran || kicked || !blocking).then_some(ran)
     };
     if let Some(ran) = reactor::unconstrained(|| round(Polls::Woken)) {
@@ -166,7 +166,7 @@ fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool
                 } else {
                     // Something that ran may have forked.
                     fork::forbid_at("AioContext::poll", site);
-                    if sleeper.sleep(lower.deadline(), || lower.any_woken()) {
+                    if sleeper.sleep(outer.deadline(), || outer.any_woken()) {
                         polls = Polls::All;
                     }
                 }

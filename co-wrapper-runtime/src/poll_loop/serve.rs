@@ -2,7 +2,8 @@
 //! `AIO_WAIT_WHILE`.)
 //!
 //! A *frame* is a blocking call on the thread's stack. What was called inside it is *nested*, and what it is nested in is
-//! *outer*. (Names and hang reports also say `lower` for an outer call: it is lower on the stack.)
+//! *outer*. (Hang reports say that
+//! an outer call is "lower on its stack".)
 //!
 //! # Nesting stays bounded
 //!
@@ -39,8 +40,8 @@ use std::{
 use super::{circle, sleep::Sleeper};
 use crate::{
     context::AioContext,
-    reactor::{self, Below, Entered},
-    scheduler::mailbox::Mailbox,
+    reactor::{self, Entered, Stopped},
+    scheduler::Scheduler,
     sys::{
         fork,
         panics::{Payload, catch},
@@ -104,7 +105,7 @@ fn dispatch(thread: &Thread, as_: As, what: impl FnOnce()) {
 /// Lets outer calls that wait go on, as `polls` says, and gives up those that are due to be given up. A future in the
 /// middle of its poll is left alone. Returns whether there was anything to do.
 #[cold]
-pub fn poll_lower(thread: &Thread, calls: Calls<'_>, polls: Polls) -> bool {
+pub fn poll_outer(thread: &Thread, calls: Calls<'_>, polls: Polls) -> bool {
     let mut any = false;
     for call in calls {
         // If a poll forked, the next sleep reports it.
@@ -113,57 +114,57 @@ pub fn poll_lower(thread: &Thread, calls: Calls<'_>, polls: Polls) -> bool {
         }
         if let Some(due) = call.due(polls) {
             any = true;
-            dispatch_lower(thread, call, due);
+            dispatch_outer(thread, call, due);
         }
     }
     any
 }
 
 /// Does what is due with an outer call that waits, with its activation current. A panic in it belongs to the call.
-fn dispatch_lower(thread: &Thread, call: &Waiting<'_>, due: Due) {
-    let entered = thread.homes.borrow().stay();
+fn dispatch_outer(thread: &Thread, call: &Waiting<'_>, due: Due) {
+    let entered = thread.homes.borrow().entry();
     {
-        let _current = AsCurrent::at(&thread.homes, call.stay().get(), || thread.own());
-        let _runs = thread.board.run(Runs::LowerCall, thread.depth());
+        let _current = AsCurrent::at(&thread.homes, call.entry().get(), || thread.own());
+        let _runs = thread.board.run(Runs::OuterCall, thread.depth());
         let outer = Activation::current();
         let _suspended = thread.suspended.dispatch(outer.task(), thread.depth());
-        let lower = thread.lower.replace(call.depth());
+        let polled = thread.polled_outer.replace(call.depth());
         let long = call.is_expected_long().then(|| thread.board.expect_long());
         call.activation(due).set();
         call.go_on(due);
         outer.set();
         long.into_iter().for_each(|outer| thread.board.end_expect_long(outer));
-        thread.lower.set(lower);
+        thread.polled_outer.set(polled);
     }
-    let last = thread.homes.borrow().stay();
+    let last = thread.homes.borrow().entry();
     if last > entered {
         // A context was entered in that poll and not left.
-        call.stay().set(last);
+        call.entry().set(last);
     }
 }
 
 /// Runs one item.
 // Inlined by force: as a call it makes a bottom half a tenth slower, and then the compiler does not inline tasks.
 #[inline(always)]
-fn run(thread: &Thread, mailbox: &Mailbox, work: Work<Mailbox>) {
+fn run(thread: &Thread, scheduler: &Scheduler, work: Work<Scheduler>) {
     match work {
         Work::BottomHalf(bottom_half) => dispatch(thread, As::Callback, || {
-            bottom_half.run(|again| requeue(mailbox, again));
+            bottom_half.run(|again| requeue(scheduler, again));
         }),
         Work::Task(runnable) => run_task(thread, runnable),
     }
 }
 
 #[inline(never)]
-fn run_task(thread: &Thread, runnable: Runnable<Mailbox>) {
+fn run_task(thread: &Thread, runnable: Runnable<Scheduler>) {
     let send = runnable.metadata().is_send();
     dispatch(thread, As::Task { send }, || task::run(runnable));
 }
 
 #[cold]
-fn requeue(mailbox: &Mailbox, again: Queued) {
+fn requeue(scheduler: &Scheduler, again: Queued) {
     // A closed context drops it.
-    drop(mailbox.push_bottom_half(again));
+    drop(scheduler.push_bottom_half(again));
 }
 
 /// One round of `context`: fires its timers, queues the handlers whose descriptors are ready (if `looks`), and passes
@@ -180,14 +181,14 @@ fn round_of(
     if fork::is_child() {
         return false;
     }
-    let mailbox = context.mailbox();
+    let scheduler = context.scheduler();
     let _current = AsCurrent::new(&thread.homes, context);
-    if mailbox.has_to_close() && each(&mut || dispatch(thread, As::Callback, || mailbox.clear_out())).is_break() {
+    if scheduler.has_to_close() && each(&mut || dispatch(thread, As::Callback, || scheduler.clear_out())).is_break() {
         return false;
     }
     let mut ran = false;
-    if let Some(now) = mailbox.timers().due() {
-        while let Some((waker, counts)) = mailbox.timers().pop(now) {
+    if let Some(now) = scheduler.timers().due() {
+        while let Some((waker, counts)) = scheduler.timers().pop(now) {
             ran |= counts;
             let mut waker = Some(waker);
             if each(&mut || dispatch(thread, As::Callback, || waker.take().expect("called once").wake())).is_break() {
@@ -198,11 +199,11 @@ fn round_of(
     if looks {
         context.handlers().queue_ready();
     }
-    let end = mailbox.batch_end();
-    while let Some(work) = mailbox.pop(end, allowed) {
+    let end = scheduler.batch_end();
+    while let Some(work) = scheduler.pop(end, allowed) {
         ran = true;
         let mut work = Some(work);
-        if each(&mut || run(thread, mailbox, work.take().expect("called once"))).is_break() {
+        if each(&mut || run(thread, scheduler, work.take().expect("called once"))).is_break() {
             break;
         }
     }
@@ -266,14 +267,14 @@ impl<'a> Wait<'a> {
         let nested = depth > 1 || thread.is_dispatched();
         let allowed = if nested {
             let shallow = depth <= DEEP;
-            Allowed { bottom_halves: shallow && !outer_callback_waits, begun: shallow, fresh: false }
+            Allowed { bottom_halves: shallow && !outer_callback_waits, started: shallow, new: false }
         } else {
             Allowed::ALL
         };
         if let Some(current) = thread.homes.borrow().current() {
             current.counters().deepest.at_least(depth as u64);
         }
-        let waits = target.filter(|_| nested).map(|target| circle::Waits::new(target.mailbox()));
+        let waits = target.filter(|_| nested).map(|target| circle::Waits::new(target.scheduler()));
         Self { thread, call, allowed, panicked: None, held_back: HeldBack::default(), waits }
     }
 
@@ -291,13 +292,13 @@ impl<'a> Wait<'a> {
         });
         let ended = ended.unwrap_or_else(|| {
             self.thread.stamp_shown();
-            entered.gate(|below, shown| {
+            entered.gate(|stopped, shown| {
                 let slot = self.call.slot();
-                slot.record.set_below(shown);
+                slot.record.set_stopped(shown);
                 if let Some(site) = slot.site() {
-                    reactor::warn_of_current_thread(below, slot.name(), site);
+                    reactor::warn_of_current_thread(stopped, slot.name(), site);
                 }
-                reactor::unconstrained(|| self.sleep_between_rounds(below))
+                reactor::unconstrained(|| self.sleep_between_rounds(stopped))
             })
         });
         (ended, self.panicked)
@@ -312,9 +313,9 @@ impl<'a> Wait<'a> {
             }
             moved = true;
         }
-        let lower = self.call.lower();
-        if !lower.is_empty() {
-            moved |= poll_lower(self.thread, lower, if self.polls_lower() { Polls::Woken } else { Polls::None });
+        let outer = self.call.outer();
+        if !outer.is_empty() {
+            moved |= poll_outer(self.thread, outer, if self.polls_outer() { Polls::Woken } else { Polls::None });
         }
         match self.call.is_to_give_up() {
             Some(ended) => Round::Done(ended),
@@ -325,12 +326,12 @@ impl<'a> Wait<'a> {
 
     /// Whether outer calls are polled freely, as tasks that were polled before are. Otherwise they are held back,
     /// because what they call nests.
-    fn polls_lower(&self) -> bool {
-        self.allowed.begun
+    fn polls_outer(&self) -> bool {
+        self.allowed.started
     }
 
-    fn sleep_between_rounds(&mut self, below: Below) -> Ended {
-        let mut sleeper = Sleeper::new(self.thread, below);
+    fn sleep_between_rounds(&mut self, stopped: Stopped) -> Ended {
+        let mut sleeper = Sleeper::new(self.thread, stopped);
         loop {
             let moved = match self.round() {
                 Round::Done(ended) => return ended,
@@ -350,14 +351,14 @@ impl<'a> Wait<'a> {
             if fork::is_child() {
                 return Ended::Forked;
             }
-            let (wakes, lower, polls_lower) = (&self.call.slot().wakes, self.call.lower(), self.polls_lower());
-            let wake_up = [take, self.call.deadline(), lower.deadline()].into_iter().flatten().min();
-            if sleeper.sleep(wake_up, || wakes.is_woken() || polls_lower && lower.any_woken()) {
+            let (wakes, outer, polls_outer) = (&self.call.slot().wakes, self.call.outer(), self.polls_outer());
+            let wake_up = [take, self.call.deadline(), outer.deadline()].into_iter().flatten().min();
+            if sleeper.sleep(wake_up, || wakes.is_woken() || polls_outer && outer.any_woken()) {
                 if let Some(ended) = self.call.poll() {
                     return ended;
                 }
-                if polls_lower {
-                    poll_lower(self.thread, lower, Polls::All);
+                if polls_outer {
+                    poll_outer(self.thread, outer, Polls::All);
                 }
             }
         }
@@ -374,8 +375,8 @@ impl<'a> Wait<'a> {
         // A temporary home checks again after a while, even with nothing held back: the context that its call was sent
         // to may get another home. That may close a cycle of threads that wait for each other, and nothing announces
         // it.
-        let in_passing = self.waits.is_some() && self.thread.homes.borrow().is_passing();
-        if !in_passing && !self.holds_back() {
+        let is_temporary_home = self.waits.is_some() && self.thread.homes.borrow().is_temporary_home();
+        if !is_temporary_home && !self.holds_back() {
             self.held_back = HeldBack::default();
             return Take::Nothing;
         }
@@ -431,8 +432,8 @@ impl<'a> Wait<'a> {
 
     /// Whether a context holds work that this loop may not take. Valid after a round that took all that it may.
     fn holds_back(&self) -> bool {
-        let mut any = !self.polls_lower() && self.call.lower().any_woken();
-        served(&self.thread.homes, |context| any |= context.mailbox().has_work());
+        let mut any = !self.polls_outer() && self.call.outer().any_woken();
+        served(&self.thread.homes, |context| any |= context.scheduler().has_work());
         any
     }
 
@@ -442,13 +443,13 @@ impl<'a> Wait<'a> {
         let Self { thread, panicked, .. } = self;
         let (mut waited_for, mut taken) = (None, false);
         served(&thread.homes, |context| {
-            let mailbox = context.mailbox();
-            if mailbox.has_calls()
-                && let Some(work) = mailbox.pop_call_of(waited_for.get_or_insert_with(circle::waited_for))
+            let scheduler = context.scheduler();
+            if scheduler.has_calls()
+                && let Some(work) = scheduler.pop_call_of(waited_for.get_or_insert_with(circle::waited_for))
             {
                 taken = true;
                 let _current = AsCurrent::new(&thread.homes, context);
-                catch(panicked, || run(thread, mailbox, work));
+                catch(panicked, || run(thread, scheduler, work));
             }
         });
         taken
@@ -459,13 +460,13 @@ impl<'a> Wait<'a> {
     fn take_held_back(&mut self) -> bool {
         let Self { thread, call, panicked, .. } = self;
         thread.taken.update(|n| n + 1);
-        let mut taken = poll_lower(thread, call.lower(), Polls::Woken);
+        let mut taken = poll_outer(thread, call.outer(), Polls::Woken);
         served(&thread.homes, |context| {
-            let mailbox = context.mailbox();
-            if let Some(work) = mailbox.pop(u64::MAX, Allowed::ALL) {
+            let scheduler = context.scheduler();
+            if let Some(work) = scheduler.pop(u64::MAX, Allowed::ALL) {
                 taken = true;
                 let _current = AsCurrent::new(&thread.homes, context);
-                catch(panicked, || run(thread, mailbox, work));
+                catch(panicked, || run(thread, scheduler, work));
             }
         });
         thread.taken.update(|n| n - 1);

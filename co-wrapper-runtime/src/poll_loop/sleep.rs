@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     context::{AioContext, handlers::Watch},
-    reactor::Below,
+    reactor::Stopped,
     thread::{homes::served, state::Thread},
     trace,
     watch::watchdog,
@@ -30,9 +30,9 @@ pub struct Sleeper<'a> {
 }
 
 impl<'a> Sleeper<'a> {
-    /// For a loop that stops `below`. An outer scheduler that is stopped may keep wakes back until the loop returns.
-    pub fn new(thread: &'a Thread, below: Below) -> Self {
-        Self { thread, every: (below != Below::Nothing).then_some(REPOLL_FIRST), woke_all: None, tasks_due: None }
+    /// For a loop that stops `stopped`. An outer scheduler that is stopped may keep wakes back until the loop returns.
+    pub fn new(thread: &'a Thread, stopped: Stopped) -> Self {
+        Self { thread, every: (stopped != Stopped::Nothing).then_some(REPOLL_FIRST), woke_all: None, tasks_due: None }
     }
 
     /// Something moved, which shortens the interval again, unless it was tasks that were woken unasked.
@@ -69,7 +69,7 @@ impl<'a> Sleeper<'a> {
         // The tasks' wakes may be kept back too.
         if self.tasks_due.is_none_or(|due| now >= due) {
             self.woke_all = Some(now);
-            served(&self.thread.homes, |context| context.mailbox().wake_all());
+            served(&self.thread.homes, |context| context.scheduler().wake_all());
         }
         true
     }
@@ -136,17 +136,17 @@ impl<'a> Sleeper<'a> {
 
     /// Whether any context served was notified since this was last called.
     fn take_notified(&self) -> bool {
-        self.any(|context| context.mailbox().take_notified())
+        self.any(|context| context.scheduler().take_notified())
     }
 
     fn is_notified(&self) -> bool {
-        self.any(|context| context.mailbox().is_notified())
+        self.any(|context| context.scheduler().is_notified())
     }
 
     fn next_timer(&self) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         served(&self.thread.homes, |context| {
-            next = [next, context.mailbox().timers().next()].into_iter().flatten().min()
+            next = [next, context.scheduler().timers().next()].into_iter().flatten().min()
         });
         next
     }

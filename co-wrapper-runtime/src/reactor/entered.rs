@@ -1,13 +1,13 @@
 //! Making the reactor's handle current for a call, and remembering which foreign handle was current before. The first
-//! poll needs to know that, and so does the search for the outer scheduler when the call waits (`above.rs`).
+//! poll needs to know that, and so does the search for the outer scheduler when the call waits (`outer.rs`).
 
 use std::{cell::RefCell, mem::ManuallyDrop};
 
 use tokio::runtime::{EnterGuard, Handle, RuntimeFlavor};
 
 use super::{
-    below::Below,
     ours::{ours, started},
+    stopped::Stopped,
 };
 
 /// Which tokio handle a call found current. The order lets each question be a single comparison.
@@ -109,9 +109,9 @@ impl Entered {
     }
 
     /// What a hang report should say of a call that stops no scheduler.
-    pub(super) fn where_nothing_stands_still(&self) -> Below {
+    pub(super) fn where_nothing_stands_still(&self) -> Stopped {
         if self.found == Found::Destroyed {
-            return Below::Ended;
+            return Stopped::Ended;
         }
         let flavors = FOREIGN.try_with(|foreign| {
             let foreign = foreign.borrow();
@@ -119,9 +119,9 @@ impl Entered {
             (of(RuntimeFlavor::CurrentThread), !foreign.is_empty())
         });
         match flavors {
-            Ok((true, _)) => Below::Undriven,
-            Ok((false, true)) => Below::LocalSet,
-            Ok((false, false)) | Err(_) => Below::Nothing,
+            Ok((true, _)) => Stopped::Undriven,
+            Ok((false, true)) => Stopped::LocalSet,
+            Ok((false, false)) | Err(_) => Stopped::Nothing,
         }
     }
 

@@ -6,25 +6,25 @@
 //! sleeps. Without the feature `tokio` everything here is empty.
 
 #[cfg(feature = "tokio")]
-mod above;
-mod below;
-#[cfg(feature = "tokio")]
 mod entered;
 #[cfg(feature = "tokio")]
 mod ours;
+#[cfg(feature = "tokio")]
+mod outer;
+mod stopped;
 #[cfg(not(feature = "tokio"))]
 mod without_tokio;
 
-#[cfg(all(feature = "graph", feature = "tokio"))]
-pub use above::task_id;
-#[cfg(feature = "tokio")]
-pub use above::unconstrained;
-pub use below::{Below, warn_of_current_thread};
 #[cfg(feature = "tokio")]
 pub use entered::{Entered, Guard, KeptGuard};
 #[cfg(all(feature = "graph", feature = "tokio", not(loom)))]
 pub use ours::wake_after;
 #[cfg(feature = "tokio")]
 pub use ours::{Question, ensure, every, handle};
+#[cfg(all(feature = "graph", feature = "tokio"))]
+pub use outer::task_id;
+#[cfg(feature = "tokio")]
+pub use outer::unconstrained;
+pub use stopped::{Stopped, warn_of_current_thread};
 #[cfg(not(feature = "tokio"))]
 pub use without_tokio::*;

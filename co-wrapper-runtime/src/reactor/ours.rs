@@ -1,7 +1,7 @@
 //! The process's own tokio runtime: its start, its handle, and the question whether its workers make progress.
 //!
 //! The first call that needs it starts it, and it never ends. Outer schedulers are not considered here (see
-//! `above.rs`).
+//! `outer.rs`).
 
 use std::{
     cell::Cell,

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::below::Below;
+use super::stopped::Stopped;
 #[cfg(all(feature = "graph", not(loom)))]
 use crate::sys::panics::Payload;
 
@@ -67,8 +67,8 @@ impl Entered {
         false
     }
 
-    pub fn gate<R>(&self, block: impl FnOnce(Below, Below) -> R) -> R {
-        block(Below::Nothing, Below::Nothing)
+    pub fn gate<R>(&self, block: impl FnOnce(Stopped, Stopped) -> R) -> R {
+        block(Stopped::Nothing, Stopped::Nothing)
     }
 
     pub fn is_after_tokio(&self) -> bool {

@@ -137,7 +137,7 @@ impl Elsewhere {
         if fork::is_child() {
             return;
         }
-        // `None` if the sleep is over. If the next sleep has begun, that one ends early, and the thread checks its
+        // `None` if the sleep is over. If the next sleep has started, that one ends early, and the thread checks its
         // flags again.
         let end = lock(&self.end).take();
         if let Some(end) = end {
@@ -166,8 +166,8 @@ pub struct WakeSlot {
     /// The number of the thread that owns the slot.
     thread: u64,
     unparker: Unparker,
-    /// Whether it is a call in another context that has not begun there. For reports alone, so no model looks at it.
-    unbegun: atomic::AtomicBool,
+    /// Whether it is a call in another context that has not started there. For reports alone, so no model looks at it.
+    unstarted: atomic::AtomicBool,
 }
 
 impl WakeSlot {
@@ -178,7 +178,7 @@ impl WakeSlot {
             woken_here: AtomicBool::new(false),
             thread: here(),
             unparker,
-            unbegun: atomic::AtomicBool::new(false),
+            unstarted: atomic::AtomicBool::new(false),
         }
     }
 
@@ -187,15 +187,15 @@ impl WakeSlot {
         self.thread
     }
 
-    /// Whether it is a call in another context that has not begun there.
-    pub fn is_unbegun(&self) -> bool {
-        self.unbegun.load(atomic::Ordering::Relaxed)
+    /// Whether it is a call in another context that has not started there.
+    pub fn is_unstarted(&self) -> bool {
+        self.unstarted.load(atomic::Ordering::Relaxed)
     }
 
-    /// Records that the call was sent to another context, or that it has begun there or never will. Before the call is
+    /// Records that the call was sent to another context, or that it has started there or never will. Before the call is
     /// done: after that the slot may be another call's.
-    pub fn set_unbegun(&self, unbegun: bool) {
-        self.unbegun.store(unbegun, atomic::Ordering::Relaxed);
+    pub fn set_unstarted(&self, unstarted: bool) {
+        self.unstarted.store(unstarted, atomic::Ordering::Relaxed);
     }
 
     /// Whether the future was woken since the last call of this. The swap's acquire half pairs with the release half in

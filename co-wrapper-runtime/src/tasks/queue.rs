@@ -1,5 +1,5 @@
 //! What waits in a context, in the order in which it came, and the list of the context's live tasks. Plain data; who
-//! may touch it is for `scheduler/mailbox.rs` to say.
+//! may touch it is for `scheduler/mod.rs` to say.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -11,7 +11,7 @@ use slab::Slab;
 
 use super::{
     bottom_half::Queued,
-    task::{Alive, Meta, Runnable},
+    task::{Meta, OwnedTask, Runnable},
 };
 
 /// One item to run.
@@ -28,14 +28,14 @@ pub struct Allowed {
     /// Bottom halves.
     pub bottom_halves: bool,
     /// Tasks that were polled before.
-    pub begun: bool,
+    pub started: bool,
     /// Tasks and received calls that were never polled.
-    pub fresh: bool,
+    pub new: bool,
 }
 
 impl Allowed {
     /// Every kind.
-    pub const ALL: Self = Self { bottom_halves: true, begun: true, fresh: true };
+    pub const ALL: Self = Self { bottom_halves: true, started: true, new: true };
 }
 
 /// The queues of one context. Items are numbered as they come, across all queues, so that the oldest can be found and a
@@ -46,12 +46,12 @@ pub struct Queue<S> {
     /// How many items wait.
     len: usize,
     bottom_halves: VecDeque<(u64, Queued)>,
-    begun: VecDeque<(u64, Runnable<S>)>,
-    fresh: VecDeque<(u64, Runnable<S>)>,
-    /// Calls from other threads, not begun.
+    started: VecDeque<(u64, Runnable<S>)>,
+    new: VecDeque<(u64, Runnable<S>)>,
+    /// Calls from other threads, not started.
     calls: VecDeque<(u64, Runnable<S>)>,
     /// Every live task or call, that is, one whose future has not been dropped, whether it is queued or not.
-    tasks: Slab<Alive<S>>,
+    tasks: Slab<OwnedTask<S>>,
     /// How many of them have an owner.
     owned: usize,
 }
@@ -59,8 +59,8 @@ pub struct Queue<S> {
 /// The queue that an item is in, and for a call its index there.
 enum Source {
     BottomHalf,
-    Begun,
-    Fresh,
+    Started,
+    New,
     Call(usize),
 }
 
@@ -70,8 +70,8 @@ impl<S> Default for Queue<S> {
             last: 0,
             len: 0,
             bottom_halves: VecDeque::new(),
-            begun: VecDeque::new(),
-            fresh: VecDeque::new(),
+            started: VecDeque::new(),
+            new: VecDeque::new(),
             calls: VecDeque::new(),
             tasks: Slab::new(),
             owned: 0,
@@ -103,13 +103,13 @@ impl<S> Queue<S> {
         let task = runnable.metadata();
         if task.key().is_none() {
             self.owned += usize::from(task.owner().is_some());
-            task.set_key(Some(self.tasks.insert(runnable.alive())));
+            task.set_key(Some(self.tasks.insert(runnable.owned())));
         }
         let number = self.number();
         let queue = match task {
-            _ if task.begun() => &mut self.begun,
+            _ if task.is_started() => &mut self.started,
             _ if task.caller().is_some() => &mut self.calls,
-            _ => &mut self.fresh,
+            _ => &mut self.new,
         };
         queue.push_back((number, runnable));
     }
@@ -133,13 +133,13 @@ impl<S> Queue<S> {
         if allowed.bottom_halves {
             older(Source::BottomHalf, self.bottom_halves.front().map(|item| item.0));
         }
-        if allowed.begun {
-            older(Source::Begun, self.begun.front().map(|item| item.0));
+        if allowed.started {
+            older(Source::Started, self.started.front().map(|item| item.0));
         }
-        if allowed.fresh {
-            older(Source::Fresh, self.fresh.front().map(|item| item.0));
+        if allowed.new {
+            older(Source::New, self.new.front().map(|item| item.0));
         }
-        let may_go = |call: &Meta<S>| call.is_taken_back() || allowed.fresh && (of.is_none() || call.caller() == of);
+        let may_go = |call: &Meta<S>| call.is_cancelled() || allowed.new && (of.is_none() || call.caller() == of);
         if let Some(at) = self.calls.iter().position(|(_, call)| may_go(call.metadata())) {
             older(Source::Call(at), Some(self.calls[at].0));
         }
@@ -157,10 +157,10 @@ impl<S> Queue<S> {
         let alone = |allowed, waiting| allowed && self.len == waiting;
         let (source, number) = if alone(allowed.bottom_halves, self.bottom_halves.len()) {
             (Source::BottomHalf, self.bottom_halves.front()?.0)
-        } else if alone(allowed.begun, self.begun.len()) {
-            (Source::Begun, self.begun.front()?.0)
-        } else if alone(allowed.fresh, self.fresh.len()) {
-            (Source::Fresh, self.fresh.front()?.0)
+        } else if alone(allowed.started, self.started.len()) {
+            (Source::Started, self.started.front()?.0)
+        } else if alone(allowed.new, self.new.len()) {
+            (Source::New, self.new.front()?.0)
         } else {
             self.oldest(allowed, of)?
         };
@@ -170,8 +170,8 @@ impl<S> Queue<S> {
         self.len -= 1;
         match source {
             Source::BottomHalf => self.bottom_halves.pop_front().map(|item| Work::BottomHalf(item.1)),
-            Source::Begun => self.begun.pop_front().map(|item| Work::Task(item.1)),
-            Source::Fresh => self.fresh.pop_front().map(|item| Work::Task(item.1)),
+            Source::Started => self.started.pop_front().map(|item| Work::Task(item.1)),
+            Source::New => self.new.pop_front().map(|item| Work::Task(item.1)),
             Source::Call(at) => self.calls.remove(at).map(|item| Work::Task(item.1)),
         }
     }
@@ -185,7 +185,7 @@ impl<S> Queue<S> {
     /// Takes out the queued tasks for which `which` is true. They stay listed until they are dropped.
     pub fn take_tasks(&mut self, which: impl Fn(&Meta<S>) -> bool) -> Vec<Runnable<S>> {
         let mut taken = Vec::new();
-        for queue in [&mut self.begun, &mut self.fresh, &mut self.calls] {
+        for queue in [&mut self.started, &mut self.new, &mut self.calls] {
             let (out, kept) = mem::take(queue).into_iter().partition(|item| which(item.1.metadata()));
             *queue = kept;
             taken.extend(VecDeque::into_iter(out).map(|item| item.1));
@@ -194,7 +194,7 @@ impl<S> Queue<S> {
         taken
     }
 
-    /// The calls that wait to be begun.
+    /// The calls that wait to be started.
     pub fn calls(&self) -> impl Iterator<Item = &Meta<S>> {
         self.calls.iter().map(|(_, call)| call.metadata())
     }
@@ -204,7 +204,7 @@ impl<S> Queue<S> {
         self.tasks.len()
     }
 
-    /// Counts a call that was begun, and so has an owner now.
+    /// Counts a call that was started, and so has an owner now.
     pub fn adopt(&mut self) {
         self.owned += 1;
     }
@@ -223,7 +223,7 @@ impl<S> Queue<S> {
 
     /// The live tasks that the thread `owner` owns, except those that are its own calls: their frames wait on its
     /// stack.
-    pub fn local(&self, owner: u64) -> impl Iterator<Item = &Alive<S>> {
+    pub fn local(&self, owner: u64) -> impl Iterator<Item = &OwnedTask<S>> {
         let owned = if self.owned > 0 { Some(&self.tasks) } else { None };
         owned.into_iter().flatten().map(|(_, task)| task).filter(move |task| {
             let meta = task.metadata();
@@ -231,13 +231,13 @@ impl<S> Queue<S> {
         })
     }
 
-    /// Whether `owner` has begun a call of its own here that is not done.
+    /// Whether `owner` has started a call of its own here that is not done.
     pub fn has_own_call(&self, owner: u64) -> bool {
         let own = |task: &Meta<S>| task.owner() == Some(owner) && task.caller() == Some(owner);
         self.owned > 0 && self.tasks.iter().any(|(_, task)| own(task.metadata()))
     }
 
-    /// Whether `owner` has begun another caller's call here that is not done.
+    /// Whether `owner` has started another caller's call here that is not done.
     pub fn has_received(&self, owner: u64) -> bool {
         let received =
             |task: &Meta<S>| task.owner() == Some(owner) && task.caller().is_some_and(|caller| caller != owner);

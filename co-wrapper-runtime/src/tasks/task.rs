@@ -1,6 +1,6 @@
-//! Tasks: async-task's allocation, queued by whatever implements [`Schedule`] (a context's mailbox).
+//! Tasks: async-task's allocation, queued by whatever implements [`Schedule`] (a context's scheduler).
 //!
-//! A task is *begun* once it was polled; the nesting rule of `poll_loop/serve.rs` asks for that. A `!Send` task has an
+//! A task is *started* once it was polled; the nesting rule of `poll_loop/serve.rs` asks for that. A `!Send` task has an
 //! owner, the thread that spawned it, and is polled and dropped only there. A *call* is a task that a thread has sent
 //! and waits for, its *caller*. The thread that begins a call becomes its owner.
 //!
@@ -99,8 +99,8 @@ impl<S> Runnable<S> {
     }
 
     /// The task's entry for the list of live tasks.
-    pub fn alive(&self) -> Alive<S> {
-        let alive = Alive { waker: self.0.waker(), meta: NonNull::from(self.metadata()) };
+    pub fn owned(&self) -> OwnedTask<S> {
+        let alive = OwnedTask { waker: self.0.waker(), meta: NonNull::from(self.metadata()) };
         if !self.metadata().is_lent() {
             // SAFETY: `lent` is not set, so the task is being spawned and no other thread reads it, see `lent`.
             unsafe { *self.metadata().lent.get() = Some(ManuallyDrop::new(ptr::read(&raw const alive.waker))) };
@@ -138,7 +138,7 @@ impl<S> Runnable<S> {
     {
         // Sets `lent` before another thread sees the task. A call needs none, because no handle reads it.
         if !self.metadata().is_lent() && self.metadata().caller.is_none() {
-            drop(self.alive());
+            drop(self.owned());
         }
         // SAFETY: this thread holds the `Runnable`.
         let scheduler = Arc::clone(unsafe { self.metadata().scheduler() });
@@ -168,7 +168,7 @@ impl<S> Drop for Runnable<S> {
 /// size.
 ///
 /// Only one thread at a time polls a task or holds its [`Runnable`], and async-task's state orders these threads. Only
-/// that thread writes here, apart from `taken_back` and `aborted`.
+/// that thread writes here, apart from `cancelled` and `aborted`.
 pub struct Meta<S> {
     /// The scheduler that the task belongs to. It is queued there when it is woken.
     scheduler: UnsafeCell<Arc<S>>,
@@ -176,12 +176,12 @@ pub struct Meta<S> {
     moves_to: UnsafeCell<Option<Arc<S>>>,
     /// One more than its index in the list of live tasks; 0 if it is not listed.
     key: AtomicU32,
-    /// The thread that owns a `!Send` task or a begun call; 0 if there is none.
+    /// The thread that owns a `!Send` task or a started call; 0 if there is none.
     owner: AtomicU64,
-    begun: AtomicBool,
+    started: AtomicBool,
     /// Whether it is a call that its caller has taken back. Then it may be dropped at any time, whatever the loop holds
     /// back.
-    taken_back: AtomicBool,
+    cancelled: AtomicBool,
     /// A copy of the task's waker for whoever has the `async_task::Task`, which keeps the memory. It holds no
     /// reference, because counting one costs as much as the rest of a handle. Written once, by whoever holds the
     /// `Runnable`; for a task that has a handle, before spawning returns or another thread sees the task. `None` if the
@@ -210,8 +210,8 @@ impl<S> Meta<S> {
             moves_to: UnsafeCell::new(None),
             key: AtomicU32::new(0),
             owner: AtomicU64::new(owner),
-            begun: AtomicBool::new(false),
-            taken_back: AtomicBool::new(false),
+            started: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
             lent: UnsafeCell::new(None),
             aborted: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -220,13 +220,13 @@ impl<S> Meta<S> {
     }
 
     /// Whether the task was polled.
-    pub fn begun(&self) -> bool {
-        self.begun.load(Ordering::Relaxed)
+    pub fn is_started(&self) -> bool {
+        self.started.load(Ordering::Relaxed)
     }
 
     /// Whether its caller has taken it back.
-    pub fn is_taken_back(&self) -> bool {
-        self.taken_back.load(Ordering::Relaxed)
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
     }
 
     /// The thread that the task belongs to, if any.
@@ -261,11 +261,11 @@ impl<S> Meta<S> {
 
     /// What aborts the task. `None` if the task was dropped before it was queued. It holds no reference: the caller's
     /// `async_task::Task` keeps the task.
-    pub fn alive(&self) -> Option<ManuallyDrop<Alive<S>>> {
+    pub fn owned(&self) -> Option<ManuallyDrop<OwnedTask<S>>> {
         // SAFETY: written before any other thread saw the task. The copy is never dropped, and is used only while
         // `self` is borrowed. Its clones hold references of their own.
         let waker = unsafe { (*self.lent.get()).as_ref().map(|waker| ptr::read(waker)) }?;
-        Some(ManuallyDrop::new(Alive { waker: ManuallyDrop::into_inner(waker), meta: NonNull::from(self) }))
+        Some(ManuallyDrop::new(OwnedTask { waker: ManuallyDrop::into_inner(waker), meta: NonNull::from(self) }))
     }
 
     /// Whether the future was dropped.
@@ -280,7 +280,7 @@ impl<S> Meta<S> {
 
     /// Whether a closed context may give the task back, to be dropped here: it is new, and no other thread owns it.
     pub fn may_be_refused(&self) -> bool {
-        !self.begun() && self.may_be_touched_here()
+        !self.is_started() && self.may_be_touched_here()
     }
 
     fn may_be_touched_here(&self) -> bool {
@@ -316,7 +316,7 @@ impl<S> Meta<S> {
 }
 
 /// A live task: an entry in its scheduler's list until it ends, or a handle that may abort it.
-pub struct Alive<S> {
+pub struct OwnedTask<S> {
     waker: Waker,
     /// In the task's allocation, which the waker keeps.
     meta: NonNull<Meta<S>>,
@@ -325,21 +325,21 @@ pub struct Alive<S> {
 const _: () = is_send_and_sync::<Waker>();
 
 // SAFETY: a waker may be sent and shared. The pointer's target is `Sync`, and lives as long as the waker.
-unsafe impl<S> Send for Alive<S> where Meta<S>: Sync {}
+unsafe impl<S> Send for OwnedTask<S> where Meta<S>: Sync {}
 // SAFETY: as above.
-unsafe impl<S> Sync for Alive<S> where Meta<S>: Sync {}
+unsafe impl<S> Sync for OwnedTask<S> where Meta<S>: Sync {}
 
 // Our own code does not panic while it changes a task, so nobody sees one half changed.
-impl<S> UnwindSafe for Alive<S> {}
-impl<S> RefUnwindSafe for Alive<S> {}
+impl<S> UnwindSafe for OwnedTask<S> {}
+impl<S> RefUnwindSafe for OwnedTask<S> {}
 
-impl<S> Clone for Alive<S> {
+impl<S> Clone for OwnedTask<S> {
     fn clone(&self) -> Self {
         Self { waker: self.waker.clone(), meta: self.meta }
     }
 }
 
-impl<S> Alive<S> {
+impl<S> OwnedTask<S> {
     /// Wakes the task, and has its future dropped instead of polled.
     pub fn abort(&self) {
         if !fork::is_child() {
@@ -367,16 +367,16 @@ pub fn run<S: Schedule>(runnable: Runnable<S>) {
     if !task.may_be_touched_here() {
         return;
     }
-    if task.caller.is_some() && !task.begun() {
+    if task.caller.is_some() && !task.is_started() {
         // The caller first marks the call and then cancels it. Between the two, async-task alone would still begin it.
-        if task.is_taken_back() {
+        if task.is_cancelled() {
             return;
         }
         task.owner.store(here(), Ordering::Relaxed);
         // SAFETY: this thread holds the `Runnable`.
         unsafe { task.scheduler() }.adopt();
     }
-    task.begun.store(true, Ordering::Relaxed);
+    task.started.store(true, Ordering::Relaxed);
     runnable.into_inner().run();
 }
 
@@ -422,7 +422,7 @@ pub type Sent<S> = async_task::Task<Output<()>, Meta<S>>;
 
 /// Cancels a call that was sent. Its home drops it in its next round, whatever that round holds back.
 pub fn take_back<S>(sent: Sent<S>) {
-    sent.metadata().taken_back.store(true, Ordering::Relaxed);
+    sent.metadata().cancelled.store(true, Ordering::Relaxed);
 }
 
 /// # Safety

@@ -3,13 +3,13 @@
 use std::{fmt, panic::Location, rc::Rc, thread};
 
 use super::{
-    homes::{Stay, move_in, move_out},
+    homes::{Keeps, move_in, move_out},
     state::Thread,
 };
 use crate::{
     context::AioContext,
     reactor,
-    scheduler::mailbox::Home,
+    scheduler::Home,
     sys::{
         fork,
         panics::{self, Payload},
@@ -118,7 +118,7 @@ pub struct EnterGuard {
     thread: Rc<Thread>,
     context: AioContext,
     site: &'static Location<'static>,
-    stay: Stay,
+    keeps: Keeps,
     finish: Option<Finish>,
     number: u64,
     /// Where on the stack it was made: it may not be dropped in a nested call or callback.
@@ -139,11 +139,11 @@ impl EnterGuard {
         caller: &'static str,
         site: &'static Location<'static>,
     ) -> Result<Self, Home> {
-        let stay = if finish.is_some() { Stay::Passing } else { Stay::Resident };
+        let keeps = if finish.is_some() { Keeps::Call } else { Keeps::Guard };
         let thread = Thread::current(caller);
         // First, because it may panic.
         let entered = reactor::Entered::look(caller);
-        let guard = entered.needs_guard().then(|| reactor::KeptGuard::new(stay == Stay::Resident));
+        let guard = entered.needs_guard().then(|| reactor::KeptGuard::new(keeps == Keeps::Guard));
         move_in(&thread.homes, &thread.parker, context, finish.map(|_| (caller, site)))?;
         let number = thread.homes.borrow_mut().enter(context);
         let (depth, dispatched) = (thread.depth(), thread.board.runs());
@@ -151,7 +151,7 @@ impl EnterGuard {
             thread: Rc::clone(&thread),
             context: context.clone(),
             site,
-            stay,
+            keeps,
             finish,
             number,
             depth,
@@ -192,10 +192,10 @@ impl Drop for EnterGuard {
         }
         // A local task drops the last guard that keeps its thread at home. If the thread left, the task could not even
         // be dropped.
-        let saws = task::runs_in(self.context.mailbox())
+        let saws = task::runs_in(self.context.scheduler())
             && !activation::may_move()
             && self.is_last_stay()
-            && !self.context.mailbox().has_own_call();
+            && !self.context.scheduler().has_own_call();
         let live = !self.is_innermost();
         if live || saws {
             let inside = if saws {
@@ -222,7 +222,7 @@ impl Drop for EnterGuard {
         let panicked = self.finish.and_then(|finish| finish(self));
         let left = self.thread.homes.borrow_mut().leave(self.number);
         if left.is_some() {
-            move_out(&self.thread.homes, &self.context, self.stay);
+            move_out(&self.thread.homes, &self.context, self.keeps);
         }
         self.thread.end_if_late();
         panics::raise(panicked);

@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     context::AioContext,
-    scheduler::mailbox::Home,
+    scheduler::Home,
     sys::{
         panics::{self, Payload},
         park::{Parker, here},
@@ -37,41 +37,41 @@ pub struct Homes {
 struct Served {
     context: AioContext,
     /// How many calls and guards keep the thread here.
-    stays: usize,
+    holders: usize,
     /// How many of these are guards rather than calls. Without one, this is a temporary home.
-    residences: usize,
-    /// Set while the thread leaves; destructors that run then may enter again and stay.
+    guards: usize,
+    /// Set while the thread leaves; destructors that run then may enter the context again.
     leaving: bool,
 }
 
 impl Served {
-    /// Whether the thread stays home after a stay of that kind has ended. A self-call that the thread started here, in
-    /// a stay nested inside the call's frame, also keeps it: that frame takes the stay over and leaves later.
-    fn stays_on(&self, ended: Stay) -> bool {
-        let stays = self.stays > 0 || self.context.mailbox().has_own_call();
-        if stays && self.residences == 0 && ended == Stay::Resident {
-            self.context.mailbox().set_passing(true);
+    /// Whether the thread stays home after `ended`. A self-call that the thread started here, in a call nested inside
+    /// the self-call's frame, also keeps it: that frame leaves later.
+    fn is_kept_after(&self, ended: Keeps) -> bool {
+        let stays = self.holders > 0 || self.context.scheduler().has_own_call();
+        if stays && self.guards == 0 && ended == Keeps::Guard {
+            self.context.scheduler().set_temporary(true);
         }
         stays
     }
 }
 
-/// Why a thread is home to a context.
+/// What keeps a thread home to a context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stay {
-    /// The thread entered it, until it leaves.
-    Resident,
-    /// A blocking call found no home; this lasts as long as the call.
-    Passing,
+pub(crate) enum Keeps {
+    /// A guard of `enter`, until it is dropped.
+    Guard,
+    /// A blocking call that found no home, for its own length.
+    Call,
 }
 
 /// The contexts that were entered, innermost last; `current()` is the last. Entering and leaving, in any order, take
 /// constant time.
 #[derive(Default)]
 struct Entered {
-    /// By stay number, which grows, so that stays in the same context differ. `None` where a stay was left out of
+    /// By entry number, which grows, so that entries in the same context differ. `None` where an entry was left out of
     /// order; the last entry is never `None`.
-    stays: Vec<(u64, Option<AioContext>)>,
+    entries: Vec<(u64, Option<AioContext>)>,
     next: u64,
     /// How many entries are `None`.
     empty: usize,
@@ -79,40 +79,40 @@ struct Entered {
 
 impl Entered {
     fn current(&self) -> Option<&AioContext> {
-        self.stays.last()?.1.as_ref()
+        self.entries.last()?.1.as_ref()
     }
 
-    /// The context that was current when the stay of this number was the last one, if any stay up to it still lasts.
+    /// The context that was current when the entry of this number was the last one, if any entry up to it still lasts.
     fn at(&self, number: u64) -> Option<&AioContext> {
-        let end = self.stays.partition_point(|stay| stay.0 <= number);
-        self.stays[..end].iter().rev().find_map(|stay| stay.1.as_ref())
+        let end = self.entries.partition_point(|entry| entry.0 <= number);
+        self.entries[..end].iter().rev().find_map(|entry| entry.1.as_ref())
     }
 
-    /// Adds a stay and returns its number.
+    /// Adds an entry and returns its number.
     fn push(&mut self, context: &AioContext) -> u64 {
         self.next += 1;
-        self.stays.push((self.next, Some(context.clone())));
+        self.entries.push((self.next, Some(context.clone())));
         self.next
     }
 
-    /// Removes a stay, if it is there.
+    /// Removes a entry, if it is there.
     fn remove(&mut self, number: u64) -> Option<AioContext> {
-        let at = self.stays.binary_search_by_key(&number, |stay| stay.0).ok()?;
-        let left = self.stays[at].1.take()?;
+        let at = self.entries.binary_search_by_key(&number, |entry| entry.0).ok()?;
+        let left = self.entries[at].1.take()?;
         self.empty += 1;
-        while self.stays.pop_if(|stay| stay.1.is_none()).is_some() {
+        while self.entries.pop_if(|entry| entry.1.is_none()).is_some() {
             self.empty -= 1;
         }
-        // Amortised: as many stays have been left since the last time as are moved now.
-        if self.empty > self.stays.len() / 2 {
-            self.stays.retain(|stay| stay.1.is_some());
+        // Amortised: as many entries have been left since the last time as are moved now.
+        if self.empty > self.entries.len() / 2 {
+            self.entries.retain(|entry| entry.1.is_some());
             self.empty = 0;
         }
         Some(left)
     }
 
     fn is_empty(&self) -> bool {
-        self.stays.is_empty()
+        self.entries.is_empty()
     }
 }
 
@@ -121,12 +121,12 @@ impl Homes {
         self.current().cloned()
     }
 
-    /// Makes `context` current, and returns the stay's number.
+    /// Makes `context` current, and returns the entry's number.
     pub fn enter(&mut self, context: &AioContext) -> u64 {
         self.entered.push(context)
     }
 
-    /// Ends the stay of this number, if it has not ended.
+    /// Removes the entry of this number, if it is there.
     pub fn leave(&mut self, number: u64) -> Option<AioContext> {
         self.entered.remove(number)
     }
@@ -136,10 +136,10 @@ impl Homes {
         self.current().or(self.own.as_ref())
     }
 
-    /// The number of the stay that is current, 0 for none.
+    /// The number of the last entry, 0 for none.
     #[inline]
-    pub fn stay(&self) -> u64 {
-        self.entered.stays.last().map_or(0, |stay| stay.0)
+    pub fn entry(&self) -> u64 {
+        self.entered.entries.last().map_or(0, |entry| entry.0)
     }
 
     /// The context that was entered last.
@@ -168,17 +168,17 @@ impl Homes {
 
     /// Whether one call or guard alone keeps the thread home to `context`.
     pub fn is_last_stay(&mut self, context: &AioContext) -> bool {
-        self.find(context).is_some_and(|served| served.stays == 1)
+        self.find(context).is_some_and(|served| served.holders == 1)
     }
 
     /// Whether this thread is a temporary home of any context.
-    pub fn is_passing(&self) -> bool {
-        self.served.iter().any(|served| served.residences == 0)
+    pub fn is_temporary_home(&self) -> bool {
+        self.served.iter().any(|served| served.guards == 0)
     }
 
     /// Whether a round of what this thread serves would find nothing to look at.
     pub fn are_quiet(&self) -> bool {
-        self.served.iter().all(|served| served.context.mailbox().is_quiet() && served.context.handlers().is_empty())
+        self.served.iter().all(|served| served.context.scheduler().is_quiet() && served.context.handlers().is_empty())
     }
 
     /// The `index`-th context that this thread serves.
@@ -212,7 +212,7 @@ pub fn own(homes: &RefCell<Homes>, parker: &Parker, late: bool) -> AioContext {
     own
 }
 
-/// Makes this thread a home of `context`, for one more stay: for the length of `call`, if given, which is a function's
+/// Makes this thread a home of `context`, for one more guard, or for the length of `call`, if given, which is a function's
 /// name and where it was called. Fails with the present home, another thread's.
 pub fn move_in(
     homes: &RefCell<Homes>,
@@ -220,49 +220,49 @@ pub fn move_in(
     context: &AioContext,
     call: Option<(&'static str, &'static Location<'static>)>,
 ) -> Result<(), Home> {
-    let resident = usize::from(call.is_none());
+    let guard = usize::from(call.is_none());
     let homes = &mut *homes.borrow_mut();
     if let Some(served) = homes.find(context) {
-        served.stays += 1;
-        served.residences += resident;
-        if served.residences == resident && resident > 0 {
-            context.mailbox().set_passing(false);
+        served.holders += 1;
+        served.guards += guard;
+        if served.guards == guard && guard > 0 {
+            context.scheduler().set_temporary(false);
         }
         return Ok(());
     }
-    context.mailbox().move_in(Home {
+    context.scheduler().move_in(Home {
         thread: here(),
         thread_name: Home::name_of(&thread::current()),
         unparker: parker.unparker(),
-        passing: call.is_some(),
+        temporary: call.is_some(),
         call,
     })?;
-    homes.add(Served { context: context.clone(), stays: 1, residences: resident, leaving: false });
+    homes.add(Served { context: context.clone(), holders: 1, guards: guard, leaving: false });
     Ok(())
 }
 
-/// Ends one stay, and leaves home with the last one. Panics of destructors that run then are left to the panic hook,
+/// One guard or call ends; the thread leaves home with the last one. Panics of destructors that run then are left to the panic hook,
 /// because a guard may be kept in a thread-local, whose destructor must not panic.
-pub fn move_out(homes: &RefCell<Homes>, context: &AioContext, stay: Stay) {
+pub fn move_out(homes: &RefCell<Homes>, context: &AioContext, ended: Keeps) {
     let mut list = homes.borrow_mut();
     let Some(served) = list.find(context) else { return };
-    served.stays -= 1;
-    served.residences -= usize::from(stay == Stay::Resident);
-    if served.stays_on(stay) || std::mem::replace(&mut served.leaving, true) {
+    served.holders -= 1;
+    served.guards -= usize::from(ended == Keeps::Guard);
+    if served.is_kept_after(ended) || std::mem::replace(&mut served.leaving, true) {
         return;
     }
     drop(list);
     // The thread is still the home while they are dropped, so that their destructors' wakes notify this thread.
-    drop_local_tasks(context, stay == Stay::Resident);
+    drop_local_tasks(context, ended == Keeps::Guard);
     let mut list = homes.borrow_mut();
     let served = list.find(context).expect("only this removes it");
     served.leaving = false;
-    // A destructor may have entered again and stayed, or started a call.
-    let left = if served.stays_on(stay) { None } else { Some(list.remove(context)) };
+    // A destructor may have entered the context again, or started a call.
+    let left = if served.is_kept_after(ended) { None } else { Some(list.remove(context)) };
     drop(list);
     if left.is_some() {
         // Drops what waits in a context that was closed.
-        drop(Payload::of(|| context.mailbox().move_out()));
+        drop(Payload::of(|| context.scheduler().move_out()));
     }
     panics::discard(left);
 }
@@ -275,10 +275,10 @@ fn drop_local_tasks(context: &AioContext, calls: bool) {
     const PATIENCE: Duration = Duration::from_secs(1);
     let mut deadline = None;
     loop {
-        for task in context.mailbox().take_local(here(), calls) {
+        for task in context.scheduler().take_local(here(), calls) {
             panics::discard(task);
         }
-        if !context.mailbox().has_local(here())
+        if !context.scheduler().has_local(here())
             || Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + PATIENCE)
         {
             return;
@@ -292,11 +292,11 @@ pub fn leave_all(homes: &RefCell<Homes>) {
     // Contexts that destructors enter or make meanwhile are left too, but only so many times.
     for _ in 0..64 {
         let served = homes.borrow_mut().served.last_mut().map(|served| {
-            (served.stays, served.residences) = (1, 1);
+            (served.holders, served.guards) = (1, 1);
             served.context.clone()
         });
         match served {
-            Some(context) => move_out(homes, &context, Stay::Resident),
+            Some(context) => move_out(homes, &context, Keeps::Guard),
             None => {
                 // Dropped after the borrow ends, because their destructors may call back into this file.
                 let rest = mem::take(&mut *homes.borrow_mut());
@@ -310,7 +310,7 @@ pub fn leave_all(homes: &RefCell<Homes>) {
 }
 
 /// Makes the context that the thread serves current meanwhile, whichever it entered last: a task's timer from
-/// `current()` must belong to the task's context, because it may outlive the stay in another.
+/// `current()` must belong to the task's context, because it may outlive the entry in another.
 pub struct AsCurrent<'a> {
     homes: &'a RefCell<Homes>,
     number: Option<u64>,
@@ -327,11 +327,11 @@ impl<'a> AsCurrent<'a> {
 }
 
 impl<'a> AsCurrent<'a> {
-    /// Makes current what was current when the stay `number` was the last one. If that context was left since, takes
+    /// Makes current what was current when the entry `number` was the last one. If that context was left since, takes
     /// the one that was current before it, and finally the thread's own, `own`.
     pub fn at(homes: &'a RefCell<Homes>, number: u64, own: impl FnOnce() -> AioContext) -> Self {
         let list = homes.borrow();
-        if list.stay() == number {
+        if list.entry() == number {
             return Self { homes, number: None };
         }
         let context = list.entered.at(number).or(list.own.as_ref()).cloned();
@@ -352,8 +352,8 @@ impl Drop for AsCurrent<'_> {
 mod tests {
     use super::*;
 
-    /// Catches: stays that were left out of order and are kept, or searched, for as long as a later one lasts. The list
-    /// is bounded by the stays that last, and each change moves a bounded number of entries on average.
+    /// Catches: entries that were left out of order and are kept, or searched, for as long as a later one lasts. The list
+    /// is bounded by the entries that last, and each change moves a bounded number of entries on average.
     #[test]
     fn the_list_of_stays_has_room_for_those_that_last() {
         let context = AioContext::builder().unstarted();
@@ -364,7 +364,7 @@ mod tests {
             if lasting.len() > 3 {
                 assert!(entered.remove(lasting.remove(n % 2)).is_some());
             }
-            assert!(entered.stays.len() <= 2 * lasting.len() + 1, "{} for {}", entered.stays.len(), lasting.len());
+            assert!(entered.entries.len() <= 2 * lasting.len() + 1, "{} for {}", entered.entries.len(), lasting.len());
         }
         assert!(entered.remove(0).is_none());
         lasting.into_iter().for_each(|number| assert!(entered.remove(number).is_some()));

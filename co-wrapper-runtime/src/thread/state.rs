@@ -15,7 +15,7 @@ use std::{
 use super::{homes, waiting};
 use crate::{
     context::AioContext,
-    scheduler::mailbox::{self, Home},
+    scheduler::{self, Home},
     sys::{
         fork,
         park::{Parker, here},
@@ -66,7 +66,7 @@ pub struct Thread {
     /// The calls on this stack whose loops run, innermost first.
     pub waiting: waiting::List,
     /// If the innermost loop polls one of these, an outer call: how many calls there are up to and including that one.
-    pub lower: Cell<usize>,
+    pub polled_outer: Cell<usize>,
     /// What hang reports see of this thread.
     pub board: Registered,
     /// How many calls are shown there, counted from the outermost.
@@ -245,7 +245,7 @@ impl Thread {
             homes: RefCell::default(),
             suspended: Suspended::default(),
             waiting: waiting::List::default(),
-            lower: Cell::new(0),
+            polled_outer: Cell::new(0),
             board: Registered::new(here(), Home::name_of(&std::thread::current())),
             shown: Cell::new(0),
             attended: Cell::new(if late { usize::MAX } else { 0 }),
@@ -271,13 +271,13 @@ impl Thread {
             // SAFETY: the reference that `THREAD` had, which was taken out.
             drop(unsafe { Rc::from_raw(last) });
         }
-        mailbox::free_held();
+        scheduler::free_held();
     }
 
     /// Forgets this thread's block, in a forked child.
     fn forget() {
         THREAD.set(ptr::null());
-        mailbox::forget_held();
+        scheduler::forget_held();
     }
 
     /// How many blocking calls are on this stack.
@@ -296,7 +296,7 @@ impl Thread {
     pub fn kept(&self) -> Kept {
         let depth = self.depth();
         match self.board.runs_above(depth) {
-            Some(Runs::LowerCall) => Kept::UpTo(self.lower.get()),
+            Some(Runs::OuterCall) => Kept::UpTo(self.polled_outer.get()),
             None if depth > 0 => Kept::All(depth),
             _ => Kept::Nothing(depth),
         }
@@ -403,14 +403,14 @@ impl Thread {
         };
         let dispatched = self.is_dispatched();
         let what = What { level, dispatched, expected_long: self.board.expects_long(), polls };
-        slot.record.show(what, context.map(|context| (context.shared_name(), context.mailbox())));
+        slot.record.show(what, context.map(|context| (context.shared_name(), context.scheduler())));
     }
 
     /// The coroutine in which the `depth`-th call was made, for messages: a call's future, or a task.
     pub fn coroutine_below(&self, depth: usize) -> String {
         let slots = self.slots.borrow();
         let innermost = match self.board.runs_above(depth) {
-            Some(Runs::LowerCall) => self.lower.get(),
+            Some(Runs::OuterCall) => self.polled_outer.get(),
             Some(Runs::Task | Runs::Callback) => 0,
             None => depth,
         };
@@ -430,7 +430,7 @@ impl Thread {
     /// that loop.
     pub fn what_runs(&self) -> String {
         let what = match self.board.runs_above(self.depth()) {
-            None | Some(Runs::LowerCall) => return self.coroutine_below(self.depth()),
+            None | Some(Runs::OuterCall) => return self.coroutine_below(self.depth()),
             Some(Runs::Task) => "task",
             Some(Runs::Callback) => "bottom half or handler",
         };

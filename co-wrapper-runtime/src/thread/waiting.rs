@@ -1,6 +1,5 @@
 //! The calls of one thread that wait, each in its own loop. A loop polls not only its own call but also the outer calls
-//! on the stack, each with its activation current, because its own call may wait for them. (`lower` and `below` in
-//! names mean outer, as in hang reports: "lower on its stack".)
+//! on the stack, each with its activation current, because its own call may wait for them.
 //!
 //! An outer call cannot return before the frames nested inside it have returned. So its output waits in its frame, and
 //! so does a panic of its future, which is raised there. Its own loop then proceeds as if it had polled the future
@@ -58,7 +57,7 @@ pub struct Waiting<'a> {
     caller: Mark,
     /// The number of the last context entry when the wait began. It determines which context is current in the call's
     /// polls.
-    stay: Cell<u64>,
+    entry: Cell<u64>,
     /// When to give the call up.
     deadline: Cell<Option<Instant>>,
     /// The context whose closing gives the call up.
@@ -93,11 +92,11 @@ pub enum Polls {
 }
 
 impl<'a> Waiting<'a> {
-    /// The wait of the innermost of `depth` calls. `caller` is the caller's mark, `stay` the last context entry.
+    /// The wait of the innermost of `depth` calls. `caller` is the caller's mark, `entry` the last context entry.
     #[inline]
     pub fn new(
         depth: usize,
-        stay: u64,
+        entry: u64,
         slot: &'a Slot,
         call: &'a mut (dyn InFlight + 'a),
         caller: Mark,
@@ -111,7 +110,7 @@ impl<'a> Waiting<'a> {
             depth,
             polled: Activation::current(),
             caller,
-            stay: Cell::new(stay),
+            entry: Cell::new(entry),
             deadline: Cell::new(deadline),
             called_in,
             busy: Cell::new(false),
@@ -145,12 +144,12 @@ impl<'a> Waiting<'a> {
         if self.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
             return Some(Ended::Elapsed);
         }
-        self.called_in.is_some_and(|context| context.mailbox().is_closed()).then_some(Ended::Closed)
+        self.called_in.is_some_and(|context| context.scheduler().is_closed()).then_some(Ended::Closed)
     }
 
     /// The outer calls that wait.
     #[inline]
-    pub fn lower(&self) -> Calls<'_> {
+    pub fn outer(&self) -> Calls<'_> {
         Calls { next: self.below.get(), _lives: PhantomData }
     }
 
@@ -207,8 +206,8 @@ impl Waiting<'_> {
     }
 
     /// The number of the last context entry when the wait began, or in the call's polls since. (See `homes.rs`.)
-    pub fn stay(&self) -> &Cell<u64> {
-        &self.stay
+    pub fn entry(&self) -> &Cell<u64> {
+        &self.entry
     }
 
     /// Whether the call is meant to wait long.

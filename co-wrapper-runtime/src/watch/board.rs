@@ -27,7 +27,7 @@ pub const LOOKED: u8 = 1 << 1;
 /// As [`LOOKED`], set by the watchdog when it has printed this.
 pub const REPORTED: u8 = 1 << 2;
 
-/// The layout of [`Board::running`]. Above the two bits come the kind of what the loop runs, whether a bottom half or
+/// The layout of [`Board::running`]. OuterScheduler the two bits come the kind of what the loop runs, whether a bottom half or
 /// handler is on the stack, the number of calls on the stack outside it, and the number of things that loops run on the
 /// stack.
 const KIND: usize = 3;
@@ -49,7 +49,7 @@ pub enum Runs {
     /// A bottom half or a descriptor's handler.
     Callback = 2,
     /// The future of an outer call that waits.
-    LowerCall = 3,
+    OuterCall = 3,
 }
 
 /// One thread, as observers see it.
@@ -160,7 +160,7 @@ fn below(running: usize) -> usize {
 
 /// What runs, if anything does.
 fn kind(running: usize) -> Option<Runs> {
-    [Runs::Task, Runs::Callback, Runs::LowerCall].into_iter().find(|what| running >> KIND & 3 == *what as usize)
+    [Runs::Task, Runs::Callback, Runs::OuterCall].into_iter().find(|what| running >> KIND & 3 == *what as usize)
 }
 
 /// A loop runs something while this lives.

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::board::{Board, Doing, Look};
-use crate::{context::builder, scheduler::mailbox::Mailbox, sys::registry::Registry};
+use crate::{context::builder, scheduler::Scheduler, sys::registry::Registry};
 
 /// The advice for code that blocks its thread by means other than our calls.
 pub const BY_OTHER_MEANS: &str = "a std lock or blocking I/O? Let go of std locks, the caller's too, before a blocking call, \
@@ -46,20 +46,20 @@ pub fn register(name: &Arc<str>, awaited: std::sync::Weak<dyn Awaited>) {
 }
 
 /// All reasons, except those of the context `except`.
-pub fn all(threads: &Threads<'_>, except: Option<&Arc<Mailbox>>) -> Vec<String> {
+pub fn all(threads: &Threads<'_>, except: Option<&Arc<Scheduler>>) -> Vec<String> {
     let contexts = builder::all();
-    let contexts = contexts.iter().filter(|(_, mailbox)| except.is_none_or(|except| !Arc::ptr_eq(mailbox, except)));
-    let contexts = contexts.flat_map(|(name, mailbox)| of_context(name, mailbox, threads));
+    let contexts = contexts.iter().filter(|(_, scheduler)| except.is_none_or(|except| !Arc::ptr_eq(scheduler, except)));
+    let contexts = contexts.flat_map(|(name, scheduler)| of_context(name, scheduler, threads));
     let others = ALL.all();
     contexts.chain(others.iter().flat_map(|(name, awaited)| awaited.reasons(name, threads))).collect()
 }
 
 /// Reports a context that has work or timers which no thread handles.
-fn of_context(name: &str, mailbox: &Mailbox, threads: &Threads<'_>) -> Vec<String> {
-    if mailbox.is_closed() || mailbox.is_quiet() {
+fn of_context(name: &str, scheduler: &Scheduler, threads: &Threads<'_>) -> Vec<String> {
+    if scheduler.is_closed() || scheduler.is_quiet() {
         return Vec::new();
     }
-    let Some(home) = mailbox.home_number() else {
+    let Some(home) = scheduler.home_number() else {
         return vec![format!(
             "AioContext `{name}` has work or timers that wait, and no thread is home to it: have a thread enter it and \
              poll, or block on it"

@@ -18,8 +18,8 @@ use std::{
 };
 
 use crate::{
-    reactor::Below,
-    scheduler::mailbox::Mailbox,
+    reactor::Stopped,
+    scheduler::Scheduler,
     sys::park::{Unparker, WakeSlot},
 };
 
@@ -106,8 +106,8 @@ pub struct Record {
     dispatched: AtomicBool,
     polls: AtomicU64,
     polling: AtomicBool,
-    /// A `Below`, as a number.
-    below: AtomicU8,
+    /// A `Stopped`, as a number.
+    stopped: AtomicU8,
     /// Whether the call is meant to wait long.
     expected_long: AtomicBool,
     context: Mutex<Option<Waited>>,
@@ -119,7 +119,7 @@ pub struct Record {
 #[derive(Clone)]
 pub struct Waited {
     pub name: Arc<str>,
-    pub mailbox: Arc<Mailbox>,
+    pub scheduler: Arc<Scheduler>,
 }
 
 /// What a record shows beside the call's name and place.
@@ -139,7 +139,7 @@ pub struct Seen {
     pub what: What,
     pub waited: Duration,
     pub polling: bool,
-    pub below: Below,
+    pub stopped: Stopped,
     pub context: Option<Waited>,
 }
 
@@ -155,7 +155,7 @@ impl Record {
             dispatched: AtomicBool::new(false),
             polls: AtomicU64::new(0),
             polling: AtomicBool::new(false),
-            below: AtomicU8::new(0),
+            stopped: AtomicU8::new(0),
             expected_long: AtomicBool::new(false),
             context: Mutex::new(None),
             context_at: AtomicPtr::new(ptr::null_mut()),
@@ -173,20 +173,20 @@ impl Record {
     }
 
     /// Shows the call from now on.
-    pub fn show(&self, what: What, context: Option<(&Arc<str>, &Arc<Mailbox>)>) {
+    pub fn show(&self, what: What, context: Option<(&Arc<str>, &Arc<Scheduler>)>) {
         self.write(|| {
             self.since.store(0, Ordering::Relaxed);
             self.dispatched.store(what.dispatched, Ordering::Relaxed);
             self.polls.store(what.polls, Ordering::Relaxed);
             self.polling.store(what.polls == 0, Ordering::Relaxed);
-            self.below.store(Below::Nothing as u8, Ordering::Relaxed);
+            self.stopped.store(Stopped::Nothing as u8, Ordering::Relaxed);
             self.expected_long.store(what.expected_long, Ordering::Relaxed);
             let at = context.map_or(ptr::null(), |(name, _)| name.as_ptr()).cast_mut();
             // `context` keeps this context alive, so no other can have the same address.
             if self.context_at.load(Ordering::Relaxed) != at {
                 self.context_at.store(at, Ordering::Relaxed);
-                let context =
-                    context.map(|(name, mailbox)| Waited { name: Arc::clone(name), mailbox: Arc::clone(mailbox) });
+                let context = context
+                    .map(|(name, scheduler)| Waited { name: Arc::clone(name), scheduler: Arc::clone(scheduler) });
                 let old = mem::replace(&mut *lock(&self.context), context);
                 // This may drop the last reference to a context, and its tasks with it, which may make reports: so
                 // outside `context`'s lock.
@@ -219,8 +219,8 @@ impl Record {
     }
 
     /// Records which scheduler the wait stops.
-    pub fn set_below(&self, below: Below) {
-        self.below.store(below as u8, Ordering::Relaxed);
+    pub fn set_stopped(&self, stopped: Stopped) {
+        self.stopped.store(stopped as u8, Ordering::Relaxed);
     }
 
     /// The wait is over, but the call has not returned: a call made from now on, in a destructor say, is shown as in
@@ -273,7 +273,7 @@ impl Record {
             },
             waited: Duration::from_nanos(if since == 0 { 0 } else { now().saturating_sub(since) }),
             polling: self.polling.load(Ordering::Relaxed),
-            below: Below::from_u8(self.below.load(Ordering::Relaxed)),
+            stopped: Stopped::from_u8(self.stopped.load(Ordering::Relaxed)),
             context: lock(&self.context).clone(),
         })
     }

@@ -13,14 +13,14 @@ use super::{
     reasons::{self, Threads},
     record::{Seen, Slot, What, lock, now},
 };
-use crate::{context::AioContext, reactor::Below, scheduler::mailbox, sys::fork};
+use crate::{context::AioContext, reactor::Stopped, scheduler, sys::fork};
 
 /// A function and where it was called.
 pub(super) type Place = (&'static str, &'static Location<'static>);
 
 /// An outer call of another one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lower {
+pub(super) struct OuterCall {
     pub place: Place,
     /// Whether its future is in the middle of a poll. Otherwise the future goes on, and only the call's caller waits
     /// for the nested frames.
@@ -80,9 +80,9 @@ pub struct Call {
     expected_long: bool,
     pub(super) suspects: Vec<Suspect>,
     /// The outer calls on its stack, innermost first.
-    pub(super) lower: Vec<Lower>,
+    pub(super) outer: Vec<OuterCall>,
     pub(super) dispatched: bool,
-    pub(super) below: Below,
+    pub(super) stopped: Stopped,
     /// What its thread has been doing, and for how long, if that has not returned since the last look.
     pub(super) blocks: Option<(Blocks, Duration)>,
     /// The thread that is home to its context, if that is another thread.
@@ -166,9 +166,9 @@ pub enum Suspect {
     /// Something that only an outer call, task or callback on its stack can do, which goes on only when this call has
     /// returned. (The future of an outer call that waits does go on, unless it is in the middle of its poll; the call's
     /// caller does not.)
-    LowerFrame,
+    OuterFrame,
     /// A lock that an outer call, task or callback on its stack holds.
-    LowerLock,
+    OuterLock,
     /// A foreign tokio runtime that this thread drives: its own sockets and timers stand still.
     DrivenReactor,
     /// A foreign tokio runtime whose handle is current here and which this thread does not drive; perhaps no thread
@@ -256,7 +256,7 @@ impl Report {
         report.main_waits = main_waits(&looks, wanted);
         if !report.calls.is_empty() {
             let told = report.main_waits.as_ref().and_then(|_| AioContext::main_if_made());
-            report.reasons = reasons::all(&Threads(&looks), told.map(AioContext::mailbox));
+            report.reasons = reasons::all(&Threads(&looks), told.map(AioContext::scheduler));
         }
         report
     }
@@ -280,21 +280,22 @@ impl Report {
             }
         }
         for at in 0..seen.len() {
-            let (lower, rest) = seen.split_at(at);
+            let (outer, rest) = seen.split_at(at);
             let (call, slot) = &rest[0];
             if !wanted.wants(call.waited, call.what.expected_long, || slot.record.is_news()) {
                 continue;
             }
             let innermost = rest.len() == 1;
-            let lower = lower.iter().rev();
-            let lower = lower.map(|(seen, _)| Lower { place: (seen.name, seen.site), in_poll: seen.polling }).collect();
-            let mut call = Call::new(board, call, lower, innermost && board.is_parked());
+            let outer = outer.iter().rev();
+            let outer =
+                outer.map(|(seen, _)| OuterCall { place: (seen.name, seen.site), in_poll: seen.polling }).collect();
+            let mut call = Call::new(board, call, outer, innermost && board.is_parked());
             if innermost {
                 call.look_above(board, look, slot);
             }
-            let home = rest[0].0.context.as_ref().and_then(|context| context.mailbox.home());
+            let home = rest[0].0.context.as_ref().and_then(|context| context.scheduler.home());
             if let Some(home) = home.filter(|home| home.thread != board.number) {
-                call.look_home(looks, &home, slot.wakes.is_unbegun());
+                call.look_home(looks, &home, slot.wakes.is_unstarted());
             }
             self.calls.push(call);
         }
@@ -309,20 +310,20 @@ impl Report {
         match look.doing {
             Doing::Polling { depth, polls: 0 } => {
                 let stack = board.on_stack(depth);
-                let Some((slot, lower)) = stack.split_last() else { return };
+                let Some((slot, outer)) = stack.split_last() else { return };
                 let expected_long = board.expects_long();
                 if wanted.wants(lasted, expected_long, || slot.record.is_news())
                     && let Some(site) = slot.site()
                 {
-                    let lower = lower.iter().rev().filter_map(|slot| {
+                    let outer = outer.iter().rev().filter_map(|slot| {
                         let in_poll = slot.record.read().is_none_or(|seen| seen.polling);
-                        Some(Lower { place: (slot.name(), slot.site()?), in_poll })
+                        Some(OuterCall { place: (slot.name(), slot.site()?), in_poll })
                     });
-                    let lower = lower.collect();
+                    let outer = outer.collect();
                     let what = What { level: depth, dispatched: board.runs() > 0, expected_long, polls: 0 };
-                    let (below, context) = (Below::Nothing, None);
-                    let seen = Seen { name: slot.name(), site, what, waited: lasted, polling: true, below, context };
-                    let mut call = Call::new(board, &seen, lower, false);
+                    let (stopped, context) = (Stopped::Nothing, None);
+                    let seen = Seen { name: slot.name(), site, what, waited: lasted, polling: true, stopped, context };
+                    let mut call = Call::new(board, &seen, outer, false);
                     call.look_above(board, look, slot);
                     self.calls.push(call);
                 }
@@ -378,7 +379,7 @@ fn main_waits(looks: &Looks, wanted: Wanted) -> Option<Home> {
 
     let mut waits = lock(&WAITS);
     let home =
-        AioContext::main_if_made().map(|main| main.mailbox()).filter(|main| main.is_notified()).and_then(|main| {
+        AioContext::main_if_made().map(|main| main.scheduler()).filter(|main| main.is_notified()).and_then(|main| {
             let home = main.home_number()?;
             looks.iter().find(|(board, look)| board.number == home && look.doing == Doing::Elsewhere && look.again)
         });
@@ -393,17 +394,17 @@ fn main_waits(looks: &Looks, wanted: Wanted) -> Option<Home> {
 }
 
 impl Call {
-    fn new(board: &Board, seen: &Seen, lower: Vec<Lower>, parked: bool) -> Self {
+    fn new(board: &Board, seen: &Seen, outer: Vec<OuterCall>, parked: bool) -> Self {
         let what = seen.what;
         let mut suspects = Vec::new();
-        if !lower.is_empty() || what.dispatched {
-            suspects.extend([Suspect::LowerFrame, Suspect::LowerLock]);
+        if !outer.is_empty() || what.dispatched {
+            suspects.extend([Suspect::OuterFrame, Suspect::OuterLock]);
         }
-        match seen.below {
-            Below::Nothing => {}
-            Below::CurrentThread | Below::Worker => suspects.push(Suspect::DrivenReactor),
-            Below::Undriven | Below::LocalSet => suspects.push(Suspect::UndrivenReactor),
-            Below::Ended => suspects.push(Suspect::EndedThread),
+        match seen.stopped {
+            Stopped::Nothing => {}
+            Stopped::CurrentThread | Stopped::Worker => suspects.push(Suspect::DrivenReactor),
+            Stopped::Undriven | Stopped::LocalSet => suspects.push(Suspect::UndrivenReactor),
+            Stopped::Ended => suspects.push(Suspect::EndedThread),
         }
         Self {
             name: seen.name,
@@ -420,9 +421,9 @@ impl Call {
             },
             expected_long: what.expected_long,
             suspects,
-            lower,
+            outer,
             dispatched: what.dispatched,
-            below: seen.below,
+            stopped: seen.stopped,
             blocks: None,
             home: None,
             temporary: None,
@@ -454,9 +455,9 @@ impl Call {
     }
 
     /// Records what the home of the call's context, which is another thread, does, if it does something else; and if this
-    /// call is `unbegun`, that a temporary home does not start it.
-    fn look_home(&mut self, looks: &Looks, home: &mailbox::Home, unbegun: bool) {
-        if home.passing && unbegun {
+    /// call is `unstarted`, that a temporary home does not start it.
+    fn look_home(&mut self, looks: &Looks, home: &scheduler::Home, unstarted: bool) {
+        if home.temporary && unstarted {
             self.suspects.push(Suspect::TemporaryHome);
             self.temporary = Some(Temporary { thread: home.thread_name.clone(), call: home.call });
         }

@@ -5,9 +5,9 @@ use std::{fmt, time::Duration};
 use super::{
     board::{Doing, POLL_WHILE, Runs},
     reasons::BY_OTHER_MEANS,
-    report::{Blocked, Blocking, Blocks, Call, Home, Lower, Report, State, Suspect, Temporary},
+    report::{Blocked, Blocking, Blocks, Call, Home, OuterCall, Report, State, Suspect, Temporary},
 };
-use crate::reactor::Below;
+use crate::reactor::Stopped;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,7 +65,7 @@ impl fmt::Display for Runs {
         f.write_str(match self {
             Self::Task => "a task",
             Self::Callback => "a bottom half or handler",
-            Self::LowerCall => "the future of a call lower on its stack",
+            Self::OuterCall => "the future of a call lower on its stack",
         })
     }
 }
@@ -156,9 +156,9 @@ impl Call {
     fn tell(&self, suspect: Suspect, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const IN_VAIN: &str = "may wait in vain for";
         match suspect {
-            Suspect::LowerFrame => {
+            Suspect::OuterFrame => {
                 write!(f, "{IN_VAIN} what only something lower on its stack can do:")?;
-                for Lower { place: (name, site), in_poll } in &self.lower {
+                for OuterCall { place: (name, site), in_poll } in &self.outer {
                     write!(f, " {}{name} at {site},", if *in_poll { "" } else { "the caller of " })?;
                 }
                 if self.dispatched {
@@ -166,8 +166,8 @@ impl Call {
                 }
                 f.write_str(" which goes on when this call has returned")
             }
-            Suspect::LowerLock => write!(f, "{IN_VAIN} a lock that one of these holds"),
-            Suspect::DrivenReactor if self.below == Below::CurrentThread => write!(
+            Suspect::OuterLock => write!(f, "{IN_VAIN} a lock that one of these holds"),
+            Suspect::DrivenReactor if self.stopped == Stopped::CurrentThread => write!(
                 f,
                 "{IN_VAIN} sockets, timers or tasks of the tokio current_thread runtime that this thread drives, which \
                  stands still until this call has returned; await the async function there"
@@ -177,7 +177,7 @@ impl Call {
                 "{IN_VAIN} sockets, timers or tasks of the tokio runtime whose worker this call blocks: a waker that the \
                  worker's driver calls may not block, so spawn a task there, or call it in spawn_blocking"
             ),
-            Suspect::UndrivenReactor if self.below == Below::Undriven => write!(
+            Suspect::UndrivenReactor if self.stopped == Stopped::Undriven => write!(
                 f,
                 "{IN_VAIN} sockets, timers or tasks of the tokio current_thread runtime whose handle is entered here: it \
                  works only while a thread is in its block_on"

@@ -1,11 +1,11 @@
-//! What a blocking call stops while it waits: the outer scheduler, whose frames are below the call's on the stack.
+//! What a blocking call stops while it waits: the outer scheduler, whose frames are outside the call's on the stack.
 
 use std::{panic::Location, sync::Once};
 
 /// Warns, once per process, that the call of `name` at `site` blocks a current-thread runtime.
-pub fn warn_of_current_thread(below: Below, name: &str, site: &Location<'_>) {
+pub fn warn_of_current_thread(stopped: Stopped, name: &str, site: &Location<'_>) {
     static ONCE: Once = Once::new();
-    if below == Below::CurrentThread {
+    if stopped == Stopped::CurrentThread {
         ONCE.call_once(|| {
             eprintln!(
                 "co_wrapper: warning: a blocking call waits on the thread of a tokio current_thread runtime: {name}, called at \
@@ -19,7 +19,7 @@ pub fn warn_of_current_thread(below: Below, name: &str, site: &Location<'_>) {
 /// What a waiting call stops, for hang reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Below {
+pub enum Stopped {
     /// Nothing that we know of.
     Nothing,
     /// A current-thread tokio runtime, which only this thread drives.
@@ -36,12 +36,12 @@ pub enum Below {
     Ended,
 }
 
-impl Below {
+impl Stopped {
     /// The inverse of `as u8`.
     pub fn from_u8(value: u8) -> Self {
         [Self::CurrentThread, Self::Worker, Self::Undriven, Self::LocalSet, Self::Ended]
             .into_iter()
-            .find(|below| *below as u8 == value)
+            .find(|stopped| *stopped as u8 == value)
             .unwrap_or(Self::Nothing)
     }
 }

@@ -35,40 +35,44 @@ use tokio::{
 };
 
 use super::{
-    below::Below,
     entered::{Entered, innermost_foreign},
     ours::{IDLE, OURS},
+    stopped::Stopped,
 };
 
 /// The outer scheduler of a call that is about to sleep.
-enum Above {
+enum OuterScheduler {
     /// No scheduler that the call would stop.
     Nothing,
     /// A worker of a multi-thread runtime that can be handed on: to threads of that runtime, or with `None` to threads
     /// of the runtime whose handle is current, which is ours.
     Worker(Option<Handle>),
     /// A tokio scheduler that the call stops, and that keeps back wakes such as `yield_now`'s until the call returns.
-    Scheduler(Below),
+    Scheduler(Stopped),
 }
 
-fn above() -> Above {
-    let Some(worker) = worker_index() else { return Above::Nothing };
+fn outer_scheduler() -> OuterScheduler {
+    let Some(worker) = worker_index() else { return OuterScheduler::Nothing };
     let ours = OURS.get();
     match innermost_foreign() {
-        Some(host) if host.runtime_flavor() == RuntimeFlavor::CurrentThread => Above::Scheduler(Below::CurrentThread),
-        _ if task::try_id().is_none() || REFUSED.get() == task::try_id() => Above::Scheduler(Below::CurrentThread),
+        Some(host) if host.runtime_flavor() == RuntimeFlavor::CurrentThread => {
+            OuterScheduler::Scheduler(Stopped::CurrentThread)
+        }
+        _ if task::try_id().is_none() || REFUSED.get() == task::try_id() => {
+            OuterScheduler::Scheduler(Stopped::CurrentThread)
+        }
         // A waker that our own driver calls.
-        _ if ours && IDLE.get() == task::try_id() => Above::Scheduler(Below::Worker),
-        Some(host) if !ours => above_in_task(host, worker),
+        _ if ours && IDLE.get() == task::try_id() => OuterScheduler::Scheduler(Stopped::Worker),
+        Some(host) if !ours => outer_in_task(host, worker),
         // If a panic ends the process, `block_in_place` cannot be tried.
-        None if cfg!(panic = "abort") && !ours && worker == 0 => Above::Scheduler(Below::Worker),
-        _ => Above::Worker(None),
+        None if cfg!(panic = "abort") && !ours && worker == 0 => OuterScheduler::Scheduler(Stopped::Worker),
+        _ => OuterScheduler::Worker(None),
     }
 }
 
-/// As [`above`], where `host` is the scheduler's runtime, or another one that the user entered in the scheduler's task.
+/// As [`outer_scheduler`], where `host` is the scheduler's runtime, or another one that the user entered in the scheduler's task.
 /// In the second case this worker must not go on on the threads of `host`, because dropping `host` would wait for it.
-fn above_in_task(host: Handle, worker: usize) -> Above {
+fn outer_in_task(host: Handle, worker: usize) -> OuterScheduler {
     let metrics = host.metrics();
     #[cfg(target_has_atomic = "64")]
     let sleeps = worker < metrics.num_workers() && !metrics.worker_park_unpark_count(worker).is_multiple_of(2);
@@ -77,12 +81,16 @@ fn above_in_task(host: Handle, worker: usize) -> Above {
     if sleeps && !has_budget() {
         // Not a task but a waker that the driver of `host` calls: its worker is inside the driver and cannot be handed
         // on.
-        return Above::Scheduler(Below::Worker);
+        return OuterScheduler::Scheduler(Stopped::Worker);
     }
     if !sleeps && worker < metrics.num_workers() && metrics.num_alive_tasks() > 0 {
-        return Above::Worker(Some(host));
+        return OuterScheduler::Worker(Some(host));
     }
-    if cfg!(panic = "abort") && worker == 0 { Above::Scheduler(Below::Worker) } else { Above::Worker(None) }
+    if cfg!(panic = "abort") && worker == 0 {
+        OuterScheduler::Scheduler(Stopped::Worker)
+    } else {
+        OuterScheduler::Worker(None)
+    }
 }
 
 /// Whether tokio's cooperative budget is limited here, as in every task that did not opt out.
@@ -114,11 +122,11 @@ impl Entered {
     /// `block` receives what stands still nevertheless, which keeps wakes back until the call has returned; and the
     /// same for hang reports, which say more if nothing stands still. Having an `Entered` shows that our handle is
     /// current.
-    pub fn gate<R>(&self, block: impl FnOnce(Below, Below) -> R) -> R {
-        match above() {
-            Above::Nothing => block(Below::Nothing, self.where_nothing_stands_still()),
-            Above::Worker(host) => hand_on(host, block),
-            Above::Scheduler(below) => block(below, below),
+    pub fn gate<R>(&self, block: impl FnOnce(Stopped, Stopped) -> R) -> R {
+        match outer_scheduler() {
+            OuterScheduler::Nothing => block(Stopped::Nothing, self.where_nothing_stands_still()),
+            OuterScheduler::Worker(host) => hand_on(host, block),
+            OuterScheduler::Scheduler(stopped) => block(stopped, stopped),
         }
     }
 }
@@ -145,7 +153,7 @@ impl Drop for OnHost {
     }
 }
 
-fn hand_on<R>(host: Option<Handle>, block: impl FnOnce(Below, Below) -> R) -> R {
+fn hand_on<R>(host: Option<Handle>, block: impl FnOnce(Stopped, Stopped) -> R) -> R {
     let on_host = host.and_then(|host| Some((host, OnHost::new()?)));
     let mut block = Some(block);
     let handed_on = catch_unwind(AssertUnwindSafe(|| {
@@ -153,7 +161,7 @@ fn hand_on<R>(host: Option<Handle>, block: impl FnOnce(Below, Below) -> R) -> R 
         let _hosts = on_host.as_ref().map(|(host, _)| host.enter());
         block_in_place(|| {
             let _ours = Entered::guard();
-            block.take().expect("called once")(Below::Nothing, Below::Nothing)
+            block.take().expect("called once")(Stopped::Nothing, Stopped::Nothing)
         })
     }));
     match (handed_on, block) {
@@ -161,7 +169,7 @@ fn hand_on<R>(host: Option<Handle>, block: impl FnOnce(Below, Below) -> R) -> R 
         (Err(payload), None) => resume_unwind(payload),
         (Err(_refused), Some(block)) => {
             REFUSED.set(task::try_id());
-            block(Below::CurrentThread, Below::CurrentThread)
+            block(Stopped::CurrentThread, Stopped::CurrentThread)
         }
     }
 }
