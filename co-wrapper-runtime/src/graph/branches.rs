@@ -36,7 +36,7 @@ enum Runs {
     /// It has not been polled since.
     Soon,
     /// It is in its section; the holder had so many guards when it came in.
-    OuterScheduler(usize),
+    Inside(usize),
     /// Its section has ended.
     No,
 }
@@ -66,13 +66,13 @@ impl AllBranches {
     /// branches.
     pub fn comes_in(&mut self, holder: u64, before: usize) -> bool {
         let Some(branches) = self.0.get_mut(&holder) else { return false };
-        *branches = Branches { runs: Runs::OuterScheduler(before), credit: CREDIT, ..*branches };
+        *branches = Branches { runs: Runs::Inside(before), credit: CREDIT, ..*branches };
         true
     }
 
     /// Whether what the holder asks for now, with `inside` guards, continues the section of the branch that runs.
     pub fn continues(&self, holder: u64, inside: impl FnOnce() -> usize) -> bool {
-        matches!(self.0.get(&holder), Some(Branches { runs: Runs::OuterScheduler(before), .. }) if inside() > *before)
+        matches!(self.0.get(&holder), Some(Branches { runs: Runs::Inside(before), .. }) if inside() > *before)
     }
 
     /// Takes one of the branch's credits, if there is one.
@@ -86,7 +86,7 @@ impl AllBranches {
     /// ended; but it may drop others next.
     pub fn left(&mut self, holder: u64, inside: impl FnOnce() -> usize) {
         let Some(branches) = self.0.get_mut(&holder) else { return };
-        if let Runs::OuterScheduler(before) = branches.runs
+        if let Runs::Inside(before) = branches.runs
             && inside() <= before
         {
             branches.runs = Runs::No;

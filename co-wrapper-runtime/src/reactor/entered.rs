@@ -63,8 +63,7 @@ thread_local! {
 
 impl Entered {
     /// Checks which handle is current, for the function `name`. If [`needs_guard`](Self::needs_guard), the caller also
-    /// takes a
-    /// [`guard`](Self::guard), which must outlive this value.
+    /// takes a [`guard`](Self::guard), which must outlive this value.
     ///
     /// # Panics
     ///

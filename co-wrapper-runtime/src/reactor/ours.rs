@@ -105,7 +105,7 @@ fn threads() -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// As `start`.
+/// No descriptors or no thread can be had. The next call tries again.
 pub fn ensure() -> io::Result<()> {
     start().map(drop)
 }

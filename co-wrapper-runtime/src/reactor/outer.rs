@@ -70,8 +70,8 @@ fn outer_scheduler() -> OuterScheduler {
     }
 }
 
-/// As [`outer_scheduler`], where `host` is the scheduler's runtime, or another one that the user entered in the scheduler's task.
-/// In the second case this worker must not go on on the threads of `host`, because dropping `host` would wait for it.
+/// The outer scheduler of a task. `host` is that scheduler's runtime, or another one that the user entered in the task. In
+/// the second case this worker must not continue on threads of `host`, because dropping `host` would wait for it.
 fn outer_in_task(host: Handle, worker: usize) -> OuterScheduler {
     let metrics = host.metrics();
     #[cfg(target_has_atomic = "64")]
