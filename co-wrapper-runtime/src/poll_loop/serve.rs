@@ -2,8 +2,7 @@
 //! `AIO_WAIT_WHILE`.)
 //!
 //! A *frame* is a blocking call on the thread's stack. What was called inside it is *nested*, and what it is nested in is
-//! *outer*. (Hang reports say that
-//! an outer call is "lower on its stack".)
+//! *outer*. (Hang reports say that an outer call is "lower on its stack".)
 //!
 //! # Nesting stays bounded
 //!

@@ -1,7 +1,7 @@
 //! The queues that a thread holds by value: those of the contexts that it is home to.
 //!
 //! A context's queue is in the table of its home thread or, while the context has no home, under a lock in its scheduler
-//! (`scheduler.rs`). Only the thread itself reaches its table, so it needs no lock. (The type of a scheduler is a parameter,
+//! (`mod.rs`). Only the thread itself reaches its table, so it needs no lock. (The type of a scheduler is a parameter,
 //! `S`, so that the test can do without one.)
 //!
 //! While a queue is touched, the table is out of its thread-local, and the thread looks as if it were home to nothing.

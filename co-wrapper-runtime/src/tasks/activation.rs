@@ -31,7 +31,7 @@ impl Mark {
 pub struct Activation {
     mark: Mark,
     task: Unit,
-    /// The address of the scheduler (the scheduler) of the innermost task on the stack; null if there is none. Compared,
+    /// The address of the scheduler of the innermost task on the stack; null if there is none. Compared,
     /// never dereferenced.
     scheduler: *const (),
 }

@@ -95,7 +95,7 @@ impl Entered {
         self.next
     }
 
-    /// Removes a entry, if it is there.
+    /// Removes an entry, if it is there.
     fn remove(&mut self, number: u64) -> Option<AioContext> {
         let at = self.entries.binary_search_by_key(&number, |entry| entry.0).ok()?;
         let left = self.entries[at].1.take()?;
@@ -241,8 +241,8 @@ pub fn move_in(
     Ok(())
 }
 
-/// One guard or call ends; the thread leaves home with the last one. Panics of destructors that run then are left to the panic hook,
-/// because a guard may be kept in a thread-local, whose destructor must not panic.
+/// One guard or call ends; the thread leaves home with the last one. Panics of destructors that run then are left to the
+/// panic hook, because a guard may be kept in a thread-local, whose destructor must not panic.
 pub fn move_out(homes: &RefCell<Homes>, context: &AioContext, ended: Keeps) {
     let mut list = homes.borrow_mut();
     let Some(served) = list.find(context) else { return };

@@ -27,7 +27,7 @@ pub const LOOKED: u8 = 1 << 1;
 /// As [`LOOKED`], set by the watchdog when it has printed this.
 pub const REPORTED: u8 = 1 << 2;
 
-/// The layout of [`Board::running`]. OuterScheduler the two bits come the kind of what the loop runs, whether a bottom half or
+/// The layout of [`Board::running`]. Above the two bits come the kind of what the loop runs, whether a bottom half or
 /// handler is on the stack, the number of calls on the stack outside it, and the number of things that loops run on the
 /// stack.
 const KIND: usize = 3;
