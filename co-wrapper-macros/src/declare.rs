@@ -114,7 +114,7 @@ fn extension(piece: &Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
         errors.error(mark.path(), "`#[no_co_wrapper]` is of one fn; write it on the fns inside");
     }
     let options = options(&mut attrs, errors);
-    check::options::no_ctx(&options, errors);
+    check::options::of_any_block(&options, errors);
     let faulty = !errors.is_empty();
     let block = Context { within: quote!(Self), in_trait: true, options, written: TokenStream::new() };
     let block = Rc::new(block);

@@ -1,4 +1,4 @@
-use co_wrapper::co_wrapper;
+use co_wrapper::{co_wrapper, declare};
 
 #[co_wrapper(timeout = "a")]
 async fn co_a() {}
@@ -37,6 +37,18 @@ impl Disk {
 impl Disk {
     async fn write(&self) -> ! {
         loop {}
+    }
+}
+
+#[co_wrapper(suffix = "_blocking", timeout = within)]
+mod block {
+    pub async fn co_read() {}
+}
+
+declare! {
+    #[co_wrapper(timeout = within, suffix = "_blocking")]
+    impl DiskBlocking for Disk {
+        fn read_blocking(&self);
     }
 }
 

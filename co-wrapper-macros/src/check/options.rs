@@ -39,6 +39,11 @@ pub fn of_block(options: &Options, block: &Block, errors: &mut Errors) {
             errors.error(key, format!("`{key}` is of one fn; {remedy}"));
         }
     }
+    of_any_block(options, errors);
+}
+
+/// What no block can have, whether an attribute is on it or `declare!` writes it.
+pub fn of_any_block(options: &Options, errors: &mut Errors) {
     if let Some(name) = options.timeout.as_ref().and_then(|timeout| timeout.name.as_ref()) {
         errors.error(name, "this name is of one fn; write `timeout` here, or the name on the fn inside");
     }
