@@ -3,7 +3,7 @@
 
 use crate::parse::attrs;
 use crate::parse::ident::{Taken, unraw};
-use crate::parse::lifetimes::{Scope, edit, name_elided};
+use crate::parse::lifetimes::{Scope, each_lifetime, name_elided};
 use crate::parse::tokens::{borrows, flat, is_punct, mentions, ungroup};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
@@ -197,10 +197,10 @@ pub fn told_lifetimes(sig: &Signature) -> Vec<Lifetime> {
             of_arguments.extend(borrows(input).into_iter().filter_map(|borrow| borrow.lifetime));
             continue;
         };
-        edit(&mut param.ty.clone(), Scope::Signature, &mut |lifetime, scope| match scope {
-            // Its bounds are those of a type parameter that has no name.
+        each_lifetime(&mut param.ty.clone(), |lifetime, scope| match scope {
+            // The bounds of an `impl Trait` are those of a type parameter that has no name.
             Scope::ImplTrait => lifetime.to_tokens(&mut bounds),
-            _ => of_arguments.extend(lifetime.iter().map(|lifetime| lifetime.ident.to_string())),
+            _ => of_arguments.push(lifetime.ident.to_string()),
         });
     }
     for param in &sig.generics.params {

@@ -1,130 +1,84 @@
-//! Every position in a type that has a lifetime, or could have one after a `&`. Array lengths and macros are not
-//! searched.
+//! The lifetimes in a type: those that are written, and the elided one of each `&`. Lifetimes that a `for<…>` declares
+//! are left out, and array lengths are not searched.
 
-use syn::punctuated::Punctuated;
+use proc_macro2::Span;
+use syn::visit_mut::{self, VisitMut};
 use syn::{
-    AngleBracketedGenericArguments, GenericArgument, Lifetime, NamedArg, PathArguments, ReturnType, Token, Type,
-    TypeParamBound,
+    BoundLifetimes, Expr, Lifetime, ParenthesizedGenericArguments, Type, TypeFnPtr, TypeImplTrait, TypeReference,
 };
 
-/// What an elided lifetime at some position would mean.
+/// Which item an elided lifetime belongs to.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Scope {
-    /// One of the fn's.
+    /// The fn.
     Signature,
-    /// One of the fn's, inside `impl Trait`.
+    /// The fn as well, and the lifetime is inside `impl Trait`, where only an `async fn` may elide it.
     ImplTrait,
-    /// One of a `fn(&T)` or `Fn(&T)`.
-    Own,
+    /// A type `fn(&T)` or a bound `Fn(&T)`.
+    FnType,
 }
 
-/// Calls `edit` with each. It may give a name, change it, or take it away: what must have one is then `'_`, and a bound
-/// goes.
-pub fn edit(ty: &mut Type, scope: Scope, edit: &mut dyn FnMut(&mut Option<Lifetime>, Scope)) {
-    match ty {
-        Type::Array(ty) => self::edit(&mut ty.elem, scope, edit),
-        Type::FnPtr(ty) => own(&mut ty.inputs, &mut ty.output, edit),
-        Type::Group(ty) => self::edit(&mut ty.elem, scope, edit),
-        Type::ImplTrait(ty) => {
-            let scope = if scope == Scope::Own { scope } else { Scope::ImplTrait };
-            bounds(&mut ty.bounds, scope, edit);
-        }
-        Type::Paren(ty) => self::edit(&mut ty.elem, scope, edit),
-        Type::Path(ty) => {
-            if let Some(qself) = &mut ty.qself {
-                self::edit(&mut qself.ty, scope, edit);
-            }
-            path(&mut ty.path, scope, edit);
-        }
-        Type::Ptr(ty) => self::edit(&mut ty.elem, scope, edit),
-        Type::Reference(ty) => {
-            edit(&mut ty.lifetime, scope);
-            self::edit(&mut ty.elem, scope, edit);
-        }
-        Type::Slice(ty) => self::edit(&mut ty.elem, scope, edit),
-        Type::TraitObject(ty) => bounds(&mut ty.bounds, scope, edit),
-        Type::Tuple(ty) => ty.elems.iter_mut().for_each(|elem| self::edit(elem, scope, edit)),
-        _ => {}
-    }
+/// Calls `edit` with each lifetime and its scope. An elided one is `'_`; `edit` may give it a name.
+pub fn each_lifetime(ty: &mut Type, edit: impl FnMut(&mut Lifetime, Scope)) {
+    EachLifetime { scope: Scope::Signature, edit }.visit_type_mut(ty);
 }
 
-fn path(path: &mut syn::Path, scope: Scope, edit: &mut dyn FnMut(&mut Option<Lifetime>, Scope)) {
-    for segment in &mut path.segments {
-        match &mut segment.arguments {
-            PathArguments::None => {}
-            PathArguments::AngleBracketed(args) => arguments(args, scope, edit),
-            PathArguments::Parenthesized(args) => own(&mut args.inputs, &mut args.output, edit),
-        }
-    }
-}
-
-fn arguments(
-    arguments: &mut AngleBracketedGenericArguments,
+struct EachLifetime<F> {
     scope: Scope,
-    edit: &mut dyn FnMut(&mut Option<Lifetime>, Scope),
-) {
-    for argument in &mut arguments.args {
-        match argument {
-            GenericArgument::Lifetime(lifetime) => {
-                let mut edited = Some(lifetime.clone());
-                edit(&mut edited, scope);
-                *lifetime = edited.unwrap_or_else(|| Lifetime::new("'_", lifetime.span()));
-            }
-            GenericArgument::Type(ty) => self::edit(ty, scope, edit),
-            GenericArgument::AssocType(assoc) => {
-                if let Some(generics) = &mut assoc.generics {
-                    self::arguments(generics, scope, edit);
-                }
-                self::edit(&mut assoc.ty, scope, edit);
-            }
-            GenericArgument::Constraint(constraint) => bounds(&mut constraint.bounds, scope, edit),
-            _ => {}
-        }
+    edit: F,
+}
+
+impl<F> EachLifetime<F> {
+    fn within(&mut self, scope: Scope, visit: impl FnOnce(&mut Self)) {
+        let outer = std::mem::replace(&mut self.scope, scope);
+        visit(self);
+        self.scope = outer;
     }
 }
 
-/// Also of a parameter, and of a predicate of a `where`.
-pub fn bounds(
-    bounds: &mut Punctuated<TypeParamBound, Token![+]>,
-    scope: Scope,
-    edit: &mut dyn FnMut(&mut Option<Lifetime>, Scope),
-) {
-    let edited = std::mem::take(bounds).into_iter().filter_map(|mut bound| {
-        match &mut bound {
-            TypeParamBound::Trait(bound) => path(&mut bound.path, scope, edit),
-            TypeParamBound::Lifetime(lifetime) => {
-                let mut edited = Some(lifetime.clone());
-                edit(&mut edited, scope);
-                *lifetime = edited?;
-            }
-            _ => {}
-        }
-        Some(bound)
-    });
-    *bounds = edited.collect();
-}
-
-fn own(
-    inputs: &mut Punctuated<NamedArg, Token![,]>,
-    output: &mut ReturnType,
-    edit: &mut dyn FnMut(&mut Option<Lifetime>, Scope),
-) {
-    inputs.iter_mut().for_each(|input| self::edit(&mut input.ty, Scope::Own, edit));
-    if let ReturnType::Type(_, ty) = output {
-        self::edit(ty, Scope::Own, edit);
+impl<F: FnMut(&mut Lifetime, Scope)> VisitMut for EachLifetime<F> {
+    fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+        (self.edit)(lifetime, self.scope);
     }
+
+    fn visit_type_reference_mut(&mut self, ty: &mut TypeReference) {
+        let mut lifetime = ty.lifetime.clone().unwrap_or_else(|| Lifetime::new("'_", Span::call_site()));
+        self.visit_lifetime_mut(&mut lifetime);
+        // A `&` that has no lifetime before and after stays as it was written.
+        if ty.lifetime.is_some() || lifetime.ident != "_" {
+            ty.lifetime = Some(lifetime);
+        }
+        self.visit_type_mut(&mut ty.elem);
+    }
+
+    fn visit_type_impl_trait_mut(&mut self, ty: &mut TypeImplTrait) {
+        let scope = if self.scope == Scope::FnType { Scope::FnType } else { Scope::ImplTrait };
+        self.within(scope, |visitor| visit_mut::visit_type_impl_trait_mut(visitor, ty));
+    }
+
+    fn visit_type_fn_ptr_mut(&mut self, ty: &mut TypeFnPtr) {
+        self.within(Scope::FnType, |visitor| visit_mut::visit_type_fn_ptr_mut(visitor, ty));
+    }
+
+    fn visit_parenthesized_generic_arguments_mut(&mut self, arguments: &mut ParenthesizedGenericArguments) {
+        self.within(Scope::FnType, |visitor| {
+            visit_mut::visit_parenthesized_generic_arguments_mut(visitor, arguments);
+        });
+    }
+
+    fn visit_bound_lifetimes_mut(&mut self, _: &mut BoundLifetimes) {}
+
+    fn visit_expr_mut(&mut self, _: &mut Expr) {}
 }
 
-/// Names what an `async fn` may elide and no other fn: lifetimes inside `impl Trait`. Each is one of its own, and those
-/// that are named are returned. The names are new with `fresh`.
+/// Gives a name to each lifetime that an `async fn` may elide and no other fn: those inside `impl Trait`. Returns the
+/// names, which `fresh` has made.
 pub fn name_elided(ty: &mut Type, fresh: &mut dyn FnMut() -> Lifetime) -> Vec<Lifetime> {
     let mut named = Vec::new();
-    edit(ty, Scope::Signature, &mut |lifetime, scope| {
-        let elided = lifetime.as_ref().is_none_or(|lifetime| lifetime.ident == "_");
-        if scope == Scope::ImplTrait && elided {
-            let fresh = fresh();
-            named.push(fresh.clone());
-            *lifetime = Some(fresh);
+    each_lifetime(ty, |lifetime, scope| {
+        if scope == Scope::ImplTrait && lifetime.ident == "_" {
+            *lifetime = fresh();
+            named.push(lifetime.clone());
         }
     });
     named
@@ -150,7 +104,7 @@ mod tests {
             ("impl Lend<Item<'_> = &u8>", "impl Lend<Item<'l0> = &'l1 u8>"),
             ("impl Into<<&A as T<&B>>::C>", "impl Into<<&'l0 A as T<&'l1 B>>::C>"),
             ("impl Iterator<Item = *const &[u8]>", "impl Iterator<Item = *const &'l0 [u8]>"),
-            // Elided in its own scope, or where every fn may.
+            // Here every fn may elide it.
             ("impl Fn(&u8) -> Box<dyn Debug + '_>", "impl Fn(&u8) -> Box<dyn Debug + '_>"),
             ("impl Into<fn(&u8) -> &u8>", "impl Into<fn(&u8) -> &u8>"),
             ("impl Iterator<Item = &'a u8>", "impl Iterator<Item = &'a u8>"),

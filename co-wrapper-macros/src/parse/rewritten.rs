@@ -1,4 +1,4 @@
-//! Undoes what `#[async_trait]` and `#[async_recursion]` did to a signature before this macro sees it: the lifetimes
+//! Undoes what `#[async_trait]` and `#[async_recursion]` did to a signature before this macro sees it. The lifetimes
 //! that they named, and the bounds that their boxed future needs, belong neither to the fn as it was written nor to its
 //! twin.
 //!
@@ -10,76 +10,113 @@
 //! fn read<T>(&self, x: T) where T: Copy
 //! ```
 
-use crate::parse::lifetimes::{Scope, bounds, edit};
 use crate::parse::tokens::count;
-use syn::{FnArg, GenericParam, Lifetime, ReceiverKind, Signature, WherePredicate};
+use proc_macro2::Ident;
+use syn::punctuated::Punctuated;
+use syn::visit_mut::{self, VisitMut};
+use syn::{
+    Constraint, GenericParam, Generics, Lifetime, ReceiverKind, Signature, Token, TypeImplTrait, TypeParam,
+    TypeParamBound, TypeReference, TypeTraitObject, WherePredicate,
+};
 
 pub fn restore(sig: &mut Signature) {
-    if !sig.generics.lifetimes().any(|param| is_of_future(&param.lifetime)) {
-        return;
-    }
-    let lifetimes = sig.generics.lifetimes().map(|param| param.lifetime.clone());
-    let theirs: Vec<Lifetime> = lifetimes.filter(|lifetime| is_theirs(lifetime, sig)).collect();
-    let params = std::mem::take(&mut sig.generics.params).into_iter();
-    sig.generics.params = params
-        .filter(|param| !matches!(param, GenericParam::Lifetime(param) if theirs.contains(&param.lifetime)))
-        .collect();
-    let mut unname = |lifetime: &mut Option<Lifetime>, _: Scope| {
-        if lifetime.as_ref().is_some_and(|lifetime| theirs.contains(lifetime)) {
-            *lifetime = None;
-        }
-    };
-    for param in &mut sig.generics.params {
-        if let GenericParam::Type(param) = param {
-            bounds(&mut param.bounds, Scope::Signature, &mut unname);
-        }
-    }
-    for input in &mut sig.inputs {
-        match input {
-            FnArg::Receiver(receiver) => match &mut receiver.kind {
-                ReceiverKind::Reference(_, lifetime, _) => unname(lifetime, Scope::Signature),
-                ReceiverKind::Typed(_, ty) => edit(ty, Scope::Signature, &mut unname),
-                _ => {}
-            },
-            FnArg::Typed(param) => edit(&mut param.ty, Scope::Signature, &mut unname),
-        }
-    }
-    if let Some(clause) = &mut sig.generics.where_clause {
-        let predicates = std::mem::take(&mut clause.predicates).into_iter();
-        let kept = predicates.filter_map(|mut predicate| {
-            let empty = match &mut predicate {
-                WherePredicate::Lifetime(predicate) => {
-                    let bounds = std::mem::take(&mut predicate.bounds).into_iter();
-                    predicate.bounds = bounds.filter(|bound| !theirs.contains(bound)).collect();
-                    predicate.bounds.is_empty()
-                }
-                WherePredicate::Type(predicate) => {
-                    bounds(&mut predicate.bounds, Scope::Signature, &mut unname);
-                    predicate.bounds.is_empty()
-                }
-                _ => false,
-            };
-            (!empty).then_some(predicate)
-        });
-        clause.predicates = kept.collect();
-    }
-    if sig.generics.where_clause.as_ref().is_some_and(|clause| clause.predicates.is_empty()) {
-        sig.generics.where_clause = None;
+    let lifetimes = || sig.generics.lifetimes().map(|param| &param.lifetime);
+    if lifetimes().any(is_of_future) {
+        let added = lifetimes().filter(|lifetime| is_added(lifetime, sig)).cloned().collect();
+        Restore { added }.visit_signature_mut(sig);
     }
 }
 
-/// The bound of the future itself, by which such a signature is known.
+/// The lifetime that bounds the boxed future. Only a rewritten signature has it.
 fn is_of_future(lifetime: &Lifetime) -> bool {
     lifetime.ident == "async_trait" || lifetime.ident == "async_recursion"
 }
 
-/// That, and `'life0`, `'life1`, …, `'life_self`, each of which stands for one that was elided. A user's own of such a
-/// name may stand more than once.
-fn is_theirs(lifetime: &Lifetime, sig: &Signature) -> bool {
+/// Whether the other macro added this lifetime: that of the future, or one of `'life0`, `'life1`, …, `'life_self`, which
+/// each stand for one elided lifetime. If one of these stands more than once, the user chose the name.
+fn is_added(lifetime: &Lifetime, sig: &Signature) -> bool {
     let name = lifetime.ident.to_string();
     let elided = name.strip_prefix("life").is_some_and(|rest| rest == "_self" || rest.parse::<u32>().is_ok());
     let written = || count(&sig.inputs, &name) + count(&sig.output, &name);
     is_of_future(lifetime) || elided && written() == 1
+}
+
+/// Removes these lifetimes: their declarations, bounds by them, and bounds of them. Where a lifetime must stand, it
+/// becomes `'_`.
+struct Restore {
+    added: Vec<Lifetime>,
+}
+
+impl Restore {
+    fn restore_reference(&self, lifetime: &mut Option<Lifetime>) {
+        lifetime.take_if(|lifetime| self.added.contains(lifetime));
+    }
+
+    fn restore_bounds(&self, bounds: &mut Punctuated<TypeParamBound, Token![+]>) {
+        bounds.retain(|bound| !matches!(bound, TypeParamBound::Lifetime(lifetime) if self.added.contains(lifetime)));
+    }
+}
+
+impl VisitMut for Restore {
+    fn visit_generics_mut(&mut self, generics: &mut Generics) {
+        generics.params.retain(|param| match param {
+            GenericParam::Lifetime(param) => !self.added.contains(&param.lifetime),
+            _ => true,
+        });
+        if let Some(clause) = &mut generics.where_clause {
+            clause.predicates.retain(|predicate| match predicate {
+                WherePredicate::Lifetime(predicate) => {
+                    predicate.bounds.retain(|bound| !self.added.contains(bound));
+                    !predicate.bounds.is_empty()
+                }
+                WherePredicate::Type(predicate) => {
+                    self.restore_bounds(&mut predicate.bounds);
+                    !predicate.bounds.is_empty()
+                }
+                _ => true,
+            });
+        }
+        generics.where_clause.take_if(|clause| clause.predicates.is_empty());
+        visit_mut::visit_generics_mut(self, generics);
+    }
+
+    fn visit_type_param_mut(&mut self, param: &mut TypeParam) {
+        self.restore_bounds(&mut param.bounds);
+        visit_mut::visit_type_param_mut(self, param);
+    }
+
+    fn visit_type_impl_trait_mut(&mut self, ty: &mut TypeImplTrait) {
+        self.restore_bounds(&mut ty.bounds);
+        visit_mut::visit_type_impl_trait_mut(self, ty);
+    }
+
+    fn visit_type_trait_object_mut(&mut self, ty: &mut TypeTraitObject) {
+        self.restore_bounds(&mut ty.bounds);
+        visit_mut::visit_type_trait_object_mut(self, ty);
+    }
+
+    fn visit_constraint_mut(&mut self, constraint: &mut Constraint) {
+        self.restore_bounds(&mut constraint.bounds);
+        visit_mut::visit_constraint_mut(self, constraint);
+    }
+
+    fn visit_receiver_kind_mut(&mut self, kind: &mut ReceiverKind) {
+        if let ReceiverKind::Reference(_, lifetime, _) = kind {
+            self.restore_reference(lifetime);
+        }
+        visit_mut::visit_receiver_kind_mut(self, kind);
+    }
+
+    fn visit_type_reference_mut(&mut self, ty: &mut TypeReference) {
+        self.restore_reference(&mut ty.lifetime);
+        visit_mut::visit_type_reference_mut(self, ty);
+    }
+
+    fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+        if self.added.contains(lifetime) {
+            lifetime.ident = Ident::new("_", lifetime.ident.span());
+        }
+    }
 }
 
 #[cfg(test)]
