@@ -30,6 +30,7 @@ use crate::parse::ident::unraw;
 use crate::parse::mark::{Names, is_no_co};
 use crate::parse::options::{Context, Options};
 use crate::parse::pieces::{Head, Piece, pieces};
+use crate::parse::tokens::stream;
 use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use std::rc::Rc;
@@ -109,7 +110,7 @@ fn extension(piece: &Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
         let last = trees.last().to_token_stream();
         return Err(syn::Error::new_spanned(last, "an `impl` ends in braces; put its declarations into `{ … }`"));
     };
-    let head = Parser::parse2(Head::parse, head.iter().cloned().collect())?;
+    let head = Head::parse.parse2(stream(head))?;
     if let Some(mark) = attrs.iter().find(|attr| is_no_co(&attr.meta)) {
         errors.error(mark.path(), "`#[no_co_wrapper]` is of one fn; write it on the fns inside");
     }

@@ -1,12 +1,13 @@
 //! The attribute on an `impl`, `trait` or module. It writes no wrapper. It writes its options and the block's context
 //! into the marks on the functions inside, and puts marks on functions that have none, and on the blocks in a module.
-//! Those marks expand themselves afterwards. So other attributes on the block and on the functions see the same code as
-//! without this attribute.
+//! The compiler expands those marks afterwards. So other attributes on the block and on the functions see the same code
+//! as without this attribute.
 
+use crate::parse::attrs::cfg_attr;
 use crate::parse::errors::Errors;
 use crate::parse::future::is_async;
 use crate::parse::item::{Block, Kind, Member};
-use crate::parse::mark::{self, Names};
+use crate::parse::mark::{self, Names, holds_no_co};
 use crate::parse::options::Context;
 use crate::parse::tokens::ungroup;
 use proc_macro2::{Group, Ident, Span, TokenStream};
@@ -38,7 +39,7 @@ pub fn rewrite(context: &Context, block: &Block, names: &Names, errors: &mut Err
     let mut marked = false;
     let mut body = block.inner_attrs.clone();
     for member in &block.members {
-        let is_mark = |attr: &_| names.holds_mark(attr) || names.holds_no_co(attr);
+        let is_mark = |attr: &_| names.holds_mark(attr) || holds_no_co(attr);
         let meant = every && has_async(member, names);
         marked |= meant || member.attrs.iter().any(is_mark);
         let is_block = matches!(member.kind, Kind::Block(_));
@@ -80,8 +81,9 @@ pub fn rewrite(context: &Context, block: &Block, names: &Names, errors: &mut Err
     with_body(block, body)
 }
 
-/// Whether a `suffix` on the block around it means it: an async fn, or in a module a block with some that has no mark of
-/// its own. Not the impl of a trait, whose twins are the trait's.
+/// Whether the `suffix` or `prefix` of the block around a member applies to it. It does for an async fn. In a module it
+/// also does for a block that contains async fns and has no mark of its own, unless that is the impl of a trait: there the
+/// trait provides the twins.
 fn has_async(member: &Member, names: &Names) -> bool {
     match &member.kind {
         Kind::Function(sig) => is_async(sig),
@@ -94,7 +96,7 @@ fn has_async(member: &Member, names: &Names) -> bool {
     }
 }
 
-/// Whether a fn returns something of a name and arguments that may be an alias of a future.
+/// Whether a fn returns a type with arguments that may be an alias of a future.
 fn may_return_future(member: &Member) -> bool {
     let Kind::Function(sig) = &member.kind else { return false };
     let ReturnType::Type(_, ty) = &sig.output else { return false };
@@ -104,16 +106,17 @@ fn may_return_future(member: &Member) -> bool {
     last.is_some_and(|segment| !segment.arguments.is_none() && !known(&segment.ident))
 }
 
-/// `#[co_wrapper(skip)]`
+/// Whether this is `#[co_wrapper(skip)]`.
 fn is_skip(attr: &Attribute, names: &Names) -> bool {
     names.is_mark(attr) && attr.parse_args::<Ident>().is_ok_and(|option| option == "skip")
 }
 
-/// After a mistake in the outer attribute: the marks inside would only report what follows from it.
+/// The block without the marks inside. After a mistake in the block's attribute they would only report what follows from
+/// it.
 pub fn without_marks(block: &Block, names: &Names) -> TokenStream {
     let mut body = block.inner_attrs.clone();
     for member in &block.members {
-        let attrs = member.attrs.iter().filter(|attr| !names.is_mark(attr) && !names.holds_no_co(attr));
+        let attrs = member.attrs.iter().filter(|attr| !names.is_mark(attr) && !holds_no_co(attr));
         let rest = &member.rest;
         body.extend(quote!(#(#attrs)* #rest));
     }
@@ -137,12 +140,12 @@ fn mark_unless_marked(member: &Member, context: &Context, names: &Names, body: &
         return;
     }
     let mark = mark(context, context);
-    // Where a `cfg_attr` does not mark, the block's own rule holds.
-    let elsewhere: Vec<TokenStream> =
-        member.attrs.iter().filter(|attr| names.holds_mark(attr)).filter_map(|attr| names.condition(attr)).collect();
-    body.extend(if elsewhere.is_empty() {
+    let marks = member.attrs.iter().filter(|attr| names.holds_mark(attr));
+    let conditions: Vec<TokenStream> = marks.filter_map(|attr| Some(cfg_attr(&attr.meta)?.0)).collect();
+    body.extend(if conditions.is_empty() {
         quote!(#[#mark])
     } else {
-        quote!(#[cfg_attr(not(any(#(#elsewhere),*)), #mark)])
+        // The block's rule is for the configurations in which no `cfg_attr` marks the fn.
+        quote!(#[cfg_attr(not(any(#(#conditions),*)), #mark)])
     });
 }

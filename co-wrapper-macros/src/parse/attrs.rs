@@ -1,5 +1,6 @@
-//! Attributes, read through `cfg_attr`, and which of the async fn's attributes its wrapper gets too. There is a list of
-//! those. Any other attribute, and any other macro, stays on the async fn alone.
+//! Attributes, including those inside `cfg_attr`, and the copies that a wrapper gets of its async fn's attributes. Only
+//! the attributes listed in [`of_wrapper`] are copied. All others, and all other macros, stay on the async fn alone.
+//! An attribute is never evaluated: a condition is copied, not decided.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -8,7 +9,7 @@ use syn::{Attribute, Meta, MetaList, Token, parse_quote};
 
 const LINT_LEVELS: &[&str] = &["allow", "warn", "deny", "forbid", "expect"];
 
-/// The attribute and, if it is a `cfg_attr` or `unsafe(…)`, those inside it.
+/// The attribute itself and, if it is a `cfg_attr` or `unsafe(…)`, the attributes inside it.
 pub fn flat(meta: &Meta) -> Vec<Meta> {
     let mut all = vec![meta.clone()];
     if meta.path().is_ident("cfg_attr") {
@@ -22,11 +23,11 @@ pub fn flat(meta: &Meta) -> Vec<Meta> {
     all
 }
 
-/// The fn's attributes that its wrapper gets too, apart from docs.
+/// Copies of the async fn's attributes for its wrapper. The text of the documentation is up to `docs`.
 pub fn of_wrapper(attrs: &[Attribute]) -> Vec<Attribute> {
     copies(attrs, &|meta| match &*name(meta) {
         "cfg" | "deprecated" | "must_use" | "cold" => Some(meta.clone()),
-        // Its text is handled in `docs`; `doc(cfg(…))` goes with the `cfg` that it describes.
+        // `doc(cfg(…))` describes a `cfg`, which is copied too.
         "doc" => match meta {
             Meta::List(list) => {
                 let metas = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
@@ -43,14 +44,15 @@ pub fn of_wrapper(attrs: &[Attribute]) -> Vec<Attribute> {
     })
 }
 
-/// Those of a declared wrapper's attributes that are its own, docs apart: there is no async fn for any to be of.
+/// The attributes of a declared wrapper, without the text of its documentation. All of them are the wrapper's own,
+/// because no async fn is declared beside it.
 pub fn but_docs(attrs: &[Attribute]) -> Vec<Attribute> {
     let is_text = |attr: &Attribute| attr.path().is_ident("doc") && matches!(attr.meta, Meta::NameValue(_));
     attrs.iter().filter(|attr| !is_text(attr)).cloned().collect()
 }
 
-/// Those of a parameter's attributes that the wrapper's parameter has too; and of a declared method's, that its definition in
-/// the trait's impl has.
+/// Copies of a parameter's attributes for the wrapper's parameter. The definition of a declared method, in the impl of the
+/// trait, gets the same of the declaration's attributes.
 pub fn of_parameter(attrs: &[Attribute]) -> Vec<Attribute> {
     copies(attrs, &|meta| match &*name(meta) {
         "cfg" => Some(meta.clone()),
@@ -58,7 +60,8 @@ pub fn of_parameter(attrs: &[Attribute]) -> Vec<Attribute> {
     })
 }
 
-/// An expectation that the async fn fulfils may be unfulfilled in its wrapper, and then warns.
+/// A copy of a lint level. `expect` becomes `allow`, because the lint may fire in the async fn and not in its wrapper,
+/// where an unfulfilled expectation would warn.
 fn lint_level(meta: &Meta) -> Option<Meta> {
     let level = name(meta);
     if !LINT_LEVELS.contains(&&*level) {
@@ -89,7 +92,7 @@ fn copy_through_cfg_attr(meta: &Meta, copy: &dyn Fn(&Meta) -> Option<Meta>) -> O
     (!kept.is_empty()).then(|| parse_quote!(cfg_attr(#condition, #(#kept),*)))
 }
 
-/// `cfg_attr(condition, attributes…)` taken apart.
+/// The condition of a `cfg_attr`, and the attributes inside it.
 pub fn cfg_attr(meta: &Meta) -> Option<(TokenStream, Vec<Meta>)> {
     let Meta::List(list) = meta else { return None };
     if !list.path.is_ident("cfg_attr") {
@@ -101,7 +104,7 @@ pub fn cfg_attr(meta: &Meta) -> Option<(TokenStream, Vec<Meta>)> {
     Some((quote!(#condition), metas.collect()))
 }
 
-/// The condition under which a parameter with these attributes exists, if they set one.
+/// The condition under which a parameter with these attributes exists. `None` if it always does.
 pub fn cfg_of(attrs: &[Attribute]) -> Option<TokenStream> {
     let conditions: Vec<TokenStream> = attrs.iter().filter_map(|attr| cfg_condition(&attr.meta)).collect();
     match &*conditions {
@@ -111,6 +114,7 @@ pub fn cfg_of(attrs: &[Attribute]) -> Option<TokenStream> {
     }
 }
 
+/// The condition under which this attribute lets its item exist. `None` if the attribute sets no condition.
 pub fn cfg_condition(meta: &Meta) -> Option<TokenStream> {
     if let Meta::List(MetaList { path, tokens, .. }) = meta
         && path.is_ident("cfg")
@@ -122,7 +126,7 @@ pub fn cfg_condition(meta: &Meta) -> Option<TokenStream> {
     (!inner.is_empty()).then(|| quote!(any(not(#when), all(#(#inner),*))))
 }
 
-/// Whether an attribute of this name is on the fn, even if conditionally.
+/// Whether an attribute of this name is on the fn, perhaps inside a `cfg_attr`.
 pub fn has(attrs: &[Attribute], name: &str) -> bool {
     attrs.iter().any(|attr| flat(&attr.meta).iter().any(|meta| meta.path().is_ident(name)))
 }

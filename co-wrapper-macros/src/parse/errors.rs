@@ -1,6 +1,6 @@
-//! The error accumulator: all mistakes in one item are reported in one compilation.
+//! The list of errors. It collects all mistakes in one item, so that one compilation reports them together.
 //!
-//! Messages have the form "problem; remedy", in lower case and without a full stop, at the exact token.
+//! A message has the form "problem; remedy", in lower case and without a full stop, and points at the exact token.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -12,7 +12,7 @@ pub struct Errors {
 }
 
 impl Errors {
-    /// At a node of the input, from its first token to its last.
+    /// Reports a message that points at all tokens of `node`.
     pub fn error(&mut self, node: impl ToTokens, message: impl Display) {
         self.push(syn::Error::new_spanned(node, message));
     }
@@ -29,7 +29,7 @@ impl Errors {
         self.errors.is_empty()
     }
 
-    /// One `compile_error!` each. They are items, hence legal wherever the annotated item is.
+    /// Turns each error into a `compile_error!`. That is an item, so it is legal wherever the annotated item is.
     pub fn into_compile_errors(self) -> TokenStream {
         self.errors.iter().map(syn::Error::to_compile_error).collect()
     }

@@ -1,5 +1,5 @@
-//! Fns that return a future, rewritten as the `async fn`s that they stand for. Everything after this module reads only
-//! that form. A result is taken from the signature or from `output = …`, and never guessed.
+//! Rewrites the signature of a fn that returns a future as that of the `async fn` that it stands for. Everything after
+//! this module reads only that form. The result comes from the signature or from `output = …`; it is never guessed.
 //!
 //! ```text
 //! // Input
@@ -22,14 +22,14 @@ pub enum Returned {
     /// The fn is `async`, or only its twin is declared.
     Async,
     Future,
-    /// Something that must first be made a future (`IntoFuture`).
+    /// The fn returns something that `IntoFuture` turns into a future.
     IntoFuture,
-    /// Nothing that is recognized as a future.
+    /// The fn returns nothing that is recognized as a future.
     Unknown,
 }
 
-/// The signature as an `async fn` has it, and what the fn returns. `None` if it returns nothing that is recognized as a
-/// future. `output` is the result that the fn's mark gives.
+/// The signature of the `async fn`, and what the fn returns. `None` if it returns nothing that is recognized as a future.
+/// `output` is the result that the fn's mark gives.
 pub fn as_async(sig: &Signature, output: Option<&Type>) -> Option<(Signature, Returned)> {
     if sig.asyncness.is_some() {
         return Some((sig.clone(), Returned::Async));
@@ -42,19 +42,19 @@ pub fn as_async(sig: &Signature, output: Option<&Type>) -> Option<(Signature, Re
     };
     let mut sig = sig.clone();
     sig.asyncness = Some(Token![async](sig.fn_token.span));
-    // Nobody writes `-> ()`, and clippy says so.
+    // Clippy warns of `-> ()` (`unused_unit`).
     let unit = matches!(result, Type::Tuple(ty) if ty.elems.is_empty());
     sig.output = if unit { ReturnType::Default } else { ReturnType::Type(*arrow, Box::new(result.clone())) };
     rewritten::restore(&mut sig);
     Some((sig, if made { Returned::IntoFuture } else { Returned::Future }))
 }
 
-/// Whether a block's `suffix` means it.
+/// Whether a fn is an `async fn` or is known to return a future. These are the fns that a block's `suffix` is for.
 pub fn is_async(sig: &Signature) -> bool {
     as_async(sig, None).is_some()
 }
 
-/// The result of what a fn returns, and whether that is something that becomes a future, not one.
+/// The result of the future that a fn returns as `ty`, and whether `IntoFuture` must make that future first.
 fn future(ty: &Type) -> Option<(&Type, bool)> {
     match ungroup(ty) {
         Type::ImplTrait(ty) => ty.bounds.iter().find_map(bound),
@@ -63,8 +63,8 @@ fn future(ty: &Type) -> Option<(&Type, bool)> {
     }
 }
 
-/// `Pin<Box<dyn Future<Output = R>>>`, `Box<dyn Future<Output = R> + Unpin>`, and the aliases that the crate `futures`
-/// has for the first.
+/// The `R` of `Pin<Box<dyn Future<Output = R>>>`, of the aliases that the crate `futures` has for it, and of
+/// `Box<dyn Future<Output = R> + Unpin>`.
 fn boxed(segment: &PathSegment) -> Option<&Type> {
     match &*segment.ident.to_string() {
         "BoxFuture" | "LocalBoxFuture" => only_type(segment),
@@ -77,7 +77,7 @@ fn boxed(segment: &PathSegment) -> Option<&Type> {
     }
 }
 
-/// What a `Pin` may point with: a `Box` or `&mut`.
+/// The `T` of `Box<T>` or `&mut T`, which a `Pin` may hold.
 fn pointee(ty: &Type) -> Option<&Type> {
     match ungroup(ty) {
         Type::Reference(ty) => Some(&ty.elem),
@@ -86,7 +86,7 @@ fn pointee(ty: &Type) -> Option<&Type> {
     }
 }
 
-/// The result of `dyn Future<Output = R>` or `impl Future<Output = R>`.
+/// The `R` of `dyn Future<Output = R>` or `impl Future<Output = R>`.
 fn behind(ty: &Type) -> Option<&Type> {
     bounds(ty)?.find_map(bound).filter(|(_, made)| !made).map(|(result, _)| result)
 }
@@ -107,7 +107,7 @@ fn bounds(ty: &Type) -> Option<impl Iterator<Item = &TypeParamBound>> {
     }
 }
 
-/// The `R` of a bound `Future<Output = R>`; of `IntoFuture<Output = R>` too, which is yet to be made one.
+/// The `R` of a bound `Future<Output = R>` or `IntoFuture<Output = R>`, and whether it is the latter.
 fn bound(bound: &TypeParamBound) -> Option<(&Type, bool)> {
     let TypeParamBound::Trait(bound) = bound else { return None };
     let segment = bound.path.segments.last()?;
@@ -122,7 +122,7 @@ fn bound(bound: &TypeParamBound) -> Option<(&Type, bool)> {
     })
 }
 
-/// The `T` of `name<T>` or `name<'a, T>`. Of two types, who knows which is the result?
+/// The `T` of `name<T>` or `name<'a, T>`. `None` if there are two types, because either could be the result.
 fn only_type(segment: &PathSegment) -> Option<&Type> {
     let mut types = arguments(segment)?.args.iter().filter_map(|argument| match argument {
         GenericArgument::Type(ty) => Some(ty),

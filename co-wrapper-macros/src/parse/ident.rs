@@ -1,4 +1,6 @@
-//! Identifiers: which words are reserved, the word after an `r#`, and names that the user's code at hand does not use.
+//! Identifiers: reserved words, raw identifiers, and new names that do not occur in the user's code.
+//!
+//! Names are compared without their `r#`.
 
 use crate::parse::tokens::flat;
 use proc_macro2::{Ident, Span, TokenTree};
@@ -6,7 +8,7 @@ use quote::ToTokens;
 use std::collections::BTreeSet;
 use syn::ext::IdentExt;
 
-/// Names that are keywords in some edition. The user's own edition is unknown here, so they are refused in each.
+/// The keywords of all editions. The macro does not know the user's edition, so it refuses them in every edition.
 const RESERVED: &[&str] = &[
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
     "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
@@ -14,7 +16,7 @@ const RESERVED: &[&str] = &[
     "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
-/// The keywords that no `r#` makes legal.
+/// The keywords that stay illegal as identifiers after an `r#`.
 pub const NEVER_RAW: &[&str] = &["self", "Self", "super", "crate"];
 
 pub fn is_reserved(name: &str) -> bool {
@@ -33,7 +35,7 @@ pub fn ident(name: &str, raw: bool, span: Span) -> Ident {
     if raw { Ident::new_raw(name, span) } else { Ident::new(name, span) }
 }
 
-/// `bdrv_read` → `BdrvRead`, as rustc's own lint would have it.
+/// Turns `bdrv_read` into `BdrvRead`. rustc's lint `non_camel_case_types` accepts the result.
 pub fn upper_camel_case(name: &str) -> String {
     let mut camel = String::new();
     for segment in name.split('_') {
@@ -53,8 +55,8 @@ pub fn upper_camel_case(name: &str) -> String {
     camel
 }
 
-/// The names in the user's code at hand. A generated name must differ from each of them as a string, whatever hygiene
-/// says.
+/// The names in the user's code, and those that were made so far. A new name must differ from each of them as a string,
+/// even where hygiene would tell the two apart.
 #[derive(Default)]
 pub struct Taken(BTreeSet<String>);
 
@@ -66,7 +68,7 @@ impl Taken {
         }));
     }
 
-    /// `base`, or `base1`, `base2`, … if that is taken; taken from now on.
+    /// Takes the name `base`, or the first free one of `base1`, `base2`, ….
     pub fn fresh(&mut self, base: &str) -> Ident {
         let mut name = base.to_owned();
         for n in 1.. {
@@ -78,7 +80,7 @@ impl Taken {
         Ident::new(&name, Span::call_site())
     }
 
-    /// The same for a field that is to be called as a parameter is, raw if that is.
+    /// Takes the name of a parameter for its field, with the parameter's span and `r#`.
     pub fn fresh_like(&mut self, like: &Ident) -> Ident {
         let name = unraw(like);
         if self.0.insert(name.clone()) { like.clone() } else { self.fresh(&name) }

@@ -1,7 +1,9 @@
-//! The annotated item: a function, an `impl` or `trait` block, a module, or something that cannot be annotated. Bodies
-//! stay tokens and are never parsed, because an item must expand while its body is still being typed.
+//! The annotated item: a function, an `impl` or `trait` block, a module, or something that cannot be annotated.
+//!
+//! Bodies stay tokens and are never parsed, because an item must expand while its body is still being typed. So the end
+//! of a member is found by its tokens alone.
 
-use crate::parse::tokens::{flat, is_punct};
+use crate::parse::tokens::{flat, is_punct, stream};
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::quote;
 use syn::ext::IdentExt;
@@ -11,7 +13,7 @@ use syn::{Attribute, Signature, Visibility};
 pub enum Item {
     Fn(Box<Function>),
     Block(Block),
-    /// By the token that says what it is, and by its name in a sentence.
+    /// An item that cannot be annotated: its keyword, and what errors call it.
     Other(Ident, &'static str),
 }
 
@@ -19,9 +21,9 @@ pub struct Function {
     pub attrs: Vec<Attribute>,
     pub vis: Visibility,
     pub sig: Signature,
-    /// Of the body's braces, or of the `;` in its place.
+    /// The span of the body's braces, or of the `;` in their place.
     pub body_span: Span,
-    /// All but the attributes, as it was written.
+    /// Everything after the attributes, as it was written.
     pub rest: TokenStream,
 }
 
@@ -29,35 +31,37 @@ pub struct Function {
 pub struct Block {
     pub keyword: Ident,
     pub attrs: Vec<Attribute>,
-    /// What lies between the attributes and the braces, as it was written.
+    /// Everything between the attributes and the braces, as it was written.
     pub head: TokenStream,
     pub braces: Group,
     pub inner_attrs: TokenStream,
     pub members: Vec<Member>,
-    /// What its functions are called through: `Self` or `<Self as Trait>`; nothing in a module.
+    /// The path through which the functions are called: `Self` or `<Self as Trait>`. It is empty in a module.
     pub within: TokenStream,
 }
 
-/// One item of a block, as it was written.
+/// One item of a block.
 pub struct Member {
     pub attrs: Vec<Attribute>,
+    /// Everything after the attributes, as it was written.
     pub rest: TokenStream,
     pub kind: Kind,
 }
 
 pub enum Kind {
-    /// One whose signature can be read.
     Function(Box<Signature>),
-    /// In a module.
+    /// A block inside a module.
     Block(Block),
+    /// Another item, or one that cannot be parsed.
     Other,
 }
 
 impl Item {
     pub fn parse(tokens: TokenStream) -> syn::Result<Self> {
-        let (attrs, rest) = split_attributes(tokens)?;
-        let Some(keyword) = keyword(&rest) else {
-            return Err(syn::Error::new_spanned(rest, ELSEWHERE));
+        let trees: Vec<TokenTree> = tokens.into_iter().collect();
+        let (attrs, rest) = split_attributes(&trees)?;
+        let Some(keyword) = keyword(rest) else {
+            return Err(syn::Error::new_spanned(stream(rest), ELSEWHERE));
         };
         match &*keyword.to_string() {
             "fn" => Function::parse(attrs, rest).map(|function| Item::Fn(Box::new(function))),
@@ -70,31 +74,30 @@ impl Item {
     }
 }
 
-/// Few enough tokens for a hundred lines, which clippy lets pass by default.
+/// A body of at most so many tokens has no more than the hundred lines that clippy's `too_many_lines` allows by default.
 const SHORT: usize = 100;
 
-/// Where the attribute belongs, as the second half of an error.
+/// The second half of errors about an item that cannot be annotated.
 pub const ELSEWHERE: &str = "`#[co_wrapper]` belongs on an `async fn`, or on the `impl`, `trait` or `mod` around some";
 
 impl Function {
-    fn parse(attrs: Vec<Attribute>, rest: TokenStream) -> syn::Result<Self> {
-        let trees: Vec<TokenTree> = rest.clone().into_iter().collect();
-        let Some((body, head)) = trees.split_last() else { unreachable!("it has a keyword") };
-        let (vis, sig) = Parser::parse2(vis_and_signature, head.iter().cloned().collect())?;
-        Ok(Function { attrs, vis, sig, body_span: body.span(), rest })
+    fn parse(attrs: Vec<Attribute>, rest: &[TokenTree]) -> syn::Result<Self> {
+        let Some((body, head)) = rest.split_last() else { unreachable!("it has a keyword") };
+        let (vis, sig) = vis_and_signature.parse2(stream(head))?;
+        Ok(Function { attrs, vis, sig, body_span: body.span(), rest: stream(rest) })
     }
 
     fn body(&self) -> Option<TokenTree> {
         self.rest.clone().into_iter().last()
     }
 
-    /// Its body is counted, not read.
+    /// Whether the body has so many tokens that clippy may count too many lines in it.
     pub fn is_long(&self) -> bool {
         flat(self.body()).len() > SHORT
     }
 
-    /// What is emitted again. A mistake that rustc would report too is taken out of a refused fn, so that it is
-    /// reported once.
+    /// The fn as the expansion repeats it, without its attributes. From a refused fn it leaves out the mistakes that rustc
+    /// would report as well, so that each is reported once.
     pub fn rest_for_rustc(&self, is_refused: bool) -> TokenStream {
         let is_async = self.sig.asyncness.is_some();
         let faulty = is_async && (self.sig.constness.is_some() || self.sig.variadic.is_some());
@@ -108,18 +111,20 @@ impl Function {
 }
 
 impl Block {
-    fn parse(keyword: Ident, attrs: Vec<Attribute>, rest: TokenStream) -> syn::Result<Self> {
-        let mut trees: Vec<TokenTree> = rest.into_iter().collect();
-        let braces = match trees.pop() {
-            Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => group,
-            other if keyword == "mod" => {
-                let message =
-                    "no attribute sees what is in another file; mark its items there, or write the module here";
+    fn parse(keyword: Ident, attrs: Vec<Attribute>, rest: &[TokenTree]) -> syn::Result<Self> {
+        let Some((last, head)) = rest.split_last() else { unreachable!("it has a keyword") };
+        let braces = match last {
+            TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => group.clone(),
+            other => {
+                let message = if keyword == "mod" {
+                    "no attribute sees what is in another file; mark its items there, or write the module here"
+                } else {
+                    "expected a block in braces"
+                };
                 return Err(syn::Error::new_spanned(other, message));
             }
-            other => return Err(syn::Error::new_spanned(other, "expected a block in braces")),
         };
-        let head: TokenStream = trees.into_iter().collect();
+        let head = stream(head);
         let empty = quote!(#head {});
         let within = match &*keyword.to_string() {
             "mod" => syn::parse2::<syn::ItemMod>(empty).map(|_| TokenStream::new())?,
@@ -139,47 +144,49 @@ impl Block {
             keyword,
             attrs,
             head,
-            inner_attrs: inner_attrs.iter().cloned().collect(),
+            inner_attrs: stream(inner_attrs),
             members: members(body)?,
             braces,
             within,
         })
     }
 
-    /// The impl of a trait.
+    /// Whether this is the impl of a trait.
     pub fn is_of_trait(&self) -> bool {
         self.keyword == "impl" && is_of_trait(&self.within)
     }
 }
 
-/// `#[trait_variant::make(…)]` below us copies the fns to a trait of another name.
+/// `#[trait_variant::make(…)]`, which expands after us and copies the fns to a trait of another name.
 fn is_trait_variant(attr: &Attribute) -> bool {
     let mut segments = attr.path().segments.iter();
     segments.any(|segment| segment.ident == "trait_variant" || segment.ident == "make")
 }
 
-/// Of an `impl` or `trait`, by what its functions are called through.
+/// Whether the functions that are called through this path are those of a trait or its impl.
 pub fn is_of_trait(within: &TokenStream) -> bool {
     !within.is_empty() && within.to_string() != "Self"
 }
 
-fn members(trees: &[TokenTree]) -> syn::Result<Vec<Member>> {
+fn members(mut trees: &[TokenTree]) -> syn::Result<Vec<Member>> {
     let mut members = Vec::new();
-    let mut trees = trees;
     while !trees.is_empty() {
-        let (attrs, rest) = trees.split_at(attributes_end(trees, false));
+        let (attrs, rest) = split_attributes(trees)?;
         let (end, kind) = member_end(rest);
-        members.push(Member {
-            attrs: Attribute::parse_outer.parse2(attrs.iter().cloned().collect())?,
-            rest: rest[..end].iter().cloned().collect(),
-            kind,
-        });
+        members.push(Member { attrs, rest: stream(&rest[..end]), kind });
         trees = &rest[end..];
     }
     Ok(members)
 }
 
-/// How many of these are of attributes: `#` and brackets, with a `!` between them in inner ones.
+/// The attributes at the front, and what follows them.
+pub fn split_attributes(trees: &[TokenTree]) -> syn::Result<(Vec<Attribute>, &[TokenTree])> {
+    let (attrs, rest) = trees.split_at(attributes_end(trees, false));
+    Ok((Attribute::parse_outer.parse2(stream(attrs))?, rest))
+}
+
+/// How many of the first tokens belong to attributes. An outer attribute is `#` and brackets; an inner one has a `!`
+/// between them.
 pub fn attributes_end(trees: &[TokenTree], inner: bool) -> usize {
     let is = |at: usize, punct: char| trees.get(at).is_some_and(|tree| is_punct(tree, punct));
     let brackets = if inner { 2 } else { 1 };
@@ -193,9 +200,9 @@ pub fn attributes_end(trees: &[TokenTree], inner: bool) -> usize {
     end
 }
 
-/// Where the first item of these ends. A function may have braces before its body, as in `-> Wide<{ N }>`, so its body
-/// is what follows the first piece that reads as a signature. Any other item may as well be cut at the first `;` or
-/// braces: pieces stay in their order.
+/// How many tokens the first of these items has. A function may have braces before its body, as in `-> Wide<{ N }>`, so
+/// its body is what follows the first tokens that parse as a signature. Any other item ends at the first `;` or braces.
+/// If that cuts it in two, no harm is done, because the pieces stay in their order.
 fn member_end(trees: &[TokenTree]) -> (usize, Kind) {
     let may_end = |tree: &TokenTree| match tree {
         TokenTree::Punct(punct) => punct.as_char() == ';',
@@ -203,12 +210,12 @@ fn member_end(trees: &[TokenTree]) -> (usize, Kind) {
         _ => false,
     };
     let ends = || trees.iter().enumerate().filter(|(_, tree)| may_end(tree)).map(|(i, _)| i);
-    let tokens = |end: usize| -> TokenStream { trees[..end].iter().cloned().collect() };
-    if let Some(keyword) = keyword(&trees.iter().take(8).cloned().collect()) {
+    // Eight tokens reach past `pub(crate) default const async unsafe extern "C"`.
+    if let Some(keyword) = keyword(&trees[..trees.len().min(8)]) {
         for i in ends() {
             let kind = match &*keyword.to_string() {
-                "fn" => Parser::parse2(vis_and_signature, tokens(i)).map(|(_, sig)| Kind::Function(Box::new(sig))),
-                "impl" | "trait" | "mod" => Block::parse(keyword.clone(), Vec::new(), tokens(i + 1)).map(Kind::Block),
+                "fn" => vis_and_signature.parse2(stream(&trees[..i])).map(|(_, sig)| Kind::Function(Box::new(sig))),
+                "impl" | "trait" | "mod" => Block::parse(keyword.clone(), Vec::new(), &trees[..=i]).map(Kind::Block),
                 _ => break,
             };
             if let Ok(kind) = kind {
@@ -219,7 +226,7 @@ fn member_end(trees: &[TokenTree]) -> (usize, Kind) {
     (ends().next().map_or(trees.len(), |end| end + 1), Kind::Other)
 }
 
-/// Braces, perhaps in the None-delimited group of a `$body:block`.
+/// Whether a group is in braces. Those of a macro's `$body:block` are inside an invisible group.
 pub fn is_body(group: &Group) -> bool {
     match group.delimiter() {
         Delimiter::Brace => true,
@@ -236,23 +243,15 @@ pub fn vis_and_signature(input: ParseStream) -> syn::Result<(Visibility, Signatu
     Ok((vis, input.parse()?))
 }
 
-fn split_attributes(tokens: TokenStream) -> syn::Result<(Vec<Attribute>, TokenStream)> {
-    let parser = |input: ParseStream| {
-        let attrs = input.call(Attribute::parse_outer)?;
-        let rest = input.parse::<TokenStream>()?;
-        Ok((attrs, rest))
-    };
-    parser.parse2(tokens)
-}
-
-/// The word that says what the item is: past the visibility and `async`, `unsafe`, `const`, `extern "C"` and the like.
-fn keyword(rest: &TokenStream) -> Option<Ident> {
+/// The keyword that tells which kind of item this is. It follows the visibility and modifiers such as `async`, `unsafe`,
+/// `const` and `extern "C"`.
+fn keyword(trees: &[TokenTree]) -> Option<Ident> {
     let parser = |input: ParseStream| {
         input.parse::<Visibility>()?;
         let mut first = None;
         loop {
             let word = input.call(Ident::parse_any)?;
-            // In editions that do not know the keyword too, as long as it stands where the keyword would.
+            // `gen` may be no keyword in the user's edition, so its place decides.
             let generator = word == "gen" && input.peek(syn::Ident::peek_any);
             if generator || word == "fn" || word == "impl" || word == "trait" {
                 input.parse::<TokenStream>()?;
@@ -260,7 +259,7 @@ fn keyword(rest: &TokenStream) -> Option<Ident> {
             }
             let modifier =
                 matches!(&*word.to_string(), "async" | "unsafe" | "const" | "extern" | "safe" | "default" | "auto");
-            // `unsafe extern { … }` is an `extern` block.
+            // An `unsafe extern { … }` is an `extern` block.
             if first.is_none() || word == "extern" {
                 first = Some(word.clone());
             }
@@ -275,7 +274,7 @@ fn keyword(rest: &TokenStream) -> Option<Ident> {
         input.parse::<TokenStream>()?;
         first.ok_or_else(|| input.error("expected an item"))
     };
-    parser.parse2(rest.clone()).ok()
+    parser.parse2(stream(trees)).ok()
 }
 
 fn describe(keyword: &Ident) -> &'static str {

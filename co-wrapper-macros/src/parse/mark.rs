@@ -1,18 +1,18 @@
-//! The marks: `#[co_wrapper]` and `#[no_co_wrapper]` attributes on the functions of a block, which are recognized by
-//! name.
+//! The marks: the attributes `#[co_wrapper]` and `#[no_co_wrapper]` on the functions of a block. The block's attribute
+//! recognizes them by name and writes its [`Context`] into them.
 
-use crate::parse::attrs::cfg_attr;
+use crate::parse::attrs::{cfg_attr, flat};
 use crate::parse::options::Context;
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::parse::Parser;
 use syn::spanned::Spanned;
 use syn::{Attribute, Meta, MetaList, Path, parse_quote};
 
-/// What the macro goes by: its own name, and the one that the user imported it under, if the attribute at hand shows
-/// another.
+/// The names of `#[co_wrapper]`: its own, and the one under which the user imported it, if that is known.
 pub struct Names(Vec<String>);
 
-/// What the mark on a fn in the impl of a trait is called after its block has been expanded.
+/// The name that a block's attribute gives to the marks in the impl of a trait.
 pub const IN_TRAIT_IMPL: &str = "annotate_the_trait_or_use_declare";
 
 impl Names {
@@ -20,7 +20,7 @@ impl Names {
         Names(["co_wrapper", IN_TRAIT_IMPL].into_iter().map(str::to_owned).chain(import).collect())
     }
 
-    pub fn matches(&self, meta: &Meta) -> bool {
+    fn matches(&self, meta: &Meta) -> bool {
         let last = meta.path().segments.last();
         last.is_some_and(|segment| self.0.iter().any(|name| segment.ident == name))
     }
@@ -31,15 +31,10 @@ impl Names {
 
     /// Whether this is a mark or a `cfg_attr` with one in it.
     pub fn holds_mark(&self, attr: &Attribute) -> bool {
-        holds(&attr.meta, &|meta| self.matches(meta))
+        flat(&attr.meta).iter().any(|meta| self.matches(meta))
     }
 
-    /// The same for `#[no_co_wrapper]`.
-    pub fn holds_no_co(&self, attr: &Attribute) -> bool {
-        holds(&attr.meta, &is_no_co)
-    }
-
-    /// The mark with the context written into it.
+    /// The mark, or each mark in the `cfg_attr`, with the context written into it.
     pub fn with_context(&self, attr: &Attribute, context: &Context) -> Attribute {
         Attribute { meta: self.write(&attr.meta, context), ..attr.clone() }
     }
@@ -65,32 +60,28 @@ impl Names {
             Meta::NameValue(_) => meta.clone(),
         }
     }
-
-    /// The condition under which a `cfg_attr` marks, for one that holds a mark.
-    pub fn condition(&self, attr: &Attribute) -> Option<TokenStream> {
-        cfg_attr(&attr.meta).map(|(condition, _)| condition)
-    }
 }
 
-/// `#[no_co_wrapper]`, as it stands on a fn.
+/// Whether this is `#[no_co_wrapper]`.
 pub fn is_no_co(meta: &Meta) -> bool {
     meta.path().segments.last().is_some_and(|segment| segment.ident == "no_co_wrapper")
 }
 
-fn holds(meta: &Meta, is: &dyn Fn(&Meta) -> bool) -> bool {
-    is(meta) || cfg_attr(meta).is_some_and(|(_, metas)| metas.iter().any(|meta| holds(meta, is)))
+/// Whether this is a `#[no_co_wrapper]` or a `cfg_attr` with one in it.
+pub fn holds_no_co(attr: &Attribute) -> bool {
+    flat(&attr.meta).iter().any(is_no_co)
 }
 
-/// The path of the mark on a fn in such a block.
+/// The path of a `#[co_wrapper]` that the block's attribute puts on a fn.
 pub fn path(context: &Context, span: Span) -> TokenStream {
     let krate = context.options.krate.as_ref();
-    // Under another path there may be no more than what the user knows of.
+    // Another crate that re-exports co-wrapper need not re-export the hidden name.
     let name = if context.is_trait_impl() && krate.is_none() { IN_TRAIT_IMPL } else { "co_wrapper" };
     let (facade, name) = (facade(krate, span), Ident::new(name, span));
     quote_spanned!(span=> #facade::#name)
 }
 
-/// Where co-wrapper is found.
+/// The path of co-wrapper: the value of the option `crate`, or the default.
 pub fn facade(krate: Option<&Path>, span: Span) -> TokenStream {
     krate.map_or_else(|| quote_spanned!(span=> ::co_wrapper), ToTokens::to_token_stream)
 }
@@ -103,26 +94,12 @@ fn needs_comma(tokens: &TokenStream) -> bool {
     }
 }
 
-/// The name in `#[name]`, `#[path::name(…)]` and the like, as the compiler shows the source of an attribute.
+/// The name in the source text of an attribute: of `#[name]`, `#[path::name(…)]` and the like.
 pub fn import_name(source: &str) -> Option<String> {
-    let source: TokenStream = source.parse().ok()?;
-    let mut trees = source.into_iter();
-    let Some(TokenTree::Punct(_)) = trees.next() else {
-        return None;
-    };
-    let Some(TokenTree::Group(group)) = trees.next() else {
-        return None;
-    };
-    let mut last: Option<Ident> = None;
-    for tree in group.stream() {
-        match tree {
-            TokenTree::Ident(ident) => last = Some(ident),
-            TokenTree::Punct(punct) if punct.as_char() == ':' => {}
-            _ => break,
-        }
-    }
-    // Inside a `cfg_attr` the text is the whole of that.
-    last.map(|ident| ident.to_string()).filter(|name| name != "cfg_attr")
+    let attrs = Attribute::parse_outer.parse_str(source).ok()?;
+    let name = attrs.first()?.path().segments.last()?.ident.to_string();
+    // For an attribute inside a `cfg_attr` the compiler gives the text of the whole `cfg_attr`.
+    (name != "cfg_attr").then_some(name)
 }
 
 #[cfg(test)]

@@ -1,24 +1,26 @@
-//! The input of `declare!`, cut into its declarations: functions that end in a `;`, and `impl`s that end in braces.
+//! The input of `declare!`, cut into its declarations: functions, which end in a `;`, and `impl`s, which end in braces.
+//! Each piece is parsed by itself, so a mistake in one does not affect the others.
 
 use crate::parse::errors::Errors;
-use crate::parse::item::{attributes_end, is_body, vis_and_signature};
+use crate::parse::item::{attributes_end, is_body, split_attributes, vis_and_signature};
+use crate::parse::tokens::{is_punct, stream};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote};
+use quote::ToTokens;
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Generics, Signature, Token, Type, Visibility};
 
-/// A function's.
+/// A declared function.
 pub struct Declaration {
     pub attrs: Vec<Attribute>,
     pub vis: Visibility,
     pub sig: Signature,
-    /// What follows its `=`.
+    /// The tokens after the `=`.
     pub target: Option<TokenStream>,
-    /// Where it ends.
+    /// The span of the `;`.
     pub end: Span,
 }
 
-/// The head of `pub impl<S> Ident for Type<S> { … }`: everything before the braces.
+/// The head of an `impl`: `pub impl<S> Ident for Type<S> where …`.
 pub struct Head {
     pub vis: Visibility,
     pub impl_token: Token![impl],
@@ -42,39 +44,28 @@ pub fn pieces(trees: Vec<TokenTree>) -> Vec<Piece> {
     pieces
 }
 
-/// Braces may stand before the end, as in `-> Wide<{ N }>`. An `impl` ends in the first that a `for` and a type precede;
-/// a function at the first `;`, or in braces that it should not have.
+/// How many tokens the first of these declarations has. Braces may stand before its end, as in `-> Wide<{ N }>`. An `impl`
+/// ends with the first braces that follow a complete head. A function ends at the first `;`, or with a body that it should
+/// not have.
 fn end(trees: &[TokenTree]) -> usize {
     let is_impl = starts_with_impl(trees);
     for (i, tree) in trees.iter().enumerate() {
         match tree {
             TokenTree::Punct(punct) if punct.as_char() == ';' => return i + 1,
             TokenTree::Group(group) if is_body(group) => {
-                let head: TokenStream = trees[..i].iter().cloned().collect();
-                let ends = if is_impl {
-                    syn::parse2::<syn::ItemImpl>(without_vis(head)).is_ok()
-                } else {
-                    Parser::parse2(vis_and_signature, head).is_ok()
-                };
-                if ends {
+                let head = stream(&trees[..i]);
+                if is_impl && Head::parse.parse2(head.clone()).is_ok()
+                    || !is_impl && vis_and_signature.parse2(head).is_ok()
+                {
                     return i + 1;
                 }
             }
             _ => {}
         }
     }
-    // An `impl` that does not parse is one piece all the same.
+    // An `impl` whose head cannot be parsed is one piece all the same.
     let braces = trees.iter().position(|tree| matches!(tree, TokenTree::Group(group) if is_body(group)));
-    if is_impl { braces.map_or(trees.len(), |i| i + 1) } else { trees.len() }
-}
-
-fn without_vis(head: TokenStream) -> TokenStream {
-    let parser = |input: ParseStream| {
-        input.parse::<Visibility>()?;
-        input.parse::<TokenStream>()
-    };
-    let head = parser.parse2(head).unwrap_or_default();
-    quote!(#head {})
+    braces.filter(|_| is_impl).map_or(trees.len(), |i| i + 1)
 }
 
 fn starts_with_impl(trees: &[TokenTree]) -> bool {
@@ -91,50 +82,38 @@ impl Piece {
         starts_with_impl(&self.0[attributes_end(&self.0, false)..])
     }
 
-    /// The attributes and the rest.
-    pub fn split(&self) -> syn::Result<(Vec<Attribute>, Vec<TokenTree>)> {
-        let (attrs, rest) = self.0.split_at(attributes_end(&self.0, false));
-        Ok((Attribute::parse_outer.parse2(attrs.iter().cloned().collect())?, rest.to_vec()))
+    /// The attributes, and what follows them.
+    pub fn split(&self) -> syn::Result<(Vec<Attribute>, &[TokenTree])> {
+        split_attributes(&self.0)
     }
 
     pub fn declaration(&self, errors: &mut Errors) -> syn::Result<Declaration> {
-        let (attrs, mut trees) = self.split()?;
-        if !trees.iter().any(|tree| matches!(tree, TokenTree::Ident(ident) if ident == "fn")) {
+        let (attrs, trees) = self.split()?;
+        let is_fn = |tree: &TokenTree| matches!(tree, TokenTree::Ident(ident) if ident == "fn");
+        let Some((last, trees)) = trees.split_last().filter(|_| trees.iter().any(is_fn)) else {
             let message = "not a declaration; write `fn name(…) -> R;`, or `impl Trait for Type { … }`";
             return Err(syn::Error::new_spanned(trees.first().to_token_stream(), message));
-        }
-        let end = match trees.last() {
-            Some(TokenTree::Punct(punct)) if punct.as_char() == ';' => {
-                let span = punct.span();
-                trees.pop();
-                span
-            }
-            Some(TokenTree::Group(group)) if is_body(group) => {
-                let span = group.span();
-                errors.error(group, "a declaration has no body; write `;`, or mark the async fn with `#[co_wrapper]`");
-                trees.pop();
-                span
-            }
-            last => {
-                let message = "a declaration ends in `;`; put one after this";
-                return Err(syn::Error::new_spanned(last.to_token_stream(), message));
-            }
         };
-        for (i, tree) in trees.iter().enumerate() {
-            let head = || trees[..i].iter().cloned().collect();
-            if matches!(tree, TokenTree::Punct(punct) if punct.as_char() == '=')
-                && let Ok(head) = Parser::parse2(vis_and_signature, head())
-            {
-                let target: TokenStream = trees[i + 1..].iter().cloned().collect();
+        match last {
+            last if is_punct(last, ';') => {}
+            TokenTree::Group(group) if is_body(group) => {
+                errors.error(group, "a declaration has no body; write `;`, or mark the async fn with `#[co_wrapper]`");
+            }
+            last => return Err(syn::Error::new_spanned(last, "a declaration ends in `;`; put one after this")),
+        }
+        let end = last.span();
+        // A signature may have a `=` of its own, as in `impl Iterator<Item = u8>`.
+        for (i, tree) in trees.iter().enumerate().filter(|(_, tree)| is_punct(tree, '=')) {
+            if let Ok((vis, sig)) = vis_and_signature.parse2(stream(&trees[..i])) {
+                let target = stream(&trees[i + 1..]);
                 if target.is_empty() {
                     let message = "no async fn after this `=`; name it, or remove the `=`";
                     return Err(syn::Error::new_spanned(tree, message));
                 }
-                let (vis, sig) = head;
                 return Ok(Declaration { attrs, vis, sig, target: Some(target), end });
             }
         }
-        let (vis, sig) = Parser::parse2(vis_and_signature, trees.into_iter().collect())?;
+        let (vis, sig) = vis_and_signature.parse2(stream(trees))?;
         Ok(Declaration { attrs, vis, sig, target: None, end })
     }
 }

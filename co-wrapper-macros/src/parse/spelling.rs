@@ -1,8 +1,8 @@
-//! "Did you mean": the option that a misspelt one is nearest to.
+//! "Did you mean": the known option that is nearest to a misspelt one.
 
 use proc_macro2::Ident;
 
-/// `known` are the keys that there are.
+/// The error for an unknown option. `known` are the keys that are legal in its place.
 pub fn unknown(key: &Ident, known: &[&str]) -> String {
     let written = key.to_string();
     let nearest = known
@@ -20,7 +20,7 @@ pub fn unknown(key: &Ident, known: &[&str]) -> String {
     }
 }
 
-/// How many letters must be added, removed, replaced or swapped with their neighbour.
+/// The Damerau–Levenshtein distance: how many letters must be added, removed, replaced, or swapped with their neighbour.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];

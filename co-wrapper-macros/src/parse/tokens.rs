@@ -1,11 +1,11 @@
-//! Tokens that are searched but not parsed: types, of which only the words and borrows matter here, and bodies, which
-//! are only counted.
+//! Searches in tokens that nobody parses: types, of which only the words and borrows matter here, and bodies, which are
+//! only counted. No span changes except in [`located`].
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::Type;
 
-/// Every token, and behind each group those inside it.
+/// All tokens. The tokens inside a group follow the group itself.
 pub fn flat(tokens: impl ToTokens) -> Vec<TokenTree> {
     fn collect(tokens: TokenStream, all: &mut Vec<TokenTree>) {
         for tree in tokens {
@@ -19,7 +19,7 @@ pub fn flat(tokens: impl ToTokens) -> Vec<TokenTree> {
     all
 }
 
-/// How often this word stands in them; a lifetime's name is one.
+/// Counts an identifier. The name of a lifetime is one.
 pub fn count(tokens: impl ToTokens, word: &str) -> usize {
     flat(tokens).iter().filter(|tree| matches!(tree, TokenTree::Ident(ident) if ident == word)).count()
 }
@@ -28,15 +28,20 @@ pub fn mentions(tokens: impl ToTokens, word: &str) -> bool {
     count(tokens, word) > 0
 }
 
+/// The stream of these trees.
+pub fn stream(trees: &[TokenTree]) -> TokenStream {
+    trees.iter().cloned().collect()
+}
+
 pub fn is_punct(tree: &TokenTree, punct: char) -> bool {
     matches!(tree, TokenTree::Punct(p) if p.as_char() == punct)
 }
 
-/// A `&`, or a lifetime. `&'a T` has one of each.
+/// A `&` or a lifetime. `&'a T` has two: the `&`, and `'a`.
 pub struct Borrow {
     pub span: Span,
     pub is_reference: bool,
-    /// Of a `&`, if it has one.
+    /// The name of the lifetime. A `&` without one has `None`.
     pub lifetime: Option<String>,
 }
 
@@ -45,7 +50,7 @@ impl Borrow {
         self.lifetime.as_deref() == Some(lifetime)
     }
 
-    /// `&` without a lifetime, or `'_`.
+    /// Whether this is a `&` without a lifetime, or `'_`.
     pub fn is_elided(&self) -> bool {
         if self.is_reference { self.lifetime.is_none() } else { self.is("_") }
     }
@@ -65,7 +70,7 @@ pub fn borrows(tokens: impl ToTokens) -> Vec<Borrow> {
     borrows.collect()
 }
 
-/// What a type is, whatever parentheses and macro fragments stand around it.
+/// The type inside parentheses, and inside the invisible groups around a `$t:ty` of a macro.
 pub fn ungroup(ty: &Type) -> &Type {
     match ty {
         Type::Group(ty) => ungroup(&ty.elem),
@@ -74,7 +79,7 @@ pub fn ungroup(ty: &Type) -> &Type {
     }
 }
 
-/// Elsewhere, with the hygiene that they have.
+/// Moves tokens to `span`. They keep their hygiene, so they still mean the same items.
 pub fn located(tokens: impl ToTokens, span: Span) -> TokenStream {
     let trees = tokens.into_token_stream().into_iter().map(|mut tree| {
         tree.set_span(tree.span().located_at(span));

@@ -1,4 +1,5 @@
-//! What follows an option's `=`. An error about a value that cannot be parsed points at it and shows one that could be.
+//! The values of options, which follow the `=`. An error about a value that cannot be parsed points at the value and
+//! shows a correct one.
 
 use crate::parse::ident::is_reserved;
 use proc_macro2::Ident;
@@ -6,6 +7,7 @@ use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Error, Expr, LitStr, Path, Token, Type, Visibility, token};
 
+/// Checks that an option without a value has none. Returns `true`, which is what such an option sets.
 pub fn flag(key: &Ident, input: ParseStream) -> syn::Result<bool> {
     if input.peek(Token![=]) || input.peek(token::Paren) {
         return Err(input.error(format!("`{key}` takes no value; write `{key}`")));
@@ -13,7 +15,7 @@ pub fn flag(key: &Ident, input: ParseStream) -> syn::Result<bool> {
     Ok(true)
 }
 
-/// Reads the `=` and makes sure that something follows.
+/// Reads the `=` and checks that a value follows. `form` is the whole option, as the user should write it.
 pub fn value<'a>(key: &Ident, form: &str, input: ParseStream<'a>) -> syn::Result<ParseStream<'a>> {
     let missing = format!("`{key}` needs a value; write `{form}`");
     if input.is_empty() || input.peek(Token![,]) {
@@ -62,6 +64,7 @@ pub fn visibility(input: ParseStream) -> syn::Result<Visibility> {
     }
 }
 
+/// The value of `crate`.
 pub fn path(input: ParseStream) -> syn::Result<Path> {
     let span = input.span();
     input
@@ -80,6 +83,7 @@ pub fn expression(input: ParseStream, form: &str) -> syn::Result<Expr> {
     input.parse().map_err(|error: Error| Error::new(error.span(), format!("not an expression; write `{form}`")))
 }
 
+/// The value of `prefix` or `suffix`.
 pub fn affix(key: &Ident, input: ParseStream) -> syn::Result<LitStr> {
     if !input.peek(LitStr) {
         let example = match input.fork().parse::<Ident>() {
