@@ -1,5 +1,5 @@
-//! The two attributes, from their tokens to their expansion: parse, plan, check, expand. On an error the item itself is
-//! emitted first and whole, so that other code that uses it still compiles.
+//! The two attributes, from their tokens to their expansion: parse, plan, check, expand. Whatever the errors, the expansion
+//! begins with the whole item, so that other code that uses the item still compiles.
 
 use crate::check;
 use crate::expand::{self, block};
@@ -12,7 +12,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::Attribute;
 
-/// `import` is the name by which the user wrote this attribute, if that can be known.
+/// Expands `#[co_wrapper]`. `import` is the name under which the user wrote the attribute, if that is known.
 pub fn co_wrapper(args: TokenStream, input: TokenStream, import: Option<String>) -> TokenStream {
     let names = Names::new(import);
     let mut errors = Errors::default();
@@ -27,6 +27,7 @@ pub fn co_wrapper(args: TokenStream, input: TokenStream, import: Option<String>)
     })
 }
 
+/// Expands `#[no_co_wrapper]`.
 pub fn no_co_wrapper(args: TokenStream, input: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let options = Options::parse_no_co(args, &mut errors);
@@ -49,7 +50,7 @@ fn no_async_twin(what: &str) -> String {
     format!("{what} has no async twin; `#[no_co_wrapper]` belongs on a blocking fn")
 }
 
-/// The expanded item, or on an error the item as it was, and the errors.
+/// The expansion of an item, followed by the errors. If `expand` returns nothing, the item stays as it was.
 fn item(
     input: TokenStream,
     mut errors: Errors,
@@ -98,7 +99,7 @@ fn asynchronous(options: Options, mut function: Function, errors: &mut Errors) -
     expanded(&plan, &function.rest, errors)
 }
 
-/// The fn as it was, and its twins.
+/// The fn itself, and its twins if there are no errors.
 fn expanded(plan: &Plan, rest: &TokenStream, errors: &Errors) -> TokenStream {
     let attrs = &plan.attrs;
     let twins = expand::twins(plan).filter(|_| errors.is_empty());
@@ -109,7 +110,7 @@ fn expanded(plan: &Plan, rest: &TokenStream, errors: &Errors) -> TokenStream {
     }
 }
 
-/// A second attribute would expand the fn again by rules of its own, so it is removed.
+/// Refuses a second mark on an item, and removes it, because it would expand the item once more.
 fn refuse_repeated(attrs: &mut Vec<Attribute>, mark: &str, is_mark: impl Fn(&Attribute) -> bool, errors: &mut Errors) {
     attrs.retain(|attr| {
         let repeated = is_mark(attr);

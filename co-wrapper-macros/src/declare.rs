@@ -1,6 +1,6 @@
-//! `declare! { … }`, the form that QEMU has: declarations without a body, of blocking fns whose async fns are
-//! elsewhere, and of async fns whose blocking fns are elsewhere. Each declaration is read by itself, so that a mistake
-//! in one leaves the others in place.
+//! `declare! { … }`, from its tokens to its expansion: parse, plan, check, expand. As in QEMU's headers, a declaration has no
+//! body. It declares a blocking fn whose async fn is elsewhere, or the reverse. Each declaration is expanded by itself, so a
+//! mistake in one does not affect the others.
 //!
 //! ```text
 //! // Input
@@ -50,7 +50,7 @@ pub fn declare(input: TokenStream) -> TokenStream {
     output
 }
 
-/// A mistake in one declaration does not stop the next one.
+/// Expands one declaration, with its own list of errors, which is then appended to `errors`.
 fn each(errors: &mut Errors, declare: impl FnOnce(&mut Errors) -> syn::Result<()>) {
     let mut own = Errors::default();
     if let Err(error) = declare(&mut own) {
@@ -59,7 +59,7 @@ fn each(errors: &mut Errors, declare: impl FnOnce(&mut Errors) -> syn::Result<()
     errors.append(own);
 }
 
-/// `#[co_wrapper(…)]` or `#[no_co_wrapper(…)]` on a declaration, taken out of its attributes.
+/// Takes the mark of a declaration out of its attributes, and checks its options.
 fn options(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> Options {
     let names = Names::new(None);
     let is_mark = |attr: &Attribute| names.is_mark(attr) || is_no_co(&attr.meta);
@@ -84,7 +84,7 @@ fn options(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> Options {
     options
 }
 
-/// Expands the declaration of a function, or of a method of that type.
+/// The checked plan of a declared function or, with `within`, of a method in an `impl` for that type.
 fn plan(piece: &Piece, within: Option<(&Type, &Rc<Context>)>, errors: &mut Errors) -> syn::Result<Plan> {
     let mut declaration = piece.declaration(errors)?;
     let mut options = options(&mut declaration.attrs, errors);
@@ -96,14 +96,14 @@ fn plan(piece: &Piece, within: Option<(&Type, &Rc<Context>)>, errors: &mut Error
     Ok(plan)
 }
 
-/// `pub fn bdrv_read(bs: &Bds) -> R = path::bdrv_co_read;`
+/// Expands `pub fn bdrv_read(bs: &Bds) -> R = path::bdrv_co_read;`.
 fn function(piece: &Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
     let plan = plan(piece, None, errors)?;
     let twins = expand::twins(&plan).filter(|_| errors.is_empty());
     Ok(quote!(#(#twins)*))
 }
 
-/// `pub impl<S> Ident for Type<S> { … }`: a trait and its impl.
+/// Expands `pub impl<S> Ident for Type<S> { … }` to a trait and its impl.
 fn extension(piece: &Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
     let (mut attrs, trees) = piece.split()?;
     let Some((TokenTree::Group(braces), head)) = trees.split_last() else {
@@ -150,6 +150,7 @@ fn extension(piece: &Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
     })
 }
 
+/// Braces at the same place with another content.
 fn braced(like: &Group, body: TokenStream) -> Group {
     let mut braces = Group::new(Delimiter::Brace, body);
     braces.set_span(like.span());

@@ -1,10 +1,10 @@
-//! Attributes that a fn with a wrapper cannot have.
+//! Refuses attributes that a fn with a wrapper cannot have.
 
 use crate::parse::attrs::flat;
 use crate::parse::errors::Errors;
 use syn::Attribute;
 
-/// What tells the linker or the code generator about one symbol.
+/// These attributes are about the symbol or the code of a single fn.
 const REFUSED: &[(&str, &str)] = &[
     ("no_mangle", "a symbol has one name; put `#[no_mangle]` on a fn that calls the wrapper"),
     ("export_name", "a symbol has one name; put `#[export_name]` on a fn that calls the wrapper"),

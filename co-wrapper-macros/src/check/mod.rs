@@ -1,5 +1,5 @@
-//! What is refused, in the order in which it is reported: mistakes in the options, then in the signature, then in what
-//! follows from both. Each mistake is reported once, and none that only follows from one already reported.
+//! The checks. They report mistakes in the options first, then in the signature, then in the combination of both. A mistake
+//! is reported once, and what only follows from a reported mistake is not reported. Nothing is changed or written here.
 
 pub mod attrs;
 pub mod options;
@@ -14,14 +14,13 @@ use crate::parse::future::{Returned, is_async};
 use crate::parse::ident::unraw;
 use syn::Visibility;
 
-/// A fn under `#[co_wrapper]`.
+/// Checks a fn that is marked with `#[co_wrapper]`.
 pub fn co_wrapper(plan: &Plan, errors: &mut Errors) {
     let (options, sig) = (&plan.options, &plan.sig);
     options::of_fn(options, errors);
     attrs::check(&plan.attrs, errors);
     signature::check(sig, errors);
     if let Some(key) = options.key("output").filter(|_| plan.returned == Returned::Async) {
-        // Only where the signature leaves it open is there something to say.
         errors.error(key, "the result of an `async fn` is known; remove `output`");
     }
     signature::check_self(sig, options, errors);
@@ -30,7 +29,7 @@ pub fn co_wrapper(plan: &Plan, errors: &mut Errors) {
             witness::check(sig, options.lock.as_ref(), errors);
         }
     } else if options.key("output").is_none() || options.output.is_some() {
-        // Otherwise the option is what is wrong, and it has been reported.
+        // If the option `output` could not be parsed, that is the mistake, and it has been reported.
         let message = format!(
             "`{}` is not async; make it an `async fn`, or let it return `impl Future<Output = …>` or `Pin<Box<dyn Future<Output = …>>>`",
             unraw(&sig.ident)
@@ -43,7 +42,7 @@ pub fn co_wrapper(plan: &Plan, errors: &mut Errors) {
     names(plan, errors);
 }
 
-/// A fn under `#[no_co_wrapper]`, whose options have been checked.
+/// Checks a fn that is marked with `#[no_co_wrapper]`, whose options have been checked.
 pub fn no_co_wrapper(plan: &Plan, errors: &mut Errors) {
     let sig = &plan.sig;
     attrs::check(&plan.attrs, errors);
@@ -61,8 +60,7 @@ pub fn no_co_wrapper(plan: &Plan, errors: &mut Errors) {
     names(plan, errors);
 }
 
-/// A declared fn, blocking or async: its signature is `async` only if the user wrote that. The options that no
-/// declaration can have are checked before this.
+/// Checks a declared fn, blocking or async. The options that no declaration can have have been checked.
 pub fn declaration(plan: &Plan, errors: &mut Errors) {
     let (options, sig) = (&plan.options, &plan.sig);
     options::affixes_of_declaration(options, plan.free, errors);
@@ -94,7 +92,7 @@ pub fn declaration(plan: &Plan, errors: &mut Errors) {
         }
         let (name, what) = (unraw(target), if options.no_co { "blocking" } else { "async" });
         if name != unraw(&sig.ident) {
-            // It is another fn.
+            // The wrapper and the fn that it calls have different names, as they should.
         } else if plan.free {
             errors.error(target, format!("`{name}` is the wrapper itself; give the path of its {what} fn"));
         } else {
@@ -118,7 +116,7 @@ fn names(plan: &Plan, errors: &mut Errors) {
     }
 }
 
-/// The name of the wrapper with a timeout, and whether there can be one.
+/// Checks the wrapper with a timeout: its name, and whether the fn can be late.
 fn timeout(plan: &Plan, names: &Names, errors: &mut Errors) {
     let Some(name) = &names.timeout else { return };
     for (other, what) in [(unraw(&names.wrapper), "the wrapper"), (names.target.name.clone(), "the async fn")] {

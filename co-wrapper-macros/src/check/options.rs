@@ -1,17 +1,24 @@
-//! Options that do not suit what they are on, or each other.
+//! Refuses options that do not suit their item, or each other.
 
 use crate::parse::errors::Errors;
 use crate::parse::item::Block;
 use crate::parse::options::Options;
+use proc_macro2::Ident;
 
-/// `#[co_wrapper]` on a fn.
+/// Refuses each of these options that the mark itself has.
+fn refuse(options: &Options, keys: &[&str], errors: &mut Errors, message: impl Fn(&Ident) -> String) {
+    for key in keys.iter().filter_map(|key| options.key(key)) {
+        errors.error(key, message(key));
+    }
+}
+
+/// Checks `#[co_wrapper]` on a fn.
 pub fn of_fn(options: &Options, errors: &mut Errors) {
     co_lock(options, errors);
     no_ctx(options, errors);
-    for key in ["suffix", "prefix"] {
-        if let Some(key) = options.key(key).filter(|_| options.key("name").is_some()) {
-            errors.error(key, format!("`name` is the whole of the name; remove it or `{key}`"));
-        }
+    if options.key("name").is_some() {
+        let message = |key: &_| format!("`name` is the whole of the name; remove it or `{key}`");
+        refuse(options, &["suffix", "prefix"], errors, message);
     }
     let Some(key) = options.key("skip") else { return };
     if options.block.as_ref().is_none_or(|block| block.options.affixes.is_empty()) {
@@ -23,26 +30,19 @@ pub fn of_fn(options: &Options, errors: &mut Errors) {
     }
 }
 
-/// `#[co_wrapper]` on an `impl`, `trait` or module.
+/// Checks `#[co_wrapper]` on an `impl`, `trait` or module.
 pub fn of_block(options: &Options, block: &Block, errors: &mut Errors) {
     if block.keyword == "mod" && options.key("suffix").is_none() && options.key("prefix").is_none() {
         let message = "a module cannot have a wrapper; give a `suffix` for all async fns in it, or mark those";
         errors.error(&block.keyword, message);
     }
-    for (key, remedy) in [
-        ("name", "write it on the fn inside"),
-        ("vis", "write it on the fn inside"),
-        ("output", "write it on the fn inside"),
-        ("skip", "write it on the fn inside, or remove this attribute"),
-    ] {
-        if let Some(key) = options.key(key) {
-            errors.error(key, format!("`{key}` is of one fn; {remedy}"));
-        }
-    }
+    let of_one_fn = |key: &_| format!("`{key}` is of one fn; write it on the fn inside");
+    refuse(options, &["name", "vis", "output"], errors, of_one_fn);
+    refuse(options, &["skip"], errors, |key| of_one_fn(key) + ", or remove this attribute");
     of_any_block(options, errors);
 }
 
-/// What no block can have, whether an attribute is on it or `declare!` writes it.
+/// Checks what no block can have, whether an attribute is on it or `declare!` writes it.
 pub fn of_any_block(options: &Options, errors: &mut Errors) {
     if let Some(name) = options.timeout.as_ref().and_then(|timeout| timeout.name.as_ref()) {
         errors.error(name, "this name is of one fn; write `timeout` here, or the name on the fn inside");
@@ -50,16 +50,15 @@ pub fn of_any_block(options: &Options, errors: &mut Errors) {
     no_ctx(options, errors);
 }
 
-/// `#[no_co_wrapper]`, wherever it is.
+/// Checks `#[no_co_wrapper]`, which may be on anything.
 pub fn of_no_co(options: &Options, errors: &mut Errors) {
-    if let Some(key) = options.key("output") {
-        errors.error(key, "`output` is for `#[co_wrapper]`; a blocking fn says what it returns, remove it");
-    }
-    for key in ["mixed", "ctx", "timeout", "expect_long", "suffix", "prefix", "skip"] {
-        if let Some(key) = options.key(key) {
-            errors.error(key, format!("`{key}` is for `#[co_wrapper]`; an async fn waits for nobody, remove it"));
-        }
-    }
+    refuse(options, &["output"], errors, |key| {
+        format!("`{key}` is for `#[co_wrapper]`; a blocking fn says what it returns, remove it")
+    });
+    let of_waiting = ["mixed", "ctx", "timeout", "expect_long", "suffix", "prefix", "skip"];
+    refuse(options, &of_waiting, errors, |key| {
+        format!("`{key}` is for `#[co_wrapper]`; an async fn waits for nobody, remove it")
+    });
     let key = |name| options.keys.iter().position(|key| key == name);
     if let (Some(read), Some(write)) = (key("bdrv_rdlock"), key("bdrv_wrlock")) {
         let second = &options.keys[read.max(write)];
@@ -74,42 +73,36 @@ pub fn of_no_co(options: &Options, errors: &mut Errors) {
     }
 }
 
-/// Either mark, in `declare!`.
+/// Checks either mark in `declare!`.
 pub fn of_declaration(options: &Options, errors: &mut Errors) {
     if options.no_co {
         of_no_co(options, errors);
     } else {
         co_lock(options, errors);
     }
-    for (key, remedy) in [
+    for (key, message) in [
         ("name", "the wrapper is called as it is declared; remove it"),
         ("output", "the wrapper returns what its declaration says; remove it"),
         ("vis", "the wrapper is as visible as its declaration says; remove it"),
     ] {
-        if let Some(key) = options.key(key) {
-            errors.error(key, remedy);
-        }
+        refuse(options, &[key], errors, |_| message.to_owned());
     }
-    if let Some(key) = options.key("skip").filter(|_| !options.no_co) {
-        errors.error(key, "nothing is declared that need be skipped; remove it");
+    if !options.no_co {
+        refuse(options, &["skip"], errors, |_| "nothing is declared that need be skipped; remove it".to_owned());
     }
 }
 
-/// `suffix` and `prefix` on a declared function or method, whose name is given already.
+/// Refuses `suffix` and `prefix` on a declared function or method, whose name is already given.
 pub fn affixes_of_declaration(options: &Options, free: bool, errors: &mut Errors) {
-    for key in ["suffix", "prefix"] {
-        if let Some(key) = options.key(key).filter(|_| !options.no_co) {
-            let remedy = if free {
-                "for an `impl`; name the async fn with `= …` here"
-            } else {
-                "of the whole `impl`; write it there"
-            };
-            errors.error(key, format!("`{key}` is {remedy}"));
-        }
+    if options.no_co {
+        return;
     }
+    let remedy =
+        if free { "for an `impl`; name the async fn with `= …` here" } else { "of the whole `impl`; write it there" };
+    refuse(options, &["suffix", "prefix"], errors, |key| format!("`{key}` is {remedy}"));
 }
 
-/// `ctx = none` needs a block whose `ctx` it overrides.
+/// Refuses `ctx = none` where no block has a `ctx` that it could override.
 pub fn no_ctx(options: &Options, errors: &mut Errors) {
     let of_block = options.block.as_ref().and_then(|block| block.options.ctx.as_ref());
     if let Some(key) = options.key("ctx").filter(|_| options.no_ctx && of_block.is_none()) {
@@ -117,7 +110,7 @@ pub fn no_ctx(options: &Options, errors: &mut Errors) {
     }
 }
 
-/// The lock in a mark of `#[co_wrapper]`.
+/// Checks the lock in `#[co_wrapper]`.
 pub fn co_lock(options: &Options, errors: &mut Errors) {
     if let Some(key) = options.key("bdrv_wrlock") {
         errors.error(key, "a coroutine cannot take the write lock; write `bdrv_rdlock`, or use `#[no_co_wrapper]`");
@@ -126,7 +119,8 @@ pub fn co_lock(options: &Options, errors: &mut Errors) {
     }
 }
 
-/// Whether the mark asks for a lock that cannot be taken. Then errors that only follow from that are not reported.
+/// Whether the mark asks for a lock that cannot be taken. That has been reported, so errors that only follow from it are
+/// not.
 pub fn is_lock_faulty(options: &Options) -> bool {
     if options.no_co {
         let keys = options.keys.iter().filter(|key| *key == "bdrv_rdlock" || *key == "bdrv_wrlock");

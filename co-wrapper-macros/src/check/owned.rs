@@ -1,5 +1,5 @@
-//! The arguments and result of a blocking fn with an async twin. The call may outlive its caller's frame, so each must
-//! be owned, or be cloned from behind one reference.
+//! Checks the arguments and the result of a blocking fn with an async twin. The call may outlive its caller's frame. So
+//! each argument must be owned, or be a reference to something that the twin can clone.
 
 use crate::model::signature::never;
 use crate::model::witness::is_witness;
@@ -10,7 +10,7 @@ use syn::{FnArg, ReceiverKind, ReturnType, Signature, Type, TypeReference};
 
 const BY_MUT: &str = "`&mut` does not outlive a call that is dropped; take it by value and return it";
 
-/// Everything that outlives the call's frame must be owned. Returns whether the result is.
+/// Refuses borrows. Returns whether the result borrows nothing.
 pub fn check(sig: &Signature, errors: &mut Errors) -> bool {
     for input in &sig.inputs {
         match input {
@@ -22,11 +22,11 @@ pub fn check(sig: &Signature, errors: &mut Errors) -> bool {
                 ReceiverKind::Reference(_, _, Some(_)) => errors.error(receiver, BY_MUT),
                 _ => {}
             },
-            // The wrapper supplies it.
+            // The wrapper supplies the witness.
             FnArg::Typed(param) if is_witness(&param.ty) => {}
             FnArg::Typed(param) => match ungroup(&param.ty) {
                 Type::Reference(TypeReference { mutability: Some(_), .. }) => errors.error(&param.ty, BY_MUT),
-                // What the reference points to is cloned; what that borrows in turn is not.
+                // The twin clones what the reference points to. If that borrows in turn, the clone does too.
                 Type::Reference(ty) => refuse_borrows(&ty.elem, errors),
                 ty => refuse_borrows(ty, errors),
             },
@@ -40,7 +40,6 @@ pub fn check(sig: &Signature, errors: &mut Errors) -> bool {
     {
         let message = "the result must not borrow, for the arguments are gone by then; return it owned";
         errors.push(syn::Error::new(span, message));
-        // Not a witness either: that has been reported.
         return false;
     }
     true
@@ -53,7 +52,7 @@ fn refuse_borrows(ty: &Type, errors: &mut Errors) {
     }
 }
 
-/// The first `&` or lifetime in a type, `'static` apart.
+/// The first `&` or lifetime in a type. `'static` does not count.
 fn borrow(ty: &Type) -> Option<Span> {
     borrows(ty).into_iter().find(|borrow| !borrow.is("static")).map(|borrow| borrow.span)
 }

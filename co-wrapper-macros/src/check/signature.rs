@@ -1,4 +1,4 @@
-//! Signatures that no wrapper can have, or that do not suit the options of the block.
+//! Refuses signatures that no wrapper can have, or that do not suit the options of the block.
 
 use crate::model::signature::parameter_names;
 use crate::parse::attrs;
@@ -13,7 +13,7 @@ pub fn check(sig: &Signature, errors: &mut Errors) {
     if let Some(token) = &sig.constness {
         errors.error(token, "a blocking call cannot be `const`; remove it");
     }
-    // A variadic fn is an `extern` one.
+    // A variadic fn is always `extern`, so only one of the two is reported.
     if let Some(variadic) = &sig.variadic {
         errors.error(variadic, "a variadic fn cannot have a wrapper; take a slice");
     } else if let Some(abi) = &sig.abi {
@@ -31,7 +31,7 @@ pub fn check(sig: &Signature, errors: &mut Errors) {
     }
 }
 
-/// The name of a free function must mean that function where the wrapper calls it.
+/// Refuses parameters that hide the free function which the wrapper must call by its name.
 pub fn check_hiding(name: &Ident, sig: &Signature, errors: &mut Errors) {
     let consts = sig.generics.const_params().map(|param| &param.ident);
     for ident in parameter_names(sig).chain(consts) {
@@ -42,7 +42,7 @@ pub fn check_hiding(name: &Ident, sig: &Signature, errors: &mut Errors) {
     }
 }
 
-/// An option that a block gives to all its fns may need `self`, which this fn does not have.
+/// Refuses a fn without `self` under a block whose `ctx` needs it.
 pub fn check_self(sig: &Signature, options: &Options, errors: &mut Errors) {
     let of_block = options.ctx.as_ref().filter(|_| options.key("ctx").is_none());
     if of_block.is_some_and(|ctx| sig.receiver().is_none() && mentions(ctx, "self")) {

@@ -1,5 +1,5 @@
-//! Witnesses (`model/witness.rs`): a witness must be of the lock that the mark takes, and nothing may borrow from it
-//! for longer than the lock is held.
+//! Checks witnesses (`model/witness.rs`). A witness must be that of the lock that the mark takes, and the result must not
+//! borrow from it, because the wrapper releases the lock before it returns.
 
 use crate::model::witness::{Witness, witnesses};
 use crate::parse::errors::Errors;
@@ -8,7 +8,7 @@ use crate::parse::tokens::{Borrow, borrows};
 use proc_macro2::Span;
 use syn::{ReturnType, Signature};
 
-/// `lock` is what the mark takes.
+/// Checks the witnesses of a signature. `lock` is the lock that the mark takes.
 pub fn check(sig: &Signature, lock: Option<&Lock>, errors: &mut Errors) {
     let mut witnesses = witnesses(sig);
     let Some(witness) = witnesses.next() else { return };
@@ -31,7 +31,7 @@ pub fn check(sig: &Signature, lock: Option<&Lock>, errors: &mut Errors) {
     }
 }
 
-/// Where the result names the witness's lifetime, or elides it.
+/// The span in the result at which it borrows the witness, by the name of the lifetime or by elision.
 fn borrowed_result(sig: &Signature, witness: &Witness) -> Option<Span> {
     let ReturnType::Type(_, result) = &sig.output else { return None };
     let found = |is: &dyn Fn(&Borrow) -> bool| borrows(result).into_iter().find(is).map(|borrow| borrow.span);
@@ -42,7 +42,7 @@ fn borrowed_result(sig: &Signature, witness: &Witness) -> Option<Span> {
             found(&|borrow| !borrow.is_reference && borrow.is(&name))
         }
         _ => {
-            // An elided lifetime in the result is the receiver's, or the only one that there is.
+            // An elided lifetime in the result is that of `self`, or else that of the only parameter that borrows.
             let mut others = sig.inputs.iter().enumerate().filter(|(i, _)| *i != witness.index);
             let alone = others.all(|(_, input)| borrows(input).is_empty());
             if alone { found(&Borrow::is_elided) } else { None }

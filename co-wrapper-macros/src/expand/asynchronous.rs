@@ -1,5 +1,5 @@
-//! The async twin of a blocking fn. It owns everything that it needs and runs the fn as a bottom half of the main
-//! context. So its future can be dropped, or forgotten, at any time.
+//! The async twin of a blocking fn. Its future owns all arguments and runs the fn as a bottom half of the main context. So
+//! the future may be dropped or forgotten at any time.
 //!
 //! ```text
 //! // Input
@@ -29,7 +29,7 @@ use syn::{FnArg, ReceiverKind, ReturnType, Signature, Type, parse_quote, parse_q
 
 struct Call<'a> {
     packing: Packing<'a>,
-    /// Which slots hold a clone of what the argument refers to.
+    /// For each slot, whether it holds a clone of what the argument refers to.
     owned: Vec<bool>,
     result_span: Span,
     guard: Ident,
@@ -76,7 +76,7 @@ impl<'a> Call<'a> {
             // If an argument is not `Send` or cannot be owned, the error points at its parameter's type.
             let (krate, value) = (located(&self.packing.krate, slot.span), located(&slot.value, slot.span));
             let span = slot.span.resolved_at(Span::call_site());
-            // The user's own `self` alone would have rustc suggest `&self`, in an error beside that of the type.
+            // `&*` keeps rustc from suggesting `&self` in a second error.
             let (take, value) = if self.owned[i] { ("owned", quote_spanned!(span=> &*#value)) } else { ("arg", value) };
             let take = Ident::new(take, span);
             quote_spanned!(span=> #krate::__private::#take(#value))
@@ -124,7 +124,7 @@ impl<'a> Call<'a> {
         let call = if is_unsafe(&plan.sig) { quote!(unsafe { #call }) } else { call };
         let span = self.result_span;
         let krate = located(&self.packing.krate, span);
-        // That there is no fn to be called, where its name is.
+        // In a declaration, the error that there is no such fn must point at the fn's name.
         let call = if plan.declared { call } else { located(call, span) };
         quote_spanned!(span=> #krate::__private::arg(#call))
     }
@@ -141,12 +141,13 @@ fn is_reference(input: &FnArg) -> bool {
     }
 }
 
-/// A `'static` reference need not be cloned.
+/// Whether this is a `&'static T`. The twin need not clone what that refers to.
 fn is_static(ty: &syn::TypeReference) -> bool {
     ty.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static")
 }
 
-/// A trait's async twin is for the types that can be taken along. That one which is declared cannot be is told at `self`.
+/// Restricts the async twin in a trait to types whose values the future can own. If the type of a declared method is none of
+/// these, the error points at `self`.
 fn sized(sig: &mut Signature, krate: &TokenStream) {
     let receiver = sig.receiver().filter(|receiver| matches!(receiver.kind, ReceiverKind::Reference(..)));
     let predicate = match receiver.map(|receiver| receiver.self_token.span) {

@@ -1,6 +1,6 @@
-//! The blocking twin of an async fn. Its body packs the arguments and calls the runtime with a closure that captures
-//! nothing, and so is `Send` whatever the arguments are. With `timeout` there is a second one, which gives up:
-//! `read_timeout(…, Duration) -> Result<R, Elapsed>`.
+//! The blocking twin of an async fn. Its body packs the arguments and calls the runtime with a closure that makes the
+//! future. The closure captures nothing, so it is `Send` whatever the arguments are. With the option `timeout` there is a
+//! second twin, which gives up: `read_timeout(…, Duration) -> Result<R, Elapsed>`.
 //!
 //! ```text
 //! // Input
@@ -36,7 +36,7 @@ struct Call<'a> {
     packing: Packing<'a>,
     ctx: Option<Context<'a>>,
     held: Option<Held<'a>>,
-    /// The timeout parameter of the twin that gives up.
+    /// The parameter that the twin with a timeout has after the others.
     timeout: Option<Ident>,
     /// The variable that marks a call as meant to wait long (`expect_long`).
     expect_long: Option<Ident>,
@@ -50,7 +50,7 @@ pub fn twin<'a>(plan: &'a Plan, names: &'a Names) -> Twin<'a> {
     call.twin(docs, plan.declared, by_affix)
 }
 
-/// The one that gives up.
+/// The second twin, if the mark asks for it.
 pub fn timeout_twin<'a>(plan: &'a Plan, names: &'a Names) -> Option<Twin<'a>> {
     let call = Call::new(plan, names, names.timeout.as_ref()?, true);
     let options = &plan.options;
@@ -66,7 +66,7 @@ impl<'a> Call<'a> {
         let Packing { sig, slots, taken, span, krate, .. } = &mut packing;
         let ctx = options.ctx.as_ref().map(|ctx| Context::new(ctx, taken));
         if plan.in_trait_impl {
-            // If the trait has no such method, rustc's error says that the method comes from the mark.
+            // If the trait has no such method, rustc's error names the macro that these tokens come from.
             sig.fn_token.span = sig.fn_token.span.resolved_at(Span::call_site());
             sig.ident.set_span(sig.ident.span().resolved_at(Span::call_site()));
         }
@@ -74,7 +74,7 @@ impl<'a> Call<'a> {
             for slot in slots.iter_mut().filter(|slot| slot.bounded) {
                 slot.argument.set_span(*span);
                 let value = located(mem::take(&mut slot.value), *span);
-                // The name keeps its hygiene, and so its own span; what an error points at is then the block.
+                // The name must keep its hygiene, and with it its own span. With a block around it, errors point at the block.
                 slot.value = quote_spanned!(*span=> { #value });
             }
         }
@@ -85,23 +85,21 @@ impl<'a> Call<'a> {
         Call { packing, ctx, held, timeout, expect_long }
     }
 
-    /// `unasked`: a block's `suffix` or `prefix` named the twin.
-    fn twin(self, docs: TokenStream, has_own_docs: bool, unasked: bool) -> Twin<'a> {
+    /// `unasked` says that a block's `suffix` or `prefix` has given the twin its name, not its own mark.
+    fn twin(self, docs: TokenStream, owns_attrs: bool, unasked: bool) -> Twin<'a> {
         let body = self.body();
         let tells_lifetimes = !self.packing.told_lifetimes().is_empty();
         let Packing { plan, sig, .. } = self.packing;
-        let mut allows = lints::of_blocking(plan, &sig, unasked && !plan.declared);
+        let mut twin = Twin::new(plan, docs, sig, body);
+        twin.owns_attrs = owns_attrs;
+        twin.allows.extend(lints::of_blocking(plan, &twin.sig, unasked && !plan.declared));
         if tells_lifetimes {
-            // Of those that are late-bound none is named.
-            allows.push(quote!(late_bound_lifetime_arguments));
+            // The call names only early-bound lifetimes, and rustc warns where the fn has late-bound ones too.
+            twin.allows.push(quote!(late_bound_lifetime_arguments));
         }
-        Twin {
-            has_own_docs,
-            allows,
-            // rustc refuses it on `main`, which has no caller to track.
-            track_caller: !plan.free || unraw(&sig.ident) != "main",
-            ..Twin::new(plan, docs, sig, body)
-        }
+        // rustc refuses `track_caller` on `main`, which has no caller.
+        twin.track_caller = !plan.free || unraw(&twin.sig.ident) != "main";
+        twin
     }
 
     fn body(&self) -> TokenStream {
@@ -122,7 +120,7 @@ impl<'a> Call<'a> {
         let lock = self.held.as_ref().map(|held| held.take(krate, &name, self.packing.plan.options.mixed));
         match (self.ctx.as_ref().map(|ctx| ctx.clone_it(krate)), lock) {
             (None, None) => all,
-            // The user's expressions must not meet the items of ours.
+            // The block keeps the items of ours out of the scope of the user's expressions.
             (context, lock) => quote! {
                 #context
                 #lock
@@ -203,7 +201,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Adds the parameter and wraps the result. Returns the parameter.
+/// Turns a signature into that of the twin with a timeout. Returns the new parameter.
 fn give_up(sig: &mut Signature, krate: &TokenStream, taken: &mut Taken) -> Ident {
     let parameter = taken.fresh("timeout");
     sig.inputs.push(parse_quote!(#parameter: #krate::__private::Duration));
@@ -217,9 +215,9 @@ fn give_up(sig: &mut Signature, krate: &TokenStream, taken: &mut Taken) -> Ident
     parameter
 }
 
-/// The span of errors about the body: the declaration in question, or the attribute. If a type breaks a bound of its
-/// own, rustc reports it where it is written, and again wherever the body uses it. With one span for all of these, they
-/// are one error.
+/// The span of errors about the body: that of the declaration or of the attribute. But if a type breaks a bound of its own,
+/// rustc reports that where the type is written, and again wherever the body uses it. If all of these have the span of the
+/// type, they are one error.
 fn blamed(plan: &Plan, wrapper: &Ident) -> Span {
     let mut bounded = signature::bounded(&plan.sig);
     let span = match (bounded.next(), bounded.next()) {

@@ -1,5 +1,5 @@
-//! The wrapper's documentation: which fn it is the twin of, then that fn's own text without its code blocks. They show
-//! the async fn, and would run as doc tests twice.
+//! The documentation of a wrapper: a sentence about the fn that it is the twin of, and then that fn's own text without its
+//! code blocks. Those show the async fn, and doc tests would run them twice.
 
 use crate::model::plan::{Link, Names, Plan};
 use crate::model::signature::is_unsafe;
@@ -9,6 +9,7 @@ use quote::quote_spanned;
 use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
+/// The documentation of a blocking twin.
 pub fn of_wrapper(plan: &Plan, names: &Names) -> TokenStream {
     let context = match (plan.options.mixed, plan.options.lock.is_some()) {
         (false, false) => "Panics in coroutine context.",
@@ -31,7 +32,7 @@ pub fn of_async_twin(plan: &Plan, names: &Names) -> TokenStream {
     twin(plan, names, "Async", &format!("Runs it as a bottom half of the main context{lock}."))
 }
 
-/// A sentence that says which fn this is the twin of, notes, and the other fn's own text.
+/// A sentence that names the other fn, `context`, and the other fn's own text.
 fn twin(plan: &Plan, names: &Names, what: &str, context: &str) -> TokenStream {
     let target = &names.target.name;
     let twin = match &names.target.link {
@@ -39,7 +40,7 @@ fn twin(plan: &Plan, names: &Names, what: &str, context: &str) -> TokenStream {
         Link::None => format!("`{target}`"),
     };
     let mut lines = vec![(format!(" {what} twin of {twin}. {context}"), Span::call_site())];
-    // What is declared has its text for itself, whatever is in it.
+    // The text of a declaration was written for the wrapper, so it keeps its code.
     let text = if plan.declared { text(&plan.attrs) } else { without_fenced_code(text(&plan.attrs)) };
     if !text.is_empty() {
         lines.push((String::new(), Span::call_site()));
@@ -66,7 +67,7 @@ pub fn of_timeout(plan: &Plan, names: &Names) -> TokenStream {
     if is_unsafe(&plan.sig) {
         text.extend([String::new(), " # Safety".to_owned(), String::new(), format!(" As {twin}.")]);
     }
-    // Clippy looks for the sections in what the user wrote.
+    // Clippy looks for these sections only in text that has the user's spans.
     attributes(text.into_iter().map(|line| (line, plan.sig.ident.span())).collect())
 }
 
@@ -76,13 +77,14 @@ fn attributes(lines: Vec<Line>) -> TokenStream {
 
 type Line = (String, Span);
 
+/// The lines of the documentation in these attributes.
 fn text(attrs: &[Attribute]) -> Vec<Line> {
     let mut lines = Vec::new();
     for attr in attrs {
         let Meta::NameValue(meta) = &attr.meta else {
             continue;
         };
-        // Text that is not a literal, such as `include_str!`, may hold fences that cannot be seen here.
+        // Text that is not a literal, such as `include_str!`, is left out, because it may contain code blocks.
         if meta.path.is_ident("doc")
             && let Some(text) = literal(&meta.value)
         {
@@ -102,7 +104,7 @@ fn literal(value: &Expr) -> Option<String> {
     }
 }
 
-/// A heading that had nothing but code under it goes with the code.
+/// Removes code blocks, and headings under which there was nothing but code.
 fn without_fenced_code(lines: Vec<Line>) -> Vec<Line> {
     let mut kept: Vec<Line> = Vec::new();
     let mut fence: Option<String> = None;
@@ -153,12 +155,12 @@ fn is_heading(line: &str) -> bool {
     (1..=6).contains(&level) && text[level..].starts_with(' ')
 }
 
-/// The fence with which this line begins a block of code.
+/// The fence of a code block that this line opens.
 fn opens(line: &str) -> Option<String> {
     let text = line.trim_start();
     let mark = text.chars().next().filter(|c| matches!(c, '`' | '~'))?;
     let fence: String = text.chars().take_while(|c| *c == mark).collect();
-    // ``` on one line with its end is a code span.
+    // A line with a ``` at both ends is a code span.
     let info = &text[fence.len()..];
     (fence.len() >= 3 && !(mark == '`' && info.contains('`'))).then_some(fence)
 }

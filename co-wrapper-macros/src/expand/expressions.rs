@@ -1,7 +1,7 @@
-//! The user's own expressions, `ctx = …` and `bdrv_rdlock = …`. They are evaluated in the wrapper, before any argument
-//! is packed, because packing moves `self`, and `self.ctx` could not be read after that.
+//! The user's expressions `ctx = …` and `bdrv_rdlock = …`. The wrapper evaluates them before it packs the arguments,
+//! because packing moves `self`, and `self.ctx` could not be read after that.
 //!
-//! A handle of the lock is one more packed argument, and the closure that makes the future takes the lock there.
+//! The lock's handle is packed with the arguments, and the future takes the lock where it is polled.
 //!
 //! ```text
 //! // Input
@@ -38,6 +38,7 @@ impl<'a> Context<'a> {
         Context { expr, variable: taken.fresh("__cw_ctx") }
     }
 
+    /// The statement that evaluates the expression.
     pub fn clone_it(&self, krate: &TokenStream) -> TokenStream {
         let clone = quote!(<#krate::__private::AioContext as #krate::__private::Clone>::clone);
         borrowed(&self.variable, self.expr, |expr| quote!(#clone(#expr)))
@@ -47,7 +48,7 @@ impl<'a> Context<'a> {
 /// The graph's read lock, held around a call.
 pub struct Held<'a> {
     lock: &'a Lock,
-    /// A variable, a field and an argument.
+    /// The name of the variable, field and argument with the lock's handle.
     handle: Ident,
     guard: Ident,
 }
@@ -57,7 +58,7 @@ impl<'a> Held<'a> {
         Held { lock, handle: taken.fresh("__cw_lock"), guard: taken.fresh("__cw_guard") }
     }
 
-    /// Of the handle.
+    /// The slot of the handle.
     pub fn slot(&self, index: usize) -> Slot {
         Slot {
             field: self.handle.clone(),
@@ -70,14 +71,14 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// What a witness is called with.
+    /// The argument for a witness.
     pub fn guard(&self) -> TokenStream {
         let guard = &self.guard;
         quote!(&#guard)
     }
 
-    /// This runs outside the call. A mixed wrapper takes its share of the lock here, because the caller may release its
-    /// own while the call waits. If the lock is refused, the message names the `wrapper`.
+    /// The statement that makes the handle. A mixed wrapper takes its share of the lock here, because the caller may release
+    /// its own while the call waits. If the lock is refused, the panic names the `wrapper`.
     pub fn take(&self, krate: &TokenStream, wrapper: &str, mixed: bool) -> TokenStream {
         let Held { lock, handle, .. } = self;
         let span = lock.key.span().resolved_at(Span::call_site());
@@ -89,7 +90,7 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// The future, with the lock around it.
+    /// A future that holds the lock around `co`.
     pub fn around(&self, co: &TokenStream, span: Span) -> TokenStream {
         let Held { handle, guard, .. } = self;
         quote_spanned! {span=>
@@ -101,20 +102,19 @@ impl<'a> Held<'a> {
     }
 }
 
-/// `let name = function(&expr);`, where what the expression is may be behind any number of references. `function` makes the
-/// call.
+/// `let name = function(&expr);`, in which `function` makes the call. The expression may also be a reference.
 fn borrowed(name: &Ident, expr: &Expr, function: impl FnOnce(TokenStream) -> TokenStream) -> TokenStream {
     let simple = matches!(
         expr,
         Expr::Path(_) | Expr::Field(_) | Expr::Call(_) | Expr::MethodCall(_) | Expr::Paren(_) | Expr::Macro(_)
     );
-    // So that an error about the expression's type points at all of it.
+    // With this span an error about the expression's type points at all of it.
     let borrow = quote_spanned!(expr.span()=> &);
     if simple {
         let value = function(quote!(#borrow #expr));
         quote!(let #name = #value;)
     } else {
-        // The arms of a `match` and the like would have to be of the very type if it were known what is expected.
+        // As an argument, a `match` would have an expected type, and each of its arms would have to be of exactly that type.
         let mut value = name.clone();
         value.set_span(expr.span().resolved_at(Span::call_site()));
         let called = function(value.to_token_stream());

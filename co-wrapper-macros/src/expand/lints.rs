@@ -1,15 +1,18 @@
-//! The lints that a twin allows. A twin carries the user's spans, so rustc and clippy judge it as the user's code. A
-//! lint is allowed if it would fire for the twin alone, or for both fns at the same span: the user could not act on it.
+//! The lints that a twin allows. A twin has the user's spans, so rustc and clippy judge it as the user's code. It allows a
+//! lint that would fire for the twin alone, on which the user could not act, or for both fns, which the user would hear of
+//! twice. `tests/nothing_new.rs` finds those that are missing here.
 
 use crate::model::plan::Plan;
+use crate::model::signature::parameter_names;
 use crate::parse::attrs;
 use crate::parse::future::Returned;
+use crate::parse::ident::unraw;
 use crate::parse::tokens::{flat, is_punct, ungroup};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::quote;
 use syn::{FnArg, ReceiverKind, ReturnType, Signature, Type, Visibility};
 
-/// Types in a result, and what clippy has against some of their uses. It does not look into the result of an async fn.
+/// Types, and the lints of clippy about results with such a type. Clippy does not look into the result of an async fn.
 const OF_RESULTS: &[(&[&str], &[&str])] = &[
     (&["Box"], &["borrowed_box", "box_collection", "redundant_allocation", "unnecessary_box_returns", "vec_box"]),
     (&["Rc", "Arc"], &["rc_buffer", "rc_mutex", "redundant_allocation"]),
@@ -19,14 +22,47 @@ const OF_RESULTS: &[(&[&str], &[&str])] = &[
     (&["HashMap", "HashSet", "BTreeMap", "BTreeSet"], &["mutable_key_type"]),
 ];
 
-/// So many brackets are the least in a type that is too complex for clippy.
+/// A type with fewer brackets is not too complex for clippy (`type_complexity`).
 const COMPLEX: usize = 2;
 
-/// What is no `Result`, nor an alias of one.
+/// More parameters are too many for clippy (`too_many_arguments`).
+const MANY: usize = 7;
+
+/// Types that are certainly neither a `Result` nor an alias of one.
 const NO_RESULTS: &[&str] = &["Self", "Option", "Vec", "String", "Box", "Rc", "Arc"];
 
-/// The lints that a blocking fn of this signature must allow and its async fn need not. `unasked`: a block's `suffix`
-/// or `prefix` named the fn.
+/// The lints that every twin of this signature allows, blocking or async.
+pub fn of_twin(plan: &Plan, sig: &Signature) -> Vec<TokenStream> {
+    let mut lints = Vec::new();
+    if attrs::has(&plan.attrs, "deprecated") {
+        // rustc warns of a call of a deprecated fn, even in a fn that is deprecated itself.
+        lints.push(quote!(deprecated));
+    }
+    if attrs::has(&plan.attrs, "must_use") {
+        // On an async fn the attribute adds something to the `must_use` of futures; the twin's result may have its own.
+        lints.push(quote!(clippy::double_must_use));
+    }
+    if sig.inputs.len() > MANY {
+        lints.push(quote!(clippy::too_many_arguments));
+    }
+    if parameter_names(sig).any(|ident| unraw(ident).starts_with('_') && !unraw(ident).starts_with("__")) {
+        lints.push(quote!(clippy::used_underscore_binding));
+    }
+    if matches!(sig.output, ReturnType::Type(..)) {
+        // With a `return` in the body it would be `needless_return`.
+        lints.push(quote!(clippy::implicit_return));
+    }
+    if plan.long {
+        lints.push(quote!(clippy::too_many_lines));
+    }
+    if matches!(plan.vis, Visibility::Public(_)) && !plan.declared {
+        lints.push(quote!(unreachable_pub));
+    }
+    lints
+}
+
+/// The lints that a blocking twin of this signature allows as well. `unasked` says that a block's `suffix` or `prefix` has
+/// given it its name, not its own mark.
 pub fn of_blocking(plan: &Plan, sig: &Signature, unasked: bool) -> Vec<TokenStream> {
     let mut lints = Vec::new();
     if unasked {
@@ -45,7 +81,7 @@ fn of_result(plan: &Plan, sig: &Signature, lints: &mut Vec<TokenStream>) {
     let ReturnType::Type(_, result) = &sig.output else { return };
     let visible = plan.in_trait || !matches!(plan.vis, Visibility::Inherited);
     if visible && !attrs::has(&plan.attrs, "must_use") {
-        // A future must be used anyway, so on the async fn nobody missed the attribute.
+        // An async fn needs no `must_use`, because a future has one.
         lints.push(quote!(clippy::must_use_candidate));
         if sig.receiver().is_some() {
             lints.push(quote!(clippy::return_self_not_must_use));
@@ -73,7 +109,8 @@ fn of_result(plan: &Plan, sig: &Signature, lints: &mut Vec<TokenStream>) {
     }));
 }
 
-/// To what may be no larger than a reference. Of a trait's `Self` nobody knows.
+/// Whether a parameter refers to something that may be no larger than a reference. Clippy does not judge the `Self` of a
+/// trait.
 fn takes_references(sig: &Signature, in_trait: bool) -> bool {
     sig.inputs.iter().any(|input| match input {
         FnArg::Receiver(receiver) => !in_trait && matches!(receiver.kind, ReceiverKind::Reference(_, _, None)),
@@ -86,7 +123,7 @@ fn takes_references(sig: &Signature, in_trait: bool) -> bool {
     })
 }
 
-/// The future may need names for lifetimes that its result does not.
+/// The lints about names of lifetimes that a future needs and its result does not.
 fn of_lifetimes(plan: &Plan, sig: &Signature, lints: &mut Vec<TokenStream>) {
     if plan.declared || sig.generics.lifetimes().next().is_none() {
         return;

@@ -1,8 +1,8 @@
-//! The expansion of a plan in which `check` has found no mistake. Nothing is refused here.
+//! Writes the code of a plan in which `check` has found no mistake. Nothing is refused here.
 //!
-//! Arguments travel, futures don't: the body of a twin has a struct of packed arguments, which may cross to another
-//! thread, and an entry function, which unpacks them there and makes the future. The struct is generic over the type of
-//! each argument, which rustc infers, so that no type of the user's is written a second time.
+//! Arguments travel, futures don't: the body of a twin has a struct of packed arguments, which may be sent to another
+//! thread, and an entry function, which unpacks them there and makes the future. The struct has a type parameter for each
+//! argument's type, which rustc infers. So the expansion never repeats a type that the user wrote.
 
 pub mod block;
 

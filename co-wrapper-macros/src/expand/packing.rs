@@ -1,5 +1,5 @@
-//! What a blocking twin and an async one have in common: the twin's own signature, the struct of packed arguments, and
-//! the fn that unpacks them and calls the other fn. How the arguments get there is up to `blocking` and `asynchronous`.
+//! What a blocking and an async twin have in common: the twin's signature, the struct of packed arguments, and the fn that
+//! unpacks them and calls the other fn. `blocking` and `asynchronous` decide how the arguments get there.
 
 use crate::model::plan::{Names, Plan};
 use crate::model::signature::{self, Slot};
@@ -17,24 +17,24 @@ pub struct Packing<'a> {
     /// The twin's own signature.
     pub sig: Signature,
     pub slots: Vec<Slot>,
-    /// If the fn that is called wants to see the guard of the lock.
+    /// The place of the lock's guard among the arguments, if the fn that is called takes it.
     witness: Option<Place>,
     pub taken: Taken,
-    /// Of the call.
+    /// The span of errors about the call.
     pub span: Span,
     pub krate: TokenStream,
     /// `BdrvReadArgs`
     args_struct: Ident,
-    /// `bdrv_co_read_entry`, or `bdrv_read_bh`.
+    /// The fn that unpacks the arguments: `bdrv_co_read_entry` or `bdrv_read_bh`.
     pub unpack: Ident,
-    /// The packed arguments, in the hands of that fn.
+    /// Its parameter for the packed arguments.
     pub args: Ident,
-    /// The fn that is called, in the hands of that fn.
+    /// Its parameter for the closure that calls the other fn.
     call: Ident,
 }
 
 impl<'a> Packing<'a> {
-    /// The parts of the twin named `wrapper`. Errors about the call point at `span`.
+    /// The parts of the twin that is called `wrapper`. Errors about the call point at `span`.
     pub fn new(plan: &'a Plan, names: &'a Names, wrapper: &Ident, span: Span) -> Self {
         let Plan { options, sig, .. } = plan;
         let krate = facade(options.krate.as_ref(), span);
@@ -64,7 +64,7 @@ impl<'a> Packing<'a> {
         }
     }
 
-    /// The struct that travels. `field` makes each field's type from its argument's.
+    /// The struct of the packed arguments. `field` makes the type of a field from that of its argument.
     pub fn args_struct(&self, field: impl Fn(&Ident) -> TokenStream) -> TokenStream {
         let owned = if self.plan.options.no_co { ", owned" } else { "" };
         let doc = format!(" The packed arguments of [`{}`]{owned}.", unraw(&self.sig.ident));
@@ -81,7 +81,7 @@ impl<'a> Packing<'a> {
         }
     }
 
-    /// The fn that runs where the call is made, on the thread that makes it.
+    /// The fn that unpacks the arguments and calls the other fn. `unwrapped` takes an argument out of its field.
     pub fn unpack(&self, unwrapped: Option<TokenStream>) -> TokenStream {
         let (doc, result) = if self.plan.options.no_co {
             (" Unpacks them and calls the fn; runs as a bottom half of the main context.", "R")
@@ -113,8 +113,8 @@ impl<'a> Packing<'a> {
         (!types.is_empty()).then(|| quote!(<#(#types),*>))
     }
 
-    /// `BdrvReadArgs { __self: self, off }`, with what `pack` makes of each argument. A parameter that a `#[cfg]` has taken away
-    /// leaves `absent` in its field.
+    /// `BdrvReadArgs { __self: self, off }`. `pack` makes the value of a field from its argument. If a `#[cfg]` has removed the
+    /// parameter, the value is `absent`.
     pub fn packed(
         &self,
         pack: impl Fn(usize, &Slot) -> TokenStream,
@@ -131,7 +131,7 @@ impl<'a> Packing<'a> {
         quote_spanned!(self.span=> #name { #(#fields),* })
     }
 
-    /// The lifetimes of a fn that is only declared here are unknown.
+    /// The lifetimes that the call must name. Those of a fn that is elsewhere are unknown, so none are named.
     pub fn told_lifetimes(&self) -> Vec<Lifetime> {
         let Plan { declared, options, sig, .. } = self.plan;
         if *declared || options.no_co { Vec::new() } else { signature::told_lifetimes(sig) }
@@ -145,7 +145,7 @@ impl<'a> Packing<'a> {
         quote_spanned!(self.span=> #path #turbofish)
     }
 
-    /// The arguments that it is called with: `arguments` of the slots, in order, and the `guard` for its witness.
+    /// The arguments of the call: one for each slot, in order, and the `guard` in the place of the witness.
     pub fn arguments(&self, arguments: impl Iterator<Item = TokenStream>, guard: TokenStream) -> Vec<TokenStream> {
         let cfgs = self.slots.iter().map(|slot| &slot.cfg);
         let mut arguments: Vec<_> = cfgs.zip(arguments).map(|(cfg, argument)| under(cfg.as_ref(), argument)).collect();
@@ -155,6 +155,7 @@ impl<'a> Packing<'a> {
         arguments
     }
 
+    /// What the runtime is told about the wrapper, for panics and hang reports.
     pub fn wrapper(&self) -> TokenStream {
         let (krate, mixed) = (&self.krate, self.plan.options.mixed);
         let (name, target) = (unraw(&self.sig.ident), &self.names.target.name);

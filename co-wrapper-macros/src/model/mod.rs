@@ -1,4 +1,4 @@
-//! What a wrapper will be: its plan, its name, its signature. Nothing is refused or written here.
+//! What a wrapper will be: its plan, its name, its signature. This room reports no errors and writes no code.
 
 pub mod name;
 pub mod plan;

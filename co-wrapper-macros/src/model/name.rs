@@ -1,15 +1,16 @@
-//! The wrapper's name: the rules by which it follows from the async fn's name, and the async fn's from it.
+//! The rules that derive a wrapper's name from the async fn's name, and that name from the wrapper's.
 //!
-//! Names are cut at `_`. The wrapper of `bdrv_co_read` is `bdrv_read`: the segment `co` is left out.
+//! A name is a list of segments with `_` between them. QEMU's rule leaves out the segment `co`: the wrapper of
+//! `bdrv_co_read` is `bdrv_read`. With a `prefix` or `suffix`, the whole name stays and that is added.
 
 use crate::parse::ident::{NEVER_RAW, ident, is_raw, is_reserved, unraw};
 use crate::parse::options::{Affixes, Options};
 use proc_macro2::Ident;
 use syn::Error;
 
-/// The name of a fn's blocking twin, under its mark. `None` if there is none, perhaps because of an error.
+/// The name of a fn's blocking twin. The error is `None` if no twin is wanted, or if the reason has been reported.
 pub fn of_wrapper(options: &Options, target: &Ident) -> Result<Ident, Option<Error>> {
-    // An option that cannot be read has been reported, and nothing follows from it.
+    // If an option could not be parsed, that has been reported.
     let faulty = |key, is_read: bool| options.key(key).is_some() && !is_read;
     if options.skip
         || faulty("name", options.name.is_some())
@@ -27,7 +28,7 @@ pub fn of_wrapper(options: &Options, target: &Ident) -> Result<Ident, Option<Err
     name.map_err(|message| Some(Error::new_spanned(target, message)))
 }
 
-/// The name of the async twin of a blocking fn.
+/// The name of a blocking fn's async twin. The error is `None` if the reason has been reported.
 pub fn of_async_twin(options: &Options, target: &Ident) -> Result<Ident, Option<Error>> {
     if let Some(name) = &options.name {
         let message = format!("`{name}` is the blocking fn itself; give the async one another name");
@@ -44,18 +45,19 @@ pub fn of_async_twin(options: &Options, target: &Ident) -> Result<Ident, Option<
     Ok(with_co(target))
 }
 
-/// The name of the blocking fn whose twin is a declared async fn.
+/// The name of the blocking fn, derived from its declared async twin.
 pub fn of_blocking_target(twin: &Ident) -> syn::Result<Ident> {
     let message = format!("the name of `{}` does not tell its blocking fn's; name that with `= …`", unraw(twin));
     without_co(twin).map_err(|_| Error::new_spanned(twin, message))
 }
 
+/// The name that the user has chosen, which must differ from that of the fn.
 fn another(name: &Ident, target: &Ident, message: String) -> Result<Ident, Option<Error>> {
     let same = unraw(name) == unraw(target);
     if same { Err(Some(Error::new_spanned(name, message))) } else { Ok(name.clone()) }
 }
 
-/// `bdrv_co_foo` → `bdrv_foo`, `co_read` → `read`, `_co_x` → `_x`.
+/// Turns `bdrv_co_foo` into `bdrv_foo`, `co_read` into `read`, and `_co_x` into `_x`.
 pub fn without_co(target: &Ident) -> Result<Ident, String> {
     let name = unraw(target);
     let mut segments: Vec<&str> = name.split('_').collect();
@@ -75,7 +77,7 @@ pub fn without_co(target: &Ident) -> Result<Ident, String> {
     finish(target, &segments.join("_"))
 }
 
-/// `read` → `read_blocking`: the whole name stays, also a `co` in it.
+/// Turns `read` into `read_blocking`. The whole name stays, even a `co` in it.
 pub fn with_affixes(target: &Ident, affixes: &Affixes) -> Result<Ident, String> {
     let value = |affix: &Option<syn::LitStr>| affix.as_ref().map(syn::LitStr::value);
     let name = [value(&affixes.prefix).unwrap_or_default(), unraw(target), value(&affixes.suffix).unwrap_or_default()]
@@ -87,7 +89,7 @@ pub fn with_affixes(target: &Ident, affixes: &Affixes) -> Result<Ident, String> 
     Ok(ident(&name, is_reserved(&name), target.span()))
 }
 
-/// The inverse: `bdrv_foo` → `bdrv_co_foo`, `read` → `co_read`, `_x` → `_co_x`.
+/// Turns `bdrv_foo` into `bdrv_co_foo`, `read` into `co_read`, and `_x` into `_co_x`.
 pub fn with_co(wrapper: &Ident) -> Ident {
     let name = unraw(wrapper);
     let text = name.trim_start_matches('_');
@@ -99,7 +101,7 @@ pub fn with_co(wrapper: &Ident) -> Ident {
     Ident::new(&target, wrapper.span())
 }
 
-/// The inverse: `read_blocking` → `read`.
+/// Turns `read_blocking` into `read`.
 pub fn without_affixes(wrapper: &Ident, affixes: &Affixes) -> Result<Ident, String> {
     let name = unraw(wrapper);
     let mut rest = &*name;
@@ -118,6 +120,7 @@ pub fn without_affixes(wrapper: &Ident, affixes: &Affixes) -> Result<Ident, Stri
     Ok(ident(rest, is_reserved(rest), wrapper.span()))
 }
 
+/// The derived name as an identifier, if it is legal as one.
 fn finish(target: &Ident, name: &str) -> Result<Ident, String> {
     if name.chars().all(|c| c == '_') {
         return Err(format!(

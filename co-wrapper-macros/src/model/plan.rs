@@ -1,5 +1,6 @@
-//! The plan of a wrapper, in which everything is resolved: the options of its mark merged with the block's, the fn that
-//! is called, and how it is called. `check` refuses a plan or `expand` writes it; neither looks at where it came from.
+//! The plan of a wrapper, in which everything is resolved: the options of its mark merged with the block's, the fn that it
+//! calls, and the path of the call. `check` refuses a plan, or `expand` writes it. Neither needs to know whether an
+//! attribute or `declare!` has made it.
 
 use crate::model::name;
 use crate::model::signature;
@@ -15,26 +16,26 @@ use syn::{Attribute, Error, Path, Signature, Type, Visibility};
 
 pub struct Plan {
     pub options: Options,
-    /// The attributes of the fn that is called; or, if only its twin is declared, those of the declaration.
+    /// The attributes of the fn that the wrapper calls. If only the wrapper is declared, they are those of the declaration.
     pub attrs: Vec<Attribute>,
     /// The wrapper's visibility.
     pub vis: Visibility,
-    /// The signature of the fn that has `attrs`. A fn that returns a future has the form of the `async fn` that it
+    /// The signature of the fn that has `attrs`. If that returns a future, this is the signature of the `async fn` that it
     /// stands for.
     pub sig: Signature,
     pub returned: Returned,
-    /// Only the wrapper is declared here.
+    /// Whether `declare!` has made the plan. Then the fn that the wrapper calls is elsewhere.
     pub declared: bool,
-    /// The fn that is called is a free function.
+    /// Whether the wrapper is a free function.
     pub free: bool,
     pub in_trait: bool,
     pub in_trait_impl: bool,
-    /// The body of the fn that is called is so long that a lint may count its lines.
+    /// Whether the body of the fn that the wrapper calls is so long that clippy may have counted its lines.
     pub long: bool,
-    /// What an error about the wrapper's whole body points at.
+    /// The span of errors about the wrapper's whole body.
     pub body_span: Span,
-    /// The names that follow from the mark, or what is wrong with them. `None` in place of the error if it has been
-    /// reported or no wrapper is wanted. Without names there is nothing to write.
+    /// The names that follow from the mark, or what is wrong with them. The error is `None` if it has been reported or if
+    /// the mark says `skip`. Without names no wrapper is written.
     pub names: Result<Names, Option<Error>>,
 }
 
@@ -49,25 +50,26 @@ pub struct Names {
 pub struct Target {
     /// `Self::bdrv_co_read`
     pub path: TokenStream,
-    /// The fn's type parameters are yet to be passed on.
+    /// Whether the call passes on the wrapper's type parameters. The user's own path may have type arguments already.
     pub turbofish: bool,
-    /// If the path is a name alone, that.
+    /// The name of the fn, for declarations whose path is only a name.
     pub alone: Option<Ident>,
-    /// The path follows from the wrapper's name.
+    /// Whether the name was derived from the wrapper's.
     pub by_rule: bool,
     pub name: String,
     pub link: Link,
 }
 
-/// How the documentation may link to the fn that is called.
+/// How the wrapper's documentation links to the fn that it calls.
 pub enum Link {
     To(String),
-    /// Rustdoc warns of a link from a public item to one that may be private.
+    /// No link is written if rustdoc could not resolve it, or if it could lead from a public item to a private one, of
+    /// which rustdoc warns.
     None,
 }
 
 impl Plan {
-    /// Of a fn under its mark.
+    /// The plan of the wrapper of a marked fn.
     pub fn of_function(options: Options, function: &Function) -> Self {
         let block = options.block.as_deref();
         let within = block.map(|block| block.within.clone()).filter(|within| !within.is_empty());
@@ -90,7 +92,7 @@ impl Plan {
         let wrapper = if options.no_co {
             name::of_async_twin(&options, ident)
         } else if returned == Returned::Unknown {
-            // A fn that was marked by mistake gets no error about the name of its wrapper.
+            // A fn that should not be marked needs no error about the name of its wrapper.
             Err(None)
         } else {
             name::of_wrapper(&options, ident)
@@ -111,7 +113,7 @@ impl Plan {
         }
     }
 
-    /// Of a declared function, or of a declared method of `ty`.
+    /// The plan of a declared function or, if there is a `ty`, of a method that is declared for that type.
     pub fn of_declaration(options: Options, declaration: Declaration, ty: Option<&Type>) -> Self {
         let Declaration { attrs, vis, sig, target, end } = declaration;
         let target = match ty {
@@ -137,7 +139,7 @@ impl Plan {
 }
 
 impl Target {
-    /// The path after the `=`, or the one that follows from the name.
+    /// The target of a declared function: the path after its `=`, or the name that is derived from its own.
     fn of_function(written: Option<TokenStream>, options: &Options, sig: &Signature) -> syn::Result<Self> {
         let by_rule = written.is_none();
         let path: Path = match written {
@@ -159,6 +161,7 @@ impl Target {
         })
     }
 
+    /// The target of a declared method: the name after its `=`, or the one that is derived from its own.
     fn of_method(written: Option<TokenStream>, options: &Options, sig: &Signature, ty: &Type) -> syn::Result<Self> {
         let by_rule = written.is_none();
         let affixes = options.block.as_ref().map(|block| &block.options.affixes).filter(|affixes| !affixes.is_empty());
@@ -187,11 +190,11 @@ impl Target {
 }
 
 impl Link {
-    /// `a::b::<T>::c` → `a::b::c`
+    /// The link to `a::b::<T>::c` is `fn@a::b::c`.
     fn to(path: &Path) -> Self {
         let segments: Vec<String> = path.segments.iter().map(|segment| unraw(&segment.ident)).collect();
         let leading = if path.leading_colon.is_some() { "::" } else { "" };
-        // Rustdoc knows no `$crate`.
+        // Rustdoc cannot resolve `$crate`.
         if segments.iter().any(|segment| segment.starts_with('$')) {
             return Link::None;
         }

@@ -1,5 +1,5 @@
-//! The signature: questions about it, the wrapper's own form of it, and its parameters as slots of the argument struct.
-//! A wrapper's signature is the user's, token by token, with the exceptions that [`blocking`] lists.
+//! Signatures: questions about the user's signature, the wrapper's signature, and the slots of the argument struct, one
+//! for each parameter. A wrapper's signature is the user's, token by token, with the exceptions that [`blocking`] lists.
 
 use crate::parse::attrs;
 use crate::parse::ident::{Taken, unraw};
@@ -13,24 +13,24 @@ use syn::{
     parse_quote,
 };
 
-/// One parameter: where it lies in the struct and how the wrapper's body names it.
+/// One parameter: its field in the argument struct, and its names in the wrapper's body.
 pub struct Slot {
     pub field: Ident,
-    /// The parameter, in the hygiene that it was written with; `self` for the receiver.
+    /// The parameter as an expression, with the hygiene of the user's code. It is `self` for the receiver.
     pub value: TokenStream,
-    /// In the call of the async fn.
+    /// The variable that is passed to the fn that the wrapper calls.
     pub argument: Ident,
-    /// `A0`: the argument's type, inferred.
+    /// `A0`: the type parameter for the argument's type, which rustc infers.
     pub ty: Ident,
     /// The condition of a `#[cfg]` on the parameter. Without it the slot stays and holds `()`.
     pub cfg: Option<TokenStream>,
-    /// Of the parameter's type.
+    /// The span of the parameter's type.
     pub span: Span,
-    /// That type may break a bound of its own.
+    /// Whether that type may break a bound of its own ([`bounded`]).
     pub bounded: bool,
 }
 
-/// The names that the wrapper's parameters keep.
+/// The parameters that have a name. The wrapper's parameters have the same names.
 pub fn parameter_names(sig: &Signature) -> impl Iterator<Item = &Ident> {
     sig.inputs.iter().filter_map(|input| match input {
         FnArg::Receiver(_) => None,
@@ -38,7 +38,8 @@ pub fn parameter_names(sig: &Signature) -> impl Iterator<Item = &Ident> {
     })
 }
 
-/// `x`, `mut x`, `ref x`, `x @ …`: a pattern that one name can stand for. In capitals, it may be a unit struct.
+/// The pattern, if a name can stand for it: `x`, `mut x`, `ref x` or `x @ …`. A capitalized name may be that of a unit
+/// struct.
 fn simple(pat: &Pat) -> Option<&PatIdent> {
     match pat {
         Pat::Ident(pat) if unraw(&pat.ident).starts_with(char::is_uppercase) => None,
@@ -48,7 +49,9 @@ fn simple(pat: &Pat) -> Option<&PatIdent> {
     }
 }
 
-/// The types that may break a bound of their own.
+/// The types in a signature that may break a bound of their own. For example, `Packed<T>` does if its declaration requires
+/// something of `T` that the argument does not have, `[u8]` does because it has no size, and `[u8; N]` does if `N` is not a
+/// `usize`.
 pub fn bounded(sig: &Signature) -> impl Iterator<Item = &Type> {
     let output = match &sig.output {
         ReturnType::Type(_, ty) => Some(&**ty),
@@ -57,12 +60,11 @@ pub fn bounded(sig: &Signature) -> impl Iterator<Item = &Type> {
     sig.inputs.iter().filter_map(written_type).chain(output).filter(|ty| may_break_a_bound(ty))
 }
 
-/// As `Packed<T>` does where it asks more of its `T`, `[u8]` in that it has no size, and `[u8; N]` if `N` is no `usize`.
 fn may_break_a_bound(ty: &Type) -> bool {
     matches!(ungroup(ty), Type::Slice(_) | Type::Array(_)) || flat(ty).iter().any(|tree| is_punct(tree, '<'))
 }
 
-/// Of a parameter, or of a receiver that says what it is.
+/// The type of a parameter, or of a receiver like `self: Arc<Self>`.
 fn written_type(input: &FnArg) -> Option<&Type> {
     match input {
         FnArg::Receiver(receiver) => match &receiver.kind {
@@ -73,15 +75,17 @@ fn written_type(input: &FnArg) -> Option<&Type> {
     }
 }
 
-/// The `!` that the wrapper returns, if it never does.
+/// The result type, if it is `!`.
 pub fn never(sig: &Signature) -> Option<&Type> {
     let ReturnType::Type(_, ty) = &sig.output else { return None };
     matches!(ungroup(ty), Type::Never(_)).then_some(ty)
 }
 
-/// The wrapper's signature is the user's, token by token, except for what would be unused in a body that only passes
-/// its arguments on (`async`, `mut`, and patterns, which become names), and for lifetimes that only an `async fn` may
-/// elide.
+/// The wrapper's signature. It is the user's with these changes:
+///
+/// - `async` and `mut` are left out, and patterns become names: the body only passes its arguments on.
+/// - Lifetimes that only an `async fn` may elide get names.
+/// - In a trait, `Self: Sized` is required if the body moves a `Self`.
 pub fn blocking(sig: &Signature, wrapper: &Ident, declared: bool, in_trait: bool, taken: &mut Taken) -> Signature {
     let mut blocking = sig.clone();
     blocking.asyncness = None;
@@ -112,20 +116,21 @@ pub fn blocking(sig: &Signature, wrapper: &Ident, declared: bool, in_trait: bool
     for lifetime in named.into_iter().rev() {
         blocking.generics.params.insert(at, parse_quote!(#lifetime));
     }
-    // A provided method has a body, and a body cannot move what may be unsized. One that is declared was not written for
-    // a trait, where `Vec<Self>` is of something unsized.
+    // The body of a provided method cannot move a `Self` that may be unsized. A declared method was not written for a
+    // trait, so there even `Vec<Self>` expects `Self` to be sized.
     if in_trait && (moves_self(&blocking) || declared && types_mention_self(&blocking)) {
         blocking.generics.make_where_clause().predicates.push(parse_quote!(Self: Sized));
     }
     blocking
 }
 
-/// Apart from the receiver's own.
+/// Whether a type other than the receiver's contains `Self`.
 fn types_mention_self(sig: &Signature) -> bool {
     let inputs = sig.inputs.iter().filter(|input| matches!(input, FnArg::Typed(_)));
     mentions(&sig.output, "Self") || inputs.into_iter().any(|input| mentions(input, "Self"))
 }
 
+/// Whether `Self` is passed or returned by value.
 fn moves_self(sig: &Signature) -> bool {
     let is_self = |ty: &Type| matches!(ungroup(ty), Type::Path(ty) if ty.path.is_ident("Self"));
     let output = matches!(&sig.output, ReturnType::Type(_, ty) if is_self(ty));
@@ -140,7 +145,7 @@ fn moves_self(sig: &Signature) -> bool {
         })
 }
 
-/// Of the wrapper's own signature, in which every parameter is `self` or a name.
+/// The slots for the wrapper's own signature, in which every parameter is `self` or a name.
 pub fn slots(blocking: &Signature, taken: &mut Taken) -> Vec<Slot> {
     let mut fields = Taken::default();
     let mut slots = Vec::new();
@@ -152,7 +157,7 @@ pub fn slots(blocking: &Signature, taken: &mut Taken) -> Vec<Slot> {
                 (&receiver.attrs, fields.fresh("__self"), receiver.self_token.to_token_stream(), span)
             }
             FnArg::Typed(PatType { attrs, pat, ty, .. }) => match simple(pat) {
-                // Two parameters of one name, told apart by hygiene only, need two fields.
+                // If only hygiene tells two parameters of one name apart, they need two fields.
                 Some(pat) => (attrs, fields.fresh_like(&pat.ident), pat.to_token_stream(), ty.span()),
                 None => unreachable!("every pattern has become a name"),
             },
@@ -174,7 +179,8 @@ pub fn slots(blocking: &Signature, taken: &mut Taken) -> Vec<Slot> {
     slots
 }
 
-/// Type and const parameters are passed on by name, as inference cannot find each; lifetimes only if they must be.
+/// The generic arguments of the call: all type and const parameters, because rustc cannot infer each, and the lifetimes that
+/// must be passed ([`told_lifetimes`]).
 pub fn turbofish(sig: &Signature, lifetimes: &[Lifetime]) -> Option<TokenStream> {
     let mut arguments: Vec<&dyn ToTokens> = lifetimes.iter().map(|lifetime| lifetime as _).collect();
     for param in &sig.generics.params {
@@ -187,9 +193,9 @@ pub fn turbofish(sig: &Signature, lifetimes: &[Lifetime]) -> Option<TokenStream>
     (!arguments.is_empty()).then(|| quote!(::<#(#arguments),*>))
 }
 
-/// The lifetimes that must be passed on by name. Where the result is an `impl Trait`, nothing tells rustc which lifetime it has
-/// in the place of one that is in a bound and in no argument's type; it takes `'static`, which the bound does not allow
-/// (E0310). Who names one lifetime has to name all that are early-bound.
+/// The lifetimes that the call must pass by name. If the result is an `impl Trait`, rustc cannot infer a lifetime that is in
+/// a bound and in no argument's type. It takes `'static` for it, which breaks the bound (E0310). A call that names one
+/// lifetime must name all early-bound ones.
 pub fn told_lifetimes(sig: &Signature) -> Vec<Lifetime> {
     let (mut of_arguments, mut bounds) = (Vec::new(), sig.generics.where_clause.to_token_stream());
     for input in &sig.inputs {
@@ -224,17 +230,9 @@ pub fn is_unsafe(sig: &Signature) -> bool {
     matches!(sig.safety, Safety::Unsafe(_))
 }
 
-/// Without a receiver, only its types tell a method from a free function.
+/// Whether this is certainly a method: it has a receiver, or `Self` in one of its types.
 pub fn mentions_self(sig: &Signature) -> bool {
     sig.receiver().is_some() || mentions(sig, "Self")
-}
-
-/// A parameter whose name begins with one `_`, at which clippy would complain that it is used.
-pub fn has_underscored(sig: &Signature) -> bool {
-    parameter_names(sig).any(|ident| {
-        let name = unraw(ident);
-        name.starts_with('_') && !name.starts_with("__")
-    })
 }
 
 #[cfg(test)]
@@ -251,12 +249,12 @@ mod tests {
             ("async fn f<'a, 'b, T: 'a>(x: &'b u8, y: T) -> impl Debug where 'b: 'a", "'a , 'b"),
             ("async fn f<'a>(&self, x: impl Debug + 'a) -> impl Debug", "'a"),
             ("async fn f<'a, 'r, T: 'a>(&self, y: T) -> impl Debug + 'r", "'a , 'r"),
-            // Inferred from an argument.
+            // rustc infers the lifetime from an argument.
             ("async fn f<'a, T: 'a>(x: &'a u8, y: T) -> impl Debug", ""),
             ("async fn f<'a, T: 'a>(&'a self, y: T) -> impl Debug", ""),
             ("async fn f<'a, T: 'a>(self: Pin<&'a Self>, y: T) -> impl Debug", ""),
             ("async fn f<'a, T: 'a>(y: Vec<(Cow<'a, str>, T)>) -> impl Debug", ""),
-            // Nobody asks.
+            // No bound needs the lifetime, or the result is no `impl Trait`.
             ("async fn f<'a, T: 'a>(x: &u8, y: T) -> u8", ""),
             ("async fn f<'a, T: 'a>(x: &u8, y: T) -> Box<dyn Debug + 'a>", ""),
             ("async fn f<'r>(x: &u8) -> impl Debug + 'r", ""),

@@ -1,16 +1,15 @@
-//! Witnesses: parameters of type `&GraphRead` or `&GraphWrite`, which prove that the caller holds the graph lock.
-//! Whoever holds the lock passes one. A wrapper that takes the lock supplies the witness itself, so its own parameters
-//! have none.
+//! Witnesses: parameters of type `&GraphRead` or `&GraphWrite`, which prove that the caller holds the graph lock. A wrapper
+//! that takes the lock supplies the witness itself, so its own parameters have none.
 
 use crate::model::signature::Slot;
 use crate::parse::tokens::{borrows, ungroup};
 use proc_macro2::TokenStream;
 use syn::{FnArg, GenericParam, Lifetime, Signature, Type};
 
-/// The witness's index among the arguments of the fn that is called.
+/// Where the witness belongs among the arguments of the fn that the wrapper calls.
 pub struct Place {
     pub index: usize,
-    /// The condition of a `#[cfg]` on it.
+    /// The condition of a `#[cfg]` on the parameter.
     pub cfg: Option<TokenStream>,
 }
 
@@ -18,11 +17,11 @@ pub struct Witness<'a> {
     pub index: usize,
     pub ty: &'a Type,
     pub lifetime: Option<&'a Lifetime>,
-    /// Of the write lock.
+    /// Whether it proves that the write lock is held.
     pub write: bool,
 }
 
-/// Whether a parameter of this type is one, and of the write lock.
+/// The reference, and whether it is to a `GraphWrite`. `None` if this is not the type of a witness.
 fn kind(ty: &Type) -> Option<(&syn::TypeReference, bool)> {
     let Type::Reference(reference) = ungroup(ty) else { return None };
     let Type::Path(path) = ungroup(&reference.elem) else { return None };
@@ -43,7 +42,7 @@ pub fn witnesses(sig: &Signature) -> impl Iterator<Item = Witness<'_>> {
     })
 }
 
-/// Takes the witness out of the wrapper's signature and slots, if it has one.
+/// Removes the witness from the wrapper's signature and slots, if it has one.
 pub fn take(sig: &mut Signature, slots: &mut Vec<Slot>) -> Option<Place> {
     let (index, lifetime) = witnesses(sig).map(|witness| (witness.index, witness.lifetime.cloned())).next()?;
     let inputs = std::mem::take(&mut sig.inputs).into_iter().enumerate();
@@ -51,14 +50,14 @@ pub fn take(sig: &mut Signature, slots: &mut Vec<Slot>) -> Option<Place> {
     if let Some(lifetime) = lifetime {
         drop_if_unused(sig, &lifetime);
     }
-    // The slots after it keep their arguments' names and get new indices.
+    // The type parameters of the remaining slots are numbered without a gap.
     for i in (index + 1..slots.len()).rev() {
         slots[i].ty = slots[i - 1].ty.clone();
     }
     Some(Place { index, cfg: slots.remove(index).cfg })
 }
 
-/// A lifetime that was the witness's alone.
+/// Removes the declaration of a lifetime that only the witness had.
 fn drop_if_unused(sig: &mut Signature, lifetime: &Lifetime) {
     let declares = |param: &GenericParam| matches!(param, GenericParam::Lifetime(p) if p.lifetime == *lifetime);
     let mut rest = sig.clone();

@@ -140,15 +140,7 @@ impl Block {
         };
         let body: Vec<TokenTree> = braces.stream().into_iter().collect();
         let (inner_attrs, body) = body.split_at(attributes_end(&body, true));
-        Ok(Block {
-            keyword,
-            attrs,
-            head,
-            inner_attrs: stream(inner_attrs),
-            members: members(body)?,
-            braces,
-            within,
-        })
+        Ok(Block { keyword, attrs, head, inner_attrs: stream(inner_attrs), members: members(body)?, braces, within })
     }
 
     /// Whether this is the impl of a trait.

@@ -1,14 +1,14 @@
-//! The options between the parentheses of `#[co_wrapper(…)]`, and those that a block's attribute gives to all fns in
-//! it. They are parsed by hand: after a mistake in one option, parsing goes on at the next comma. Which options suit
-//! which item is up to `check`, which knows the item.
+//! The options in the parentheses of `#[co_wrapper(…)]` and `#[no_co_wrapper(…)]`, and those that a block's attribute
+//! gives to all fns in it. They are parsed one by one: after a mistake in one option, parsing goes on at the next comma.
+//! Whether an option suits its item is up to `check`.
 //!
-//! A mark's options and its block's are merged here, once. Later stages do not know which of the two an option came
-//! from, except for `keys`, which are the mark's own.
+//! A mark's options and its block's are merged once, here. After that, an option does not tell which of the two it came
+//! from. Only `keys` does, because it has the mark's own options alone.
 
 use crate::parse::errors::Errors;
 use crate::parse::item::is_of_trait;
 use crate::parse::spelling::unknown;
-use crate::parse::values::{affix, expression, flag, identifier, path, ty, value, visibility};
+use crate::parse::values::{self, affix, expression, flag, identifier, path, ty, visibility};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use std::rc::Rc;
@@ -16,12 +16,12 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::{Error, Expr, LitStr, Path, Token, Type, Visibility, parenthesized};
 
-/// Every option's key, and how it is written.
-pub const KNOWN: &[(&str, &str)] = &[
+/// The key of each option, and an example of it with a value, for errors about a missing value.
+const KNOWN: &[(&str, &str)] = &[
     ("mixed", "mixed"),
     ("name", "name = read_blocking"),
     ("ctx", "ctx = self.ctx"),
-    ("timeout", "timeout"),
+    ("timeout", "timeout = read_timeout"),
     ("expect_long", "expect_long"),
     ("vis", "vis = pub(crate)"),
     ("crate", "crate = ::co_wrapper"),
@@ -29,24 +29,24 @@ pub const KNOWN: &[(&str, &str)] = &[
     ("prefix", "prefix = \"blocking_\""),
     ("skip", "skip"),
     ("output", "output = io::Result<u8>"),
-    ("bdrv_rdlock", "bdrv_rdlock"),
+    ("bdrv_rdlock", "bdrv_rdlock = self.graph"),
     ("bdrv_wrlock", "bdrv_wrlock"),
 ];
 
-/// Those of them that `#[no_co_wrapper]` has too.
+/// The options of `#[no_co_wrapper]`.
 const OF_NO_CO: &[&str] = &["name", "vis", "crate", "bdrv_rdlock", "bdrv_wrlock"];
 
 /// A mark's options, merged with those of the attribute on the block around it.
 #[derive(Default)]
 pub struct Options {
-    /// They are those of `#[no_co_wrapper]`.
+    /// Whether the mark is `#[no_co_wrapper]`.
     pub no_co: bool,
-    /// The key of each option that the mark itself has, as it was written, for errors about it.
+    /// The keys of the mark's own options, as they were written. Errors about an option point at its key.
     pub keys: Vec<Ident>,
     pub mixed: bool,
     pub name: Option<Ident>,
     pub ctx: Option<Expr>,
-    /// `ctx = none`: not the block's either.
+    /// `ctx = none`: the call has no context, even if the block has a `ctx`.
     pub no_ctx: bool,
     pub timeout: Option<Timeout>,
     pub expect_long: bool,
@@ -54,7 +54,7 @@ pub struct Options {
     pub krate: Option<Path>,
     pub affixes: Affixes,
     pub skip: bool,
-    /// The future's result, if the signature does not say it.
+    /// The future's result, for signatures that do not tell it.
     pub output: Option<Type>,
     pub lock: Option<Lock>,
     /// What the attribute on the surrounding block passes to the mark.
@@ -63,7 +63,7 @@ pub struct Options {
 
 /// `timeout`, or `timeout = read_within`.
 pub struct Timeout {
-    /// If it is not the wrapper's with `_timeout` added.
+    /// The default is the wrapper's name with `_timeout` added.
     pub name: Option<Ident>,
 }
 
@@ -71,7 +71,7 @@ pub struct Timeout {
 #[derive(Clone)]
 pub struct Lock {
     pub key: Ident,
-    /// If it is not the process's one.
+    /// The lock. The default is the process's one.
     pub expr: Option<Expr>,
 }
 
@@ -81,7 +81,7 @@ impl Lock {
     }
 }
 
-/// `prefix` and `suffix`: what is added to the async fn's name.
+/// `prefix` and `suffix`, which are added to the async fn's name.
 #[derive(Clone, Default)]
 pub struct Affixes {
     pub prefix: Option<LitStr>,
@@ -94,37 +94,37 @@ impl Affixes {
     }
 }
 
-/// What a block's attribute passes to a mark inside it: where the function is, and the options that hold for the whole
-/// block. It is passed as tokens, in an option that nobody writes by hand.
+/// What a block's attribute passes to the marks inside it: where the function is, and the options of the whole block. It
+/// travels as tokens, in an option that users never write.
 pub struct Context {
-    /// What the async fn is called through: `Self` or `<Self as Trait>`; nothing in a module.
+    /// The path through which the async fn is called: `Self` or `<Self as Trait>`. It is empty in a module.
     pub within: TokenStream,
-    /// The fn is a trait's own, hence `Self` may be unsized.
+    /// Whether the block is a trait. In a trait, `Self` may be unsized.
     pub in_trait: bool,
     pub options: Options,
     /// The options as they were written.
     pub written: TokenStream,
 }
 
-/// The key of the option that an outer attribute writes into the marks inside it.
+/// The key of that option.
 const CONTEXT: &str = "__cw_context";
 
 impl Context {
-    /// The block is the impl of a trait.
+    /// Whether the block is the impl of a trait.
     pub fn is_trait_impl(&self) -> bool {
         !self.in_trait && is_of_trait(&self.within)
     }
 }
 
 impl Parse for Context {
-    /// As [`Context::to_tokens`] wrote it.
+    /// Parses what [`Context::to_tokens`] has written.
     fn parse(input: ParseStream) -> syn::Result<Self> {
         let within;
         parenthesized!(within in input);
         let within = within.parse()?;
         let in_trait = input.parse::<Option<Token![trait]>>()?.is_some();
         let written: TokenStream = input.parse()?;
-        // An attribute with a mistake in it writes no context.
+        // There are no errors, because a block's attribute with a mistake writes no context.
         let options = Options::parse(written.clone(), &mut Errors::default());
         Ok(Context { within, in_trait, options, written })
     }
@@ -144,7 +144,8 @@ impl Options {
         Options::default().read(tokens, errors)
     }
 
-    /// Of `#[no_co_wrapper(…)]`: a misspelt option is told what there is for it.
+    /// Parses the options of `#[no_co_wrapper(…)]`. It parses all options, so that `check` can say why one does not suit
+    /// this mark.
     pub fn parse_no_co(tokens: TokenStream, errors: &mut Errors) -> Self {
         Options { no_co: true, ..Options::default() }.read(tokens, errors)
     }
@@ -166,8 +167,8 @@ impl Options {
         }
     }
 
-    /// What a block says of all fns in it holds where a mark does not say otherwise. An async twin has no more of it than
-    /// where co-wrapper is found.
+    /// Merges the options of the block around the mark. The mark's own take precedence. An async twin takes only `crate`
+    /// from its block.
     pub fn inside(mut self, block: Rc<Context>) -> Self {
         let block = self.block.insert(block).clone();
         let all = &block.options;
@@ -177,7 +178,7 @@ impl Options {
         }
         self.mixed |= all.mixed;
         self.expect_long |= all.expect_long;
-        // A name is of one fn.
+        // A name cannot be shared by all fns of the block.
         self.timeout = self.timeout.take().or_else(|| all.timeout.as_ref().map(|_| Timeout { name: None }));
         if !self.no_ctx {
             self.ctx = self.ctx.take().or_else(|| all.ctx.clone());
@@ -195,6 +196,7 @@ impl Options {
         self.keys.iter().find(|key| *key == name)
     }
 
+    /// Parses all options up to the end.
     fn all(&mut self, input: ParseStream, errors: &mut Errors) {
         while !input.is_empty() {
             if let Err(error) = self.one(input) {
@@ -210,6 +212,7 @@ impl Options {
         }
     }
 
+    /// Parses one option.
     fn one(&mut self, input: ParseStream) -> syn::Result<()> {
         if input.peek(Token![,]) {
             return Err(input.error("no option before this comma; remove it"));
@@ -232,20 +235,19 @@ impl Options {
             return Err(Error::new(key.span(), message));
         }
         self.keys.push(key.clone());
-
+        let value = || values::value(&key, form, input);
         match &*key.to_string() {
             "mixed" => self.mixed = flag(&key, input)?,
             "skip" => self.skip = flag(&key, input)?,
             "expect_long" => self.expect_long = flag(&key, input)?,
-            "name" => self.name = Some(identifier(&key, value(&key, form, input)?)?),
+            "name" => self.name = Some(identifier(&key, value()?)?),
             "ctx" => {
-                let expr = expression(value(&key, form, input)?, form)?;
+                let expr = expression(value()?, form)?;
                 self.no_ctx = matches!(&expr, Expr::Path(path) if path.path.is_ident("none"));
                 self.ctx = Some(expr).filter(|_| !self.no_ctx);
             }
             "timeout" => {
-                let form = "timeout = read_timeout";
-                let name = if is_bare(input) { None } else { Some(identifier(&key, value(&key, form, input)?)?) };
+                let name = if is_bare(input) { None } else { Some(identifier(&key, value()?)?) };
                 self.timeout = Some(Timeout { name });
             }
             "bdrv_wrlock" => {
@@ -253,22 +255,21 @@ impl Options {
                 self.lock = Some(Lock { key, expr: None });
             }
             "bdrv_rdlock" => {
-                let form = "bdrv_rdlock = self.graph";
-                let expr = if is_bare(input) { None } else { Some(expression(value(&key, form, input)?, form)?) };
+                let expr = if is_bare(input) { None } else { Some(expression(value()?, form)?) };
                 self.lock = Some(Lock { key, expr });
             }
-            "output" => self.output = Some(ty(value(&key, form, input)?, form)?),
-            "vis" => self.vis = Some(visibility(value(&key, form, input)?)?),
-            "crate" => self.krate = Some(path(value(&key, form, input)?)?),
-            "suffix" => self.affixes.suffix = Some(affix(&key, value(&key, form, input)?)?),
-            "prefix" => self.affixes.prefix = Some(affix(&key, value(&key, form, input)?)?),
+            "output" => self.output = Some(ty(value()?, form)?),
+            "vis" => self.vis = Some(visibility(value()?)?),
+            "crate" => self.krate = Some(path(value()?)?),
+            "suffix" => self.affixes.suffix = Some(affix(&key, value()?)?),
+            "prefix" => self.affixes.prefix = Some(affix(&key, value()?)?),
             _ => unreachable!("every known option is above"),
         }
         Ok(())
     }
 }
 
-/// Returns the first token that was skipped.
+/// Skips what stands before the next comma. Returns the first token of it.
 fn skip_to_comma(input: ParseStream) -> Option<TokenTree> {
     let mut first = None;
     while !input.is_empty() && !input.peek(Token![,]) {
@@ -278,7 +279,7 @@ fn skip_to_comma(input: ParseStream) -> Option<TokenTree> {
     first
 }
 
-/// Whether a key has no value, or is followed by something that is not one.
+/// Whether an option has no value. A value in parentheses is a mistake that is reported as such.
 fn is_bare(input: ParseStream) -> bool {
     !input.peek(Token![=]) && !input.peek(syn::token::Paren)
 }
