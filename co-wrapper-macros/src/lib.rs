@@ -1,13 +1,12 @@
 //! The attribute macros of [co-wrapper](https://docs.rs/co-wrapper), which re-exports them. Use them through that
 //! crate: what they expand to refers to its items.
 //!
-//! The way through this crate: `attribute` and `declare` pass their tokens to `parse`, and `model` makes a plan of what
-//! was read. Then `check` refuses the plan, or `expand` writes the code. An attribute on a block writes no wrapper, but
-//! marks on the fns in it (`expand::block`). `tests/expand/` in the repository shows what comes out.
+//! How a macro expands: `attribute` and `declare` pass their tokens to `parse`, and `model` makes a plan from the parsed
+//! values. Then `check` refuses the plan, or `expand` writes the code. An attribute on a block writes no wrapper itself. It
+//! writes marks on the fns in the block (`expand::block`). `tests/expand/` in the repository has expansions to read.
 //!
-//! Names that begin with `__cw_` are reserved: generated variables have them. Hygiene does not keep a variable apart
-//! from a constant, static or unit struct of the same name that is in scope where the macro is used: the variable's
-//! pattern would mean that item.
+//! Names that begin with `__cw_` are reserved for generated variables. Hygiene does not protect these: if a constant,
+//! static or unit struct of the same name is in scope where the macro is used, the variable's pattern means that item.
 
 mod attribute;
 mod check;
@@ -23,9 +22,9 @@ use proc_macro::{Span, TokenStream, TokenTree};
 
 /// Gives an `async fn` a blocking twin.
 ///
-/// The `async fn` stays as it is. Beside it there is another fn of the same parameters, generics, visibility and
-/// result, which calls it and waits for it. When nothing has to wait, that costs nanoseconds: the future is polled
-/// where it is, on the caller's thread and without an allocation.
+/// The `async fn` stays as it is. The attribute adds a fn with the same parameters, generics, visibility and result, which
+/// calls the async one and waits for it. If the future is ready at once, that costs nanoseconds: it is polled on the
+/// caller's thread, and nothing is allocated.
 ///
 /// ```
 /// use co_wrapper::co_wrapper;
@@ -51,13 +50,13 @@ use proc_macro::{Span, TokenStream, TokenTree};
 /// ```
 ///
 /// It goes on free functions, on methods, and on the `impl` and `trait` blocks and modules around them. The function may be
-/// `unsafe`, and generic in every way; arguments and result may borrow, and need not be `Send`. Besides an `async fn`,
-/// one that returns `impl Future<Output = R>`, `Pin<Box<dyn Future<Output = R> + …>>` or `BoxFuture<'_, R>` will do; its
-/// twin returns `R`. Of what else becomes a future, `output = R` names the result.
+/// `unsafe`, and generic in every way. Arguments and result may borrow, and need not be `Send`. The function may also
+/// return `impl Future<Output = R>`, `Pin<Box<dyn Future<Output = R> + …>>` or `BoxFuture<'_, R>` instead of being `async`.
+/// Its twin then returns `R`. If it returns another type that is or becomes a future, `output = R` names the result.
 ///
 /// # The name
 ///
-/// A name is cut at `_`, and the segment `co` is left out.
+/// The twin's name is that of the async fn without the segment `co`. Segments are separated by `_`.
 ///
 /// | async fn | its twin |
 /// |---|---|
@@ -69,32 +68,31 @@ use proc_macro::{Span, TokenStream, TokenTree};
 ///
 /// # Coroutine context
 ///
-/// Code that runs inside a task of ours, or inside the async fn of another wrapper, is in *coroutine context*. It must
-/// not block: it can await the async fn instead. A wrapper that is called there all the same panics, whether it would
-/// have had to wait or not, so that the mistake shows at once. One that is marked `mixed` may be called anywhere.
+/// Code that runs inside a task of an `AioContext`, or inside the async fn of another wrapper, is in *coroutine context*. It
+/// must not block, because it can await the async fn instead. A wrapper that is called there panics, even if it would not
+/// have had to wait, so that the mistake shows at once. A wrapper that is marked `mixed` may be called anywhere.
 ///
 /// # Options
 ///
-/// Each has its page in the [reference](https://docs.rs/co-wrapper/latest/co_wrapper/reference/index.html), with what it
-/// expands to, what is refused of it, when it panics and what it costs.
+/// Each option has a page in the [reference](https://docs.rs/co-wrapper/latest/co_wrapper/reference/index.html): what it
+/// expands to, what it refuses, when it panics and what it costs.
 ///
 /// On a function:
 ///
 /// - **`mixed`**: the wrapper may be called in coroutine context too.
-/// - **`name = read_blocking`**: what the wrapper is called. Or **`suffix = "_blocking"`**, **`prefix = "blocking_"`**: what
-///   is added to the whole name.
+/// - **`name = read_blocking`**: the wrapper's name. **`suffix = "_blocking"`** and **`prefix = "blocking_"`** add to the
+///   async fn's whole name instead.
 /// - **`ctx = self.ctx`**: the context that the call runs in. Arguments and result must be `Send`, the future need not.
-///   `ctx = none`: not that of the block.
-/// - **`output = io::Result<u64>`**: what the future results in, where the signature does not tell.
-/// - **`timeout`**: beside the wrapper there is one of the name and `_timeout`, which gives up; `timeout = read_within`
-///   gives it another name.
+///   `ctx = none` overrides the `ctx` of the block around the fn.
+/// - **`output = io::Result<u64>`**: the future's result, for signatures that do not tell it.
+/// - **`timeout`**: adds a second wrapper that gives up after a time. Its name is the wrapper's with `_timeout` added, or that
+///   of `timeout = read_within`.
 /// - **`expect_long`**: calls are meant to wait for long, so the watchdog of `hang` leaves them out.
 /// - **`bdrv_rdlock`**, **`bdrv_rdlock = self.graph`**: the graph's read lock is held around the call: the process's one,
 ///   or the one given. With the feature `graph`.
-/// - **`vis = pub(crate)`**: its visibility, if it is not that of the async fn. `pub(self)` is none.
-/// - **`crate = $crate::reexport`**: where co-wrapper is found, if it is not `::co_wrapper`: for macros of other
-///   crates.
-/// - **`skip`**: makes no wrapper. Only inside a block with a `suffix` or `prefix`.
+/// - **`vis = pub(crate)`**: the wrapper's visibility, if it is not that of the async fn. `vis = pub(self)` makes it private.
+/// - **`crate = $crate::reexport`**: the path of co-wrapper, if it is not `::co_wrapper`. Macros of other crates need it.
+/// - **`skip`**: the fn gets no wrapper. This is for fns in a block with a `suffix` or `prefix`.
 ///
 /// ```
 /// # use co_wrapper::co_wrapper;
@@ -134,8 +132,8 @@ use proc_macro::{Span, TokenStream, TokenTree};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// With `timeout`, the second wrapper takes a `Duration` after the others' arguments, and returns `Result<R, Elapsed>`.
-/// When the time is up the future is dropped before the call returns. A call that is ready at once is never too late.
+/// With `timeout`, the second wrapper takes a `Duration` after the other arguments, and returns `Result<R, Elapsed>`. When the
+/// time is up, the future is dropped before the call returns. A call that is ready at once is never too late.
 ///
 /// ```
 /// # use co_wrapper::co_wrapper;
@@ -155,9 +153,9 @@ use proc_macro::{Span, TokenStream, TokenTree};
 /// ```
 ///
 /// With `bdrv_rdlock`, the wrapper waits for the lock first, and releases it when the call is done. A parameter of type
-/// `&GraphRead` is a *witness*: the async fn's word that it wants the lock held. The wrapper supplies it, and is without
-/// it in its own list. One that is `mixed` too takes, in coroutine context, a share of the lock that its caller must hold
-/// already; else it panics.
+/// `&GraphRead` is a *witness*: it proves to the async fn that the lock is held. The wrapper supplies the witness, so its own
+/// parameters have none. If the wrapper is also `mixed`, its caller in coroutine context must already hold the lock, and the
+/// wrapper takes a share of that. Otherwise it panics.
 ///
 /// ```
 /// # use co_wrapper::co_wrapper;
@@ -179,14 +177,14 @@ use proc_macro::{Span, TokenStream, TokenTree};
 /// assert_eq!(node.size(), 3);
 /// ```
 ///
-/// A result that borrows the witness is refused.
+/// The result must not borrow the witness.
 ///
 /// On an `impl` or `trait` block, or a module:
 ///
-/// - **`suffix = "_blocking"`**, **`prefix = "blocking_"`**: *every* `async fn` in the block gets a wrapper, whose name
-///   is the whole name with that added, and so does every fn that returns a future. `#[co_wrapper(skip)]` leaves one out;
-///   `#[co_wrapper(…)]` on one adds to what the block says of all, and its `name` is the one that counts. In a module those
-///   in its inherent `impl`s, traits and modules too.
+/// - **`suffix = "_blocking"`**, **`prefix = "blocking_"`**: *every* `async fn` in the block gets a wrapper, and so does every
+///   fn that returns a future. The wrapper's name is the whole name with that added. `#[co_wrapper(skip)]` leaves a fn out.
+///   `#[co_wrapper(…)]` on a fn adds options of its own, and its `name` takes precedence. In a module, the fns in its inherent
+///   `impl`s, traits and modules get wrappers too.
 /// - **`mixed`**, **`ctx`**, **`bdrv_rdlock`**, **`timeout`**, **`expect_long`** and **`crate`**: for all wrappers in the
 ///   block.
 ///
@@ -212,10 +210,10 @@ use proc_macro::{Span, TokenStream, TokenTree};
 /// assert_eq!(Pool::open_blocking(2).count(), 2);
 /// ```
 ///
-/// Without `suffix` and `prefix`, which a module must have, only the functions that are marked themselves get a wrapper. Then the attribute on
-/// the block tells them where they are, which matters in two cases. A method that has no receiver and no `Self` in its
-/// signature cannot be told from a free function by itself. And in a trait or its impl, `<Self as Trait>::co_read` is
-/// called even where `Self` has another `co_read`.
+/// A module must have one of the two. Without them, only marked functions get a wrapper, and the attribute on the block tells
+/// these functions where they are. That matters in two cases. A method without a receiver and without `Self` in its signature
+/// looks like a free function. And in a trait or its impl, the wrapper must call `<Self as Trait>::co_read` even if `Self` has
+/// another `co_read`.
 ///
 /// ```
 /// # use co_wrapper::co_wrapper;
@@ -231,7 +229,7 @@ use proc_macro::{Span, TokenStream, TokenTree};
 /// assert!(Disk::probe("disk.qcow2"));
 /// ```
 ///
-/// In a trait, the wrapper is a provided method: an impl of the trait writes the async fn alone.
+/// In a trait, the wrapper is a provided method, so an impl of the trait has only the async fn.
 ///
 /// ```
 /// # use co_wrapper::co_wrapper;
@@ -254,9 +252,9 @@ use proc_macro::{Span, TokenStream, TokenTree};
 ///
 /// # Attributes
 ///
-/// The wrapper has the async fn's `cfg`, `deprecated`, `must_use`, `cold`, `doc(hidden)`, `doc(alias)` and lint levels,
-/// and its documentation without the code in fences, under a link to the async fn. A panic in the wrapper names the
-/// place of its caller. Every other attribute, such as `#[inline]` or another macro, is for the async fn alone.
+/// The wrapper has the async fn's `cfg`, `deprecated`, `must_use`, `cold`, `doc(hidden)`, `doc(alias)` and lint levels. Its
+/// documentation is a link to the async fn, followed by that fn's text without code blocks. A panic in the wrapper names the
+/// place of its caller. All other attributes, such as `#[inline]` or another macro, stay on the async fn alone.
 /// `no_mangle`, `export_name` and `target_feature` are refused, and so are `const`, `extern` and variadic functions.
 ///
 /// # From QEMU's marks
@@ -276,32 +274,32 @@ use proc_macro::{Span, TokenStream, TokenTree};
 ///
 /// # Edge cases
 ///
-/// - Parameters may be patterns; the wrapper has a name in their place. `#[cfg]` on a parameter works.
-/// - A free function with a parameter of its own name is refused, as the wrapper could not call it.
-/// - In a trait, a wrapper that takes or returns `Self` itself is for `Self: Sized`. A wrapper in the impl of a trait
+/// - If a parameter is a pattern, the wrapper's parameter has a generated name. `#[cfg]` on a parameter works.
+/// - A free function must not have a parameter of its own name, because the wrapper could not call it.
+/// - In a trait, a wrapper that takes or returns `Self` by value requires `Self: Sized`. A wrapper in the impl of a trait
 ///   must be declared by that trait.
-/// - A lifetime that is elided inside `impl Trait`, which only an `async fn` may do, has a name in the wrapper.
-/// - What a macro makes inside a block is unseen by the block's attribute; the mark goes into the macro. Nor does
-///   `pub use` of a function export its wrapper.
-/// - The body is never parsed, so what is being typed still has its wrapper.
+/// - Only an `async fn` may elide a lifetime inside `impl Trait`. In the wrapper that lifetime has a name.
+/// - A block's attribute does not see the fns that a macro call inside the block makes. Put the mark into that macro.
+/// - `pub use` of a function does not export its wrapper.
+/// - The body is never parsed, so a fn has its wrapper even while its body is being typed.
 #[proc_macro_attribute]
 pub fn co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
-    // No macro is told the name that it was imported under, but marks inside a block must be known by it.
+    // The marks inside a block may have the name under which the user imported the macro. Only the source text shows it.
     let source = Span::call_site().source_text();
     let import = source.and_then(|source| mark::import_name(&source));
     attribute::co_wrapper(args.into(), item.into(), import).into()
 }
 
-/// `#[co_wrapper]`, as a marked `impl` of a trait has it on the fns in it. rustc names the macro that a method comes from
-/// when the trait has no such method, and so tells what to do about it.
+/// `#[co_wrapper]` under another name, which the attribute on the `impl` of a trait writes on the fns inside. If the trait has
+/// no method of the wrapper's name, rustc's error shows the name of this macro, which says what to do.
 #[doc(hidden)]
 #[proc_macro_attribute]
 pub fn annotate_the_trait_or_use_declare(args: TokenStream, item: TokenStream) -> TokenStream {
     co_wrapper(args, item)
 }
 
-/// The path of a free fn, in its twin. rustc names the macro that a path comes from when it finds nothing by it, as where
-/// the fn is in an `impl` and nothing of its own says so.
+/// Expands to the path of a free fn, which the fn's twin calls. If the fn is in an `impl` that is not marked, rustc does not
+/// find the path, and its error shows the name of this macro, which says what to do.
 #[doc(hidden)]
 #[proc_macro]
 pub fn if_in_an_impl_mark_that_too(path: TokenStream) -> TokenStream {
@@ -309,20 +307,20 @@ pub fn if_in_an_impl_mark_that_too(path: TokenStream) -> TokenStream {
         tree.set_span(tree.span().resolved_at(Span::call_site()));
         tree
     };
-    // The generic arguments are the user's own.
+    // The generic arguments keep the user's hygiene.
     let mut path = path.into_iter();
     let name = path.next().map(here);
     name.into_iter().chain(path).collect()
 }
 
-/// Declares blocking functions whose async twins live elsewhere: in another module or crate, or as the methods of a
-/// type that is not yours. And async ones, whose blocking twins do. What they expand to is in the
-/// [reference](https://docs.rs/co-wrapper/latest/co_wrapper/reference/index.html).
+/// Declares blocking functions whose async twins live elsewhere: in another module or crate, or as methods of a type that is
+/// not yours. It also declares async functions whose blocking twins live elsewhere. The
+/// [reference](https://docs.rs/co-wrapper/latest/co_wrapper/reference/index.html) shows the expansions.
 ///
 /// # Functions
 ///
-/// A declaration is the blocking function's signature, and ends in `;`. After a `=` stands the path of the async fn;
-/// without one it is the name with `co` after the first segment: `bdrv_read` → `bdrv_co_read`, `read` → `co_read`.
+/// A declaration is the blocking function's signature, and ends in `;`. The path of the async fn may follow a `=`. Without
+/// one, its name has `co` after the first segment: `bdrv_read` calls `bdrv_co_read`, and `read` calls `co_read`.
 ///
 /// ```
 /// mod block {
@@ -343,14 +341,14 @@ pub fn if_in_an_impl_mark_that_too(path: TokenStream) -> TokenStream {
 /// assert_eq!(bdrv_getlength("disk"), length("disk"));
 /// ```
 ///
-/// Before a declaration may stand `#[co_wrapper(…)]`, with the options `mixed`, `ctx`, `bdrv_rdlock`, `timeout`,
-/// `expect_long` and `crate`; a witness is declared too, in its place. All other
-/// attributes are the wrapper's own.
+/// A declaration may have the attribute `#[co_wrapper(…)]` with the options `mixed`, `ctx`, `bdrv_rdlock`, `timeout`,
+/// `expect_long` and `crate`. If the async fn takes a witness, the declaration has that parameter too. All other attributes
+/// are the wrapper's own.
 ///
 /// # Methods
 ///
-/// `impl Trait for Type { … }` makes the trait and implements it, and so gives a foreign type methods. The trait has
-/// the `impl`'s visibility and generics.
+/// `impl Trait for Type { … }` declares the trait and implements it, which gives methods to a foreign type. The trait has the
+/// visibility and generics of the `impl`.
 ///
 /// ```
 /// # mod foreign {
@@ -373,13 +371,14 @@ pub fn if_in_an_impl_mark_that_too(path: TokenStream) -> TokenStream {
 /// assert_eq!(Disk(5).read_blocking(0), 5);
 /// ```
 ///
-/// `suffix` and `prefix` on the `impl` say what to leave out for the async fn's name; else it is QEMU's rule, as above,
-/// or what stands after the `=`: a method's name alone. A method that mentions `Self` is for `Self: Sized`.
+/// The name of the async fn is the one after the `=`. Without one it is the wrapper's name without the `suffix` and `prefix`
+/// of the `impl`, or without these the name by QEMU's rule, as above. A method with `Self` in its types requires
+/// `Self: Sized`.
 ///
 /// # Async functions
 ///
-/// Under `#[no_co_wrapper(…)]`, with the options `bdrv_rdlock`, `bdrv_wrlock` and `crate`, an `async fn` is declared, the
-/// twin of a blocking one. After the `=` stands that one; without, it is the name without `co`.
+/// With `#[no_co_wrapper(…)]`, the declaration is that of an `async fn`, the twin of a blocking fn. The blocking fn may follow a
+/// `=`. Without one, its name is that of the `async fn` without `co`. The options are `bdrv_rdlock`, `bdrv_wrlock` and `crate`.
 ///
 /// ```
 /// # use co_wrapper::AioContext;
@@ -421,12 +420,12 @@ pub fn declare(input: TokenStream) -> TokenStream {
     declare::declare(input.into()).into()
 }
 
-/// Gives a blocking fn an async twin, for coroutines to call: one that runs it as a bottom half of the main context, and
-/// completes with its result. So a coroutine can change the graph, which the main loop alone may do. (QEMU's
-/// `no_co_wrapper`.)
+/// Gives a blocking fn an async twin, which coroutines can await. The twin runs the fn as a bottom half of the main context,
+/// and its future completes with the fn's result. So a coroutine can change the graph, which only the main loop may do.
+/// This is QEMU's `no_co_wrapper`.
 ///
-/// The twin's name is the fn's with `co` after the first segment: `bdrv_open` → `bdrv_co_open`, `read` → `co_read`. What it
-/// expands to is in the [reference](https://docs.rs/co-wrapper/latest/co_wrapper/reference/index.html).
+/// The twin's name has `co` after the first segment of the fn's: the twin of `bdrv_open` is `bdrv_co_open`, and that of `read`
+/// is `co_read`. The [reference](https://docs.rs/co-wrapper/latest/co_wrapper/reference/index.html) shows the expansion.
 ///
 /// ```
 /// use co_wrapper::{AioContext, no_co_wrapper};
@@ -444,19 +443,19 @@ pub fn declare(input: TokenStream) -> TokenStream {
 ///
 /// # Arguments
 ///
-/// The future may be dropped or forgotten at any time, so the call owns all that it needs: what is behind a `&T` or
-/// `&self` is cloned by `ToOwned` and borrowed again in the bottom half, and everything is `Send + 'static`. `&mut`,
-/// other borrows, and results that borrow are refused.
+/// The future may be dropped or forgotten at any time, so it owns all arguments, and they must be `Send + 'static`. Of a `&T`
+/// or `&self` it holds a clone (`ToOwned`), which the bottom half borrows. `&mut`, other borrows, and results that borrow are
+/// refused.
 ///
-/// Dropped before the bottom half begins, the call never happens; dropped later, it runs on and its result is dropped.
-/// The drop waits for nothing.
+/// If the future is dropped before the bottom half begins, the fn is never called. If it is dropped later, the fn runs to its
+/// end, and its result is dropped. The drop never waits.
 ///
 /// # Options
 ///
-/// - **`bdrv_rdlock`**, **`bdrv_wrlock`**: the process's graph lock is held meanwhile, without blocking the main loop
-///   while it has to be waited for. A parameter `&GraphRead`, or `&GraphWrite`, is supplied and missing from the twin's
-///   list. With the feature `graph`.
-/// - **`name = open_async`**, **`vis = pub(crate)`**, **`crate = $crate::reexport`**: as with
+/// - **`bdrv_rdlock`**, **`bdrv_wrlock`**: the fn runs while the process's graph lock is held. Waiting for the lock does not
+///   block the main loop. The twin supplies a parameter `&GraphRead` or `&GraphWrite`, so its own parameters have none. This
+///   needs the feature `graph`.
+/// - **`name = open_async`**, **`vis = pub(crate)`**, **`crate = $crate::reexport`**: the same as for
 ///   [`#[co_wrapper]`](macro@co_wrapper#options).
 ///
 /// ```
@@ -480,8 +479,8 @@ pub fn declare(input: TokenStream) -> TokenStream {
 /// assert_eq!(main.block_on(async { Node::default().co_attach(7).await }), 1);
 /// ```
 ///
-/// In a trait the twin is a provided method for `Self: Sized`, and with `&self` for `Self: Clone + Send + 'static`; there
-/// the block must be marked `#[co_wrapper]`.
+/// In a trait the twin is a provided method that requires `Self: Sized`, and with `&self` also `Self: Clone + Send + 'static`.
+/// The trait must be marked `#[co_wrapper]`.
 #[proc_macro_attribute]
 pub fn no_co_wrapper(args: TokenStream, item: TokenStream) -> TokenStream {
     attribute::no_co_wrapper(args.into(), item.into()).into()
