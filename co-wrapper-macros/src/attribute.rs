@@ -6,15 +6,15 @@ use crate::expand::{self, block};
 use crate::model::plan::Plan;
 use crate::parse::errors::Errors;
 use crate::parse::item::{Block, ELSEWHERE, Function, Item};
-use crate::parse::mark::{Names, is_no_co};
-use crate::parse::options::{Context, Options};
+use crate::parse::mark::{MarkNames, is_no_co};
+use crate::parse::options::{BlockContext, Options};
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::Attribute;
 
 /// Expands `#[co_wrapper]`. `import` is the name under which the user wrote the attribute, if that is known.
 pub fn co_wrapper(args: TokenStream, input: TokenStream, import: Option<String>) -> TokenStream {
-    let names = Names::new(import);
+    let names = MarkNames::new(import);
     let mut errors = Errors::default();
     let options = Options::parse(args.clone(), &mut errors);
     item(input, errors, |item, errors| match item {
@@ -71,7 +71,7 @@ fn of_block(
     options: Options,
     written: TokenStream,
     mut block: Block,
-    names: &Names,
+    names: &MarkNames,
     errors: &mut Errors,
 ) -> TokenStream {
     check::options::co_lock(&options, errors);
@@ -81,10 +81,10 @@ fn of_block(
         return block::without_marks(&block, names);
     }
     let (within, in_trait) = (block.within.clone(), block.keyword == "trait");
-    block::rewrite(&Context { within, in_trait, options, written }, &block, names, errors)
+    block::rewrite(&BlockContext { within, in_trait, options, written }, &block, names, errors)
 }
 
-fn blocking(options: Options, mut function: Function, names: &Names, errors: &mut Errors) -> TokenStream {
+fn blocking(options: Options, mut function: Function, names: &MarkNames, errors: &mut Errors) -> TokenStream {
     refuse_repeated(&mut function.attrs, "co_wrapper", |attr| names.is_mark(attr), errors);
     let plan = Plan::of_function(options, &function);
     check::co_wrapper(&plan, errors);

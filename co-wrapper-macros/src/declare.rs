@@ -27,8 +27,8 @@ use crate::model::plan::Plan;
 use crate::parse::attrs;
 use crate::parse::errors::Errors;
 use crate::parse::ident::unraw;
-use crate::parse::mark::{Names, is_no_co};
-use crate::parse::options::{Context, Options};
+use crate::parse::mark::{MarkNames, is_no_co};
+use crate::parse::options::{BlockContext, Options};
 use crate::parse::pieces::{Head, Piece, pieces};
 use crate::parse::tokens::stream;
 use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
@@ -61,7 +61,7 @@ fn each(errors: &mut Errors, declare: impl FnOnce(&mut Errors) -> syn::Result<()
 
 /// Takes the mark of a declaration out of its attributes, and checks its options.
 fn options(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> Options {
-    let names = Names::new(None);
+    let names = MarkNames::new(None);
     let is_mark = |attr: &Attribute| names.is_mark(attr) || is_no_co(&attr.meta);
     let marks: Vec<Attribute> = attrs.extract_if(.., |attr| is_mark(attr)).collect();
     let options = match marks.first().map(|mark| &mark.meta) {
@@ -85,7 +85,7 @@ fn options(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> Options {
 }
 
 /// The checked plan of a declared function or, with `within`, of a method in an `impl` for that type.
-fn plan(piece: &Piece, within: Option<(&Type, &Rc<Context>)>, errors: &mut Errors) -> syn::Result<Plan> {
+fn plan(piece: &Piece, within: Option<(&Type, &Rc<BlockContext>)>, errors: &mut Errors) -> syn::Result<Plan> {
     let mut declaration = piece.declaration(errors)?;
     let mut options = options(&mut declaration.attrs, errors);
     if let Some((_, block)) = within {
@@ -117,7 +117,7 @@ fn extension(piece: &Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
     let options = options(&mut attrs, errors);
     check::options::of_any_block(&options, errors);
     let faulty = !errors.is_empty();
-    let block = Context { within: quote!(Self), in_trait: true, options, written: TokenStream::new() };
+    let block = BlockContext { within: quote!(Self), in_trait: true, options, written: TokenStream::new() };
     let block = Rc::new(block);
     let mut declarations = TokenStream::new();
     let mut definitions = TokenStream::new();

@@ -7,8 +7,8 @@ use crate::parse::attrs::cfg_attr;
 use crate::parse::errors::Errors;
 use crate::parse::future::is_async;
 use crate::parse::item::{Block, Kind, Member};
-use crate::parse::mark::{self, Names, holds_no_co};
-use crate::parse::options::Context;
+use crate::parse::mark::{self, MarkNames, holds_no_co};
+use crate::parse::options::BlockContext;
 use crate::parse::tokens::ungroup;
 use proc_macro2::{Group, Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
@@ -33,7 +33,7 @@ use syn::{Attribute, ReturnType, Type};
 ///     async fn write(&self) {}
 /// }
 /// ```
-pub fn rewrite(context: &Context, block: &Block, names: &Names, errors: &mut Errors) -> TokenStream {
+pub fn rewrite(context: &BlockContext, block: &Block, names: &MarkNames, errors: &mut Errors) -> TokenStream {
     let every = !context.options.affixes.is_empty();
     let keyword = &block.keyword;
     let mut marked = false;
@@ -84,7 +84,7 @@ pub fn rewrite(context: &Context, block: &Block, names: &Names, errors: &mut Err
 /// Whether the `suffix` or `prefix` of the block around a member applies to it. It does for an async fn. In a module it
 /// also does for a block that contains async fns and has no mark of its own, unless that is the impl of a trait: there the
 /// trait provides the twins.
-fn has_async(member: &Member, names: &Names) -> bool {
+fn has_async(member: &Member, names: &MarkNames) -> bool {
     match &member.kind {
         Kind::Function(sig) => is_async(sig),
         Kind::Block(block) => {
@@ -107,13 +107,13 @@ fn may_return_future(member: &Member) -> bool {
 }
 
 /// Whether this is `#[co_wrapper(skip)]`.
-fn is_skip(attr: &Attribute, names: &Names) -> bool {
+fn is_skip(attr: &Attribute, names: &MarkNames) -> bool {
     names.is_mark(attr) && attr.parse_args::<Ident>().is_ok_and(|option| option == "skip")
 }
 
 /// The block without the marks inside. After a mistake in the block's attribute they would only report what follows from
 /// it.
-pub fn without_marks(block: &Block, names: &Names) -> TokenStream {
+pub fn without_marks(block: &Block, names: &MarkNames) -> TokenStream {
     let mut body = block.inner_attrs.clone();
     for member in &block.members {
         let attrs = member.attrs.iter().filter(|attr| !names.is_mark(attr) && !holds_no_co(attr));
@@ -130,12 +130,12 @@ fn with_body(block: &Block, body: TokenStream) -> TokenStream {
     quote!(#(#attrs)* #head #braces)
 }
 
-fn mark(options: impl ToTokens, context: &Context) -> TokenStream {
+fn mark(options: impl ToTokens, context: &BlockContext) -> TokenStream {
     let mark = mark::path(context, Span::call_site());
     quote!(#mark(#options))
 }
 
-fn mark_unless_marked(member: &Member, context: &Context, names: &Names, body: &mut TokenStream) {
+fn mark_unless_marked(member: &Member, context: &BlockContext, names: &MarkNames, body: &mut TokenStream) {
     if member.attrs.iter().any(|attr| names.is_mark(attr)) {
         return;
     }

@@ -17,7 +17,7 @@
 //! }
 //! ```
 
-use crate::expand::expressions::{Context, Held};
+use crate::expand::expressions::{Ctx, Held};
 use crate::expand::packing::Packing;
 use crate::expand::twin::Twin;
 use crate::expand::{docs, lints};
@@ -34,7 +34,7 @@ use syn::{ReturnType, Signature, Type, parse_quote};
 
 struct Call<'a> {
     packing: Packing<'a>,
-    ctx: Option<Context<'a>>,
+    ctx: Option<Ctx<'a>>,
     held: Option<Held<'a>>,
     /// The parameter that the twin with a timeout has after the others.
     timeout: Option<Ident>,
@@ -64,7 +64,7 @@ impl<'a> Call<'a> {
         let options = &plan.options;
         let mut packing = Packing::new(plan, names, wrapper, blamed(plan, wrapper));
         let Packing { sig, slots, taken, span, krate, .. } = &mut packing;
-        let ctx = options.ctx.as_ref().map(|ctx| Context::new(ctx, taken));
+        let ctx = options.ctx.as_ref().map(|ctx| Ctx::new(ctx, taken));
         if plan.in_trait_impl {
             // If the trait has no such method, rustc's error names the macro that these tokens come from.
             sig.fn_token.span = sig.fn_token.span.resolved_at(Span::call_site());
@@ -79,7 +79,7 @@ impl<'a> Call<'a> {
             }
         }
         let held = options.lock.as_ref().map(|lock| Held::new(lock, taken));
-        slots.extend(held.as_ref().map(|held| held.slot(slots.len())));
+        slots.extend(held.as_ref().map(Held::slot));
         let timeout = gives_up.then(|| give_up(sig, krate, taken));
         let expect_long = options.expect_long.then(|| taken.fresh("__cw_long"));
         Call { packing, ctx, held, timeout, expect_long }
@@ -134,7 +134,7 @@ impl<'a> Call<'a> {
         let (wrapper, packed, co, poll_co) = (self.packing.wrapper(), self.packed(), self.co(), self.poll_co());
         let [entry, args] = [unpack, args].map(|name| located(name, *span));
         let parameters = slots.iter().map(|slot| &slot.argument);
-        let ctx = self.ctx.iter().map(|Context { variable, .. }| quote!(&#variable,));
+        let ctx = self.ctx.iter().map(|Ctx { variable, .. }| quote!(&#variable,));
         let timeout = self.timeout.iter();
         let run = quote_spanned!(self.result_span()=> |#args| #entry(#args, |#(#parameters),*| #co));
         let arguments = quote_spanned! {*span=>

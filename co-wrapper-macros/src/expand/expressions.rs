@@ -23,19 +23,19 @@ use crate::model::signature::Slot;
 use crate::parse::ident::Taken;
 use crate::parse::options::Lock;
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::Expr;
 use syn::spanned::Spanned;
 
 /// The context that a call runs in.
-pub struct Context<'a> {
+pub struct Ctx<'a> {
     expr: &'a Expr,
     pub variable: Ident,
 }
 
-impl<'a> Context<'a> {
+impl<'a> Ctx<'a> {
     pub fn new(expr: &'a Expr, taken: &mut Taken) -> Self {
-        Context { expr, variable: taken.fresh("__cw_ctx") }
+        Ctx { expr, variable: taken.fresh("__cw_ctx") }
     }
 
     /// The statement that evaluates the expression.
@@ -59,12 +59,11 @@ impl<'a> Held<'a> {
     }
 
     /// The slot of the handle.
-    pub fn slot(&self, index: usize) -> Slot {
+    pub fn slot(&self) -> Slot {
         Slot {
             field: self.handle.clone(),
             value: self.handle.to_token_stream(),
             argument: self.handle.clone(),
-            ty: format_ident!("A{index}", span = Span::call_site()),
             cfg: None,
             span: self.lock.key.span(),
             bounded: false,

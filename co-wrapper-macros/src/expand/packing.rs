@@ -8,7 +8,7 @@ use crate::parse::ident::{Taken, unraw, upper_camel_case};
 use crate::parse::mark::facade;
 use crate::parse::tokens::located;
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Lifetime, Signature};
 
 pub struct Packing<'a> {
@@ -69,8 +69,8 @@ impl<'a> Packing<'a> {
         let owned = if self.plan.options.no_co { ", owned" } else { "" };
         let doc = format!(" The packed arguments of [`{}`]{owned}.", unraw(&self.sig.ident));
         let (name, generics) = (&self.args_struct, self.generics());
-        let fields = self.slots.iter().map(|slot| {
-            let (name, ty) = (&slot.field, field(&slot.ty));
+        let fields = self.slots.iter().zip(self.types()).map(|(slot, ty)| {
+            let (name, ty) = (&slot.field, field(&ty));
             quote!(#name: #ty)
         });
         quote! {
@@ -104,8 +104,9 @@ impl<'a> Packing<'a> {
         }
     }
 
-    fn types(&self) -> Vec<&Ident> {
-        self.slots.iter().map(|slot| &slot.ty).collect()
+    /// `A0`, `A1`, …: a type parameter for each argument's type, which rustc infers.
+    fn types(&self) -> Vec<Ident> {
+        (0..self.slots.len()).map(|n| format_ident!("A{n}", span = Span::call_site())).collect()
     }
 
     fn generics(&self) -> Option<TokenStream> {

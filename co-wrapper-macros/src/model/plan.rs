@@ -1,13 +1,16 @@
 //! The plan of a wrapper, in which everything is resolved: the options of its mark merged with the block's, the fn that it
 //! calls, and the path of the call. `check` refuses a plan, or `expand` writes it. Neither needs to know whether an
 //! attribute or `declare!` has made it.
+//!
+//! In this crate, the *wrapper* is the fn that the macro generates, and the *target* is the fn that it calls. Each is the
+//! other's *twin*. Under `#[no_co_wrapper]` it is the wrapper that is async.
 
 use crate::model::name;
 use crate::model::signature;
 use crate::parse::future::{Returned, as_async};
 use crate::parse::ident::{is_reserved, unraw};
 use crate::parse::item::Function;
-use crate::parse::options::{Context, Options};
+use crate::parse::options::{BlockContext, Options};
 use crate::parse::pieces::Declaration;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -76,7 +79,7 @@ impl Plan {
         let within = within.or_else(|| signature::mentions_self(&function.sig).then(|| quote!(Self)));
         let free = within.is_none();
         let in_trait = block.is_some_and(|block| block.in_trait);
-        let in_trait_impl = block.is_some_and(Context::is_trait_impl);
+        let in_trait_impl = block.is_some_and(BlockContext::is_trait_impl);
         let as_async = if options.no_co { None } else { as_async(&function.sig, options.output.as_ref()) };
         let (sig, returned) = as_async.unwrap_or_else(|| (function.sig.clone(), Returned::Unknown));
 

@@ -6,7 +6,7 @@ use crate::parse::ident::{Taken, unraw};
 use crate::parse::lifetimes::{Scope, each_lifetime, name_elided};
 use crate::parse::tokens::{borrows, flat, is_punct, mentions, ungroup};
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, format_ident, quote};
+use quote::{ToTokens, quote};
 use syn::spanned::Spanned;
 use syn::{
     FnArg, GenericParam, Lifetime, Pat, PatIdent, PatType, ReceiverKind, ReturnType, Safety, Signature, Type,
@@ -20,8 +20,6 @@ pub struct Slot {
     pub value: TokenStream,
     /// The variable that is passed to the fn that the wrapper calls.
     pub argument: Ident,
-    /// `A0`: the type parameter for the argument's type, which rustc infers.
-    pub ty: Ident,
     /// The condition of a `#[cfg]` on the parameter. Without it the slot stays and holds `()`.
     pub cfg: Option<TokenStream>,
     /// The span of the parameter's type.
@@ -170,7 +168,6 @@ pub fn slots(blocking: &Signature, taken: &mut Taken) -> Vec<Slot> {
                 argument.set_span(span.resolved_at(Span::call_site()));
                 argument
             },
-            ty: format_ident!("A{n}", span = Span::call_site()),
             cfg: attrs::cfg_of(attrs),
             span,
             bounded: ty.is_some_and(may_break_a_bound),

@@ -50,10 +50,6 @@ pub fn take(sig: &mut Signature, slots: &mut Vec<Slot>) -> Option<Place> {
     if let Some(lifetime) = lifetime {
         drop_if_unused(sig, &lifetime);
     }
-    // The type parameters of the remaining slots are numbered without a gap.
-    for i in (index + 1..slots.len()).rev() {
-        slots[i].ty = slots[i - 1].ty.clone();
-    }
     Some(Place { index, cfg: slots.remove(index).cfg })
 }
 

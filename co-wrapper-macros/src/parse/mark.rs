@@ -1,8 +1,8 @@
 //! The marks: the attributes `#[co_wrapper]` and `#[no_co_wrapper]` on the functions of a block. The block's attribute
-//! recognizes them by name and writes its [`Context`] into them.
+//! recognizes them by name and writes its [`BlockContext`] into them.
 
 use crate::parse::attrs::{cfg_attr, flat};
-use crate::parse::options::Context;
+use crate::parse::options::BlockContext;
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::Parser;
@@ -10,14 +10,14 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Meta, MetaList, Path, parse_quote};
 
 /// The names of `#[co_wrapper]`: its own, and the one under which the user imported it, if that is known.
-pub struct Names(Vec<String>);
+pub struct MarkNames(Vec<String>);
 
 /// The name that a block's attribute gives to the marks in the impl of a trait.
 pub const IN_TRAIT_IMPL: &str = "annotate_the_trait_or_use_declare";
 
-impl Names {
+impl MarkNames {
     pub fn new(import: Option<String>) -> Self {
-        Names(["co_wrapper", IN_TRAIT_IMPL].into_iter().map(str::to_owned).chain(import).collect())
+        MarkNames(["co_wrapper", IN_TRAIT_IMPL].into_iter().map(str::to_owned).chain(import).collect())
     }
 
     fn matches(&self, meta: &Meta) -> bool {
@@ -35,11 +35,11 @@ impl Names {
     }
 
     /// The mark, or each mark in the `cfg_attr`, with the context written into it.
-    pub fn with_context(&self, attr: &Attribute, context: &Context) -> Attribute {
+    pub fn with_context(&self, attr: &Attribute, context: &BlockContext) -> Attribute {
         Attribute { meta: self.write(&attr.meta, context), ..attr.clone() }
     }
 
-    fn write(&self, meta: &Meta, context: &Context) -> Meta {
+    fn write(&self, meta: &Meta, context: &BlockContext) -> Meta {
         if let Some((condition, metas)) = cfg_attr(meta) {
             let metas = metas.iter().map(|meta| self.write(meta, context));
             return parse_quote!(cfg_attr(#condition, #(#metas),*));
@@ -73,7 +73,7 @@ pub fn holds_no_co(attr: &Attribute) -> bool {
 }
 
 /// The path of a `#[co_wrapper]` that the block's attribute puts on a fn.
-pub fn path(context: &Context, span: Span) -> TokenStream {
+pub fn path(context: &BlockContext, span: Span) -> TokenStream {
     let krate = context.options.krate.as_ref();
     // Another crate that re-exports co-wrapper need not re-export the hidden name.
     let name = if context.is_trait_impl() && krate.is_none() { IN_TRAIT_IMPL } else { "co_wrapper" };

@@ -58,7 +58,7 @@ pub struct Options {
     pub output: Option<Type>,
     pub lock: Option<Lock>,
     /// What the attribute on the surrounding block passes to the mark.
-    pub block: Option<Rc<Context>>,
+    pub block: Option<Rc<BlockContext>>,
 }
 
 /// `timeout`, or `timeout = read_within`.
@@ -96,7 +96,7 @@ impl Affixes {
 
 /// What a block's attribute passes to the marks inside it: where the function is, and the options of the whole block. It
 /// travels as tokens, in an option that users never write.
-pub struct Context {
+pub struct BlockContext {
     /// The path through which the async fn is called: `Self` or `<Self as Trait>`. It is empty in a module.
     pub within: TokenStream,
     /// Whether the block is a trait. In a trait, `Self` may be unsized.
@@ -109,15 +109,15 @@ pub struct Context {
 /// The key of that option.
 const CONTEXT: &str = "__cw_context";
 
-impl Context {
+impl BlockContext {
     /// Whether the block is the impl of a trait.
     pub fn is_trait_impl(&self) -> bool {
         !self.in_trait && is_of_trait(&self.within)
     }
 }
 
-impl Parse for Context {
-    /// Parses what [`Context::to_tokens`] has written.
+impl Parse for BlockContext {
+    /// Parses what [`BlockContext::to_tokens`] has written.
     fn parse(input: ParseStream) -> syn::Result<Self> {
         let within;
         parenthesized!(within in input);
@@ -126,14 +126,14 @@ impl Parse for Context {
         let written: TokenStream = input.parse()?;
         // There are no errors, because a block's attribute with a mistake writes no context.
         let options = Options::parse(written.clone(), &mut Errors::default());
-        Ok(Context { within, in_trait, options, written })
+        Ok(BlockContext { within, in_trait, options, written })
     }
 }
 
-impl ToTokens for Context {
+impl ToTokens for BlockContext {
     fn to_tokens(&self, tokens: &mut TokenStream) {
         let key = Ident::new(CONTEXT, Span::call_site());
-        let Context { within, written, .. } = self;
+        let BlockContext { within, written, .. } = self;
         let in_trait = self.in_trait.then(|| quote!(trait));
         tokens.extend(quote!(#key((#within) #in_trait #written)));
     }
@@ -169,7 +169,7 @@ impl Options {
 
     /// Merges the options of the block around the mark. The mark's own take precedence. An async twin takes only `crate`
     /// from its block.
-    pub fn inside(mut self, block: Rc<Context>) -> Self {
+    pub fn inside(mut self, block: Rc<BlockContext>) -> Self {
         let block = self.block.insert(block).clone();
         let all = &block.options;
         self.krate = self.krate.take().or_else(|| all.krate.clone());
@@ -315,7 +315,7 @@ mod tests {
             crate = ::reexport::co_wrapper, suffix = \"_blocking\"";
         let block = parse(written).0;
         let within = quote!(<Self as Gate<'a, A, B>>);
-        let context = Context { within, in_trait: true, options: block, written: written.parse().unwrap() };
+        let context = BlockContext { within, in_trait: true, options: block, written: written.parse().unwrap() };
         for mark in ["name = x, ", "mixed, ", ""] {
             let (options, errors) = parse(&format!("{mark}{}", context.to_token_stream()));
             assert_eq!(errors, "");
