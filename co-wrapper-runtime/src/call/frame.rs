@@ -233,8 +233,8 @@ impl Frame {
         }
         let entry = thread.homes.borrow().entry();
         let waiting = Waiting::new(thread.depth(), entry, slot, call, self.outer, deadline, called_in);
-        let listed = thread.waiting.push(&waiting);
-        let wait = Wait::new(thread, &waiting, target, thread.outer_callback_waits());
+        let listed = thread.stack.waiting.push(&waiting);
+        let wait = Wait::new(thread, &waiting, target, thread.stack.outer_callback_waits());
         let (ended, panicked) = wait.run(&self.entered);
         drop(listed);
         slot.record.end_wait();
@@ -407,7 +407,7 @@ fn refuse_in_coroutine(wrapper: &Wrapper, args: &str, place: &Place, site: &'sta
     let message = format!(
         "{name}: blocking call in coroutine context, at {site}, {}; call `{target}(…).await` there, or mark \
          `{target}`{of_crate} #[co_wrapper(mixed)]",
-        place.thread().coroutine_below(place.depth())
+        place.thread().coroutine_below(place.thread().depth() - 1)
     );
     // A second panic would abort the process; it is better to let a destructor's call nest.
     if thread::panicking() {

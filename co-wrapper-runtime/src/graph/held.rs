@@ -19,7 +19,10 @@ use crate::{
     reactor,
     sys::{fork, park::here, sync::is_send_and_sync},
     tasks::activation,
-    thread::state::{Kept, MOST_NESTED, Thread},
+    thread::{
+        stack::Kept,
+        state::{MOST_NESTED, Thread},
+    },
 };
 
 // Not from `crate::sys::sync`: records are not part of the lock's protocol, so loom need not model them.
@@ -241,11 +244,11 @@ pub fn by_waiter(lock: usize, blocks: bool) -> Option<&'static Location<'static>
         Kept::Nothing(_) if !blocks => None,
         Kept::Nothing(_) | Kept::All(_) => Some(usize::MAX),
     };
-    let goes_on = |calls| thread.as_ref().is_some_and(|thread| thread.waiting.all().can_go_on(calls));
+    let goes_on = |calls| thread.as_ref().is_some_and(|thread| thread.stack.waiting.all().can_go_on(calls));
     let holds = |holder: u64| match holder & 3 {
         Holder::TASK => {
             let number = holder >> 2;
-            let suspended = |kept| thread.as_ref().is_some_and(|thread| thread.suspended.contains(number, kept));
+            let suspended = |kept| thread.as_ref().is_some_and(|thread| thread.stack.is_suspended(number, kept));
             number == task || kept.is_some_and(suspended)
         }
         Holder::CALL => kept.zip(Holder::calls_here(holder)).is_some_and(|(kept, at)| at <= kept && !goes_on(at)),
@@ -292,7 +295,7 @@ pub fn reads_again(lock: usize) -> bool {
         _ if holder == Holder::NOBODY => false,
         (Holder::FOREIGN, number) => foreign == Some(number),
         (Holder::TASK, number) => {
-            let suspended = |thread: &Rc<Thread>| thread.suspended.contains(number, usize::MAX);
+            let suspended = |thread: &Rc<Thread>| thread.stack.is_suspended(number, usize::MAX);
             number == task || on_stack && thread.as_ref().is_some_and(suspended)
         }
         _ => (on_stack || matches!(current & 3, Holder::CALL | Holder::PLAIN)) && Holder::calls_here(holder).is_some(),

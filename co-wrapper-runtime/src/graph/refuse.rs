@@ -1,6 +1,6 @@
 //! Refusals: waits that would wait for themselves panic here, and name both places.
 
-use std::{cell::RefCell, panic::Location, thread};
+use std::{panic::Location, thread};
 
 use super::{
     held,
@@ -11,46 +11,40 @@ use crate::{
     scheduler::Home,
     sys::park::here,
     tasks::activation,
-    thread::state::{Kept, Thread},
+    thread::{stack::Kept, state::Thread},
 };
 
 type Place = &'static Location<'static>;
 
-thread_local! {
-    /// The write guards that this thread holds: where each was taken, and how many calls were on the stack then. (They
-    /// may be dropped in any order.)
-    static WRITING: RefCell<Vec<(Place, usize)>> = const { RefCell::new(Vec::new()) };
-}
-
 /// Records that this thread takes a write guard at `place`.
 pub fn write_begins(place: Place) {
-    let calls = match Thread::kept_here() {
+    // Without a block the thread makes no calls. (The models take the lock on such threads.)
+    let Some(thread) = Thread::get() else { return };
+    let calls = match thread.stack.kept() {
         Kept::Nothing(calls) => calls,
         // The call that takes the lock returns, so it does not count.
         Kept::UpTo(calls) | Kept::All(calls) => calls - usize::from(activation::is_coroutine()),
     };
-    // In a thread-local destructor the list may be gone. It serves drained sections, which do not begin there.
-    let _ = WRITING.try_with(|writing| writing.borrow_mut().push((place, calls)));
+    thread.stack.writing.borrow_mut().push((place, calls));
 }
 
 /// Records that a write guard taken at `place` by this thread is dropped.
 pub fn write_ends(place: Place) {
-    let _ = WRITING.try_with(|writing| {
-        let mut writing = writing.borrow_mut();
-        if let Some(index) = writing.iter().rposition(|(taken, _)| *taken == place) {
-            writing.remove(index);
-        }
-    });
+    let Some(thread) = Thread::get() else { return };
+    let mut writing = thread.stack.writing.borrow_mut();
+    if let Some(index) = writing.iter().rposition(|(taken, _)| *taken == place) {
+        writing.remove(index);
+    }
 }
 
 /// Refuses a drained section inside a write-locked one, because the requests that it waits for may need the lock.
 #[track_caller]
 pub fn drain_below_write(name: &str, place: Place) {
-    let writer = WRITING.try_with(|writing| {
-        let writing = writing.borrow();
+    let writer = Thread::get().and_then(|thread| {
+        let writing = thread.stack.writing.borrow();
         writing.iter().rev().find(|(_, calls)| stands_above(*calls)).map(|(writer, _)| *writer)
     });
-    if let Ok(Some(writer)) = writer {
+    if let Some(writer) = writer {
         panic!("{name}: at {place}, within the section that is write-locked at {writer}; drain first, then lock");
     }
 }
@@ -67,8 +61,11 @@ fn stands_above(calls: usize) -> bool {
 
 /// As [`stands_above`], for `writing`. `blocks`: the current code is about to keep its stack.
 fn stands_above_writer(writing: Writing, blocks: bool) -> bool {
-    let calls = WRITING.try_with(|all| all.borrow().iter().rev().find(|(place, _)| *place == writing.place).copied());
-    let calls = calls.ok().flatten().map_or(0, |(_, calls)| calls);
+    let calls = Thread::get().and_then(|thread| {
+        let all = thread.stack.writing.borrow();
+        all.iter().rev().find(|(place, _)| *place == writing.place).map(|(_, calls)| *calls)
+    });
+    let calls = calls.unwrap_or(0);
     writing.thread == here() && (blocks && matches!(Thread::kept_here(), Kept::Nothing(_)) || stands_above(calls))
 }
 

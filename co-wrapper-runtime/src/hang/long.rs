@@ -36,7 +36,7 @@ use crate::thread::state::Thread;
 #[track_caller]
 pub fn expect_long() -> ExpectLong {
     let thread = Thread::current("hang::expect_long");
-    let outer = thread.board.expect_long();
+    let outer = thread.stack.board.expect_long();
     ExpectLong { thread, outer }
 }
 
@@ -53,7 +53,7 @@ pub struct ExpectLong {
 
 impl Drop for ExpectLong {
     fn drop(&mut self) {
-        self.thread.board.end_expect_long(self.outer);
+        self.thread.stack.board.end_expect_long(self.outer);
         self.thread.end_if_late();
     }
 }

@@ -88,7 +88,7 @@ impl AioContext {
         let home = home_for_call(self, "AioContext::poll_while");
         let site = Location::caller();
         let (thread, mut shown) = (home.thread(), None);
-        while thread.board.decide(site, thread.depth(), &mut condition) {
+        while thread.stack.board.decide(site, thread.depth(), &mut condition) {
             shown.get_or_insert_with(|| thread.show_poll(&POLL_WHILE, site, self));
             poll(thread, home.entered(), self, true);
         }
@@ -135,11 +135,11 @@ fn finish_received(home: &EnterGuard) -> Option<Payload> {
 fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool) -> bool {
     let site = Location::caller();
     assert!(
-        thread.board.runs() < MOST_NESTED,
+        thread.stack.board.runs() < MOST_NESTED,
         "AioContext::poll: {context} is polled at {site} within {MOST_NESTED} callbacks that poll on this stack; return from \
          some"
     );
-    let outer = thread.waiting.all();
+    let outer = thread.stack.waiting.all();
     let round = |polls| {
         context.counters().polls.count();
         // An outer call that goes on counts as a task.

@@ -46,7 +46,7 @@ use crate::{
         panics::{Payload, catch},
     },
     tasks::{
-        activation::{self, Activation, Mark},
+        activation::Mark,
         bottom_half::Queued,
         queue::{Allowed, Work},
         task::{self, Runnable},
@@ -95,10 +95,7 @@ fn dispatch(thread: &Thread, as_: As, what: impl FnOnce()) {
         As::Task { send: false } => (Runs::Task, Mark::NONE),
         As::Callback => (Runs::Callback, Mark::NONE),
     };
-    let _runs = thread.board.run(runs, thread.depth());
-    let dispatched = activation::dispatch(mark);
-    let _suspended = thread.suspended.dispatch(dispatched.outer(), thread.depth());
-    what();
+    thread.stack.dispatch(runs, mark, what);
 }
 
 /// Lets outer calls that wait go on, as `polls` says, and gives up those that are due to be given up. A future in the
@@ -124,16 +121,11 @@ fn dispatch_outer(thread: &Thread, call: &Waiting<'_>, due: Due) {
     let entered = thread.homes.borrow().entry();
     {
         let _current = AsCurrent::at(&thread.homes, call.entry().get(), || thread.own());
-        let _runs = thread.board.run(Runs::OuterCall, thread.depth());
-        let outer = Activation::current();
-        let _suspended = thread.suspended.dispatch(outer.task(), thread.depth());
-        let polled = thread.polled_outer.replace(call.depth());
-        let long = call.is_expected_long().then(|| thread.board.expect_long());
-        call.activation(due).set();
-        call.go_on(due);
-        outer.set();
-        long.into_iter().for_each(|outer| thread.board.end_expect_long(outer));
-        thread.polled_outer.set(polled);
+        thread.stack.dispatch_outer(call.depth(), call.activation(due), || {
+            let long = call.is_expected_long().then(|| thread.stack.board.expect_long());
+            call.go_on(due);
+            long.into_iter().for_each(|outer| thread.stack.board.end_expect_long(outer));
+        });
     }
     let last = thread.homes.borrow().entry();
     if last > entered {
@@ -384,7 +376,7 @@ impl<'a> Wait<'a> {
         if moved {
             *idle = None;
         }
-        let patience = patience(self.thread.taken.get());
+        let patience = patience(self.thread.stack.taken.get());
         let at = (*idle.get_or_insert(now) + patience).min(*first.get_or_insert(now) + patience * BUSY);
         if now < at {
             // The thread sleeps next; a handler that becomes ready must end that sleep.
@@ -458,7 +450,7 @@ impl<'a> Wait<'a> {
     #[cold]
     fn take_held_back(&mut self) -> bool {
         let Self { thread, call, panicked, .. } = self;
-        thread.taken.update(|n| n + 1);
+        thread.stack.taken.update(|n| n + 1);
         let mut taken = poll_outer(thread, call.outer(), Polls::Woken);
         served(&thread.homes, |context| {
             let scheduler = context.scheduler();
@@ -468,7 +460,7 @@ impl<'a> Wait<'a> {
                 catch(panicked, || run(thread, scheduler, work));
             }
         });
-        thread.taken.update(|n| n - 1);
+        thread.stack.taken.update(|n| n - 1);
         taken
     }
 }

@@ -110,7 +110,7 @@ impl<'a> Sleeper<'a> {
         // For a call only: a `poll` may wait for anything at all, so it is not reported.
         let first_look = if self.thread.waits() { watchdog::first_look_at() } else { None };
         let wake_up = [wake_up, first_look].into_iter().flatten().min();
-        self.thread.board.parked(|| watch.sleep(&self.thread.parker, wake_up));
+        self.thread.stack.board.parked(|| watch.sleep(&self.thread.parker, wake_up));
         if first_look.is_some_and(|look| Instant::now() >= look) {
             watchdog::start();
         }

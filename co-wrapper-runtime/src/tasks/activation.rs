@@ -105,41 +105,41 @@ impl Activation {
     pub fn polled<T>(self, task: Unit, scheduler: *const T) -> Self {
         Self { mark: Mark(self.mark.0 | Mark::COROUTINE.0), task, scheduler: scheduler.cast() }
     }
-
-    /// The task.
-    #[inline]
-    pub fn task(self) -> Unit {
-        self.task
-    }
 }
 
-/// A loop dispatches something until the guard is dropped. It belongs to no task until it turns out to be a task that
-/// is polled.
-#[inline]
-pub fn dispatch(mark: Mark) -> Dispatched {
-    NOW.with(|now| Dispatched { mark: now.mark.replace(mark), task: now.task.replace(Unit::NONE) })
-}
-
-/// Restores the outer mark and task when it is dropped.
-pub struct Dispatched {
+/// The mark and the task of code that a loop interrupts to run something else.
+#[derive(Clone, Copy)]
+pub struct Interrupted {
     mark: Mark,
     task: Unit,
 }
 
-impl Dispatched {
-    /// The outer task.
+impl Interrupted {
+    /// Whether it belongs to a task, as far as that is known.
     #[inline]
-    pub fn outer(&self) -> Unit {
-        self.task
+    pub fn is_task(&self) -> bool {
+        self.task != Unit::NONE
+    }
+
+    /// The task's number; 0 if there is none.
+    #[cfg(feature = "graph")]
+    pub fn task(&self) -> u64 {
+        self.task.number()
     }
 }
 
-impl Drop for Dispatched {
-    #[inline]
-    fn drop(&mut self) {
-        NOW.with(|now| {
-            now.mark.set(self.mark);
-            now.task.set(self.task);
-        });
-    }
+/// A loop dispatches something, with the mark `mark`. It belongs to no task until it turns out to be a task that is
+/// polled. Returns what to [`restore`].
+#[inline]
+pub fn interrupt(mark: Mark) -> Interrupted {
+    NOW.with(|now| Interrupted { mark: now.mark.replace(mark), task: now.task.replace(Unit::NONE) })
+}
+
+/// Ends [`interrupt`], which returned `interrupted`.
+#[inline]
+pub fn restore(interrupted: Interrupted) {
+    NOW.with(|now| {
+        now.mark.set(interrupted.mark);
+        now.task.set(interrupted.task);
+    });
 }

@@ -1,6 +1,6 @@
 //! The stub without the feature `graph`, which alone needs task ids.
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Unit;
 
 impl Unit {
@@ -10,14 +10,3 @@ impl Unit {
         Self
     }
 }
-
-#[derive(Default)]
-pub struct Suspended {}
-
-impl Suspended {
-    pub fn dispatch(&self, _: Unit, _: usize) -> Dispatched {
-        Dispatched
-    }
-}
-
-pub struct Dispatched;

@@ -146,7 +146,7 @@ impl EnterGuard {
         let guard = entered.needs_guard().then(|| reactor::KeptGuard::new(keeps == Keeps::Guard));
         move_in(&thread.homes, &thread.parker, context, finish.map(|_| (caller, site)))?;
         let number = thread.homes.borrow_mut().enter(context);
-        let (depth, dispatched) = (thread.depth(), thread.board.runs());
+        let (depth, dispatched) = (thread.depth(), thread.stack.board.runs());
         Ok(Self {
             thread: Rc::clone(&thread),
             context: context.clone(),
@@ -173,7 +173,7 @@ impl EnterGuard {
 
     /// Whether no frame is nested inside the one that made it; such a frame may rely on it.
     pub(crate) fn is_innermost(&self) -> bool {
-        self.thread.depth() <= self.depth && self.thread.board.runs() <= self.dispatched
+        self.thread.depth() <= self.depth && self.thread.stack.board.runs() <= self.dispatched
     }
 
     pub(crate) fn thread(&self) -> &Thread {

@@ -1,7 +1,8 @@
-//! What one thread knows: the calls on its stack, and the contexts that it is home to.
+//! What one thread knows: its activation stack, and the contexts that it is home to.
 
 pub mod enter;
 pub mod homes;
+pub mod stack;
 pub mod state;
 pub mod waiting;
 

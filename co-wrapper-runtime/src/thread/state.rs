@@ -12,7 +12,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{homes, waiting};
+#[cfg(feature = "graph")]
+use super::stack::Kept;
+use super::{homes, stack::Stack};
 use crate::{
     context::AioContext,
     scheduler::{self, Home},
@@ -20,7 +22,6 @@ use crate::{
         fork,
         park::{Parker, here},
     },
-    tasks::unit::Suspended,
     watch::{
         board::{Registered, Runs},
         record::What,
@@ -34,49 +35,13 @@ pub use crate::watch::record::Slot;
 /// a stack overflow; 128 are promised on a 2 MiB stack.
 pub const MOST_NESTED: usize = 256;
 
-/// Which part of a stack goes on only when the current code has returned, in calls counted from the outermost.
-#[cfg(feature = "graph")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// None: the current code is a task or callback, dispatched by a loop inside so many calls.
-    Nothing(usize),
-    /// So many: the current code is an outer call that is polled. The frames nested inside that call go on when it is
-    /// pending.
-    UpTo(usize),
-    /// All, which are so many: the current code is the innermost call, or runs within it.
-    All(usize),
-}
-
 pub struct Thread {
+    /// What is on the stack that runs now.
+    pub stack: Stack,
     pub parker: Parker,
-    /// How many of the items that loops run on this stack were held back and then taken by a nested wait; see
-    /// `serve.rs`.
-    pub taken: Cell<u32>,
-    /// How many blocking calls are on this stack.
-    depth: Cell<usize>,
-    /// The first `depth` slots belong to the calls on this stack, innermost last; the rest are for the next calls. The
-    /// list only grows, so entering and leaving a call moves nothing.
-    slots: RefCell<Vec<Arc<Slot>>>,
-    /// The slot that the next call takes, if there is one. Kept at hand, so that the call's writes wait for no other
-    /// pointer.
-    next: Cell<Option<NonNull<Slot>>>,
     pub homes: RefCell<homes::Homes>,
-    /// The tasks on this stack that wait until the current code returns.
-    pub suspended: Suspended,
-    /// The calls on this stack whose loops run, innermost first.
-    pub waiting: waiting::List,
-    /// If the innermost loop polls one of these, an outer call: how many calls there are up to and including that one.
-    pub polled_outer: Cell<usize>,
-    /// What hang reports see of this thread.
-    pub board: Registered,
-    /// How many calls are shown there, counted from the outermost.
-    shown: Cell<usize>,
-    /// A call with fewer outer calls than this has more to do when it ends: the calls that are shown, and in a late
-    /// block all.
-    attended: Cell<usize>,
-    /// How many polls are shown, which have no frame; and spare slots for more of them.
-    polls: Cell<usize>,
-    spare_polls: RefCell<Vec<Arc<Slot>>>,
+    /// Spare slots for what waits without a frame of its own on the thread's list: shown polls, and coroutines.
+    spare: RefCell<Vec<Arc<Slot>>>,
     /// Whether the block was made in a thread-local destructor, after the thread left its homes.
     late: bool,
 }
@@ -87,8 +52,6 @@ pub struct Thread {
 pub struct Place {
     thread: NonNull<Thread>,
     slot: NonNull<Slot>,
-    /// How many calls are outside it on the stack.
-    below: usize,
 }
 
 impl Place {
@@ -107,28 +70,21 @@ impl Place {
         };
         // SAFETY: the thread-local's reference keeps the block, and nothing in this function ends that.
         let this = unsafe { thread.as_ref() };
-        let below = this.depth.get();
-        if below >= MOST_NESTED {
+        if this.stack.depth() >= MOST_NESTED {
             refuse_so_deep(name, site);
         }
-        let slot = this.next.get().unwrap_or_else(|| this.add_slot());
+        let slot = this.stack.next().unwrap_or_else(|| this.add_slot());
         // SAFETY: in the list of slots.
-        unsafe { slot.as_ref() }.begin(name, site, this.board.runs_callback());
-        this.depth.set(below + 1);
-        this.next.set(this.slot_at(below + 1));
-        Self { thread, slot, below }
+        unsafe { slot.as_ref() }.begin(name, site, this.stack.board.runs_callback());
+        this.stack.push();
+        Self { thread, slot }
     }
 
-    /// Its thread's block.
+    /// The block of its thread.
     #[inline]
     pub fn thread(&self) -> &Thread {
         // SAFETY: there while the call is on the stack.
         unsafe { self.thread.as_ref() }
-    }
-
-    /// How many calls are outside it on the stack.
-    pub fn depth(&self) -> usize {
-        self.below
     }
 
     /// Its slot.
@@ -142,8 +98,9 @@ impl Place {
     #[cold]
     fn attend(&self) {
         let thread = self.thread();
-        if thread.shown.get() > self.below {
-            thread.set_shown(self.below);
+        let below = thread.depth();
+        if thread.stack.shown() > below {
+            thread.set_shown(below);
             self.slot().record.hide();
         }
         if thread.late {
@@ -157,9 +114,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let thread = self.thread();
         self.slot().end();
-        thread.depth.set(self.below);
-        thread.next.set(Some(self.slot));
-        if thread.attended.get() > self.below {
+        if thread.stack.pop(self.slot) {
             self.attend();
         }
     }
@@ -237,22 +192,13 @@ impl Thread {
         watchdog::at_first_use();
         let late = END.try_with(|_| ()).is_err();
         let thread = Rc::new(Self {
+            stack: Stack::new(Registered::new(here(), Home::name_of(&std::thread::current()))),
             parker: Parker::new(),
-            taken: Cell::new(0),
-            depth: Cell::new(0),
-            slots: RefCell::default(),
-            next: Cell::new(None),
             homes: RefCell::default(),
-            suspended: Suspended::default(),
-            waiting: waiting::List::default(),
-            polled_outer: Cell::new(0),
-            board: Registered::new(here(), Home::name_of(&std::thread::current())),
-            shown: Cell::new(0),
-            attended: Cell::new(if late { usize::MAX } else { 0 }),
-            polls: Cell::new(0),
-            spare_polls: RefCell::default(),
+            spare: RefCell::default(),
             late,
         });
+        thread.set_shown(0);
         THREAD.set(Rc::into_raw(Rc::clone(&thread)));
         thread
     }
@@ -283,59 +229,31 @@ impl Thread {
     /// How many blocking calls are on this stack.
     #[inline]
     pub fn depth(&self) -> usize {
-        self.depth.get()
+        self.stack.depth()
     }
 
     /// Whether a loop runs something on this stack.
     pub fn is_dispatched(&self) -> bool {
-        self.board.runs() > 0
+        self.stack.board.runs() > 0
     }
 
-    /// Which part of this stack goes on only when the current code has returned.
-    #[cfg(feature = "graph")]
-    pub fn kept(&self) -> Kept {
-        let depth = self.depth();
-        match self.board.runs_above(depth) {
-            Some(Runs::OuterCall) => Kept::UpTo(self.polled_outer.get()),
-            None if depth > 0 => Kept::All(depth),
-            _ => Kept::Nothing(depth),
-        }
-    }
-
-    /// As [`kept`](Self::kept), for the calling thread.
+    /// As [`Stack::kept`], for the calling thread.
     #[cfg(feature = "graph")]
     #[inline]
     pub fn kept_here() -> Kept {
         // SAFETY: as in `get`; nothing in this function ends it.
-        unsafe { THREAD.get().as_ref() }.map_or(Kept::Nothing(0), Self::kept)
-    }
-
-    /// Whether a bottom half or handler waits in a frame outside the innermost call.
-    pub fn outer_callback_waits(&self) -> bool {
-        let below = self.depth().checked_sub(2);
-        below.is_some_and(|at| self.slots.borrow()[at].record.callback_waits())
-    }
-
-    /// The slot at `depth`, if there is one.
-    #[inline]
-    fn slot_at(&self, depth: usize) -> Option<NonNull<Slot>> {
-        // SAFETY: nothing in this function changes `slots` while the borrow lasts.
-        let slots = unsafe { self.slots.try_borrow_unguarded() };
-        slots.ok()?.get(depth).map(|slot| NonNull::from(&**slot))
+        unsafe { THREAD.get().as_ref() }.map_or(Kept::Nothing(0), |thread| thread.stack.kept())
     }
 
     #[cold]
     fn add_slot(&self) -> NonNull<Slot> {
         let slot = Arc::new(Slot::new(self.parker.unparker()));
-        let added = NonNull::from(&*slot);
-        self.board.add_call(&slot);
-        self.slots.borrow_mut().push(slot);
-        added
+        self.stack.board.add_call(&slot);
+        self.stack.add(slot)
     }
 
     fn set_shown(&self, shown: usize) {
-        self.shown.set(shown);
-        self.attended.set(if self.late { usize::MAX } else { shown });
+        self.stack.set_shown(shown, self.late);
     }
 
     /// Ends a late block together with the outermost call or guard.
@@ -353,7 +271,7 @@ impl Thread {
         let Some(below) = self.depth().checked_sub(1) else { return };
         self.show_first_polls(below);
         self.set_shown(below + 1);
-        self.show(&self.slots.borrow()[below], 1, context.or(self.homes.borrow().current()));
+        self.show(&self.stack.call(below), 1, context.or(self.homes.borrow().current()));
     }
 
     /// Shows a blocking function that has no frame as the innermost call, until the guard is dropped.
@@ -364,58 +282,55 @@ impl Thread {
         context: &AioContext,
     ) -> Shown<'_> {
         self.show_first_polls(self.depth());
-        let slot = self.spare_polls.borrow_mut().pop().unwrap_or_else(|| {
-            let slot = Arc::new(Slot::new(self.parker.unparker()));
-            self.board.add_poll(&slot);
-            slot
-        });
+        let slot = self.take_spare();
         slot.begin(name, site, false);
-        self.polls.set(self.polls.get() + 1);
+        self.stack.polls.update(|polls| polls + 1);
         self.show(&slot, 1, Some(context));
         slot.record.stamp();
         Shown { thread: self, slot: Some(slot) }
     }
 
+    fn take_spare(&self) -> Arc<Slot> {
+        self.spare.borrow_mut().pop().unwrap_or_else(|| {
+            let slot = Arc::new(Slot::new(self.parker.unparker()));
+            self.stack.board.add_poll(&slot);
+            slot
+        })
+    }
+
     /// The innermost call is about to sleep: from now on its time counts.
     pub fn stamp_shown(&self) {
-        self.slots.borrow()[..self.depth()].last().into_iter().for_each(|slot| slot.record.stamp());
+        self.stack.innermost().into_iter().for_each(|slot| slot.record.stamp());
     }
 
     /// Shows those of the outermost `count` calls that are not shown yet, as being in their first poll.
     fn show_first_polls(&self, count: usize) {
-        while self.shown.get() < count {
-            let at = self.shown.get();
+        while self.stack.shown() < count {
+            let at = self.stack.shown();
             self.set_shown(at + 1);
-            self.show(&self.slots.borrow()[at], 0, None);
+            self.show(&self.stack.call(at), 0, None);
         }
     }
 
     /// Whether a call or `poll_while` is on this stack.
     pub fn waits(&self) -> bool {
-        self.depth() + self.polls.get() > 0
+        self.depth() + self.stack.polls.get() > 0
     }
 
     /// Shows a call; a new one as the innermost of those shown.
     fn show(&self, slot: &Slot, polls: u64, context: Option<&AioContext>) {
         let level = match slot.record.level() {
-            0 => self.shown.get() + self.polls.get(),
+            0 => self.stack.shown() + self.stack.polls.get(),
             level => level,
         };
         let dispatched = self.is_dispatched();
-        let what = What { level, dispatched, expected_long: self.board.expects_long(), polls };
+        let what = What { level, dispatched, expected_long: self.stack.board.expects_long(), polls };
         slot.record.show(what, context.map(|context| (context.shared_name(), context.scheduler())));
     }
 
     /// The coroutine in which the `depth`-th call was made, for messages: a call's future, or a task.
     pub fn coroutine_below(&self, depth: usize) -> String {
-        let slots = self.slots.borrow();
-        let innermost = match self.board.runs_above(depth) {
-            Some(Runs::OuterCall) => self.polled_outer.get(),
-            Some(Runs::Task | Runs::Callback) => 0,
-            None => depth,
-        };
-        let call = innermost.checked_sub(1).and_then(|at| slots.get(at));
-        match call.and_then(|slot| Some((slot.name(), slot.site()?))) {
+        match self.stack.coroutine(depth).and_then(|call| Some((call.name(), call.site()?))) {
             Some((name, site)) => format!("inside the future of `{name}`, called at {site}"),
             None => format!("inside a task{}", self.of_context()),
         }
@@ -429,7 +344,7 @@ impl Thread {
     /// What the innermost frame runs, for messages: a call's future, or what a loop runs and the call that waits in
     /// that loop.
     pub fn what_runs(&self) -> String {
-        let what = match self.board.runs_above(self.depth()) {
+        let what = match self.stack.runs_above(self.depth()) {
             None | Some(Runs::OuterCall) => return self.coroutine_below(self.depth()),
             Some(Runs::Task) => "task",
             Some(Runs::Callback) => "bottom half or handler",
@@ -439,12 +354,12 @@ impl Thread {
 
     /// The innermost call or `poll_while` whose loop runs the current code, for messages. Empty for a plain `poll`.
     pub fn innermost_wait(&self) -> String {
-        let call = self.depth().checked_sub(1).map(|at| Arc::clone(&self.slots.borrow()[at]));
+        let call = self.stack.innermost();
         // A call that is not shown began inside all that are.
         let level = call.as_ref().map_or(0, |call| call.record.level());
-        let poll = self.board.innermost_poll();
+        let poll = self.stack.board.innermost_poll();
         let poll = poll.filter(|poll| call.is_none() || level > 0 && poll.record.level() > level);
-        match poll.or(call).and_then(|slot| Some((slot.name(), slot.site()?))) {
+        match poll.as_deref().or(call.as_deref()).and_then(|slot| Some((slot.name(), slot.site()?))) {
             Some((name, site)) => format!(", within `{name}`, called at {site}"),
             None => String::new(),
         }
@@ -471,8 +386,8 @@ impl Drop for Shown<'_> {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
             slot.record.hide();
-            self.thread.polls.set(self.thread.polls.get() - 1);
-            self.thread.spare_polls.borrow_mut().push(slot);
+            self.thread.stack.polls.update(|polls| polls - 1);
+            self.thread.spare.borrow_mut().push(slot);
         }
     }
 }

@@ -153,26 +153,19 @@ pub fn all() -> Vec<Arc<Board>> {
     boards
 }
 
-/// How many calls are on the stack outside what runs.
-fn below(running: usize) -> usize {
-    running >> BELOW & ((1 << (COUNT - BELOW)) - 1)
-}
+/// A value of [`Board::running`] or [`Board::condition`].
+#[derive(Clone, Copy, Debug)]
+pub struct Run(usize);
 
-/// What runs, if anything does.
-fn kind(running: usize) -> Option<Runs> {
-    [Runs::Task, Runs::Callback, Runs::OuterCall].into_iter().find(|what| running >> KIND & 3 == *what as usize)
-}
+impl Run {
+    /// How many calls are on the stack outside what runs.
+    pub fn calls(self) -> usize {
+        self.0 >> BELOW & ((1 << (COUNT - BELOW)) - 1)
+    }
 
-/// A loop runs something while this lives.
-pub struct Running<'a> {
-    board: &'a Board,
-    outer: usize,
-}
-
-impl Drop for Running<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.board.running.store(self.outer & !usize::from(LOOKED | REPORTED), Ordering::Relaxed);
+    /// What runs, if anything does.
+    pub fn what(self) -> Option<Runs> {
+        [Runs::Task, Runs::Callback, Runs::OuterCall].into_iter().find(|what| self.0 >> KIND & 3 == *what as usize)
     }
 }
 
@@ -187,14 +180,26 @@ impl Board {
         lock(&self.polls).push(Arc::clone(slot));
     }
 
-    /// Records that a loop runs `what`, inside `depth` calls, until the guard is dropped.
+    /// Records that a loop runs `what`, inside `depth` calls. Returns what ran before, to end it
+    /// with.
     #[inline]
-    pub fn run(&self, what: Runs, depth: usize) -> Running<'_> {
+    pub fn run(&self, what: Runs, depth: usize) -> Run {
         let outer = self.running.load(Ordering::Relaxed);
         let callback = if what == Runs::Callback { CALLBACK } else { outer & CALLBACK };
-        let count = (outer >> COUNT) + 1;
-        self.running.store(count << COUNT | depth << BELOW | callback | (what as usize) << KIND, Ordering::Relaxed);
-        Running { board: self, outer }
+        let count = (outer >> COUNT << COUNT) + (1 << COUNT);
+        self.running.store(count | depth << BELOW | callback | (what as usize) << KIND, Ordering::Relaxed);
+        Run(outer)
+    }
+
+    /// What the innermost loop runs.
+    pub fn running(&self) -> Run {
+        Run(self.running.load(Ordering::Relaxed))
+    }
+
+    /// Ends [`run`](Self::run); `outer` is what ran before.
+    #[inline]
+    pub fn end_run(&self, outer: Run) {
+        self.running.store(outer.0 & !usize::from(LOOKED | REPORTED), Ordering::Relaxed);
     }
 
     /// How many tasks, bottom halves, handlers and outer calls are being run by loops on the stack.
@@ -219,12 +224,6 @@ impl Board {
         self.condition_site.set(site);
         self.condition.store(count << COUNT | depth << BELOW | CONDITION, Ordering::Relaxed);
         condition()
-    }
-
-    /// What the loop of the innermost of `depth` calls runs, if anything.
-    pub fn runs_above(&self, depth: usize) -> Option<Runs> {
-        let running = self.running.load(Ordering::Relaxed);
-        kind(running).filter(|_| below(running) == depth)
     }
 
     /// The innermost of the functions that wait without being calls.
@@ -312,9 +311,9 @@ impl Board {
             return (Doing::Waiting, false);
         }
         let decides = condition & CONDITION != 0 && condition >> COUNT == running >> COUNT;
-        match kind(running) {
-            _ if decides && below(condition) == depth => (Doing::Deciding { depth }, condition & looked != 0),
-            Some(what) if below(running) == depth => (Doing::Running { what, depth }, running & looked != 0),
+        match Run(running).what() {
+            _ if decides && Run(condition).calls() == depth => (Doing::Deciding { depth }, condition & looked != 0),
+            Some(what) if Run(running).calls() == depth => (Doing::Running { what, depth }, running & looked != 0),
             _ => match stack.pop() {
                 // Unmoved if it has neither slept nor run anything for its contexts.
                 None => (Doing::Elsewhere, running & looked != 0 && parked & LOOKED != 0),

@@ -1,0 +1,269 @@
+//! The activation stack: what is on one stack of machine frames, from the outermost blocking call to what runs now.
+//!
+//! Its entries are *calls*, one slot each, and what the loops of waiting calls run: *tasks*, *callbacks* and the futures
+//! of *outer calls*. They end in reverse order, so each is in its frame, or in a slot that calls of the same depth reuse.
+//! Other files ask this one which code can go on before the current code has returned.
+//!
+//! What the current code is, and which task it belongs to, is needed below this room: `tasks/activation.rs` has that, and
+//! the entries keep what it was for the frames outside.
+
+use std::{
+    cell::{Cell, Ref, RefCell},
+    ptr::NonNull,
+    sync::Arc,
+};
+
+use super::waiting;
+use crate::{
+    tasks::activation::{self, Activation, Interrupted, Mark},
+    watch::{
+        board::{Registered, Run, Runs},
+        record::Slot,
+    },
+};
+
+/// Which part of a stack goes on only when the current code has returned, in calls counted from the outermost.
+#[cfg(feature = "graph")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// None: the current code is a task or callback, dispatched by a loop inside so many calls.
+    Nothing(usize),
+    /// So many: the current code is an outer call that is polled. The frames nested inside that call go on when it is
+    /// pending.
+    UpTo(usize),
+    /// All, which are so many: the current code is the innermost call, or runs within it.
+    All(usize),
+}
+
+pub struct Stack {
+    /// What observers see of it, and of its thread.
+    pub board: Registered,
+    /// How many blocking calls there are.
+    depth: Cell<usize>,
+    /// The first `depth` slots belong to these calls, innermost last; the rest are for the next calls. So entering and
+    /// leaving a call moves nothing.
+    slots: RefCell<Vec<Arc<Slot>>>,
+    /// The slot that the next call takes, if there is one. Kept at hand, so that the call's writes wait for no other
+    /// pointer.
+    next: Cell<Option<NonNull<Slot>>>,
+    /// How many calls are shown to observers, counted from the outermost.
+    shown: Cell<usize>,
+    /// A call with fewer outer calls than this has more to do when it ends: the calls that are shown, and in a late
+    /// block all.
+    attended: Cell<usize>,
+    /// How many functions are shown that wait without being calls.
+    pub polls: Cell<usize>,
+    /// What loops run in the middle of tasks, innermost first.
+    dispatched: Cell<Link>,
+    /// If that is an outer call, how many calls there are up to and including it.
+    polled_outer: Cell<usize>,
+    /// The calls whose loops run, innermost first.
+    pub waiting: waiting::List,
+    /// How many of the items that loops run were held back and then taken by a nested wait; see `serve.rs`.
+    pub taken: Cell<u32>,
+    /// The write guards of the graph lock: where each was taken, and how many calls there were then. (They may be dropped
+    /// in any order.)
+    #[cfg(feature = "graph")]
+    pub writing: RefCell<Vec<(&'static std::panic::Location<'static>, usize)>>,
+}
+
+/// Something that a loop runs, in the frame of that loop.
+pub struct Entry {
+    /// How many calls are outside it.
+    #[cfg_attr(not(feature = "graph"), expect(dead_code, reason = "only the graph lock asks for interrupted tasks"))]
+    calls: usize,
+    /// What ran before, as observers saw it.
+    outer: Run,
+    /// The mark and the task of the code that it interrupts, which waits until this has returned.
+    interrupts: Interrupted,
+    below: Link,
+}
+
+type Link = Option<NonNull<Entry>>;
+
+/// An entry is on the stack while this lives.
+struct Entered<'a> {
+    stack: &'a Stack,
+    entry: &'a Entry,
+}
+
+impl Drop for Entered<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let Self { stack, entry } = self;
+        if entry.interrupts.is_task() {
+            stack.dispatched.set(entry.below);
+        }
+        stack.board.end_run(entry.outer);
+        activation::restore(entry.interrupts);
+    }
+}
+
+/// Entering and leaving.
+impl Stack {
+    pub fn new(board: Registered) -> Self {
+        Self {
+            board,
+            depth: Cell::new(0),
+            slots: RefCell::default(),
+            next: Cell::new(None),
+            shown: Cell::new(0),
+            attended: Cell::new(0),
+            polls: Cell::new(0),
+            dispatched: Cell::new(None),
+            polled_outer: Cell::new(0),
+            waiting: waiting::List::default(),
+            taken: Cell::new(0),
+            #[cfg(feature = "graph")]
+            writing: RefCell::default(),
+        }
+    }
+
+    /// How many blocking calls there are.
+    #[inline]
+    pub fn depth(&self) -> usize {
+        self.depth.get()
+    }
+
+    /// The slot that the next call takes.
+    #[inline]
+    pub fn next(&self) -> Option<NonNull<Slot>> {
+        self.next.get()
+    }
+
+    /// A call has taken that slot.
+    #[inline]
+    pub fn push(&self) {
+        let depth = self.depth.get() + 1;
+        self.depth.set(depth);
+        self.next.set(self.slot_at(depth));
+    }
+
+    /// The innermost call, whose slot this is, has ended. Returns whether it must be attended to.
+    #[inline]
+    pub fn pop(&self, slot: NonNull<Slot>) -> bool {
+        let depth = self.depth.get() - 1;
+        self.depth.set(depth);
+        self.next.set(Some(slot));
+        self.attended.get() > depth
+    }
+
+    /// Adds a slot for calls that are one deeper than those before.
+    pub fn add(&self, slot: Arc<Slot>) -> NonNull<Slot> {
+        let added = NonNull::from(&*slot);
+        self.slots.borrow_mut().push(slot);
+        added
+    }
+
+    /// The slot at `depth`, if there is one.
+    #[inline]
+    fn slot_at(&self, depth: usize) -> Option<NonNull<Slot>> {
+        // SAFETY: nothing in this function changes `slots` while the borrow lasts.
+        let slots = unsafe { self.slots.try_borrow_unguarded() };
+        slots.ok()?.get(depth).map(|slot| NonNull::from(&**slot))
+    }
+
+    /// Runs `what`, which is a `runs`, nested inside all that is on the stack, and with the mark `mark`.
+    #[inline(always)]
+    pub fn dispatch(&self, runs: Runs, mark: Mark, what: impl FnOnce()) {
+        let interrupts = activation::interrupt(mark);
+        let calls = self.depth();
+        let outer = self.board.run(runs, calls);
+        let entry = Entry { calls, outer, interrupts, below: self.dispatched.get() };
+        // Nobody asks for the others. So most dispatches link nothing.
+        if interrupts.is_task() {
+            self.dispatched.set(Some(NonNull::from(&entry)));
+        }
+        let _entered = Entered { stack: self, entry: &entry };
+        what();
+    }
+
+    /// Polls the `depth`-th call, which is an outer one, or gives it up, with `go_on`, as the activation `polled`.
+    pub fn dispatch_outer(&self, depth: usize, polled: Activation, go_on: impl FnOnce()) {
+        let outer = Activation::current();
+        let outer_call = self.polled_outer.replace(depth);
+        self.dispatch(Runs::OuterCall, Mark::NONE, || {
+            polled.set();
+            go_on();
+            outer.set();
+        });
+        self.polled_outer.set(outer_call);
+    }
+
+    /// How many calls are shown to observers, counted from the outermost.
+    pub fn shown(&self) -> usize {
+        self.shown.get()
+    }
+
+    /// `all`: every call must be attended to when it ends.
+    pub fn set_shown(&self, shown: usize, all: bool) {
+        self.shown.set(shown);
+        self.attended.set(if all { usize::MAX } else { shown });
+    }
+}
+
+/// Questions.
+impl Stack {
+    /// What loops run in the middle of tasks, innermost first.
+    #[cfg(feature = "graph")]
+    fn interruptions(&self) -> impl Iterator<Item = &Entry> {
+        let mut next = self.dispatched.get();
+        std::iter::from_fn(move || {
+            // SAFETY: an entry is on the stack only while its `Entered` borrows it, and those of the frames outside the
+            // caller's live as long as the caller does.
+            let entry = unsafe { next?.as_ref() };
+            next = entry.below;
+            Some(entry)
+        })
+    }
+
+    /// What the loop of the innermost of `depth` calls runs, if anything.
+    pub fn runs_above(&self, depth: usize) -> Option<Runs> {
+        let run = self.board.running();
+        run.what().filter(|_| run.calls() == depth)
+    }
+
+    /// The call with `at` calls outside it.
+    pub fn call(&self, at: usize) -> Ref<'_, Slot> {
+        Ref::map(self.slots.borrow(), |slots| &*slots[at])
+    }
+
+    /// The innermost call.
+    pub fn innermost(&self) -> Option<Ref<'_, Slot>> {
+        self.depth().checked_sub(1).map(|at| self.call(at))
+    }
+
+    /// The call whose future is the coroutine in which the code inside `depth` calls runs; `None` if that is a task.
+    pub fn coroutine(&self, depth: usize) -> Option<Ref<'_, Slot>> {
+        let calls = match self.runs_above(depth) {
+            Some(Runs::OuterCall) => self.polled_outer.get(),
+            Some(Runs::Task | Runs::Callback) => 0,
+            None => depth,
+        };
+        calls.checked_sub(1).map(|at| self.call(at))
+    }
+
+    /// Whether a bottom half or handler waits in a frame outside the innermost call.
+    pub fn outer_callback_waits(&self) -> bool {
+        let below = self.depth().checked_sub(2);
+        below.is_some_and(|at| self.call(at).record.callback_waits())
+    }
+
+    /// Which part of the stack goes on only when the current code has returned.
+    #[cfg(feature = "graph")]
+    pub fn kept(&self) -> Kept {
+        let depth = self.depth();
+        match self.runs_above(depth) {
+            Some(Runs::OuterCall) => Kept::UpTo(self.polled_outer.get()),
+            None if depth > 0 => Kept::All(depth),
+            _ => Kept::Nothing(depth),
+        }
+    }
+
+    /// Whether `task` began to wait with at most `calls` calls on the stack, and waits until the current code has
+    /// returned.
+    #[cfg(feature = "graph")]
+    pub fn is_suspended(&self, task: u64, calls: usize) -> bool {
+        self.interruptions().any(|entry| entry.interrupts.task() == task && entry.calls <= calls)
+    }
+}
