@@ -38,33 +38,33 @@ fn entered() -> EnterGuard {
     guard
 }
 
-#[library_benchmark(config = limit(271), setup = warm)]
+#[library_benchmark(config = limit(267), setup = warm)]
 #[bench::plain()]
 fn ready_call(_warm: ()) {
     times(TIMES, || bdrv_ready(black_box(7)));
 }
 
-#[library_benchmark(config = limit(263), setup = warm)]
+#[library_benchmark(config = limit(262), setup = warm)]
 #[bench::plain()]
 fn ready_block_on(_warm: ()) {
     times(TIMES, || block_on(bdrv_co_ready(black_box(7))));
 }
 
-#[library_benchmark(config = limit(158), setup = entered)]
+#[library_benchmark(config = limit(154), setup = entered)]
 #[bench::entered()]
 fn ready_call_entered(guard: EnterGuard) -> EnterGuard {
     times(TIMES, || bdrv_ready(black_box(7)));
     guard
 }
 
-#[library_benchmark(config = limit(182), setup = entered)]
+#[library_benchmark(config = limit(158), setup = entered)]
 #[bench::entered()]
 fn self_wake(guard: EnterGuard) -> EnterGuard {
     bdrv_wakes(TIMES);
     guard
 }
 
-#[library_benchmark(config = limit(696), setup = entered)]
+#[library_benchmark(config = limit(691), setup = entered)]
 #[bench::entered()]
 fn call_with_a_self_wake(guard: EnterGuard) -> EnterGuard {
     times(TIMES, || bdrv_wakes(1));

@@ -227,7 +227,7 @@ impl Frame {
             // The first poll forked.
             self.forbid_fork();
         }
-        thread.show_frames(target);
+        thread.show_frames(slot, target);
         if thread.depth() > 1 {
             trace::nested(slot.name(), thread.depth());
         }

@@ -11,7 +11,10 @@ use crate::{
     scheduler::Home,
     sys::park::here,
     tasks::activation,
-    thread::{stack::Kept, state::Thread},
+    thread::{
+        stack::{Kept, Writing as Taken},
+        state::Thread,
+    },
 };
 
 type Place = &'static Location<'static>;
@@ -25,14 +28,14 @@ pub fn write_begins(place: Place) {
         // The call that takes the lock returns, so it does not count.
         Kept::UpTo(calls) | Kept::All(calls) => calls - usize::from(activation::is_coroutine()),
     };
-    thread.stack.writing.borrow_mut().push((place, calls));
+    thread.stack.writing.borrow_mut().push(Taken { place, calls });
 }
 
 /// Records that a write guard taken at `place` by this thread is dropped.
 pub fn write_ends(place: Place) {
     let Some(thread) = Thread::get() else { return };
     let mut writing = thread.stack.writing.borrow_mut();
-    if let Some(index) = writing.iter().rposition(|(taken, _)| *taken == place) {
+    if let Some(index) = writing.iter().rposition(|taken| taken.place == place) {
         writing.remove(index);
     }
 }
@@ -42,7 +45,7 @@ pub fn write_ends(place: Place) {
 pub fn drain_below_write(name: &str, place: Place) {
     let writer = Thread::get().and_then(|thread| {
         let writing = thread.stack.writing.borrow();
-        writing.iter().rev().find(|(_, calls)| stands_above(*calls)).map(|(writer, _)| *writer)
+        writing.iter().rev().find(|taken| stands_above(taken.calls)).map(|taken| taken.place)
     });
     if let Some(writer) = writer {
         panic!("{name}: at {place}, within the section that is write-locked at {writer}; drain first, then lock");
@@ -63,7 +66,7 @@ fn stands_above(calls: usize) -> bool {
 fn stands_above_writer(writing: Writing, blocks: bool) -> bool {
     let calls = Thread::get().and_then(|thread| {
         let all = thread.stack.writing.borrow();
-        all.iter().rev().find(|(place, _)| *place == writing.place).map(|(_, calls)| *calls)
+        all.iter().rev().find(|taken| taken.place == writing.place).map(|taken| taken.calls)
     });
     let calls = calls.unwrap_or(0);
     writing.thread == here() && (blocks && matches!(Thread::kept_here(), Kept::Nothing(_)) || stands_above(calls))

@@ -36,7 +36,7 @@ use crate::thread::state::Thread;
 #[track_caller]
 pub fn expect_long() -> ExpectLong {
     let thread = Thread::current("hang::expect_long");
-    let outer = thread.stack.board.expect_long();
+    let outer = thread.stack.board.expect_long(true);
     ExpectLong { thread, outer }
 }
 

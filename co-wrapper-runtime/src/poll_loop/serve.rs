@@ -122,7 +122,7 @@ fn dispatch_outer(thread: &Thread, call: &Waiting<'_>, due: Due) {
     {
         let _current = AsCurrent::at(&thread.homes, call.entry().get(), || thread.own());
         thread.stack.dispatch_outer(call.depth(), call.activation(due), || {
-            let long = call.is_expected_long().then(|| thread.stack.board.expect_long());
+            let long = call.is_expected_long().then(|| thread.stack.board.expect_long(true));
             call.go_on(due);
             long.into_iter().for_each(|outer| thread.stack.board.end_expect_long(outer));
         });
@@ -282,7 +282,7 @@ impl<'a> Wait<'a> {
             }
         });
         let ended = ended.unwrap_or_else(|| {
-            self.thread.stamp_shown();
+            self.call.slot().record.stamp();
             entered.gate(|stopped, shown| {
                 let slot = self.call.slot();
                 slot.record.set_stopped(shown);
@@ -356,10 +356,14 @@ impl<'a> Wait<'a> {
     }
 
     /// After a round that ran all that it may: takes what is held back if it is time, or says when it will be.
+    #[inline]
     fn attend_to_held_back(&mut self, moved: bool) -> Take {
-        if self.allowed == Allowed::ALL {
-            return Take::Nothing;
-        }
+        if self.allowed == Allowed::ALL { Take::Nothing } else { self.attend_to_nested(moved) }
+    }
+
+    // Out of line, so that a call that is not nested does not pay for this frame.
+    #[inline(never)]
+    fn attend_to_nested(&mut self, moved: bool) -> Take {
         if self.take_callers() {
             return Take::Now;
         }

@@ -156,6 +156,33 @@ fn pop() {
     let _last = FOREIGN.try_with(|foreign| foreign.borrow_mut().pop());
 }
 
+/// The foreign handles that the calls of a coroutine have found, while the coroutine does not run.
+#[derive(Default)]
+pub struct Foreign(Vec<Handle>);
+
+impl Foreign {
+    /// Puts them back. Returns how many there are besides.
+    pub fn put_back(&mut self) -> usize {
+        let put_back = FOREIGN.try_with(|foreign| {
+            let mut foreign = foreign.borrow_mut();
+            let others = foreign.len();
+            foreign.append(&mut self.0);
+            others
+        });
+        put_back.unwrap_or(0)
+    }
+
+    /// Takes those after the first `others`.
+    pub fn take_from(&mut self, others: usize) {
+        let _ = FOREIGN.try_with(|foreign| {
+            let mut foreign = foreign.borrow_mut();
+            if foreign.len() > others {
+                self.0.extend(foreign.drain(others..));
+            }
+        });
+    }
+}
+
 /// The foreign handle that was current before our handle was last made current.
 pub(super) fn innermost_foreign() -> Option<Handle> {
     FOREIGN.try_with(|foreign| foreign.borrow().last().cloned()).ok()?

@@ -16,7 +16,7 @@ mod stopped;
 mod without_tokio;
 
 #[cfg(feature = "tokio")]
-pub use entered::{Entered, Guard, KeptGuard};
+pub use entered::{Entered, Foreign, Guard, KeptGuard};
 #[cfg(all(feature = "graph", feature = "tokio", not(loom)))]
 pub use ours::wake_after;
 #[cfg(feature = "tokio")]

@@ -32,6 +32,18 @@ pub fn task_id() -> Option<u64> {
 #[derive(Debug)]
 pub struct Entered;
 
+/// No foreign handle exists.
+#[derive(Default)]
+pub struct Foreign;
+
+impl Foreign {
+    pub fn put_back(&mut self) -> usize {
+        0
+    }
+
+    pub fn take_from(&mut self, _: usize) {}
+}
+
 /// An empty guard.
 #[derive(Debug)]
 pub struct Guard;

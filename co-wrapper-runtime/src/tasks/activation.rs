@@ -135,6 +135,12 @@ pub fn interrupt(mark: Mark) -> Interrupted {
     NOW.with(|now| Interrupted { mark: now.mark.replace(mark), task: now.task.replace(Unit::NONE) })
 }
 
+/// What runs belongs to `task`, until [`restore`].
+#[inline]
+pub fn set_task(task: Unit) {
+    NOW.with(|now| now.task.set(task));
+}
+
 /// Ends [`interrupt`], which returned `interrupted`.
 #[inline]
 pub fn restore(interrupted: Interrupted) {

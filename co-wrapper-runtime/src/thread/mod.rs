@@ -2,6 +2,7 @@
 
 pub mod enter;
 pub mod homes;
+mod own_stack;
 pub mod stack;
 pub mod state;
 pub mod waiting;

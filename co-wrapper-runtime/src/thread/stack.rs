@@ -8,7 +8,8 @@
 //! the entries keep what it was for the frames outside.
 
 use std::{
-    cell::{Cell, Ref, RefCell},
+    cell::{Cell, RefCell},
+    mem,
     ptr::NonNull,
     sync::Arc,
 };
@@ -61,10 +62,37 @@ pub struct Stack {
     pub waiting: waiting::List,
     /// How many of the items that loops run were held back and then taken by a nested wait; see `serve.rs`.
     pub taken: Cell<u32>,
-    /// The write guards of the graph lock: where each was taken, and how many calls there were then. (They may be dropped
-    /// in any order.)
+    /// The write guards of the graph lock. (They may be dropped in any order.)
     #[cfg(feature = "graph")]
-    pub writing: RefCell<Vec<(&'static std::panic::Location<'static>, usize)>>,
+    pub writing: RefCell<Vec<Writing>>,
+    /// The innermost coroutine with a stack of its own; see `own_stack.rs`.
+    pub root: Cell<Root>,
+}
+
+/// A write guard of the graph lock.
+#[cfg(feature = "graph")]
+#[derive(Clone, Copy, Debug)]
+pub struct Writing {
+    /// Where it was taken.
+    pub place: &'static std::panic::Location<'static>,
+    /// How many calls there were then.
+    pub calls: usize,
+}
+
+/// Where on the stack a coroutine with a stack of its own was resumed.
+#[derive(Clone, Copy)]
+pub struct Root {
+    /// How many calls are outside it.
+    pub calls: usize,
+    /// How many things loops ran.
+    pub runs: usize,
+    /// The last context entry.
+    pub entry: u64,
+}
+
+impl Root {
+    /// There is no coroutine.
+    const NONE: Self = Self { calls: usize::MAX, runs: 0, entry: 0 };
 }
 
 /// Something that a loop runs, in the frame of that loop.
@@ -116,6 +144,7 @@ impl Stack {
             taken: Cell::new(0),
             #[cfg(feature = "graph")]
             writing: RefCell::default(),
+            root: Cell::new(Root::NONE),
         }
     }
 
@@ -165,7 +194,7 @@ impl Stack {
 
     /// Runs `what`, which is a `runs`, nested inside all that is on the stack, and with the mark `mark`.
     #[inline(always)]
-    pub fn dispatch(&self, runs: Runs, mark: Mark, what: impl FnOnce()) {
+    pub fn dispatch<R>(&self, runs: Runs, mark: Mark, what: impl FnOnce() -> R) -> R {
         let interrupts = activation::interrupt(mark);
         let calls = self.depth();
         let outer = self.board.run(runs, calls);
@@ -175,7 +204,7 @@ impl Stack {
             self.dispatched.set(Some(NonNull::from(&entry)));
         }
         let _entered = Entered { stack: self, entry: &entry };
-        what();
+        what()
     }
 
     /// Polls the `depth`-th call, which is an outer one, or gives it up, with `go_on`, as the activation `polled`.
@@ -202,6 +231,39 @@ impl Stack {
     }
 }
 
+/// For coroutines with stacks of their own, which take their calls and guards off and put them back.
+impl Stack {
+    /// Exchanges the slot of the calls inside `calls` others for `slot`. `in_call`: such a call is on the stack now, as
+    /// the innermost one; otherwise none is.
+    #[inline]
+    pub fn exchange(&self, slot: &mut Arc<Slot>, calls: usize, in_call: bool) {
+        mem::swap(&mut self.slots.borrow_mut()[calls], slot);
+        let depth = calls + usize::from(in_call);
+        self.depth.set(depth);
+        self.next.set(self.slot_at(depth));
+    }
+
+    /// Puts back the write guards of a coroutine that runs inside `calls` calls. Returns how many there are besides.
+    #[cfg(feature = "graph")]
+    #[inline]
+    pub fn put_back(&self, guards: &mut Vec<Writing>, calls: usize) -> usize {
+        let mut writing = self.writing.borrow_mut();
+        let others = writing.len();
+        writing.extend(guards.drain(..).map(|guard| Writing { calls: guard.calls + calls, ..guard }));
+        others
+    }
+
+    /// Takes off the write guards after the first `others`, of a coroutine that ran inside `calls` calls.
+    #[cfg(feature = "graph")]
+    #[inline]
+    pub fn take_from(&self, others: usize, guards: &mut Vec<Writing>, calls: usize) {
+        let mut writing = self.writing.borrow_mut();
+        if writing.len() > others {
+            guards.extend(writing.drain(others..).map(|guard| Writing { calls: guard.calls - calls, ..guard }));
+        }
+    }
+}
+
 /// Questions.
 impl Stack {
     /// What loops run in the middle of tasks, innermost first.
@@ -224,17 +286,17 @@ impl Stack {
     }
 
     /// The call with `at` calls outside it.
-    pub fn call(&self, at: usize) -> Ref<'_, Slot> {
-        Ref::map(self.slots.borrow(), |slots| &*slots[at])
+    pub fn call(&self, at: usize) -> Arc<Slot> {
+        Arc::clone(&self.slots.borrow()[at])
     }
 
     /// The innermost call.
-    pub fn innermost(&self) -> Option<Ref<'_, Slot>> {
+    pub fn innermost(&self) -> Option<Arc<Slot>> {
         self.depth().checked_sub(1).map(|at| self.call(at))
     }
 
     /// The call whose future is the coroutine in which the code inside `depth` calls runs; `None` if that is a task.
-    pub fn coroutine(&self, depth: usize) -> Option<Ref<'_, Slot>> {
+    pub fn coroutine(&self, depth: usize) -> Option<Arc<Slot>> {
         let calls = match self.runs_above(depth) {
             Some(Runs::OuterCall) => self.polled_outer.get(),
             Some(Runs::Task | Runs::Callback) => 0,
@@ -246,7 +308,14 @@ impl Stack {
     /// Whether a bottom half or handler waits in a frame outside the innermost call.
     pub fn outer_callback_waits(&self) -> bool {
         let below = self.depth().checked_sub(2);
-        below.is_some_and(|at| self.call(at).record.callback_waits())
+        below.is_some_and(|at| self.slots.borrow()[at].record.callback_waits())
+    }
+
+    /// Whether the innermost call is one that the code of a coroutine with a stack of its own has made: not in a call's
+    /// future, nor in what a loop runs.
+    pub fn is_at_root(&self) -> bool {
+        let Root { calls, runs, .. } = self.root.get();
+        self.depth().checked_sub(1) == Some(calls) && self.board.runs() == runs
     }
 
     /// Which part of the stack goes on only when the current code has returned.
@@ -255,7 +324,8 @@ impl Stack {
         let depth = self.depth();
         match self.runs_above(depth) {
             Some(Runs::OuterCall) => Kept::UpTo(self.polled_outer.get()),
-            None if depth > 0 => Kept::All(depth),
+            // A call that suspends keeps nothing.
+            None if depth > 0 && !self.is_at_root() => Kept::All(depth),
             _ => Kept::Nothing(depth),
         }
     }

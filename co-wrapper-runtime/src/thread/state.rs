@@ -246,13 +246,13 @@ impl Thread {
     }
 
     #[cold]
-    fn add_slot(&self) -> NonNull<Slot> {
+    pub(super) fn add_slot(&self) -> NonNull<Slot> {
         let slot = Arc::new(Slot::new(self.parker.unparker()));
         self.stack.board.add_call(&slot);
         self.stack.add(slot)
     }
 
-    fn set_shown(&self, shown: usize) {
+    pub(super) fn set_shown(&self, shown: usize) {
         self.stack.set_shown(shown, self.late);
     }
 
@@ -264,14 +264,14 @@ impl Thread {
         }
     }
 
-    /// Shows hang reports that the innermost call begins to wait, in `context` or else in the thread's current context.
-    /// Also shows the outer calls that are not shown yet, because they are in their first poll. Each is shown until it
-    /// ends, so that many calls made deep within one first poll show the outer calls only once.
-    pub fn show_frames(&self, context: Option<&AioContext>) {
-        let Some(below) = self.depth().checked_sub(1) else { return };
-        self.show_first_polls(below);
-        self.set_shown(below + 1);
-        self.show(&self.stack.call(below), 1, context.or(self.homes.borrow().current()));
+    /// Shows hang reports that the innermost call, whose slot this is, begins to wait, in `context` or else in the thread's
+    /// current context. Also shows the outer calls that are not shown yet, because they are in their first poll. Each is
+    /// shown until it ends, so that many calls made deep within one first poll show the outer calls only once.
+    pub fn show_frames(&self, slot: &Slot, context: Option<&AioContext>) {
+        let depth = self.depth();
+        self.show_first_polls(depth - 1);
+        self.set_shown(depth);
+        self.show(slot, 1, context.or(self.homes.borrow().current()));
     }
 
     /// Shows a blocking function that has no frame as the innermost call, until the guard is dropped.
@@ -290,21 +290,30 @@ impl Thread {
         Shown { thread: self, slot: Some(slot) }
     }
 
-    fn take_spare(&self) -> Arc<Slot> {
+    /// Takes a spare slot.
+    pub(super) fn take_spare(&self) -> Arc<Slot> {
         self.spare.borrow_mut().pop().unwrap_or_else(|| {
             let slot = Arc::new(Slot::new(self.parker.unparker()));
-            self.stack.board.add_poll(&slot);
+            self.stack.board.add_other(&slot);
             slot
         })
     }
 
-    /// The innermost call is about to sleep: from now on its time counts.
-    pub fn stamp_shown(&self) {
-        self.stack.innermost().into_iter().for_each(|slot| slot.record.stamp());
+    /// Gives a slot back.
+    pub(super) fn give_spare(&self, slot: Arc<Slot>) {
+        self.spare.borrow_mut().push(slot);
     }
 
     /// Shows those of the outermost `count` calls that are not shown yet, as being in their first poll.
-    fn show_first_polls(&self, count: usize) {
+    #[inline]
+    pub(super) fn show_first_polls(&self, count: usize) {
+        if self.stack.shown() < count {
+            self.show_more(count);
+        }
+    }
+
+    #[cold]
+    fn show_more(&self, count: usize) {
         while self.stack.shown() < count {
             let at = self.stack.shown();
             self.set_shown(at + 1);
@@ -387,7 +396,7 @@ impl Drop for Shown<'_> {
         if let Some(slot) = self.slot.take() {
             slot.record.hide();
             self.thread.stack.polls.update(|polls| polls - 1);
-            self.thread.spare.borrow_mut().push(slot);
+            self.thread.give_spare(slot);
         }
     }
 }

@@ -69,8 +69,9 @@ pub struct Board {
     expects_long: AtomicUsize,
     /// The slots of the calls on its stack, outermost first, followed by spare ones.
     calls: Mutex<Vec<Arc<Slot>>>,
-    /// The slots of functions that wait without being calls, such as `poll`.
-    polls: Mutex<Vec<Arc<Slot>>>,
+    /// The slots of functions that wait without being calls, such as `poll_while`; those of coroutines with stacks of
+    /// their own; and spare ones.
+    others: Mutex<Vec<Arc<Slot>>>,
     /// What observers saw at the last look. The thread itself does not use it.
     last: Mutex<Look>,
 }
@@ -123,7 +124,7 @@ impl Registered {
             parked: AtomicU8::new(0),
             expects_long: AtomicUsize::new(0),
             calls: Mutex::default(),
-            polls: Mutex::default(),
+            others: Mutex::default(),
             last: Mutex::new(Look { doing: Doing::Waiting, since: 0, again: false }),
         });
         lock(&BOARDS).push(Arc::clone(&board));
@@ -176,8 +177,8 @@ impl Board {
         lock(&self.calls).push(Arc::clone(slot));
     }
 
-    pub fn add_poll(&self, slot: &Arc<Slot>) {
-        lock(&self.polls).push(Arc::clone(slot));
+    pub fn add_other(&self, slot: &Arc<Slot>) {
+        lock(&self.others).push(Arc::clone(slot));
     }
 
     /// Records that a loop runs `what`, inside `depth` calls. Returns what ran before, to end it
@@ -228,8 +229,8 @@ impl Board {
 
     /// The innermost of the functions that wait without being calls.
     pub fn innermost_poll(&self) -> Option<Arc<Slot>> {
-        let polls = lock(&self.polls);
-        polls.iter().filter(|poll| poll.record.level() > 0).max_by_key(|poll| poll.record.level()).cloned()
+        let others = lock(&self.others);
+        others.iter().filter(|poll| poll.record.level() > 0).max_by_key(|poll| poll.record.level()).cloned()
     }
 
     /// Whether a bottom half or handler is on the stack.
@@ -252,10 +253,12 @@ impl Board {
         park();
     }
 
-    /// Marks the calls that begin until [`end_expect_long`](Self::end_expect_long) as meant to wait long, except those
-    /// made in what a loop runs meanwhile. Returns the value to end it with.
-    pub fn expect_long(&self) -> usize {
-        self.expects_long.swap(self.runs() + 1, Ordering::Relaxed)
+    /// Marks the calls that begin until [`end_expect_long`](Self::end_expect_long) as meant to wait long, or with `long`
+    /// false as not meant to, except those made in what a loop runs meanwhile. Returns the value to end it with.
+    pub fn expect_long(&self, long: bool) -> usize {
+        let outer = self.expects_long.load(Ordering::Relaxed);
+        self.expects_long.store(if long { self.runs() + 1 } else { 0 }, Ordering::Relaxed);
+        outer
     }
 
     /// Ends [`expect_long`](Self::expect_long); `outer` is the value it returned.
@@ -274,14 +277,18 @@ impl Board {
     /// The calls and polls that publish themselves, in no order.
     pub fn shown(&self) -> Vec<Arc<Slot>> {
         let calls = lock(&self.calls).clone();
-        let polls = lock(&self.polls).clone();
-        calls.into_iter().chain(polls).collect()
+        let others = lock(&self.others).clone();
+        calls.into_iter().chain(others).collect()
     }
 
     /// The outermost `most` calls on the stack, outermost first.
     pub fn on_stack(&self, most: usize) -> Vec<Arc<Slot>> {
-        let calls = lock(&self.calls);
-        calls.iter().take(most).take_while(|call| call.record.is_on_stack()).cloned().collect()
+        let (calls, others) = (lock(&self.calls), lock(&self.others));
+        let is_on_stack = |call: &&Arc<Slot>| call.record.is_on_stack();
+        // One that is made in a coroutine has the coroutine's slot instead of the list's.
+        let of_coroutine = |at| others.iter().find(|call| call.record.is_at(at)).filter(is_on_stack);
+        let call = |at| of_coroutine(at).or_else(|| calls.get(at).filter(is_on_stack)).cloned();
+        (0..most).map_while(call).collect()
     }
 
     pub fn is_parked(&self) -> bool {

@@ -111,6 +111,8 @@ pub struct Record {
     /// Whether the call is meant to wait long.
     expected_long: AtomicBool,
     context: Mutex<Option<Waited>>,
+    /// Of a coroutine that runs on a stack of its own: how many calls are outside it, plus one. Otherwise 0.
+    position: AtomicUsize,
     /// Identifies what `context` holds, so that the record's thread need not lock to find it unchanged.
     context_at: AtomicPtr<u8>,
 }
@@ -158,6 +160,7 @@ impl Record {
             stopped: AtomicU8::new(0),
             expected_long: AtomicBool::new(false),
             context: Mutex::new(None),
+            position: AtomicUsize::new(0),
             context_at: AtomicPtr::new(ptr::null_mut()),
         }
     }
@@ -188,8 +191,8 @@ impl Record {
                 let context = context
                     .map(|(name, scheduler)| Waited { name: Arc::clone(name), scheduler: Arc::clone(scheduler) });
                 let old = mem::replace(&mut *lock(&self.context), context);
-                // This may drop the last reference to a context, and its tasks with it, which may make reports: so
-                // outside `context`'s lock.
+                // This may drop the last reference to a context, and its tasks with it, which may make calls and reports:
+                // so outside `context`'s lock.
                 drop(old);
             }
             self.level.store(what.level, Ordering::Relaxed);
@@ -286,6 +289,16 @@ impl Record {
     /// Whether a call is using the slot.
     pub fn is_on_stack(&self) -> bool {
         self.state.load(Ordering::Relaxed) & ENDED == 0
+    }
+
+    /// The coroutine whose slot this is runs inside so many calls, or does not run.
+    pub fn set_position(&self, calls: Option<usize>) {
+        self.position.store(calls.map_or(0, |calls| calls + 1), Ordering::Relaxed);
+    }
+
+    /// Whether this is the slot of a coroutine that runs inside `calls` calls.
+    pub fn is_at(&self, calls: usize) -> bool {
+        self.position.load(Ordering::Relaxed) == calls + 1
     }
 
     /// Whether a bottom half or handler waits in this call's frame.
