@@ -320,11 +320,11 @@ fn x05_what_is_scheduled_while_a_thread_moves_in_is_not_lost() {
         let scheduler = Arc::new(Scheduler::new());
         let ran = Arc::new(AtomicUsize::new(0));
         let (scheduled, counter) = (Arc::clone(&scheduler), Arc::clone(&ran));
-        let scheduler = thread::spawn(move || push(&scheduled, &counter));
+        let other = thread::spawn(move || push(&scheduled, &counter));
         let parker = Parker::new();
         assert!(scheduler.move_in(home(&parker)).is_ok());
         serve(&scheduler, &parker, &ran, 1);
-        scheduler.join().unwrap();
+        other.join().unwrap();
         scheduler.move_out();
     });
 }
@@ -364,12 +364,12 @@ fn b01_scheduled_again_a_run_sees_what_was_done_before() {
         bottom_half.schedule();
         let bottom_half = Arc::new(bottom_half);
         let again = Arc::clone(&bottom_half);
-        let scheduler = thread::spawn(move || {
+        let other = thread::spawn(move || {
             done.store(1, Ordering::Relaxed);
             again.schedule();
         });
         serve(&scheduler, &parker, &seen, 1);
-        scheduler.join().unwrap();
+        other.join().unwrap();
     });
 }
 
@@ -458,9 +458,9 @@ fn w06_a_close_leaves_nothing_behind() {
     model(|| {
         let (scheduler, settled) = (Arc::new(Scheduler::new()), Arc::new(AtomicUsize::new(0)));
         let (scheduled, counter) = (Arc::clone(&scheduler), Arc::clone(&settled));
-        let scheduler = thread::spawn(move || push_counted(&scheduled, &counter));
+        let other = thread::spawn(move || push_counted(&scheduled, &counter));
         scheduler.close();
-        scheduler.join().unwrap();
+        other.join().unwrap();
         assert_eq!(settled.load(Ordering::Acquire), 1);
     });
 }
