@@ -106,7 +106,7 @@ fn scheduled_and_run(context: &AioContext, all: &[BottomHalf]) {
     context.poll(false);
 }
 
-#[library_benchmark(config = limit(350), setup = bottom_halves)]
+#[library_benchmark(config = limit(402), setup = bottom_halves)]
 #[bench::reusable()]
 fn bottom_half((guard, context, all): (EnterGuard, AioContext, Vec<BottomHalf>)) -> (EnterGuard, Vec<BottomHalf>) {
     times(TIMES / BATCH, || scheduled_and_run(&context, &all));

@@ -384,8 +384,7 @@ impl Drop for Counted {
 
 /// A bottom half is deleted by another thread while its turn comes.
 ///
-/// Catches: a delete that takes the callback of one that runs; a run that does not see that it is deleted; `GONE` or
-/// `RUNNING` set or cleared with `Relaxed` (the callback is then touched by two).
+/// Catches: a deletion and a run that each leave the callback to the other, so that neither drops it.
 #[test]
 fn b05_a_bottom_half_is_deleted_while_it_runs() {
     model(|| {
@@ -399,11 +398,17 @@ fn b05_a_bottom_half_is_deleted_while_it_runs() {
         });
         bottom_half.schedule();
         let deleter = thread::spawn(move || drop(bottom_half));
+        // Kept alive, so that it does not drop its callback because it is dropped itself.
+        let mut kept = None;
         while let Some(Work::BottomHalf(scheduled)) = scheduler.pop(scheduler.batch_end(), Allowed::ALL) {
+            if let Queued::Again(reusable) = &scheduled {
+                kept = Some(Arc::clone(reusable));
+            }
             scheduled.run(|again| drop(scheduler.push_bottom_half(again)));
         }
         deleter.join().unwrap();
         assert_eq!(settled.load(Ordering::Acquire), 1);
+        drop(kept);
     });
 }
 

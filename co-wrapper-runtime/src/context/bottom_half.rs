@@ -77,7 +77,7 @@ impl BottomHalf {
     pub fn schedule(&self) {
         if !fork::is_child() && self.reusable.schedule() {
             // A closed context drops it.
-            drop(self.scheduler.push_bottom_half(Queued::again(Arc::clone(&self.reusable))));
+            drop(self.scheduler.push_bottom_half(Queued::Again(Arc::clone(&self.reusable))));
         }
     }
 

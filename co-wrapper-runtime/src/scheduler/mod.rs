@@ -223,7 +223,7 @@ impl Scheduler {
 
     /// Queues a bottom half. Gives it back if the context is closed.
     pub fn push_bottom_half(&self, bottom_half: Queued) -> Result<(), Queued> {
-        let bottom_half = match self.push_here(bottom_half, true, Queue::push_bottom_half) {
+        let bottom_half = match self.push_here(bottom_half, |_| true, Queue::push_bottom_half) {
             PushedHere::Queued => return Ok(()),
             PushedHere::Refused(bottom_half) => return Err(bottom_half),
             PushedHere::NotHome(bottom_half) => bottom_half,
@@ -265,8 +265,13 @@ impl Scheduler {
     /// Queues an item if this thread is the home. If the context is closed, an item that may be refused is refused on
     /// any thread.
     #[inline]
-    fn push_here<T>(&self, item: T, may_be_refused: bool, push: impl FnOnce(&mut Queue<Self>, T)) -> PushedHere<T> {
-        if may_be_refused && self.is_closed() {
+    fn push_here<T>(
+        &self,
+        item: T,
+        may_be_refused: impl FnOnce(&T) -> bool,
+        push: impl FnOnce(&mut Queue<Self>, T),
+    ) -> PushedHere<T> {
+        if self.is_closed() && may_be_refused(&item) {
             return PushedHere::Refused(item);
         }
         match self.at_home_with(item, push) {
@@ -304,13 +309,10 @@ impl Scheduler {
             if self.is_empty() || self.is_closed() {
                 return None;
             }
-            match self.at_home(|queue| queue.pop(end, allowed, self.only_calls_of()))?? {
-                Work::BottomHalf(queued) => {
-                    if let Some(settled) = queued.settle() {
-                        return Some(Work::BottomHalf(settled));
-                    }
-                }
-                task @ Work::Task(_) => return Some(task),
+            let work = self.at_home(|queue| queue.pop(end, allowed, self.only_calls_of()))??;
+            match &work {
+                Work::BottomHalf(bottom_half) if !bottom_half.settle() => {}
+                _ => return Some(work),
             }
         }
     }
@@ -579,8 +581,7 @@ impl Schedule for Scheduler {
     }
 
     fn push_task_here(&self, runnable: Runnable<Self>) -> PushedHere<Runnable<Self>> {
-        let may_be_refused = runnable.metadata().may_be_refused();
-        self.push_here(runnable, may_be_refused, Queue::push_task)
+        self.push_here(runnable, |runnable| runnable.metadata().may_be_refused(), Queue::push_task)
     }
 
     /// Removes a task that ended, or moves to another context, from the list of live tasks.

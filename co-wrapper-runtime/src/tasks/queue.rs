@@ -152,6 +152,8 @@ impl<S> Queue<S> {
     }
 
     /// The oldest allowed item, if its number is at most `end`.
+    // Inlined by force: an item is too large for registers, and each level would copy it.
+    #[inline(always)]
     pub fn pop(&mut self, end: u64, allowed: Allowed, of: Option<u64>) -> Option<Work<S>> {
         // Usual case: only one kind waits, so no numbers are compared.
         let alone = |allowed, waiting| allowed && self.len == waiting;
