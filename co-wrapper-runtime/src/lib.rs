@@ -92,14 +92,14 @@ pub mod __model {
     #[cfg(feature = "graph")]
     pub use crate::graph::model::{end_grace, let_through, set_index, take_read, take_write, try_share};
     pub use crate::{
-        call::completion::{Shared, Stage, send},
+        call::completion::{Packed, send},
         context::join::spawn,
         scheduler::{Home, Scheduler},
         sys::park::{EndSleep, Parker, Unparker, WakeSlot, here},
         tasks::{
             bottom_half::Queued,
             queue::{Allowed, Work},
-            task::{Sent, run},
+            task::{Outcome, Sent, run},
         },
         trace::Span,
     };

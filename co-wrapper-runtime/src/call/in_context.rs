@@ -2,17 +2,20 @@
 //! the caller serves its own contexts until the result is back. (QEMU's `AIO_WAIT_WHILE` over a coroutine in another
 //! `AioContext`.)
 //!
-//! The arguments and the result stay in the caller's frame, which waits: see `completion.rs`.
+//! The arguments stay in the caller's frame until the call is started, and the frame waits until it is done: see
+//! `completion.rs`.
 
 use std::{
     any::type_name,
     panic::Location,
     process,
+    sync::Arc,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
 use super::{
-    completion::{self, Shared, Stage},
+    completion::{self, Packed},
     elapsed::Elapsed,
     frame::{Callee, Frame, Wrapper},
     large::{self, Large},
@@ -28,7 +31,7 @@ use crate::{
         panics::{self, Payload},
         park::here,
     },
-    tasks::task,
+    tasks::task::{Outcome, Sent as Task},
     thread::{
         EnterGuard,
         waiting::{Ended, InFlight},
@@ -150,21 +153,22 @@ where
 
     // Cloned before anything is sent, because a subscriber may panic.
     let span = frame.span().clone();
-    let call = Shared::new(args, entry);
+    let packed = Packed::new(args, entry);
     let abort = AbortOnUnwind { name: wrapper.name, site };
-    // SAFETY: `call` lives until the loop below has seen that it is done. The loop is not left otherwise, and if it
+    // SAFETY: `packed` lives until the loop below has seen that the call is done. The loop is not left otherwise, and if it
     // unwinds, `abort` ends the process.
-    let sent = unsafe { completion::send(context.scheduler(), &call, frame.wakes(), span) };
+    let sent = unsafe { completion::send(context.scheduler(), &packed, frame.wakes(), span) };
     let mut elsewhere = Elsewhere {
         name: wrapper.name,
         site,
         context,
-        is_done: || call.is_done(),
-        sent: Some(sent),
+        waker: Waker::from(Arc::clone(frame.wakes())),
+        sent,
+        outcome: None,
         home: None,
         ended: Ended::Ready,
     };
-    // The first panic of what ran meanwhile waits for the call too, so that nothing is raised before `done`.
+    // The first panic of what ran meanwhile waits for the call too, so that nothing is raised before it is done.
     let mut panicked: Option<Payload> = None;
     while !elsewhere.poll() {
         let until = deadline.filter(|_| elsewhere.ended == Ended::Ready);
@@ -182,55 +186,67 @@ where
             }
         }
     }
-    let Elsewhere { sent, home, ended, .. } = elsewhere;
+    let Elsewhere { outcome, home, ended, .. } = elsewhere;
     std::mem::forget(abort);
-    if let Some(sent) = sent {
-        sent.detach();
-    }
+    // It may have been cancelled before.
+    frame.wakes().set_unstarted(false);
     panics::catch(&mut panicked, || drop(home));
-    let stage = call.into_stage();
     if let Some(payload) = panicked {
-        // Only one panic is raised: the call's own panic, or its result, is dropped.
-        panics::discard(stage);
+        // Only one panic is raised: the call's own panic, its result or its arguments are dropped.
+        panics::discard(packed);
+        panics::discard(outcome);
         payload.resume();
     }
-    match stage {
-        Stage::Done(output) => Ok(output),
-        Stage::Panicked(payload) => payload.resume(),
-        unfinished @ (Stage::Packed(..) | Stage::Started) => {
+    match outcome.flatten() {
+        Some(Outcome::Done(output)) => Ok(output),
+        Some(Outcome::Panicked(payload)) => {
+            // They are still there if a subscriber panicked before they were taken.
+            panics::discard(packed);
+            payload.resume()
+        }
+        Some(Outcome::Aborted) | None => {
             // First, because the arguments' destructors may panic.
-            drop(unfinished);
+            drop(packed);
             if ended == Ended::Elapsed { Err(Ended::Elapsed) } else { refuse_closed(wrapper, context, site) }
         }
     }
 }
 
 /// A call in another context, while its caller waits.
-struct Elsewhere<'a, D> {
+struct Elsewhere<'a, R> {
     name: &'static str,
     site: &'static Location<'static>,
     context: &'a AioContext,
-    is_done: D,
-    /// `None` once it is cancelled.
-    sent: Option<task::Sent<Scheduler>>,
+    /// Wakes the caller.
+    waker: Waker,
+    sent: Task<'a, R, Scheduler>,
+    /// How the call ended, once it is done.
+    outcome: Option<Option<Outcome<R>>>,
     home: Option<EnterGuard>,
     /// Why it was cancelled; `Ready` if it was not.
     ended: Ended,
 }
 
-impl<D: Fn() -> bool> InFlight for Elsewhere<'_, D> {
+impl<'a, R: 'a> InFlight for Elsewhere<'a, R> {
     fn is_for_caller(&self) -> bool {
         false
     }
 
     fn poll(&mut self) -> bool {
+        if self.outcome.is_some() {
+            return true;
+        }
+        if let Poll::Ready(outcome) = self.sent.poll(&mut Context::from_waker(&self.waker)) {
+            self.outcome = Some(outcome);
+            return true;
+        }
         // The context may have had a temporary home that has left: then the caller that has waited longest is the next
         // home. This is checked once after the call was queued, because a home that left before that woke nobody. Or
         // the home is this thread, which started the call as a home nested inside this frame; the call keeps it there.
         if self.home.is_none() && self.context.scheduler().home_number().is_none_or(|home| home == here()) {
             self.home = try_home_for_call(self.context, self.name, self.site).ok();
         }
-        (self.is_done)()
+        false
     }
 
     /// The result stays where it is. A temporary home leaves, because another caller may wait for that, and frames
@@ -246,11 +262,14 @@ impl<D: Fn() -> bool> InFlight for Elsewhere<'_, D> {
 
     fn give_up(&mut self, why: Ended) -> bool {
         self.ended = why;
-        if let Some(sent) = self.sent.take() {
-            task::take_back(sent);
+        if self.outcome.is_none() {
+            if let Poll::Ready(outcome) = self.sent.cancel(&mut Context::from_waker(&self.waker)) {
+                self.outcome = Some(outcome);
+                self.waker.wake_by_ref();
+            }
             self.context.scheduler().ring();
         }
-        // The context drops the future and sets `done`.
+        // It is over when the context has dropped the future.
         false
     }
 }

@@ -192,8 +192,8 @@ impl WakeSlot {
         self.unstarted.load(atomic::Ordering::Relaxed)
     }
 
-    /// Records that the call was sent to another context, or that it has started there or never will. Before the call is
-    /// done: after that the slot may be another call's.
+    /// Records that the call was sent to another context, or that it has started there or is done. Before the caller
+    /// leaves its frame: after that the slot may be another call's.
     pub fn set_unstarted(&self, unstarted: bool) {
         self.unstarted.store(unstarted, atomic::Ordering::Relaxed);
     }

@@ -47,10 +47,6 @@ impl<T> UnsafeCell<T> {
     pub fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
         access(self.0.get())
     }
-
-    pub fn into_inner(self) -> T {
-        self.0.into_inner()
-    }
 }
 
 /// As [`lock`], for a mutex that no model covers.

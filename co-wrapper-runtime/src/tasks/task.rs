@@ -30,7 +30,7 @@ use std::{
     pin::Pin,
     ptr::{self, NonNull},
     sync::{Arc, atomic},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     thread::LocalKey,
 };
 
@@ -367,11 +367,14 @@ pub fn run<S: Schedule>(runnable: Runnable<S>) {
     if !task.may_be_touched_here() {
         return;
     }
-    if task.caller.is_some() && !task.is_started() {
+    if let Some(caller) = &task.caller
+        && !task.is_started()
+    {
         // The caller first marks the call and then cancels it. Between the two, async-task alone would still begin it.
         if task.is_cancelled() {
             return;
         }
+        caller.set_unstarted(false);
         task.owner.store(here(), Ordering::Relaxed);
         // SAFETY: this thread holds the `Runnable`.
         unsafe { task.scheduler() }.adopt();
@@ -401,28 +404,69 @@ pub fn runs_in<S: Schedule>(scheduler: &Arc<S>) -> bool {
     activation::runs_in(Arc::as_ptr(scheduler))
 }
 
-/// Sends a call. Dropping the result cancels it.
+/// Sends a call. The result is polled until the call is done.
 ///
 /// # Safety
 ///
 /// Everything that `future` borrows must live until `future` is dropped. Sending `future` must be sound before its
 /// first poll.
-pub unsafe fn send_call<S: Schedule, F: Future<Output = ()>>(
+pub unsafe fn send_call<'a, S: Schedule, F: Future>(
     scheduler: &Arc<S>,
     caller: Arc<WakeSlot>,
     future: F,
-) -> Sent<S> {
+) -> Sent<'a, F::Output, S> {
     // SAFETY: the caller promises that the call may be sent before its first poll, and that its borrows live long
     // enough. From its first poll on the thread that polls it owns it; `run` ensures that.
-    unsafe { spawn_for(scheduler, 0, Some(caller), future) }
+    let task = unsafe { spawn_for(scheduler, 0, Some(caller), future) };
+    Sent { meta: NonNull::from(task.metadata()), stage: Stage::Sent(task.fallible()) }
 }
 
-/// A call sent to another context.
-pub type Sent<S> = async_task::Task<Output<()>, Meta<S>>;
+/// A call that was sent. It is done when [`poll`](Self::poll) has been ready. Dropping this before cancels it.
+pub struct Sent<'a, T, S> {
+    /// The task's metadata, which `stage` keeps alive.
+    meta: NonNull<Meta<S>>,
+    stage: Stage<'a, T, S>,
+}
 
-/// Cancels a call that was sent. Its home drops it in its next round, whatever that round holds back.
-pub fn take_back<S>(sent: Sent<S>) {
-    sent.metadata().cancelled.store(true, Ordering::Relaxed);
+enum Stage<'a, T, S> {
+    Sent(async_task::FallibleTask<Output<T>, Meta<S>>),
+    Cancelled(Pin<Box<dyn Future<Output = Option<Output<T>>> + 'a>>),
+    Done,
+}
+
+impl<'a, T: 'a, S: Schedule> Sent<'a, T, S> {
+    /// How the call ended, once its future was dropped; `None` if that was before it had ended.
+    ///
+    /// # Panics
+    ///
+    /// If it was ready before.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outcome<T>>> {
+        let output = match &mut self.stage {
+            Stage::Sent(task) => ready!(Pin::new(task).poll(cx)),
+            Stage::Cancelled(cancelled) => ready!(cancelled.as_mut().poll(cx)),
+            Stage::Done => unreachable!("a call ends once"),
+        };
+        self.stage = Stage::Done;
+        Poll::Ready(output.map(Output::into_inner))
+    }
+
+    /// Cancels the call, unless it has ended, and polls it. Its home drops its future in its next round, whatever that
+    /// round holds back.
+    ///
+    /// # Panics
+    ///
+    /// As [`poll`](Self::poll).
+    pub fn cancel(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outcome<T>>> {
+        self.stage = match mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Sent(task) => {
+                // SAFETY: `task` is still there, and it keeps `meta` alive.
+                unsafe { self.meta.as_ref() }.cancelled.store(true, Ordering::Relaxed);
+                Stage::Cancelled(Box::pin(task.cancel()))
+            }
+            stage => stage,
+        };
+        self.poll(cx)
+    }
 }
 
 /// # Safety
@@ -451,8 +495,11 @@ pub unsafe fn spawn_for<S: Schedule, F: Future>(
 
 /// How a task ended.
 pub enum Outcome<T> {
+    /// With its output.
     Done(T),
+    /// With its panic.
     Panicked(Payload),
+    /// It was aborted before.
     Aborted,
 }
 
