@@ -32,38 +32,18 @@ use crate::{
 /// ```
 #[doc(alias = "QEMUBH")]
 pub struct BottomHalf {
-    reusable: Arc<Reusable>,
+    pub(super) reusable: Arc<Reusable>,
     scheduler: Arc<Scheduler>,
 }
 
 impl BottomHalf {
     pub(crate) fn new(scheduler: &Arc<Scheduler>, callback: impl FnMut() + Send + 'static) -> Self {
-        Self { reusable: Reusable::new(None, Box::new(callback)), scheduler: Arc::clone(scheduler) }
+        Self::of(scheduler, Reusable::new(None, Box::new(callback)))
     }
 
-    /// A bottom half that runs only if `condition` holds when its turn comes.
-    #[cfg(all(feature = "tokio", unix))]
-    pub(crate) fn only_if(
-        scheduler: &Arc<Scheduler>,
-        condition: impl Fn() -> bool + Send + Sync + 'static,
-        callback: impl FnMut() + Send + 'static,
-    ) -> Self {
-        Self {
-            reusable: Reusable::new(Some(Box::new(condition)), Box::new(callback)),
-            scheduler: Arc::clone(scheduler),
-        }
-    }
-
-    /// Whether it is neither scheduled nor running, and not deleted.
-    #[cfg(all(feature = "tokio", unix))]
-    pub(crate) fn is_idle(&self) -> bool {
-        self.reusable.is_idle()
-    }
-
-    /// Prevents further runs, and drops the callback, now or when the current run has returned.
-    #[cfg(all(feature = "tokio", unix))]
-    pub(crate) fn delete(&self) {
-        self.reusable.delete();
+    /// The handle of `reusable`.
+    pub(super) fn of(scheduler: &Arc<Scheduler>, reusable: Arc<Reusable>) -> Self {
+        Self { reusable, scheduler: Arc::clone(scheduler) }
     }
 
     /// Schedules one run on the home thread, outside any coroutine, in the next poll. From any thread. If it is

@@ -37,6 +37,7 @@ use crate::{
         park::{EndSleep, Parker},
         sync::{Mutex, lock},
     },
+    tasks::bottom_half::Reusable,
 };
 
 /// The handlers of one context.
@@ -79,7 +80,7 @@ impl Handlers {
 
     /// The handlers that could run now: neither scheduled, nor running further out on the stack, nor removed.
     fn idle(&self) -> Vec<Arc<Handler>> {
-        lock(&self.list).iter().filter(|handler| handler.bottom_half.is_idle()).cloned().collect()
+        lock(&self.list).iter().filter(|handler| handler.bottom_half.reusable.is_idle()).cloned().collect()
     }
 
     fn add(&self, handler: Arc<Handler>) {
@@ -104,7 +105,7 @@ impl Handlers {
         self.len.store(0, Ordering::Release);
         drop(list);
         let mut panicked = None;
-        handlers.iter().for_each(|handler| panics::catch(&mut panicked, || handler.bottom_half.delete()));
+        handlers.iter().for_each(|handler| panics::catch(&mut panicked, || handler.bottom_half.reusable.delete()));
         panics::raise(panicked);
     }
 }
@@ -121,7 +122,7 @@ impl Handler {
         impl Drop for Panicked<'_> {
             fn drop(&mut self) {
                 if let Some(handler) = self.0.upgrade() {
-                    handler.bottom_half.delete();
+                    handler.bottom_half.reusable.delete();
                 }
             }
         }
@@ -145,7 +146,8 @@ impl Handler {
                 callback();
                 mem::forget(panicked);
             };
-            Self { fd, flags, bottom_half: BottomHalf::only_if(scheduler, is_ready, run) }
+            let reusable = Reusable::new(Some(Box::new(is_ready)), Box::new(run));
+            Self { fd, flags, bottom_half: BottomHalf::of(scheduler, reusable) }
         }))
     }
 
@@ -301,7 +303,7 @@ impl Drop for FdHandler {
         // A home thread that sleeps keeps the descriptor open until it is woken.
         self.scheduler.ring();
         // Last, because the callback's destructors are users' code.
-        self.handler.bottom_half.delete();
+        self.handler.bottom_half.reusable.delete();
     }
 }
 

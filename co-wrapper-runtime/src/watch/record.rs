@@ -10,7 +10,7 @@ use std::{
     panic::Location,
     ptr,
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence},
     },
     task::Waker,
@@ -22,6 +22,8 @@ use crate::{
     scheduler::Scheduler,
     sys::park::{Unparker, WakeSlot},
 };
+
+pub(super) use crate::sys::sync::plain_lock as lock;
 
 /// A reference to something `'static`, or nothing.
 pub struct Static<T: Sync + 'static>(AtomicPtr<T>);
@@ -320,11 +322,6 @@ impl Record {
 pub fn now() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     START.elapsed().as_nanos().try_into().unwrap_or(u64::MAX).max(1)
-}
-
-/// Locks, and ignores poisoning: our code never panics while it holds one of these locks.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
