@@ -5,8 +5,10 @@
 mod common;
 
 use std::{
-    fs,
+    fs::{self, File},
     future::poll_fn,
+    io::{self, BufRead, BufReader, Write},
+    os::fd::{AsFd, AsRawFd},
     panic::Location,
     pin::pin,
     sync::mpsc,
@@ -20,13 +22,13 @@ use co_wrapper_runtime::{
     AioContext, IoThread,
     hang::{self, Call, State, Suspect},
 };
-use common::{in_child, mixed, plain};
+use common::{BOUND, in_child, mixed, ms, plain};
 use futures::future::{Either, select};
 
 /// This thread's calls that a report shows, once `enough` is true of them.
 #[track_caller]
 fn calls_of(thread: &str, enough: impl Fn(&[Call]) -> bool) -> Vec<Call> {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + BOUND;
     loop {
         let report = hang::report();
         let calls: Vec<_> = report.calls().iter().filter(|call| call.thread() == thread).cloned().collect();
@@ -92,8 +94,9 @@ fn hang_two_threads_that_wait_for_each_other_are_both_reported() {
         assert_eq!((call.name(), call.context(), call.polls()), (name, context, 1));
         assert_eq!(call.site().file(), file!());
         assert!(call.suspects().is_empty(), "nothing is below: {call}");
-        thread::sleep(Duration::from_millis(20));
-        assert!(calls_of(thread, parked_at(1))[0].waited() >= Duration::from_millis(20));
+        // It is still the same wait, which a later report shows to be longer.
+        let before = call.waited();
+        calls_of(thread, |calls| parked_at(1)(calls) && calls[0].waited() > before);
         let text = hang::report().to_string();
         for part in ["hang report", thread, name, file!(), &call.site().line().to_string()] {
             assert!(text.contains(part), "{part} is missing: {text}");
@@ -166,7 +169,7 @@ fn x05_hang_calls_that_a_temporary_home_does_not_start_are_reported() {
     first.join().unwrap();
     // Now one of the two is the home.
     let is_home = |name: &str| calls_of(&format!("`{name}`"), parked_at(1))[0].suspects().is_empty();
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + BOUND;
     while others.iter().filter(|(name, _)| is_home(name)).count() != 1 {
         assert!(Instant::now() < deadline, "{}", hang::report());
     }
@@ -321,20 +324,17 @@ fn hang_a_call_may_wait_for_a_reactor_that_its_thread_drives() {
     for (name, runtime, suspects, says) in runtimes {
         let blocks = move |released: async_channel::Receiver<()>| {
             let task = async move {
-                let its_own = tokio::time::sleep(Duration::from_secs(10));
+                let its_own = tokio::time::sleep(BOUND);
                 plain(first(its_own, released.recv()));
             };
             runtime.block_on(async { tokio::spawn(task).await.unwrap() });
         };
-        let deadline = Instant::now() + Duration::from_secs(10);
         let (release, released) = async_channel::bounded(1);
         let thread = thread::Builder::new().name(name.into()).spawn(move || blocks(released)).unwrap();
-        // It sleeps a millisecond at most at a time.
+        // It sleeps a millisecond at most at a time, so it is not always parked.
         let calls = calls_of(&format!("`{name}`"), |calls| {
             calls.first().is_some_and(|call| call.suspects() == suspects && call.polls() > 0)
-                || Instant::now() > deadline
         });
-        assert_eq!(calls[0].suspects(), suspects);
         assert!(calls[0].to_string().contains(says), "{}", calls[0]);
         drop(release);
         thread.join().unwrap();
@@ -372,16 +372,81 @@ fn hang_the_context_is_the_one_waited_for() {
     });
 }
 
-/// Waits for so long in a call.
-#[track_caller]
-fn wait_for(duration: Duration) {
-    let (tx, rx) = async_channel::bounded::<()>(1);
-    let waker = thread::spawn(move || {
-        thread::sleep(duration);
-        drop(tx);
-    });
-    assert!(plain(rx.recv()).is_err());
-    waker.join().unwrap();
+/// What a child process prints to its stderr.
+struct Printed {
+    lines: mpsc::Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Printed {
+    /// Reads this process's stderr from now on. What is read is printed where stderr went before.
+    fn capture() -> Self {
+        let mut before = File::from(io::stderr().as_fd().try_clone_to_owned().unwrap());
+        let (reader, writer) = io::pipe().unwrap();
+        // SAFETY: both descriptors are open, and nobody relies on where stderr goes.
+        assert!(unsafe { libc::dup2(writer.as_raw_fd(), libc::STDERR_FILENO) } >= 0);
+        let (sends, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(reader).lines() {
+                let line = line.unwrap();
+                writeln!(before, "{line}").unwrap();
+                // The receiver is gone if the test has ended.
+                let _ = sends.send(line);
+            }
+        });
+        Self { lines, seen: Vec::new() }
+    }
+
+    /// Waits for a line with all these parts.
+    #[track_caller]
+    fn wait_for(&mut self, parts: &[&str]) -> String {
+        loop {
+            let Ok(line) = self.lines.recv_timeout(BOUND) else {
+                panic!("{parts:?} is not printed, but {:?}", self.seen)
+            };
+            self.seen.push(line.clone());
+            if parts.iter().all(|part| line.contains(part)) {
+                return line;
+            }
+        }
+    }
+
+    /// How many lines with this part have been printed so far.
+    fn count(&self, part: &str) -> usize {
+        self.seen.iter().filter(|line| line.contains(part)).count()
+    }
+
+    /// Waits until a call of `call` on a thread of that name has been reported, and lets it go on. Returns the line about
+    /// the call, and the time that it says the call has waited.
+    #[track_caller]
+    fn report_of(&mut self, thread: &str, call: Blocks) -> (String, Duration) {
+        let (release, released) = async_channel::bounded(1);
+        let blocked = thread::Builder::new().name(thread.into()).spawn(move || call(released)).unwrap();
+        let line = self.wait_for(&[&format!("thread `{thread}`: "), "called at "]);
+        drop(release);
+        blocked.join().unwrap();
+        let waited = waited(&line);
+        (line, waited)
+    }
+}
+
+/// A call that waits until the sender is dropped.
+type Blocks = fn(async_channel::Receiver<()>);
+
+fn plain_call(released: async_channel::Receiver<()>) {
+    assert!(plain(released.recv()).is_err());
+}
+
+/// The time in a line of a report: `has waited for 200.9ms` or `has waited for 1.2s`.
+fn waited(line: &str) -> Duration {
+    let time = line.split("has waited for ").nth(1).unwrap().split(' ').next().unwrap();
+    let (number, unit) = time.split_at(time.find(|c: char| c.is_alphabetic()).unwrap());
+    let seconds = match unit {
+        "s" => 1.0,
+        "ms" => 1e-3,
+        _ => 1e-6,
+    };
+    Duration::from_secs_f64(number.parse::<f64>().unwrap() * seconds)
 }
 
 fn watchdog_runs() -> bool {
@@ -393,25 +458,41 @@ fn watchdog_runs() -> bool {
 #[test]
 #[ignore = "a child's part"]
 fn child_waits_long_twice() {
-    wait_for(Duration::from_millis(700));
-    wait_for(Duration::from_millis(1));
-    wait_for(Duration::from_millis(700));
+    let mut printed = Printed::capture();
+    let (release, released) = async_channel::bounded(1);
+    let (release_again, released_again) = async_channel::bounded(1);
+    let twice = thread::Builder::new().name("twice".into()).spawn(move || {
+        plain_call(released);
+        plain_call(released_again);
+    });
+    let first = printed.wait_for(&["thread `twice`: plain, called at ", file!()]);
+    assert!(waited(&first) >= ms(200), "{first}");
+    // Until the second call is reported, the watchdog looks at the first one several times more.
+    let (second, waited) = printed.report_of("meanwhile", |released| assert!(mixed(released.recv()).is_err()));
+    assert!(second.contains("mixed, called at ") && waited >= ms(200), "{second}");
+    assert_eq!(printed.count("thread `twice`: "), 1, "{:?}", printed.seen);
+    drop(release);
+    printed.wait_for(&["thread `twice`: plain, called at ", file!()]);
+    assert_eq!(printed.count("hang report: 1 blocking call"), 3, "{:?}", printed.seen);
+    drop(release_again);
+    twice.unwrap().join().unwrap();
 }
 
 /// Catches: no watchdog; one that reports a call again and again, or a short one; one that outlives the program.
 #[test]
 fn hang_the_watchdog_reports_a_long_wait_once() {
-    let said = in_child("child_waits_long_twice", &[("CO_WRAPPER_HANG_SECS", "0.2")]);
-    assert_eq!(said.matches("hang report: 1 blocking call").count(), 2, "{said}");
-    assert_eq!(said.matches(": plain, called at ").count(), 2, "{said}");
-    assert!(said.contains(file!()) && said.contains("has waited for "), "{said}");
+    in_child("child_waits_long_twice", &[("CO_WRAPPER_HANG_SECS", "0.2")]);
 }
 
 #[test]
 #[ignore = "a child's part"]
 fn child_waits_unwatched() {
-    wait_for(Duration::from_millis(50));
+    let (release, released) = async_channel::bounded(1);
+    let waits = thread::Builder::new().name("unwatched".into()).spawn(move || plain_call(released)).unwrap();
+    calls_of("`unwatched`", parked_at(1));
     assert!(!watchdog_runs());
+    drop(release);
+    waits.join().unwrap();
 }
 
 /// Catches: a watch that nobody asked for; a variable that is no number taken for one, or passed over in silence.
@@ -426,18 +507,21 @@ fn hang_nobody_watches_unasked() {
 #[test]
 #[ignore = "a child's part"]
 fn child_asks_for_a_watch() {
-    hang::watch(Duration::from_millis(200));
-    wait_for(Duration::from_millis(500));
-    hang::watch(Duration::from_secs(10));
-    wait_for(Duration::from_millis(500));
+    let mut printed = Printed::capture();
+    for limit in [ms(200), 2 * BOUND, ms(400)] {
+        hang::watch(limit);
+        if limit < BOUND {
+            let (line, waited) = printed.report_of("watched", plain_call);
+            assert!(waited >= limit, "{line}");
+        }
+    }
     assert!(watchdog_runs());
 }
 
 /// Catches: `watch` without effect, also the second time; the environment put before it.
 #[test]
 fn hang_a_watch_can_be_asked_for() {
-    let said = in_child("child_asks_for_a_watch", &[("CO_WRAPPER_HANG_SECS", "0.001")]);
-    assert_eq!(said.matches("hang report").count(), 1, "{said}");
+    in_child("child_asks_for_a_watch", &[("CO_WRAPPER_HANG_SECS", "0.001")]);
 }
 
 #[cfg(feature = "tokio")]
@@ -452,69 +536,68 @@ mod heartbeat {
     #[test]
     #[ignore = "a child's part"]
     fn child_blocks_the_reactor() {
-        wait_for(Duration::from_millis(1));
-        on_the_reactor(|| {
-            thread::sleep(Duration::from_millis(1_000));
-            assert!(hang::report().stalled_reactor().is_some_and(|late| late >= Duration::from_millis(200)));
+        let mut printed = Printed::capture();
+        // The first call starts the reactor.
+        plain(async {});
+        on_the_reactor(move || {
+            printed.wait_for(&["thread `co-wrapper-io`", "does not answer", "outside our calls"]);
+            assert!(hang::report().stalled_reactor().is_some_and(|late| late >= ms(200)));
         });
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + BOUND;
         while hang::report().stalled_reactor().is_some() {
             assert!(Instant::now() < deadline, "it goes on, and is named still");
-            thread::sleep(Duration::from_millis(1));
+            thread::sleep(ms(1));
         }
     }
 
-    /// Catches: no heartbeat; one that is named late again and again, or for good.
+    /// Catches: no heartbeat; one that is named late for good.
     #[test]
     fn hang_the_watchdog_names_a_reactor_that_is_blocked_outside_our_calls() {
-        let said = in_child("heartbeat::child_blocks_the_reactor", &[("CO_WRAPPER_HANG_SECS", "0.2")]);
-        let line = said.lines().find(|line| line.contains("thread `co-wrapper-io`"));
-        assert!(
-            line.is_some_and(|line| line.contains("does not answer") && line.contains("outside our calls")),
-            "{said}"
-        );
+        in_child("heartbeat::child_blocks_the_reactor", &[("CO_WRAPPER_HANG_SECS", "0.2")]);
     }
 
     #[test]
     #[ignore = "a child's part"]
     fn child_blocks_a_worker_for_good() {
-        let (call_ended, ends) = std::sync::mpsc::channel();
-        thread::spawn(move || {
+        let mut printed = Printed::capture();
+        thread::spawn(|| {
             // What it waits for lies where only the worker looks that it blocks.
             on_the_reactor(|| {
                 let (tx, rx) = std::sync::mpsc::channel();
                 tokio::spawn(async move { tx.send(()) });
                 rx.recv().unwrap();
             });
-            call_ended.send(()).unwrap();
+            eprintln!("tokio has found a way");
         });
-        let deadline = Instant::now() + Duration::from_secs(50);
-        while hang::report().stalled_reactor().is_none() {
-            assert!(ends.try_recv().is_err(), "tokio has found a way");
-            assert!(Instant::now() < deadline, "it is not named");
-            thread::sleep(Duration::from_millis(1));
-        }
+        printed.wait_for(&["thread `co-wrapper-io`: a worker of the tokio reactor"]);
+        assert_eq!(printed.count("tokio has found a way"), 0);
         // The others go on.
-        plain(async { tokio::time::sleep(Duration::from_millis(1)).await });
+        plain(async { tokio::time::sleep(ms(1)).await });
     }
 
     /// Catches: one blocked worker of several that is not named, for others answer.
     #[test]
     fn hang_the_watchdog_names_a_worker_that_waits_for_itself() {
-        let said = in_child("heartbeat::child_blocks_a_worker_for_good", &[("CO_WRAPPER_HANG_SECS", "0.2")]);
-        assert!(said.contains("thread `co-wrapper-io`: a worker of the tokio reactor"), "{said}");
+        in_child("heartbeat::child_blocks_a_worker_for_good", &[("CO_WRAPPER_HANG_SECS", "0.2")]);
     }
 
     #[test]
     #[ignore = "a child's part"]
     fn child_blocks_the_reactor_in_a_call() {
-        on_the_reactor(|| wait_for(Duration::from_millis(800)));
+        let mut printed = Printed::capture();
+        let (release, released) = async_channel::bounded(1);
+        let worker = thread::spawn(|| on_the_reactor(|| plain_call(released)));
+        printed.wait_for(&["thread `co-wrapper-io`: plain, called at "]);
+        // Until this call is reported, the watchdog looks at the worker several times more.
+        printed.report_of("meanwhile", plain_call);
+        assert_eq!(printed.count("outside our calls"), 0, "{:?}", printed.seen);
+        drop(release);
+        worker.join().unwrap();
     }
 
     /// Catches: a call of ours on the worker taken for a blocked one.
     #[test]
     fn hang_a_call_on_the_worker_does_not_stop_the_reactor() {
-        let said = in_child("heartbeat::child_blocks_the_reactor_in_a_call", &[("CO_WRAPPER_HANG_SECS", "0.2")]);
-        assert!(said.contains("plain, called at") && !said.contains("outside our calls"), "{said}");
+        in_child("heartbeat::child_blocks_the_reactor_in_a_call", &[("CO_WRAPPER_HANG_SECS", "0.2")]);
     }
 }
