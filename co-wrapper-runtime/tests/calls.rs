@@ -3,6 +3,8 @@
 #![cfg(not(loom))]
 
 mod common;
+#[path = "common/waiting.rs"]
+mod waiting;
 
 use std::{
     cell::Cell,
@@ -19,9 +21,10 @@ use std::{
 
 use co_wrapper_runtime::{
     __private::{Wrapper, poll_co_in, poll_co_in_timeout, poll_co_timeout},
-    AioContext, IoThread,
+    AioContext, IoThread, hang,
 };
-use common::{mixed, ms, panic_of, plain, sized, within_bounds};
+use common::{BOUND, mixed, ms, panic_of, plain, sized, within_bounds};
+use waiting::sleeps;
 
 static REMOTE: Wrapper = Wrapper { name: "remote", target: "co_remote", mixed: true };
 
@@ -305,16 +308,17 @@ fn w05_a_panic_in_a_call_travels_to_the_caller() {
 
 /// Catches: a caller that leaves its frame by the panic of what it ran meanwhile, with the call still in flight.
 #[test]
-#[cfg_attr(miri, ignore = "Miri lacks the timerfd of async-io's timers")]
 fn w05_a_panic_in_what_the_caller_serves_waits_for_the_call() {
     within_bounds(|| {
         let io = IoThread::spawn("w05b").unwrap();
         let own = AioContext::current();
         let done = AtomicBool::new(false);
+        let (panicked, has_panicked) = async_channel::bounded(1);
         own.schedule_bh(|| panic!("of the bottom half"));
+        own.schedule_bh(move || panicked.try_send(()).unwrap());
         let message = panic_of(|| {
-            remote(io.context(), &done, |done| async move {
-                async_io::Timer::after(ms(20)).await;
+            remote(io.context(), (&done, has_panicked), |(done, has_panicked)| async move {
+                has_panicked.recv().await.unwrap();
                 done.store(true, Ordering::Release);
             })
         });
@@ -354,27 +358,30 @@ fn w10_on_expiry_the_future_has_been_dropped() {
         let start = Instant::now();
         assert!(poll_co_in_timeout(&TIMED, io.context(), ms(5), Arc::clone(&held), future).is_err());
         assert_eq!(Arc::strong_count(&held), 1);
-        assert!(start.elapsed() >= ms(5));
+        assert!(start.elapsed() >= ms(5), "it gave up too early");
         // In time, and ready at once with no time at all.
         assert_eq!(
-            poll_co_timeout(&TIMED, ms(10_000), (), |()| async {
+            poll_co_timeout(&TIMED, BOUND, (), |()| async {
                 async_io::Timer::after(ms(1)).await;
                 3
             }),
             Ok(3)
         );
         assert_eq!(poll_co_timeout(&TIMED, Duration::ZERO, (), |()| async { 4 }), Ok(4));
-        assert_eq!(poll_co_in_timeout(&TIMED, io.context(), ms(10_000), 5, |n| async move { n }), Ok(5));
-        // A call that was not started is cancelled too.
+        assert_eq!(poll_co_in_timeout(&TIMED, io.context(), BOUND, 5, |n| async move { n }), Ok(5));
+        // A call that was not started is cancelled too. It gives up before it sleeps, and so before its context goes on.
         let (block, blocked) = mpsc::channel::<()>();
         io.context().schedule_bh(move || _ = blocked.recv());
+        let own = AioContext::current();
+        let _home = own.enter();
+        let caller_sleeps = sleeps(&own);
         let unblocker = thread::spawn(move || {
-            thread::sleep(ms(30));
+            caller_sleeps();
             drop(block);
         });
         let began = Arc::new(AtomicUsize::new(0));
         let counts = Arc::clone(&began);
-        let late = poll_co_in_timeout(&TIMED, io.context(), ms(2), counts, |began| async move {
+        let late = poll_co_in_timeout(&TIMED, io.context(), Duration::ZERO, counts, |began| async move {
             began.fetch_add(1, Ordering::Relaxed);
         });
         unblocker.join().unwrap();
@@ -469,16 +476,19 @@ fn x05_a_nested_call_leaves_the_outer_one_that_it_began() {
         is_at_home.recv().unwrap();
 
         let (begun, has_begun) = async_channel::bounded(1);
+        let (end, ends) = async_channel::bounded(1);
         let nested = ctx.clone();
         AioContext::current().schedule_bh(move || {
             leave.send_blocking(()).unwrap();
             has_left.recv().unwrap();
             // Held back in a nested wait, and taken after a while.
             nested.block_on(has_begun.recv()).unwrap();
+            end.try_send(()).unwrap();
         });
         let answer = remote(&ctx, (), |()| async move {
             begun.send(()).await.unwrap();
-            AioContext::current().sleep(ms(20)).await;
+            ends.recv().await.unwrap();
+            AioContext::current().sleep(ms(1)).await;
             thread::current().id()
         });
         assert_eq!(answer, thread::current().id());
@@ -566,6 +576,16 @@ fn somebody_at_home(ctx: &AioContext) -> impl FnOnce() + Send + 'static {
     }
 }
 
+/// Ends when a call into the context of that name has gone to sleep.
+fn until_parked(context: &str) {
+    let is_parked = |call: &hang::Call| {
+        call.name() == "remote" && call.context() == Some(context) && call.state() == hang::State::Parked
+    };
+    while !hang::report().calls().iter().any(is_parked) {
+        thread::yield_now();
+    }
+}
+
 /// When the home leaves, the caller that has waited longest is in a nested wait, which does not check that caller's
 /// slot.
 ///
@@ -574,15 +594,15 @@ fn somebody_at_home(ctx: &AioContext) -> impl FnOnce() + Send + 'static {
 fn x05_a_home_that_leaves_wakes_whoever_can_be_the_next() {
     within_bounds(|| {
         for same_thread in [true, false] {
-            let ctx = AioContext::new().unwrap();
+            let ctx = AioContext::builder().name("left by its home").build().unwrap();
             let leave = somebody_at_home(&ctx);
             let (inner, mut leave) = (ctx.clone(), Some(leave));
             // Made inside the wait of the next call.
             AioContext::current().schedule_bh(move || {
                 let leave = leave.take().unwrap();
-                // When all callers wait.
+                // The outer call waits already.
                 let leaver = thread::spawn(move || {
-                    thread::sleep(ms(20));
+                    until_parked("left by its home");
                     leave();
                 });
                 let call = || assert_eq!(remote(&inner, (), |()| async { 3 }), 3);
@@ -590,13 +610,19 @@ fn x05_a_home_that_leaves_wakes_whoever_can_be_the_next() {
                     call();
                 } else {
                     let (done, is_done) = async_channel::bounded(1);
+                    let (waits, is_waiting) = mpsc::channel();
                     thread::scope(|scope| {
-                        scope.spawn(|| {
+                        let call = &call;
+                        scope.spawn(move || {
+                            is_waiting.recv().unwrap();
                             call();
                             done.send_blocking(()).unwrap();
                         });
                         // Serves its own context, not that one.
-                        mixed(is_done.recv()).unwrap();
+                        mixed(async {
+                            waits.send(()).unwrap();
+                            is_done.recv().await.unwrap();
+                        });
                     });
                 }
                 leaver.join().unwrap();
@@ -656,17 +682,18 @@ fn x05_an_outer_call_begun_by_a_destructor_while_its_thread_leaves() {
         }
     }
     within_bounds(|| {
-        let mut soon = false;
-        for resident in [false, true, false, true, false] {
-            let ctx = AioContext::new().unwrap();
+        // If each of them waited a second, the test would take longer than its bound.
+        for round in 0..if cfg!(miri) { 2 } else { BOUND.as_secs() + 30 } {
+            let resident = round % 2 == 1;
+            let ctx = AioContext::builder().name("left by a destructor").build().unwrap();
             let leave = somebody_at_home(&ctx);
             let (begun, has_begun) = async_channel::bounded(1);
+            let (end, ends) = async_channel::bounded(1);
+            let (end_next, next_ends) = async_channel::bounded::<()>(1);
             let (next, nested) = (ctx.clone(), ctx.clone());
-            let (left, has_left) = mpsc::channel();
             let (waiting, is_waiting) = mpsc::channel();
             AioContext::current().schedule_bh(move || {
                 leave();
-                let start = Instant::now();
                 {
                     let _guard = resident.then(|| nested.enter());
                     let blocks = BlocksOn(nested.clone(), has_begun);
@@ -677,24 +704,21 @@ fn x05_an_outer_call_begun_by_a_destructor_while_its_thread_leaves() {
                         }));
                     });
                 }
-                left.send(start.elapsed()).unwrap();
                 // A caller that finds no home now would serve the started call.
-                let waits =
-                    thread::spawn(move || remote(&next, (), |()| async { AioContext::current().sleep(ms(60)).await }));
-                thread::sleep(ms(40));
+                let waits = thread::spawn(move || remote(&next, next_ends, |ends| async move { ends.recv().await }));
+                until_parked("left by a destructor");
                 waiting.send(waits).unwrap();
+                end.try_send(()).unwrap();
             });
             let answer = remote(&ctx, (), |()| async move {
                 begun.send(()).await.unwrap();
-                AioContext::current().sleep(ms(20)).await;
+                ends.recv().await.unwrap();
                 9
             });
             assert_eq!(answer, 9);
-            is_waiting.recv().unwrap().join().unwrap();
-            // A busy machine may take a second, but not each time.
-            soon |= has_left.recv().unwrap() < ms(1_000);
+            drop(end_next);
+            assert!(is_waiting.recv().unwrap().join().unwrap().is_err());
         }
-        assert!(soon);
     });
 }
 
@@ -761,34 +785,41 @@ fn x05_callers_that_are_home_to_each_other_all_go_on() {
 ///
 /// Catches: a home that leaves with a call in hand which it began to break a circle.
 #[test]
-#[cfg_attr(miri, ignore = "Miri lacks the timerfd of async-io's timers")]
 fn x05_who_breaks_a_circle_stays_until_it_is_done() {
     static TIMED: Wrapper = Wrapper { name: "timed", target: "co_timed", mixed: true };
     within_bounds(|| {
-        let [a, b] = [0, 1].map(|_| AioContext::new().unwrap());
-        let both_home = std::sync::Barrier::new(2);
-        let (begun, is_begun) = mpsc::channel();
-        thread::scope(|scope| {
-            let (a, b, both_home) = (&a, &b, &both_home);
-            let gives_up = scope.spawn(move || {
-                remote(a, (), move |()| async move {
-                    both_home.wait();
-                    poll_co_in_timeout(&TIMED, b, ms(500), (), |()| std::future::pending::<()>()).is_err()
-                })
-            });
-            let waits = scope.spawn(move || {
-                remote(b, (), move |()| async move {
-                    both_home.wait();
-                    remote(a, begun, |begun| async move {
-                        begun.send(thread::current().id()).unwrap();
-                        async_io::Timer::after(ms(800)).await;
-                        7
+        // On a busy machine a call may be given up before its home begins the other one. Then it gets more time.
+        let began_it = [50, 500, 5_000, 50_000].into_iter().any(|timeout| {
+            let [a, b] = [0, 1].map(|_| AioContext::new().unwrap());
+            let both_home = std::sync::Barrier::new(2);
+            let (begun, is_begun) = mpsc::channel();
+            let (give_up, given_up) = async_channel::bounded::<()>(1);
+            thread::scope(|scope| {
+                let (a, b, both_home) = (&a, &b, &both_home);
+                let gives_up = scope.spawn(move || {
+                    remote(a, give_up, move |give_up| async move {
+                        both_home.wait();
+                        let pending = |()| std::future::pending::<()>();
+                        let late = poll_co_in_timeout(&TIMED, b, ms(timeout), (), pending).is_err();
+                        drop(give_up);
+                        late
                     })
-                })
-            });
-            let breaker = gives_up.thread().id();
-            assert_eq!((gives_up.join().unwrap(), waits.join().unwrap()), (true, 7));
-            assert_eq!(is_begun.recv().unwrap(), breaker);
+                });
+                let waits = scope.spawn(move || {
+                    remote(b, (), move |()| async move {
+                        both_home.wait();
+                        remote(a, (begun, given_up), |(begun, given_up)| async move {
+                            begun.send(thread::current().id()).unwrap();
+                            assert!(given_up.recv().await.is_err());
+                            7
+                        })
+                    })
+                });
+                let breaker = gives_up.thread().id();
+                assert_eq!((gives_up.join().unwrap(), waits.join().unwrap()), (true, 7));
+                is_begun.recv().unwrap() == breaker
+            })
         });
+        assert!(began_it, "no home breaks the circle");
     });
 }

@@ -14,7 +14,7 @@ use std::{
     },
     task::Poll,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use co_wrapper_runtime::{
@@ -118,7 +118,10 @@ fn tracing_a_span_is_current_in_every_poll_and_events_tell_of_waits() {
     plain(async {
         let (tx, rx) = async_channel::bounded::<()>(1);
         let waker = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(400));
+            let deadline = Instant::now() + common::BOUND;
+            while !told("stall wrapper=\"mixed\"") && Instant::now() < deadline {
+                thread::sleep(common::ms(1));
+            }
             drop(tx);
         });
         assert!(mixed(rx.recv()).is_err());

@@ -1,4 +1,4 @@
-//! The ways in which tests of descriptor handlers wait.
+//! The ways in which tests wait for what other threads do, and what descriptor handlers wait for.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
