@@ -21,7 +21,7 @@ use co_wrapper_runtime::{
     __private::{Wrapper, poll_co_in},
     AioContext, IoThread, block_on, hang,
 };
-use common::{in_child, message_of, mixed, panic_of, plain};
+use common::{in_child, message_of, mixed, panic_of, plain, until_other_threads_sleep};
 
 /// Forks. 0 in the child, which is ended by a signal if it hangs.
 fn fork() -> i32 {
@@ -84,6 +84,8 @@ fn forks_after_use() {
     let io = IoThread::spawn("io").unwrap();
     let mut guard = Some(ctx.enter());
     wait();
+    // The child starts a thread.
+    until_other_threads_sleep();
     let status = forked(|| {
         says_fork("a ready call", || plain(async {}));
         says_fork("a call that waits", wait);

@@ -26,7 +26,7 @@ use co_wrapper_runtime::{
     __private::{Wrapper, arg, no_co, poll_co_in},
     AioContext, IoThread, reschedule_self,
 };
-use common::{in_child, message_of, mixed, plain};
+use common::{in_child, message_of, mixed, plain, until_other_threads_sleep};
 
 /// What tells the child which row it is.
 const ROW: &str = "MESSAGES_ROW";
@@ -141,6 +141,7 @@ fn a_home() -> AioContext {
 /// Runs `child` in a fork.
 fn forked(child: impl FnOnce()) {
     mixed(async {});
+    until_other_threads_sleep();
     // SAFETY: nobody else runs here, and the child ends before it comes back.
     let id = unsafe { libc::fork() };
     assert!(id >= 0);
