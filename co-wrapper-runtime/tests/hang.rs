@@ -1,6 +1,6 @@
 //! Hang reports and the watchdog that prints them.
 
-#![cfg(not(loom))]
+#![cfg(all(unix, not(loom)))]
 
 mod common;
 
