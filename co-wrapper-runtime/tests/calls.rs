@@ -582,7 +582,7 @@ fn until_parked(context: &str) {
         call.name() == "remote" && call.context() == Some(context) && call.state() == hang::State::Parked
     };
     while !hang::report().calls().iter().any(is_parked) {
-        thread::yield_now();
+        thread::sleep(ms(1));
     }
 }
 
