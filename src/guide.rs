@@ -15,6 +15,7 @@ pages! {
     giving_up = "guide/giving_up.md";
     when_it_hangs = "guide/when_it_hangs.md";
     threads_and_contexts = "guide/threads_and_contexts.md";
+    files = "guide/files.md";
     what_a_call_costs = "guide/what_a_call_costs.md";
     destructors_callbacks_ffi = "guide/destructors_callbacks_ffi.md";
     forks_panics_limits = "guide/forks_panics_limits.md";

@@ -7,6 +7,8 @@ pub use co_wrapper_macros::{co_wrapper, declare, no_co_wrapper};
 pub use co_wrapper_runtime::__private;
 pub use co_wrapper_runtime::*;
 // By themselves too: then rustc names the feature to whom they are not there.
+#[cfg(all(feature = "file", unix))]
+pub use co_wrapper_runtime::file;
 #[cfg(feature = "graph")]
 pub use co_wrapper_runtime::graph;
 #[cfg(feature = "tokio")]

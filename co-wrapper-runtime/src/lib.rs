@@ -5,6 +5,7 @@
 //! - [`IoThread`]: a thread that does nothing else.
 //! - [`block_on`]: a blocking call of any future.
 //! - [`in_coroutine`]: whether the caller may block.
+//! - `file`: files for block drivers (with the feature of that name, on Unix).
 //! - [`hang`]: which blocking calls wait, for how long, and what they may wait for in vain.
 //!
 //! Most users want the crate `co-wrapper`, which adds the macros and re-exports all of this; the examples here use it under
@@ -14,6 +15,7 @@
 //!
 //! # Features
 //!
+//! - `file`: files for block drivers, read and written at offsets.
 //! - `tokio` (default): tokio's sockets, timers and files work inside every blocking call.
 //! - `tracing`: a span for every blocking call, current whenever its future is polled, with the wrapper's name; events
 //!   when a thread parks, a call waits inside another, and the watchdog finds one stalled. Their target is `co_wrapper`.
@@ -27,6 +29,8 @@
 
 mod call;
 mod context;
+#[cfg(all(feature = "file", unix))]
+pub mod file;
 #[cfg(feature = "graph")]
 pub mod graph;
 pub mod hang;

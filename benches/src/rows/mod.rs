@@ -3,6 +3,8 @@
 mod allocations;
 mod bottom_halves;
 mod elsewhere;
+#[cfg(unix)]
+mod files;
 mod first_use;
 #[cfg(feature = "graph")]
 mod graph;
@@ -113,6 +115,8 @@ pub fn all() -> Vec<Row> {
         timers::rows(),
         allocations::rows(),
         imago::rows(),
+        #[cfg(unix)]
+        files::rows(),
         scaling::rows(),
         first_use::rows(),
         neighbours::rows(),

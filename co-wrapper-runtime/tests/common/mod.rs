@@ -4,6 +4,8 @@
 
 #[cfg(feature = "graph")]
 pub mod main_loop;
+#[cfg(all(target_os = "linux", not(miri)))]
+pub mod supervisor;
 
 use std::future::Future;
 
