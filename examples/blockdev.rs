@@ -3,20 +3,19 @@
 //!     cargo run --release --example blockdev        # makes an image, reads it from everywhere
 //!     cargo run --release --example blockdev -- 'nbd+unix:///img?socket=/run/nbd.sock&timeout=5'
 //!
-//! A `Disk` is a queue to one task, which owns the file or socket and lives on the process-wide reactor. So any thread,
-//! executor and runtime may use it, all at once; a call dropped half-way tears no request and no reply, for it neither
-//! writes nor reads the socket, and its buffers were copied; and no caller ever works on behalf of another.
+//! A `Disk` is a `co_wrapper::file::File`, or a queue to one task, which owns a socket and lives on the process-wide reactor.
+//! So any thread, executor and runtime may use it, all at once; a call dropped half-way tears no request and no reply, for it
+//! neither writes nor reads the socket, and what goes on has buffers of its own; and no caller ever works on behalf of another.
 
-use std::fs::File;
-use std::io::{self, Error, ErrorKind as Kind, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{self, Error, ErrorKind as Kind, Write};
 use std::sync::{Arc, Mutex};
 use std::{collections::BTreeMap, env, mem, process::ExitCode, thread, time::Duration};
 
+use co_wrapper::file::File;
 use co_wrapper::{co_wrapper, reactor};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 
 /// A raw image file, a block device or an NBD export. Calls in flight together are not ordered. One that is dropped may
@@ -27,7 +26,12 @@ pub struct Disk {
     flags: u16,
     align: u64,
     most: usize,
-    queue: mpsc::Sender<Request>,
+    medium: Medium,
+}
+
+enum Medium {
+    File(File),
+    Nbd(mpsc::Sender<Request>),
 }
 
 struct Request {
@@ -61,7 +65,7 @@ impl Disk {
         let (address, export, patience) = parse(url)?;
         let open = async move {
             match address {
-                Address::File(path) => Handle::current().spawn_blocking(move || open_file(&path)).await?,
+                Address::File(path) => open_file(&path).await,
                 Address::Unix(path) => negotiate(UnixStream::connect(path).await?, &export, patience).await,
                 Address::Tcp(host, port) => {
                     let socket = TcpStream::connect((host, port)).await?;
@@ -78,6 +82,9 @@ impl Disk {
     /// Fills `buf` from the bytes at `off`.
     pub async fn read(&self, off: u64, buf: &mut [u8]) -> io::Result<()> {
         self.check(Command::Read, off, buf.len() as u64)?;
+        if let Medium::File(file) = &self.medium {
+            return Ok(file.read_at(buf, off).await?);
+        }
         for (piece, at) in buf.chunks_mut(self.most).zip((off..).step_by(self.most)) {
             piece.copy_from_slice(&self.submit(Command::Read, at, piece.len(), &[]).await?);
         }
@@ -87,6 +94,9 @@ impl Disk {
     /// Writes all of `data` at `off`; [`flush`](Self::flush) makes it durable.
     pub async fn write(&self, off: u64, data: &[u8]) -> io::Result<()> {
         self.check(Command::Write, off, data.len() as u64)?;
+        if let Medium::File(file) = &self.medium {
+            return Ok(file.write_at(data, off).await?);
+        }
         for (piece, at) in data.chunks(self.most).zip((off..).step_by(self.most)) {
             self.submit(Command::Write, at, piece.len(), piece).await?;
         }
@@ -95,9 +105,10 @@ impl Disk {
 
     /// Makes completed writes durable. A server that offers no flush holds nothing back: a no-op.
     pub async fn flush(&self) -> io::Result<()> {
-        match self.flags & CAN_FLUSH {
-            0 => Ok(()),
-            _ => self.submit(Command::Flush, 0, 0, &[]).await.map(drop),
+        match &self.medium {
+            Medium::File(file) => Ok(file.sync().await?),
+            Medium::Nbd(_) if self.flags & CAN_FLUSH == 0 => Ok(()),
+            Medium::Nbd(_) => self.submit(Command::Flush, 0, 0, &[]).await.map(drop),
         }
     }
 
@@ -127,8 +138,9 @@ impl Disk {
     #[co_wrapper(skip)]
     async fn submit(&self, command: Command, off: u64, len: usize, data: &[u8]) -> io::Result<Vec<u8>> {
         let (reply, answer) = oneshot::channel();
+        let Medium::Nbd(queue) = &self.medium else { unreachable!("a file is asked without a queue") };
         // The task at the other end outlives the disk, and answers every request.
-        let _ = self.queue.send(Request { command, off, len, data: data.to_vec(), reply }).await;
+        let _ = queue.send(Request { command, off, len, data: data.to_vec(), reply }).await;
         let answer = answer.await.unwrap_or_else(|_| Err(Kind::BrokenPipe.into()));
         answer.map_err(|why| Error::new(why.kind(), format!("{command:?} of {len} bytes at {off}: {why}")))
     }
@@ -141,27 +153,13 @@ fn hung_up(cause: Error) -> Error {
     }
 }
 
-fn open_file(path: &str) -> io::Result<Disk> {
-    let writable = File::options().read(true).write(true).open(path).map(|file| (file, CAN_FLUSH));
-    let (mut file, flags) = writable.or_else(|_| File::open(path).map(|file| (file, CAN_FLUSH | READ_ONLY)))?;
-    let size = file.seek(SeekFrom::End(0))?; // a block device's metadata does not tell
-    let (queue, mut requests) = mpsc::channel::<Request>(16);
-    let file = Arc::new(file);
-    tokio::spawn(async move {
-        while let Some(Request { command, off, len, mut data, reply }) = requests.recv().await {
-            let file = file.clone();
-            tokio::task::spawn_blocking(move || {
-                data.resize(len, 0);
-                let done = match command {
-                    Command::Read => file.read_exact_at(&mut data, off),
-                    Command::Write => file.write_all_at(&data, off),
-                    _ => file.sync_data(),
-                };
-                let _ = reply.send(done.map(|()| data));
-            });
-        }
-    });
-    Ok(Disk { size, flags, align: 1, most: MOST, queue })
+/// Writes run on the caller's thread, as long as they are quick: see `inline`.
+async fn open_file(path: &str) -> io::Result<Disk> {
+    let (file, flags) = match File::options().write(true).inline(true).open(path).await {
+        Ok(file) => (file, CAN_FLUSH),
+        Err(_) => (File::open(path).await?, CAN_FLUSH | READ_ONLY),
+    };
+    Ok(Disk { size: file.size().await?, flags, align: 1, most: MOST, medium: Medium::File(file) })
 }
 
 #[derive(Debug, PartialEq)]
@@ -236,7 +234,7 @@ where
     let most = (most.min(MOST as u64) & !(align - 1)) as usize;
     let (queue, requests) = mpsc::channel(16);
     tokio::spawn(serve(socket, requests, patience));
-    Ok(Disk { size, flags, align, most, queue })
+    Ok(Disk { size, flags, align, most, medium: Medium::Nbd(queue) })
 }
 
 /// Owns one connection. Whatever ends it is the answer to all calls, those outstanding and those to come.
@@ -337,7 +335,7 @@ fn boot_sector(partitions: &[[u32; 3]]) -> Vec<u8> {
 fn demo() -> io::Result<String> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("disk.img").display().to_string();
-    File::create(&path)?.set_len(16 << 20)?;
+    std::fs::File::create(&path)?.set_len(16 << 20)?;
     let disk = Arc::new(Disk::open_blocking(&path)?);
     let layout = [[0xef, 2048, 4096], [0x82, 6144, 2048], [0x83, 8192, 24576]];
     disk.write_blocking(0, &boot_sector(&layout))?;
