@@ -706,6 +706,172 @@ fn w12_g03_a_writer_in_a_callback_and_a_reader_below() {
     });
 }
 
+/// A callback that writes, and how it ended: whether it was refused.
+#[cfg(feature = "graph")]
+struct Writes {
+    lock: co_wrapper_runtime::graph::GraphLock,
+    ends: Sender<bool>,
+    refused: Receiver<bool>,
+}
+
+#[cfg(feature = "graph")]
+impl Writes {
+    fn schedule(&self) {
+        let (lock, ends) = (self.lock.clone(), self.ends.clone());
+        AioContext::current().schedule_bh(move || {
+            let written = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(lock.write())));
+            ends.try_send(written.is_err()).unwrap();
+        });
+    }
+
+    /// Waits until it has ended.
+    async fn end(&self) {
+        let refused = self.refused.recv().await.unwrap();
+        self.ends.try_send(refused).unwrap();
+    }
+
+    /// Holds a guard until the callback waits, and a moment longer.
+    async fn read(&self) {
+        let guard = self.lock.read().await;
+        self.schedule();
+        AioContext::current().sleep(Duration::from_millis(1)).await;
+        drop(guard);
+    }
+}
+
+/// Who holds a read guard while a callback, which is nested inside, writes. And whether that is refused, because the
+/// holder cannot go on before the callback has returned.
+#[cfg(feature = "graph")]
+type Reader = (&'static str, bool, fn(&Writes));
+
+#[cfg(feature = "graph")]
+const READERS: &[Reader] = &[
+    ("the future of the call that waits", false, |writes| mixed(writes.read())),
+    ("the same, in its second poll", false, |writes| {
+        mixed(async {
+            AioContext::current().sleep(Duration::from_millis(1)).await;
+            writes.read().await;
+        });
+    }),
+    ("the future of a call further out", false, |writes| {
+        let (nests, is_nested) = async_channel::bounded::<()>(1);
+        let (done, is_done) = async_channel::bounded::<()>(1);
+        drop(AioContext::current().spawn(async move {
+            nests.try_send(()).unwrap();
+            mixed(is_done.recv()).unwrap();
+        }));
+        mixed(async {
+            let guard = writes.lock.read().await;
+            is_nested.recv().await.unwrap();
+            writes.schedule();
+            AioContext::current().sleep(Duration::from_millis(1)).await;
+            drop(guard);
+            writes.end().await;
+            done.try_send(()).unwrap();
+        });
+    }),
+    ("a call that waits, and before it one that has dropped its guard", false, |writes| {
+        drop(mixed(writes.lock.read()));
+        mixed(writes.read());
+    }),
+    ("the code that makes the call that waits", true, |writes| {
+        let guard = mixed(writes.lock.read());
+        writes.schedule();
+        mixed(writes.end());
+        drop(guard);
+    }),
+    ("that code, and the call too", true, |writes| {
+        let guard = mixed(writes.lock.read());
+        mixed(writes.read());
+        mixed(writes.end());
+        drop(guard);
+    }),
+    ("that code, from a call that has waited", true, |writes| {
+        let guard = mixed(async {
+            AioContext::current().sleep(Duration::from_millis(1)).await;
+            writes.lock.read().await
+        });
+        writes.schedule();
+        mixed(writes.end());
+        drop(guard);
+    }),
+    ("a future in whose poll the call was made", true, |writes| {
+        mixed(async {
+            let guard = writes.lock.read().await;
+            writes.schedule();
+            mixed(writes.end());
+            drop(guard);
+        });
+    }),
+    ("another branch of that future", true, |writes| {
+        mixed(async {
+            let (ends, is_ended) = async_channel::bounded::<()>(1);
+            let mut holds = std::pin::pin!(async {
+                let _guard = writes.lock.read().await;
+                is_ended.recv().await.unwrap();
+            });
+            let mut waits = std::pin::pin!(async {
+                writes.schedule();
+                mixed(writes.end());
+                ends.try_send(()).unwrap();
+            });
+            let mut done = [false; 2];
+            poll_fn(|cx| {
+                done[0] = done[0] || holds.as_mut().poll(cx).is_ready();
+                done[1] = done[1] || waits.as_mut().poll(cx).is_ready();
+                if done == [true; 2] { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        });
+    }),
+];
+
+/// In what the calls are made.
+#[cfg(feature = "graph")]
+const IN: &[Place] = &[
+    ("on the thread", |scene| scene()),
+    ("in a task", |scene| {
+        let ctx = AioContext::current();
+        ctx.block_on(ctx.spawn(async move { scene() }));
+    }),
+    ("in a local task", |scene| {
+        let ctx = AioContext::current();
+        ctx.block_on(ctx.spawn_local(async move { scene() }));
+    }),
+    ("in a call's future, in a task", |scene| {
+        let ctx = AioContext::current();
+        ctx.block_on(ctx.spawn(async move { mixed(async move { scene() }) }));
+    }),
+    ("in a task that another task's call runs", |scene| {
+        let ctx = AioContext::current();
+        ctx.block_on(ctx.spawn(async move { mixed(AioContext::current().spawn(async move { scene() })) }));
+    }),
+    ("in a bottom half", |scene| {
+        let ctx = AioContext::current();
+        ctx.schedule_bh(scene);
+        ctx.poll(true);
+    }),
+];
+
+/// Catches: a writer that is refused although the call that reads can go on, because of the task in which it was made; one
+/// that waits for a guard which a call has returned to code that cannot go on.
+#[cfg(feature = "graph")]
+#[test]
+fn w12_g03_a_writer_is_refused_only_if_the_reader_cannot_go_on() {
+    for (place, run) in IN {
+        for (reader, refused, read) in READERS {
+            println!("{place}: {reader}");
+            let (ends, ended) = async_channel::bounded(1);
+            let writes = Writes { lock: co_wrapper_runtime::graph::GraphLock::new(), ends, refused: ended };
+            let ended = writes.refused.clone();
+            on_main(move |main| {
+                run(Box::new(move || read(&writes)));
+                assert_eq!(main.block_on(ended.recv()), Ok(*refused), "{place}: {reader}");
+            });
+        }
+    }
+}
+
 /// A reader in a callback that is nested inside a waiting writer's call is let past it when nothing moves for a while.
 ///
 /// Catches: an outer writer that is given the lock, which then stays in its frame until the reader has returned.

@@ -55,6 +55,11 @@ pub struct Record {
     since: AtomicU64,
     /// Who took it, see [`Holder`].
     holder: AtomicU64,
+    /// If a call's future did, the thread and the call as in [`Holder::CALL`]; otherwise 0. Valid as long as the call lasts,
+    /// which the next field says.
+    call: AtomicU64,
+    /// The guard's number among those of that thread.
+    number: AtomicU64,
     place: AtomicPtr<Location<'static>>,
 }
 
@@ -88,7 +93,13 @@ impl Holder {
     #[inline]
     fn here(kind: u64) -> u64 {
         let (Kept::Nothing(calls) | Kept::UpTo(calls) | Kept::All(calls)) = Thread::kept_here();
-        (here() << Self::CALLS | calls as u64) << 2 | kind
+        Self::place(calls) << 2 | kind
+    }
+
+    /// The thread's number, and `calls` in the lower bits.
+    #[inline]
+    fn place(calls: usize) -> u64 {
+        here() << Self::CALLS | calls as u64
     }
 
     /// The holder without its place on the stack.
@@ -98,8 +109,12 @@ impl Holder {
 
     /// Whether a guard of `holder`, a call's or plain code's, was taken on this thread; and with how many calls there.
     fn calls_here(holder: u64) -> Option<usize> {
-        let (thread, calls) = (holder >> 2 >> Self::CALLS, holder >> 2 & ((1 << Self::CALLS) - 1));
-        (thread == here()).then_some(calls as usize)
+        Self::calls_at(holder >> 2)
+    }
+
+    /// The calls of a [`place`](Self::place) on this thread.
+    fn calls_at(place: u64) -> Option<usize> {
+        (place >> Self::CALLS == here()).then_some((place & ((1 << Self::CALLS) - 1)) as usize)
     }
 }
 
@@ -137,7 +152,7 @@ impl Record {
     pub fn new(lock: usize, entry: Entry, place: &'static Location<'static>) -> &'static Self {
         let record = FIRST.take().unwrap_or_else(Self::fetch);
         record.place.store(ptr::from_ref(place).cast_mut(), Ordering::Relaxed);
-        record.holder.store(Holder::current(), Ordering::Relaxed);
+        record.adopt();
         let flags = match entry {
             Entry::Free => 0,
             Entry::LetPast { since, alone } => {
@@ -165,6 +180,8 @@ impl Record {
                 lock: AtomicUsize::new(0),
                 since: AtomicU64::new(0),
                 holder: AtomicU64::new(0),
+                call: AtomicU64::new(0),
+                number: AtomicU64::new(0),
                 place: AtomicPtr::new(ptr::null_mut()),
             }));
             crate::sys::sync::plain_lock(&ALL).push(new);
@@ -219,8 +236,21 @@ impl Record {
     }
 
     /// Makes the caller the guard's holder.
+    #[inline]
     pub fn adopt(&self) {
         self.holder.store(Holder::current(), Ordering::Relaxed);
+        let call = if activation::is_coroutine() { Thread::read_in_call() } else { None };
+        self.call.store(call.map_or(0, |(calls, _)| Holder::place(calls)), Ordering::Relaxed);
+        if let Some((_, number)) = call {
+            self.number.store(number, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a call of this thread holds the guard that waits and can go on.
+    fn is_of_call_that_goes_on(&self, thread: &Thread) -> bool {
+        let call = Some(self.call.load(Ordering::Relaxed)).filter(|call| *call != 0);
+        let calls = call.and_then(Holder::calls_at);
+        calls.is_some_and(|calls| thread.stack.reader_can_go_on(calls, self.number.load(Ordering::Relaxed)))
     }
 
     /// The guard belongs to nobody known from now on.
@@ -244,20 +274,20 @@ pub fn by_waiter(lock: usize, blocks: bool) -> Option<&'static Location<'static>
         Kept::Nothing(_) if !blocks => None,
         Kept::Nothing(_) | Kept::All(_) => Some(usize::MAX),
     };
-    let goes_on = |calls| thread.as_ref().is_some_and(|thread| thread.stack.waiting.all().can_go_on(calls));
-    let holds = |holder: u64| match holder & 3 {
+    let goes_on = |record: &Record| thread.as_ref().is_some_and(|thread| record.is_of_call_that_goes_on(thread));
+    let holds = |record: &Record, holder: u64| match holder & 3 {
         Holder::TASK => {
             let number = holder >> 2;
             let suspended = |kept| thread.as_ref().is_some_and(|thread| thread.stack.is_suspended(number, kept));
-            number == task || kept.is_some_and(suspended)
+            number == task || kept.is_some_and(suspended) && !goes_on(record)
         }
-        Holder::CALL => kept.zip(Holder::calls_here(holder)).is_some_and(|(kept, at)| at <= kept && !goes_on(at)),
+        Holder::CALL => kept.zip(Holder::calls_here(holder)).is_some_and(|(kept, at)| at <= kept && !goes_on(record)),
         Holder::PLAIN => kept.zip(Holder::calls_here(holder)).is_some_and(|(kept, at)| at < kept),
         _ => false,
     };
     let all = crate::sys::sync::plain_lock(&ALL);
     let held = all.iter().find(|record| {
-        record.lock.load(Ordering::Acquire) & !FLAGS == lock && holds(record.holder.load(Ordering::Relaxed))
+        record.lock.load(Ordering::Acquire) & !FLAGS == lock && holds(record, record.holder.load(Ordering::Relaxed))
     });
     held.and_then(|record| record.place())
 }

@@ -11,6 +11,10 @@
 //! [handed over](GraphRead::hand_over). A guard taken in a tokio task does not belong to the thread, because the task
 //! may move; tasks of other executors that move must hand theirs over.
 //!
+//! A writer that is nested inside a blocking call waits for the guards of that call's future, also in a task: while the
+//! writer waits, its loop polls the future. It panics if the future is in the middle of a poll, or if the call has
+//! returned the guard to its caller, because then the holder goes on only after the writer has returned.
+//!
 //! # Examples
 //!
 //! ```

@@ -65,6 +65,9 @@ pub struct Stack {
     /// The write guards of the graph lock. (They may be dropped in any order.)
     #[cfg(feature = "graph")]
     pub writing: RefCell<Vec<Writing>>,
+    /// How many read guards of the graph lock were taken in calls.
+    #[cfg(feature = "graph")]
+    reads: Cell<u64>,
     /// The innermost coroutine with a stack of its own; see `own_stack.rs`.
     pub root: Cell<Root>,
 }
@@ -144,6 +147,8 @@ impl Stack {
             taken: Cell::new(0),
             #[cfg(feature = "graph")]
             writing: RefCell::default(),
+            #[cfg(feature = "graph")]
+            reads: Cell::new(0),
             root: Cell::new(Root::NONE),
         }
     }
@@ -328,6 +333,24 @@ impl Stack {
             None if depth > 0 && !self.is_at_root() => Kept::All(depth),
             _ => Kept::Nothing(depth),
         }
+    }
+
+    /// The current code takes a read guard of the graph lock. If it is the future of a call, returns how many calls there
+    /// are up to and including that one, and a number that tells the guard from those that earlier calls have taken.
+    #[cfg(feature = "graph")]
+    #[inline]
+    pub fn read_in_call(&self) -> Option<(usize, u64)> {
+        let (Kept::UpTo(calls) | Kept::All(calls)) = self.kept() else { return None };
+        let number = self.reads.get() + 1;
+        self.reads.set(number);
+        self.slots.borrow()[calls - 1].record.take_lock(number);
+        Some((calls, number))
+    }
+
+    /// Whether the call that took the guard `number`, the `calls`-th then, can go on now.
+    #[cfg(feature = "graph")]
+    pub fn reader_can_go_on(&self, calls: usize, number: u64) -> bool {
+        self.waiting.all().can_go_on(calls) && self.call(calls - 1).record.has_taken_lock(number)
     }
 
     /// Whether `task` began to wait with at most `calls` calls on the stack, and waits until the current code has

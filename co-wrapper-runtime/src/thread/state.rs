@@ -237,6 +237,14 @@ impl Thread {
         self.stack.board.runs() > 0
     }
 
+    /// As [`Stack::read_in_call`], for the calling thread.
+    #[cfg(feature = "graph")]
+    #[inline]
+    pub fn read_in_call() -> Option<(usize, u64)> {
+        // SAFETY: as in `get`; nothing in this function ends it.
+        unsafe { THREAD.get().as_ref() }?.stack.read_in_call()
+    }
+
     /// As [`Stack::kept`], for the calling thread.
     #[cfg(feature = "graph")]
     #[inline]

@@ -88,6 +88,9 @@ impl Slot {
 
 /// A bit of [`Record::state`]: a bottom half or handler is further out on the stack and waits in this call's frame.
 const CALLBACK_WAITS: u8 = 1;
+/// The call has taken a lock.
+#[cfg(feature = "graph")]
+const LOCKED: u8 = 1 << 3;
 // Observers set two more bits (see `board.rs`). The next call clears them, because it writes the whole byte.
 /// No call is using the slot.
 const ENDED: u8 = 1 << 7;
@@ -115,6 +118,9 @@ pub struct Record {
     context: Mutex<Option<Waited>>,
     /// Of a coroutine that runs on a stack of its own: how many calls are outside it, plus one. Otherwise 0.
     position: AtomicUsize,
+    /// The first lock that the call has taken, if it has.
+    #[cfg(feature = "graph")]
+    first_lock: AtomicU64,
     /// Identifies what `context` holds, so that the record's thread need not lock to find it unchanged.
     context_at: AtomicPtr<u8>,
 }
@@ -163,6 +169,8 @@ impl Record {
             expected_long: AtomicBool::new(false),
             context: Mutex::new(None),
             position: AtomicUsize::new(0),
+            #[cfg(feature = "graph")]
+            first_lock: AtomicU64::new(0),
             context_at: AtomicPtr::new(ptr::null_mut()),
         }
     }
@@ -301,6 +309,24 @@ impl Record {
     /// Whether this is the slot of a coroutine that runs inside `calls` calls.
     pub fn is_at(&self, calls: usize) -> bool {
         self.position.load(Ordering::Relaxed) == calls + 1
+    }
+
+    /// The call takes a lock, the one of this number on its stack. For the record's own thread.
+    #[cfg(feature = "graph")]
+    pub fn take_lock(&self, number: u64) {
+        let state = self.state.load(Ordering::Relaxed);
+        if state & LOCKED == 0 {
+            self.first_lock.store(number, Ordering::Relaxed);
+            // An observer's bit that is lost here only makes it look, or report, again.
+            self.state.store(state | LOCKED, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the call that uses the slot now has taken the lock of this number; otherwise an earlier one has. For the
+    /// record's own thread.
+    #[cfg(feature = "graph")]
+    pub fn has_taken_lock(&self, number: u64) -> bool {
+        self.state.load(Ordering::Relaxed) & LOCKED != 0 && self.first_lock.load(Ordering::Relaxed) <= number
     }
 
     /// Whether a bottom half or handler waits in this call's frame.
