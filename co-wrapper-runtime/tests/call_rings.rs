@@ -15,6 +15,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
+    task::Poll,
     thread,
     time::Duration,
 };
@@ -190,6 +191,90 @@ fn x07_calls_go_back_and_forth() {
     }
 }
 
+/// How a call waits once before it goes on.
+#[derive(Clone, Copy, Debug)]
+enum Awaits {
+    Nothing,
+    /// It is woken in its poll.
+    Itself,
+    /// Another thread wakes it.
+    Another,
+}
+
+impl Awaits {
+    async fn wait(self) {
+        match self {
+            Self::Nothing => {}
+            Self::Itself => {
+                let mut polled = false;
+                let once = std::future::poll_fn(|cx| {
+                    if std::mem::replace(&mut polled, true) {
+                        return Poll::Ready(());
+                    }
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                });
+                once.await;
+            }
+            Self::Another => {
+                let (wakes, is_woken) = async_channel::bounded(1);
+                let waker = thread::spawn(move || wakes.try_send(()).unwrap());
+                is_woken.recv().await.unwrap();
+                waker.join().unwrap();
+            }
+        }
+    }
+}
+
+/// Calls go around a ring of threads, so that on each there are `frames` of them, and each waits once before it makes the
+/// next one. The last one spawns a task before it waits: both wait for their turn then, and the task is older. The test
+/// looks at which goes first.
+///
+/// Catches: a call that starts at once, and is held back when it has awaited something with many frames on its thread.
+#[test]
+#[cfg_attr(miri, ignore = "Miri takes long")]
+fn x07_a_call_of_whoever_is_waited_for_goes_on_before_what_is_older() {
+    fn hop(contexts: &[AioContext], left: usize, awaits: Awaits, order: &Sender<&'static str>) {
+        let next = &contexts[left % contexts.len()];
+        remote(next, (), |()| async move {
+            if left == 1 {
+                let older = order.clone();
+                drop(next.spawn(async move { older.try_send("older").unwrap() }));
+                Awaits::Itself.wait().await;
+                return order.try_send("call").unwrap();
+            }
+            awaits.wait().await;
+            hop(contexts, left - 1, awaits, order);
+        });
+    }
+
+    for awaits in [Awaits::Nothing, Awaits::Itself, Awaits::Another] {
+        for count in [2, 3] {
+            for frames in [1, 15, 16, 17, 40] {
+                within_bounds(move || {
+                    let (threads, contexts) = io_threads(count);
+                    let (order, events) = async_channel::unbounded();
+                    let (done, is_done) = async_channel::bounded(1);
+                    let first = contexts[1].clone();
+                    let task = first.spawn(async move {
+                        hop(&contexts, frames * count, awaits, &order);
+                        done.try_send(()).unwrap();
+                    });
+                    is_done.recv_blocking().unwrap();
+                    assert_eq!(
+                        events.recv_blocking(),
+                        Ok("call"),
+                        "{awaits:?}, {count} threads, {frames} frames on each"
+                    );
+                    assert_eq!(events.recv_blocking(), Ok("older"));
+                    plain(task);
+                    drop(threads);
+                });
+            }
+        }
+    }
+}
+
 /// On threads in a ring, many tasks call into the next thread's context, and each such call makes a call that waits.
 ///
 /// Catches: calls that start at once whenever their thread is waited for, however deep they nest.
@@ -197,7 +282,7 @@ fn x07_calls_go_back_and_forth() {
 #[cfg_attr(miri, ignore = "Miri takes long")]
 fn x07_w11_many_tasks_that_call_around_a_ring_do_not_nest_without_end() {
     const TASKS: usize = 300;
-    for count in [2, 3] {
+    for (count, awaits) in [(2, Awaits::Nothing), (3, Awaits::Nothing), (2, Awaits::Itself), (3, Awaits::Itself)] {
         within_bounds(move || {
             let (_threads, contexts) = io_threads(count);
             let (done, is_done) = async_channel::unbounded();
@@ -214,7 +299,7 @@ fn x07_w11_many_tasks_that_call_around_a_ring_do_not_nest_without_end() {
                 is_done.recv_blocking().unwrap();
             }
             let deepest: Vec<_> = contexts.iter().map(|context| context.stats().deepest_nesting).collect();
-            assert!(deepest.iter().all(|deepest| *deepest < 64), "{deepest:?}");
+            assert!(deepest.iter().all(|deepest| *deepest < 64), "{awaits:?}: {deepest:?}");
         });
     }
 }

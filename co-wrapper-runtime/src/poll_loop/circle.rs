@@ -2,8 +2,8 @@
 //!
 //! A nested wait holds received calls back, and a temporary home never starts another caller's call. But if, through
 //! any chain of calls, this thread waits for the caller of a received call, then neither goes on before that call is
-//! done. So each thread publishes the contexts in which it waits for a call, and starts such a received call at once. A
-//! thread whose wait closes a cycle wakes all threads in the cycle.
+//! done. So each thread publishes the contexts in which it waits for a call, and starts such a received call at once, and
+//! polls it again as soon as it is woken. A thread whose wait closes a cycle wakes all threads in the cycle.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -23,8 +23,8 @@
 //! processor time. A handler whose descriptor stays ready whatever it does costs none either: while a loop takes
 //! held-back items, it looks for no more handlers.
 //!
-//! A received call is not held back if, through any chain of calls, the thread waits for its caller (`circle.rs`). Any
-//! other received call is not started by a temporary home at all: it waits for the next home.
+//! A received call is not held back if, through any chain of calls, the thread waits for its caller (`circle.rs`): neither
+//! before its first poll nor, past [`DEEP`] frames, after it. Any other received call is not started by a temporary home at all: it waits for the next home.
 //!
 //! # Outer calls
 //!
@@ -432,8 +432,8 @@ impl<'a> Wait<'a> {
         any
     }
 
-    /// In each context, starts the oldest received call whose caller this thread waits for. Returns whether there was
-    /// any.
+    /// In each context, starts or polls the oldest received call whose caller this thread waits for. Returns whether there
+    /// was any.
     fn take_callers(&mut self) -> bool {
         let Self { thread, panicked, .. } = self;
         let (mut waited_for, mut taken) = (None, false);

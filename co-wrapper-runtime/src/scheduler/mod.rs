@@ -338,12 +338,12 @@ impl Scheduler {
         self.at_home(|queue| queue.has_received(here())).unwrap_or(false)
     }
 
-    /// Whether calls from other threads wait here, not started. For the home thread.
+    /// Whether calls from other threads wait here, to be started or to go on. For the home thread.
     pub fn has_calls(&self) -> bool {
         !self.is_empty() && self.at_home(|queue| queue.calls().next().is_some()).unwrap_or(false)
     }
 
-    /// The oldest call of one of the threads `callers` that waits here, not started.
+    /// The oldest call of one of the threads `callers` that waits here, to be started or to go on.
     pub fn pop_call_of(&self, callers: &BTreeSet<u64>) -> Option<Work<Self>> {
         if self.is_closed() { None } else { self.at_home(|queue| queue.pop_call_of(callers))? }
     }

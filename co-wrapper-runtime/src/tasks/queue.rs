@@ -48,7 +48,7 @@ pub struct Queue<S> {
     bottom_halves: VecDeque<(u64, Queued)>,
     started: VecDeque<(u64, Runnable<S>)>,
     new: VecDeque<(u64, Runnable<S>)>,
-    /// Calls from other threads, not started.
+    /// Calls from other threads, started or not.
     calls: VecDeque<(u64, Runnable<S>)>,
     /// Every live task or call, that is, one whose future has not been dropped, whether it is queued or not.
     tasks: Slab<OwnedTask<S>>,
@@ -107,8 +107,8 @@ impl<S> Queue<S> {
         }
         let number = self.number();
         let queue = match task {
-            _ if task.is_started() => &mut self.started,
             _ if task.caller().is_some() => &mut self.calls,
+            _ if task.is_started() => &mut self.started,
             _ => &mut self.new,
         };
         queue.push_back((number, runnable));
@@ -119,8 +119,8 @@ impl<S> Queue<S> {
         self.len
     }
 
-    /// Where the oldest allowed item is, and its number. If `of` is given, only that thread's calls are allowed. A call
-    /// that was taken back always is, because it is only dropped.
+    /// Where the oldest allowed item is, and its number. If `of` is given, only that thread's calls may be started. A call
+    /// that was taken back is always allowed, because it is only dropped.
     fn oldest(&self, allowed: Allowed, of: Option<u64>) -> Option<(Source, u64)> {
         let mut oldest = None;
         let mut older = |source, number: Option<u64>| {
@@ -139,7 +139,11 @@ impl<S> Queue<S> {
         if allowed.new {
             older(Source::New, self.new.front().map(|item| item.0));
         }
-        let may_go = |call: &Meta<S>| call.is_cancelled() || allowed.new && (of.is_none() || call.caller() == of);
+        let may_start = |call: &Meta<S>| allowed.new && (of.is_none() || call.caller() == of);
+        let may_go = |call: &Meta<S>| match call.is_started() {
+            true => allowed.started,
+            false => call.is_cancelled() || may_start(call),
+        };
         if let Some(at) = self.calls.iter().position(|(_, call)| may_go(call.metadata())) {
             older(Source::Call(at), Some(self.calls[at].0));
         }
@@ -196,7 +200,7 @@ impl<S> Queue<S> {
         taken
     }
 
-    /// The calls that wait to be started.
+    /// The calls that wait to be started, or to go on.
     pub fn calls(&self) -> impl Iterator<Item = &Meta<S>> {
         self.calls.iter().map(|(_, call)| call.metadata())
     }
