@@ -34,7 +34,7 @@ pub struct Entered;
 
 /// No foreign handle exists.
 #[derive(Default)]
-pub struct Foreign;
+pub struct Foreign {}
 
 impl Foreign {
     pub fn put_back(&mut self) -> usize {
