@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use imago::Storage;
-use imago::io_buffers::{IoVector, IoVectorMut};
+use imago::io_buffers::{IoBuffer, IoVector, IoVectorMut};
 use imago::storage::PreallocateMode;
 use imago::storage::drivers::CommonStorageHelper;
 use tokio::runtime::Handle;
 
+use crate::counts::CountsFirst;
 use crate::error::refused;
 use crate::file::File;
 use crate::name::Name;
 use crate::nbd::Nbd;
 use crate::null::Null;
+use crate::qcow2::Header;
 
 /// QEMU's cache modes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,6 +128,8 @@ pub struct Driver {
     pub protocol: Protocol,
     /// It holds a qcow2 image that is only read: see [`Driver::hold_qcow2`].
     qcow2: Option<Held>,
+    /// It holds a qcow2 image that is written to: see [`Driver::hold_written_qcow2`].
+    counts: Option<CountsFirst>,
 }
 
 #[derive(Debug)]
@@ -167,6 +171,37 @@ impl Driver {
     /// all tables are that imago keeps, are counted into `tables`, in bytes.
     pub fn hold_qcow2(&mut self, cluster_size: u64, tables: Arc<AtomicU64>) {
         self.qcow2 = Some(Held { cluster_size, tables });
+    }
+
+    /// From here on it holds a qcow2 image that is written to, and that is consistent at every moment: see [`CountsFirst`].
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub async fn hold_written_qcow2(&mut self, header: &Header) -> io::Result<()> {
+        self.counts = Some(CountsFirst::new(header, self).await?);
+        Ok(())
+    }
+
+    /// Reads past what this type does for formats. Behind the end there are zeroes.
+    pub(crate) async fn plain_read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let align = self.req_align() as u64;
+        let start = offset / align * align;
+        let whole = (offset - start + length as u64).next_multiple_of(align);
+        let mut bytes = IoBuffer::new(whole as usize, self.mem_align())?;
+        // SAFETY: the request and the buffer are aligned as the driver asks.
+        each!(self, d => unsafe { d.pure_readv((&mut bytes).into(), start) }.await)?;
+        Ok(bytes.as_ref().into_slice()[(offset - start) as usize..][..length].to_vec())
+    }
+
+    /// Writes past what this type does for formats; in whole blocks.
+    pub(crate) async fn plain_write(&self, data: IoVector<'_>, offset: u64) -> io::Result<()> {
+        let owned = data.try_into_owned(self.mem_align())?;
+        // SAFETY: the request is one of whole blocks, and the buffer is aligned as the driver asks.
+        each!(self, d => unsafe { d.pure_writev((&owned).into(), offset) }.await)
+    }
+
+    pub(crate) async fn plain_sync(&self) -> io::Result<()> {
+        each!(self, d => d.sync().await)
     }
 
     /// What there is from `offset` on, and for how long: at least a byte, at most `length`.
@@ -224,7 +259,7 @@ impl Driver {
 
 impl From<Protocol> for Driver {
     fn from(protocol: Protocol) -> Self {
-        Driver { protocol, qcow2: None }
+        Driver { protocol, qcow2: None, counts: None }
     }
 }
 
@@ -268,7 +303,7 @@ impl Storage for Driver {
             // SAFETY: as above.
             return each!(self, d => unsafe { d.pure_readv(bufv, offset) }.await);
         }
-        let mut bytes = imago::io_buffers::IoBuffer::new(length as usize, self.mem_align())?;
+        let mut bytes = IoBuffer::new(length as usize, self.mem_align())?;
         // SAFETY: as above, and the buffer is aligned as the driver asks.
         each!(self, d => unsafe { d.pure_readv((&mut bytes).into(), offset) }.await)?;
         bytes.as_mut().into_slice()[(FEATURES - offset) as usize] &= !HARMLESS;
@@ -277,6 +312,9 @@ impl Storage for Driver {
     }
 
     async unsafe fn pure_writev(&self, bufv: IoVector<'_>, offset: u64) -> io::Result<()> {
+        if let Some(counts) = self.counts.as_ref().filter(|counts| counts.concerns(self, offset, bufv.len())) {
+            return counts.write(self, bufv, offset).await;
+        }
         // SAFETY: what the caller promised of this one holds for the driver's.
         each!(self, d => unsafe { d.pure_writev(bufv, offset) }.await)
     }

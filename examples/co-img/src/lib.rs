@@ -9,6 +9,7 @@
 pub mod backend;
 pub mod cli;
 mod commands;
+pub mod counts;
 pub mod driver;
 pub mod error;
 pub mod file;

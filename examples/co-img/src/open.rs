@@ -170,6 +170,11 @@ impl Layer {
         self.identity.is_some() && self.identity == driver.identity()
     }
 
+    /// Whether both are in one place.
+    pub fn is_same(&self, other: &Layer) -> bool {
+        self.identity.is_some() && self.identity == other.identity
+    }
+
     async fn read(
         driver: &mut Driver,
         name: &Name,
@@ -188,6 +193,7 @@ impl Layer {
             }
             if writable {
                 header.check_refcounts(driver).await?;
+                driver.hold_written_qcow2(header).await?;
             } else {
                 driver.hold_qcow2(header.cluster_size, tables.clone());
                 // What is wrong with refcounts does not matter to who only reads.

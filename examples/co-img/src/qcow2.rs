@@ -123,6 +123,11 @@ impl Header {
         Ok(header)
     }
 
+    /// Where the L1 table and the refcount table are, and their bytes.
+    pub fn tables(&self) -> ((u64, u64), (u64, u64)) {
+        (self.l1_table, self.refcount_table)
+    }
+
     fn check_tables(&self, file_size: u64) -> io::Result<()> {
         let (l1_at, l1_bytes) = self.l1_table;
         let l1_entries = l1_bytes / 8;

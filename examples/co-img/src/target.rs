@@ -7,12 +7,16 @@ use std::io::{self, IsTerminal, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use std::{future, process, ptr, thread};
 
 use co_wrapper::{AioContext, co_wrapper};
 use nix::libc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::sleep;
 
 use crate::error::{Doing, Error, Result, refused};
 use crate::name::Name;
@@ -24,6 +28,46 @@ static HALF_MADE: Mutex<Vec<HalfMade>> = Mutex::new(Vec::new());
 enum HalfMade {
     File(PathBuf),
     InPlace(String),
+}
+
+/// Closed when a signal has asked the program to end: see [`Orderly`].
+static STOP: Semaphore = Semaphore::const_new(0);
+/// How many images are to be closed in order, and how to hear that none is left.
+static ORDERLY: AtomicUsize = AtomicUsize::new(0);
+static CLOSED: Notify = Notify::const_new();
+/// For so long is waited for them; a second signal ends the program at once.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// While there is one of these, a signal does not end the program at once. [`interrupted`] tells whoever writes an image to
+/// begin no more requests, to flush, and to [`finish`](Orderly::finish).
+pub struct Orderly(());
+
+impl Orderly {
+    /// From here on.
+    pub fn begin() -> Self {
+        ORDERLY.fetch_add(1, SeqCst);
+        Orderly(())
+    }
+
+    /// The image is closed. Does not return when the program has been asked to end.
+    pub fn finish(self) {
+        drop(self);
+        while STOP.is_closed() {
+            thread::park();
+        }
+    }
+}
+
+impl Drop for Orderly {
+    fn drop(&mut self) {
+        ORDERLY.fetch_sub(1, SeqCst);
+        CLOSED.notify_one();
+    }
+}
+
+/// Waits until a signal asks the program to end.
+pub async fn interrupted() {
+    let _ = STOP.acquire().await; // of which there are none
 }
 
 fn half_made() -> MutexGuard<'static, Vec<HalfMade>> {
@@ -61,6 +105,12 @@ impl Target {
         let file = temporary(&path, mode).map_err(failed)?;
         let name = Name::Path(file.clone());
         Ok(Target { shown, name, place: Some(path), half: HalfMade::File(file), committed: false })
+    }
+
+    /// For what is written to as it is, and stays there.
+    pub fn existing(name: &str) -> Result<Self> {
+        let parsed = Name::parse(name).map_err(|cause| Error::new(Doing::Open, name, cause))?;
+        Ok(Target::in_place(name.to_owned(), parsed))
     }
 
     fn in_place(shown: String, name: Name) -> Self {
@@ -207,7 +257,24 @@ async fn signals_co_wait(signals: &mut Signals) -> i32 {
     }
 }
 
-/// Has SIGINT, SIGTERM and SIGHUP remove what is half-made and end the program, whatever its threads are doing.
+/// Waits for images to be closed in order; for a second signal; or for as long as that may take.
+#[co_wrapper]
+async fn signals_co_wait_closed(signals: &mut Signals) {
+    let closed = async {
+        while ORDERLY.load(SeqCst) > 0 {
+            CLOSED.notified().await;
+        }
+    };
+    let again = async { signals_co_wait(signals).await };
+    tokio::select! {
+        () = closed => {}
+        _ = again => {}
+        () = sleep(PATIENCE) => {}
+    }
+}
+
+/// Has SIGINT, SIGTERM and SIGHUP remove what is half-made and end the program, whatever its threads are doing; images that
+/// are written in place, and have tables, are flushed first.
 ///
 /// # Errors
 /// When the reactor cannot be started, signals cannot be watched, or no thread can be had.
@@ -216,6 +283,10 @@ pub fn watch_for_interrupts() -> io::Result<()> {
     let mut signals = signals_listen()?;
     let watch = move || {
         let number = signals_wait(&mut signals);
+        if ORDERLY.load(SeqCst) > 0 {
+            STOP.close();
+            signals_wait_closed(&mut signals);
+        }
         let half_made = half_made(); // and never let go: nothing is begun or renamed any more
         let mut line = String::from("co-img: interrupted");
         for half in half_made.iter() {

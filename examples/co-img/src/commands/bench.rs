@@ -1,5 +1,6 @@
 //! `bench`: so many requests, so many at a time.
 
+use std::pin::pin;
 use std::time::Instant;
 
 use clap::Args;
@@ -15,6 +16,7 @@ use crate::error::{Doing, Error, Result, refused};
 use crate::name::parse_size;
 use crate::open::{ImageFormat, blk_open};
 use crate::progress;
+use crate::target::{Orderly, interrupted};
 
 #[derive(Args)]
 pub struct Options {
@@ -67,6 +69,7 @@ pub fn run(options: &Options) -> Result<()> {
         options.count
     ))?;
     let progress = progress::of_requests("bench", options.count);
+    let orderly = (options.write && !blk.is_raw()).then(Orderly::begin);
     let begun = Instant::now();
     let done = img_bench(&blk, options, size, &progress);
     let took = begun.elapsed().as_secs_f64();
@@ -75,6 +78,8 @@ pub fn run(options: &Options) -> Result<()> {
     if options.write {
         blk_flush(&blk).map_err(Error::at(Doing::Flush, &options.image))?;
     }
+    drop(blk);
+    orderly.map(Orderly::finish);
     print(&format!("Run completed in {took:.3} seconds.\n"))
 }
 
@@ -92,5 +97,7 @@ async fn img_co_bench(blk: &BlockBackend, options: &Options, size: u64, progress
     });
     // Below a host's runtime its budget would run out in the first poll; a stream of futures is then woken through wakers
     // of its own, which the host keeps back until we return.
-    unconstrained(stream::iter(requests).buffer_unordered(options.depth).try_collect()).await
+    let stop = pin!(interrupted());
+    let requests = stream::iter(requests).take_until(stop);
+    unconstrained(requests.buffer_unordered(options.depth).try_collect()).await
 }

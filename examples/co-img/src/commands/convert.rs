@@ -1,10 +1,11 @@
 //! `convert`: from one format, or place, to another.
 
 use std::io;
+use std::pin::pin;
 
 use clap::Args;
 use co_wrapper::co_wrapper;
-use futures::stream::{self, TryStreamExt};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use indicatif::ProgressBar;
 use tokio::task::unconstrained;
 
@@ -16,7 +17,7 @@ use crate::driver::Cache;
 use crate::error::{Doing, Error, Result, refused};
 use crate::open::{ImageFormat, NewImage, blk_create, blk_open, blk_open_target};
 use crate::progress;
-use crate::target::Target;
+use crate::target::{Orderly, Target, interrupted};
 
 #[derive(Args)]
 pub struct Options {
@@ -29,9 +30,12 @@ pub struct Options {
     /// cluster_size=N, of qcow2
     #[arg(short, value_name = "OPTION")]
     options: Vec<String>,
+    /// Write into the image that is there, which keeps its size and its options
+    #[arg(short = 'n')]
+    existing: bool,
     #[arg(value_name = "SRC")]
     source: String,
-    /// A file is replaced when all is written; a device or an export is written in place
+    /// Without -n a file is replaced when all is written; a device or an export is written in place
     #[arg(value_name = "DST")]
     target: String,
 }
@@ -47,6 +51,9 @@ pub fn run(options: &Options) -> Result<()> {
     let cluster_size = cluster_size(&options.options, options.output_format)?;
     let from = blk_open(&options.source, options.format, false, Cache::Writeback)?;
     let size = blk_getlength(&from).map_err(Error::at(Doing::Read, &options.source))?;
+    if options.existing {
+        return into_existing(options, &from);
+    }
     let target = Target::new(&options.target)?;
     let fresh = target.is_file();
     // An export or a device is as long as it is, and that need not be in whole sectors, of which qcow2 images are.
@@ -75,6 +82,32 @@ pub fn run(options: &Options) -> Result<()> {
         copied?;
         blk_flush(&to).map_err(Error::at(Doing::Flush, target.name()))
     });
+    copied.map_err(|error| target.blame(error))?;
+    target.commit()
+}
+
+/// `-n`: the image that is there is written to in place.
+fn into_existing(options: &Options, from: &BlockBackend) -> Result<()> {
+    let failed = |why: String| Error::new(Doing::Open, &options.target, refused(why));
+    if !options.options.is_empty() {
+        return Err(failed("-o is for a new image, and -n makes none".into()));
+    }
+    let to = blk_open(&options.target, Some(options.output_format), true, Cache::Writeback)?;
+    if from.layers.iter().any(|layer| layer.is_same(&to.layers[0])) {
+        return Err(failed("it would be written over while it is read".into()));
+    }
+    if to.end() < from.end() {
+        return Err(failed(format!("its {} bytes are too few for {}", to.end(), from.end())));
+    }
+    let orderly = (!to.is_raw()).then(Orderly::begin);
+    let target = Target::existing(&options.target)?;
+    target.begin();
+    let progress = progress::of_bytes("convert", from.end());
+    let copied = img_convert(&Copy { from, to: &to, blank: false, grain: GRAIN, progress: &progress });
+    progress.finish_and_clear();
+    let copied = copied.and_then(|()| blk_flush(&to).map_err(Error::at(Doing::Flush, to.name())));
+    drop(to);
+    orderly.map(Orderly::finish);
     copied.map_err(|error| target.blame(error))?;
     target.commit()
 }
@@ -108,6 +141,7 @@ async fn img_co_convert(copy: &Copy<'_>) -> Result<()> {
             }
         }
     });
+    let stop = pin!(interrupted());
     let copying = pieces
         .map_ok(|piece| async move {
             let length = piece.length;
@@ -115,6 +149,7 @@ async fn img_co_convert(copy: &Copy<'_>) -> Result<()> {
             copy.progress.inc(length);
             Ok(())
         })
+        .take_until(stop)
         .try_buffer_unordered(IN_FLIGHT)
         .try_collect();
     // Below a host's runtime its budget would run out in the first poll; a stream of futures is then woken through wakers

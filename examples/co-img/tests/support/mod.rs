@@ -170,3 +170,13 @@ pub fn serve(folder: &Folder, tcp: bool, image: &str, options: &[&str]) -> (Guar
 pub fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
+
+/// Waits for something to become true, by looking again and again.
+#[track_caller]
+pub fn until(mut is: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is() {
+        assert!(begun.elapsed() < BOUND, "it did not come to pass in {BOUND:?}");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
