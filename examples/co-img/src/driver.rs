@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use crate::counts::CountsFirst;
 use crate::error::refused;
 use crate::file::File;
+use crate::lock::Locks;
 use crate::name::Name;
 use crate::nbd::Nbd;
 use crate::null::Null;
@@ -163,6 +164,17 @@ impl Driver {
             }
         };
         Ok(protocol.into())
+    }
+
+    /// Takes these locks, for as long as it is open, where there are any.
+    ///
+    /// # Errors
+    /// When another program's are in the way.
+    pub async fn lock(&self, locks: Locks) -> io::Result<()> {
+        match &self.protocol {
+            Protocol::File(file) => file.lock(locks).await,
+            Protocol::Nbd(_) | Protocol::Null(_) => Ok(()),
+        }
     }
 
     /// From here on it holds a qcow2 image that is only read. A read that begins past the end, or ends a sector past it,

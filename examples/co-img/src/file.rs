@@ -22,6 +22,7 @@ use tokio::sync::RwLock;
 
 use crate::driver::{Cache, Extent};
 use crate::error::refused;
+use crate::lock::Locks;
 
 /// What O_DIRECT is content with on every disk.
 const DIRECT_ALIGN: usize = 4096;
@@ -92,6 +93,14 @@ impl File {
     /// Equal for two names of one file.
     pub fn identity(&self) -> (u64, u64) {
         self.identity
+    }
+
+    /// Takes these locks, for as long as it is open.
+    ///
+    /// # Errors
+    /// When another program's are in the way.
+    pub async fn lock(&self, locks: Locks) -> io::Result<()> {
+        self.run(move |file| locks.take(file)).await
     }
 
     /// The bytes that it takes on its disk.

@@ -13,6 +13,7 @@ pub mod counts;
 pub mod driver;
 pub mod error;
 pub mod file;
+pub mod lock;
 pub mod name;
 pub mod nbd;
 pub mod null;

@@ -1,12 +1,18 @@
-//! How images are named: a path, `nbd://host[:port]/export`, `nbd+unix:///export?socket=path`, `null-co://SIZE`; and how
-//! sizes are written.
+//! How images are named: a path, `file:path`, `nbd://host[:port]/export`, `nbd+unix:///export?socket=path`,
+//! `nbd:host:port[:exportname=export]`, `nbd:unix:path[:exportname=export]`, `null-co://SIZE`, `json:{…}`; and how sizes are
+//! written.
 
+mod json;
+
+use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Display, Formatter};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::refused;
+use crate::open::ImageFormat;
 
 /// Where an image is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,29 +49,88 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+/// A name as it is on a command line: not always text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageName(OsString);
+
+impl From<OsString> for ImageName {
+    fn from(name: OsString) -> Self {
+        ImageName(name)
+    }
+}
+
+impl AsRef<OsStr> for ImageName {
+    fn as_ref(&self) -> &OsStr {
+        &self.0
+    }
+}
+
+impl Display for ImageName {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
 impl Name {
-    /// Understands a name.
+    /// Understands a name, as qemu-img does: what has a colon before its first slash begins with a protocol.
     ///
     /// # Errors
-    /// When it begins like a URL of ours and then is none.
-    pub fn parse(text: &str) -> io::Result<Self> {
-        match text.split_once("://") {
-            Some(("nbd" | "nbd+unix", _)) => NbdUrl::parse(text).map(Name::Nbd),
-            Some(("nbds" | "nbds+unix", _)) => Err(refused("NBD over TLS is not supported")),
-            Some(("null-co", size)) => parse_size(size).map(Name::Null),
-            _ if text.is_empty() => Err(refused("the name is empty")),
-            _ => Ok(Name::Path(text.into())),
+    /// When the protocol is unknown, or the rest makes no sense to it; when it names a format as well (`json:`).
+    pub fn parse(text: impl AsRef<OsStr>) -> io::Result<Self> {
+        match Name::parse_with_format(text)? {
+            (name, None) => Ok(name),
+            (_, Some(format)) => {
+                Err(refused(format!("it says that the format is {}, which has no place here", format.name())))
+            }
         }
     }
 
-    /// What `name`, found in an image of this name, refers to: relative paths begin where that image is.
+    /// As [`parse`](Self::parse); and a `json:{…}` may name the format, too.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_with_format(text: impl AsRef<OsStr>) -> io::Result<(Self, Option<ImageFormat>)> {
+        let os = text.as_ref();
+        if os.is_empty() {
+            return Err(refused("the name is empty"));
+        }
+        let bytes = os.as_bytes();
+        let Some(colon) = bytes.iter().position(|byte| matches!(byte, b':' | b'/')).filter(|at| bytes[*at] == b':')
+        else {
+            return Ok((Name::Path(os.into()), None));
+        };
+        let rest = OsStr::from_bytes(&bytes[colon + 1..]);
+        let text = || os.to_str().ok_or_else(|| refused("it is not text"));
+        let name = match &bytes[..colon] {
+            b"file" | b"host_device" if rest.is_empty() => return Err(refused("the name is empty")),
+            b"file" | b"host_device" => Name::Path(rest.into()),
+            b"nbd" | b"nbd+unix" if rest.as_bytes().starts_with(b"//") => Name::Nbd(NbdUrl::parse(text()?)?),
+            b"nbd" => Name::Nbd(NbdUrl::parse_plain(text()?)?),
+            b"nbds" | b"nbds+unix" => return Err(refused("NBD over TLS is not supported")),
+            b"null-co" if rest.as_bytes().starts_with(b"//") => Name::Null(parse_size(&text()?[colon + 3..])?),
+            b"json" => return json::parse(&text()?[colon + 1..]),
+            other => {
+                let other = String::from_utf8_lossy(other);
+                return Err(refused(format!("unknown protocol '{other}'; a file of that name is ./{}", os.display())));
+            }
+        };
+        Ok((name, None))
+    }
+
+    /// What `name`, found in an image of this name, refers to, and of which format it is, if it says so: relative paths
+    /// begin where that image is. As in QEMU, those with a protocol do not.
     ///
     /// # Errors
     /// As [`parse`](Self::parse); and for a relative path in an image that is not a file.
-    pub fn relative(&self, name: &str) -> io::Result<Self> {
-        match (Name::parse(name)?, self) {
-            (Name::Path(path), Name::Path(image)) => Ok(Name::Path(image.parent().unwrap_or(Path::new("")).join(path))),
-            (Name::Path(path), _) if path.is_relative() => Err(refused(format!("'{name}' is relative to no file"))),
+    pub fn relative(&self, name: &str) -> io::Result<(Self, Option<ImageFormat>)> {
+        let plain = name.find([':', '/']).is_none_or(|at| name.as_bytes()[at] == b'/');
+        match (Name::parse_with_format(name)?, self) {
+            ((Name::Path(path), None), Name::Path(image)) if plain => {
+                Ok((Name::Path(image.parent().unwrap_or(Path::new("")).join(path)), None))
+            }
+            ((Name::Path(path), _), _) if plain && path.is_relative() => {
+                Err(refused(format!("'{name}' is relative to no file")))
+            }
             (other, _) => Ok(other),
         }
     }
@@ -81,7 +146,37 @@ impl Display for Name {
     }
 }
 
+/// How long to put up with a server, and with a lost connection, unless the URL says.
+const PATIENCE: Duration = Duration::from_secs(30);
+const RECONNECT: Duration = Duration::from_secs(5);
+
 impl NbdUrl {
+    /// An export at an address, with the usual patience.
+    fn new(text: &str, address: Address, export: &str) -> io::Result<Self> {
+        if export.len() > 4096 {
+            return Err(refused("the export's name is longer than NBD allows"));
+        }
+        let (text, export) = (text.to_owned(), export.to_owned());
+        Ok(NbdUrl { text, address, export, patience: PATIENCE, reconnect: RECONNECT })
+    }
+
+    /// `nbd:host:port[:exportname=export]` and `nbd:unix:path[:exportname=export]`.
+    fn parse_plain(text: &str) -> io::Result<Self> {
+        let bad = || refused("not nbd:host:port[:exportname=export] or nbd:unix:path[:exportname=export]");
+        let (address, export) = text.split_once(":exportname=").unwrap_or((text, ""));
+        let address = match address.strip_prefix("nbd:").ok_or_else(bad)? {
+            unix if unix.starts_with("unix:") && unix.len() > 5 => Address::Unix(unix[5..].into()),
+            tcp => {
+                let (host, port) = tcp.rsplit_once(':').filter(|(host, _)| !host.is_empty()).ok_or_else(bad)?;
+                if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
+                    return Err(bad());
+                }
+                Address::Tcp(host.trim_matches(['[', ']']).into(), port.parse().map_err(|_| bad())?)
+            }
+        };
+        NbdUrl::new(text, address, export)
+    }
+
     fn parse(url: &str) -> io::Result<Self> {
         let bad = || refused("not nbd://host:port/export or nbd+unix:///export?socket=path");
         let decode =
@@ -105,13 +200,9 @@ impl NbdUrl {
             }
             _ => return Err(bad()),
         };
-        let export = decode(export)?;
-        if export.len() > 4096 {
-            return Err(refused("the export's name is longer than NBD allows"));
-        }
-        let patience = Duration::from_secs(u64::from(seconds("timeout=", 30_u32)?.max(1)));
-        let reconnect = Duration::from_secs(u64::from(seconds("reconnect=", 5_u32)?));
-        Ok(NbdUrl { text: url.into(), address, export, patience, reconnect })
+        let patience = Duration::from_secs(u64::from(seconds("timeout=", PATIENCE.as_secs() as u32)?.max(1)));
+        let reconnect = Duration::from_secs(u64::from(seconds("reconnect=", RECONNECT.as_secs() as u32)?));
+        Ok(NbdUrl { patience, reconnect, ..NbdUrl::new(url, address, &decode(export)?)? })
     }
 }
 
@@ -180,11 +271,62 @@ mod tests {
     }
 
     #[test]
+    fn names_with_colons() {
+        for (name, path) in [
+            ("./a:b", "./a:b"),
+            ("/x:y", "/x:y"),
+            ("a/b:c", "a/b:c"),
+            ("file:a", "a"),
+            ("file:/a:b", "/a:b"),
+            ("file:a:b", "a:b"),
+            ("file:file:a", "file:a"),
+            ("host_device:/dev/x", "/dev/x"),
+        ] {
+            assert_eq!(Name::parse(name).unwrap(), Name::Path(path.into()), "{name}");
+        }
+        for (bad, words) in [
+            ("a:b", "unknown protocol 'a'; a file of that name is ./a:b"),
+            (":b", "unknown protocol ''"),
+            ("rbd:pool/x", "unknown protocol 'rbd'"),
+            ("http://h/x", "unknown protocol 'http'"),
+            ("file:", "empty"),
+            ("", "empty"),
+        ] {
+            let error = Name::parse(bad).unwrap_err().to_string();
+            assert!(error.contains(words), "{bad}: {error}");
+        }
+        let odd = OsStr::from_bytes(b"./\xff:x");
+        assert_eq!(Name::parse(odd).unwrap(), Name::Path(odd.into()));
+        let odd = OsStr::from_bytes(b"file:\xff");
+        assert_eq!(Name::parse(odd).unwrap(), Name::Path(OsStr::from_bytes(b"\xff").into()));
+    }
+
+    #[test]
+    fn plain_nbd_names() {
+        for (name, address, export) in [
+            ("nbd:h:7", Address::Tcp("h".into(), 7), ""),
+            ("nbd:[::1]:7:exportname=a/b:c", Address::Tcp("::1".into(), 7), "a/b:c"),
+            ("nbd:unix:/a/b", Address::Unix("/a/b".into()), ""),
+            ("nbd:unix:a:exportname=x y%20", Address::Unix("a".into()), "x y%20"),
+        ] {
+            let Ok(Name::Nbd(url)) = Name::parse(name) else { panic!("{name}") };
+            assert_eq!((url.address, &*url.export, &*url.text), (address, export, name));
+        }
+        for bad in ["nbd:", "nbd:h", "nbd:h:", "nbd::7", "nbd:h:x", "nbd:unix:", "nbd:::1:7", "nbd:h:70000"] {
+            assert!(Name::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn names_in_images() {
         let image = Name::parse("/d/top.qcow2").unwrap();
-        assert_eq!(image.relative("base").unwrap(), Name::Path("/d/base".into()));
-        assert_eq!(image.relative("/base").unwrap(), Name::Path("/base".into()));
-        assert!(matches!(image.relative("nbd://h").unwrap(), Name::Nbd(_)));
+        let path = |path: &str| (Name::Path(path.into()), None);
+        assert_eq!(image.relative("base").unwrap(), path("/d/base"));
+        assert_eq!(image.relative("/base").unwrap(), path("/base"));
+        assert_eq!(image.relative("./a:b").unwrap(), path("/d/./a:b"));
+        assert_eq!(image.relative("file:base").unwrap(), path("base")); // as in QEMU
+        assert!(matches!(image.relative("nbd://h").unwrap().0, Name::Nbd(_)));
+        assert!(matches!(image.relative("nbd:h:1").unwrap().0, Name::Nbd(_)));
         assert!(Name::parse("nbd://h").unwrap().relative("base").is_err());
     }
 

@@ -4,6 +4,7 @@
 //! out (`qcow2/mod.rs:312`), and images on different drivers could not be told by name. So each image of a chain is
 //! opened here, from the top down, and put together from the bottom up.
 
+use std::ffi::OsStr;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,6 +19,7 @@ use imago::{FormatAccess, FormatCreateBuilder, FormatDriverBuilder, Storage, Sto
 use crate::backend::BlockBackend;
 use crate::driver::{Cache, Driver, Identity};
 use crate::error::{Doing, Error, Result, invalid, refused};
+use crate::lock::Locks;
 use crate::name::Name;
 use crate::qcow2::{Header, MAGIC};
 
@@ -57,8 +59,12 @@ impl ImageFormat {
 pub struct Layer {
     /// As the user, or the image above, named it.
     pub name: String,
+    /// The same, understood.
+    pub place: Name,
     /// Its format.
     pub format: ImageFormat,
+    /// In bytes.
+    pub size: u64,
     /// What it says of itself, if it is a qcow2 image.
     pub header: Option<Header>,
     /// The bytes that it takes on its disk, where that can be known.
@@ -74,26 +80,127 @@ pub struct Layer {
 }
 
 /// An image that nobody would make on purpose.
-const MOST_LAYERS: usize = 256;
+pub(crate) const MOST_LAYERS: usize = 256;
+
+/// How an image is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Access {
+    /// To be written to, and what it is based on is not.
+    pub writable: bool,
+    /// To be made longer or shorter, too.
+    pub resizes: bool,
+    /// How it is cached.
+    pub cache: Cache,
+    /// No other program may write to it meanwhile, even if it is raw.
+    pub steady: bool,
+    /// Whatever other programs do to it meanwhile: `-U`. For images that are read.
+    pub shared: bool,
+}
 
 /// Opens `name`, of the `format` or of what it looks like.
 ///
 /// # Errors
-/// When it, or something that it is based on, cannot be opened, makes no sense, or needs what is not supported.
+/// When it, or something that it is based on, cannot be opened, makes no sense, or needs what is not supported; when
+/// another program is using it in a way that is in ours.
 #[co_wrapper(mixed)]
 pub async fn blk_co_open(
-    name: &str,
+    name: &(impl AsRef<OsStr> + ?Sized),
     format: Option<ImageFormat>,
     writable: bool,
     cache: Cache,
 ) -> Result<BlockBackend> {
-    let top = Name::parse(name).map_err(Error::at(Doing::Open, name))?;
-    open_chain(top, format, writable, cache).await.map_err(|(culprit, cause)| match culprit {
+    blk_co_open_as(name, format, Access { writable, cache, ..Access::default() }).await
+}
+
+/// As [`blk_open`], with all choices.
+///
+/// # Errors
+/// As [`blk_open`].
+#[co_wrapper(mixed)]
+pub async fn blk_co_open_as(
+    name: &(impl AsRef<OsStr> + ?Sized),
+    format: Option<ImageFormat>,
+    access: Access,
+) -> Result<BlockBackend> {
+    let name = name.as_ref();
+    let (top, format) = parse(name, format).map_err(Error::at(Doing::Open, name.display()))?;
+    blk_co_open_at(top, &name.to_string_lossy(), format, access).await
+}
+
+/// As [`blk_open_as`], for a name that is understood already and in errors goes by that other name.
+///
+/// # Errors
+/// As [`blk_open`].
+#[co_wrapper(mixed)]
+pub async fn blk_co_open_at(
+    top: Name,
+    name: &str,
+    format: Option<ImageFormat>,
+    access: Access,
+) -> Result<BlockBackend> {
+    open_chain(top, format, access).await.map_err(|(culprit, cause)| match culprit {
         None => Error::new(Doing::Open, name, cause),
         Some(below) => {
             Error::new(Doing::Open, name, io::Error::new(cause.kind(), format!("backing file '{below}': {cause}")))
         }
     })
+}
+
+/// Opens `name` alone, not what it is based on nor the file that has its data, and tells what it says of itself.
+///
+/// # Errors
+/// When it cannot be opened or makes no sense.
+#[co_wrapper(mixed)]
+pub async fn blk_co_inspect(name: &Name, format: Option<ImageFormat>, shared: bool) -> Result<Layer> {
+    let inspect = async {
+        let access = Access { shared, ..Access::default() };
+        Ok(open_layer(name, format, access, true, &Arc::default()).await?.1)
+    };
+    inspect.await.map_err(Error::at(Doing::Open, name))
+}
+
+/// What `name` names, and its format, which the name and the user may both say.
+pub(crate) fn parse(name: &OsStr, format: Option<ImageFormat>) -> io::Result<(Name, Option<ImageFormat>)> {
+    one_format(Name::parse_with_format(name)?, format)
+}
+
+pub(crate) fn one_format(
+    (name, said): (Name, Option<ImageFormat>),
+    format: Option<ImageFormat>,
+) -> io::Result<(Name, Option<ImageFormat>)> {
+    match (said, format) {
+        (Some(said), Some(format)) if said != format => {
+            Err(refused(format!("its name says that it is {}, not {}", said.name(), format.name())))
+        }
+        _ => Ok((name, said.or(format))),
+    }
+}
+
+/// Opens one image.
+async fn open_layer(
+    name: &Name,
+    format: Option<ImageFormat>,
+    access: Access,
+    topmost: bool,
+    tables: &Arc<AtomicU64>,
+) -> io::Result<(Driver, Layer)> {
+    // The process's own, so that an image opened in a host's runtime needs that runtime neither alive nor driven.
+    let mut driver = Driver::open(name, access.writable, access.cache, &reactor()).await?;
+    let found = match format {
+        Some(format) => format,
+        None => probe(&driver).await?,
+    };
+    if !access.shared {
+        let raw = found == ImageFormat::Raw;
+        driver
+            .lock(match access.writable {
+                true => Locks::writer(access.resizes || !raw),
+                false => Locks::reader(raw && topmost && !access.steady),
+            })
+            .await?;
+    }
+    let layer = Layer::read(&mut driver, name, found, access.writable, tables).await?;
+    Ok((driver, layer))
 }
 
 /// An error, and whose it is if not the topmost image's.
@@ -102,11 +209,9 @@ type Blame = (Option<String>, io::Error);
 async fn open_chain(
     top: Name,
     format: Option<ImageFormat>,
-    writable: bool,
-    cache: Cache,
+    access: Access,
 ) -> std::result::Result<BlockBackend, Blame> {
-    // The process's own, so that an image opened in a host's runtime needs that runtime neither alive nor driven.
-    let (reactor, tables) = (reactor(), Arc::<AtomicU64>::default());
+    let tables = Arc::<AtomicU64>::default();
     let (mut layers, mut drivers) = (Vec::<Layer>::new(), Vec::new());
     let (mut next, mut format) = (Some(top), format);
     while let Some(name) = next.take() {
@@ -114,60 +219,67 @@ async fn open_chain(
         if layers.len() == MOST_LAYERS {
             return Err(blame(invalid(format!("more than {MOST_LAYERS} images are based on one another"))));
         }
-        let writable = writable && layers.is_empty();
-        let mut driver = Driver::open(&name, writable, cache, &reactor).await.map_err(blame)?;
-        if layers.iter().any(|layer| layer.is_in(&driver)) {
+        let topmost = layers.is_empty();
+        let access = Access { writable: access.writable && topmost, ..access };
+        let (driver, layer) = open_layer(&name, format, access, topmost, &tables).await.map_err(blame)?;
+        if layers.iter().any(|above| above.is_same(&layer)) {
             return Err(blame(invalid("it is based on itself, a loop")));
         }
-        let found = match format {
-            Some(format) => format,
-            None => probe(&driver).await.map_err(blame)?,
-        };
-        let layer = Layer::read(&mut driver, &name, found, writable, &tables).await.map_err(blame)?;
         let data = match layer.header.as_ref().and_then(|header| header.data_file.as_deref()) {
             None => None,
             Some(data) => {
                 let named =
                     |cause: io::Error| blame(io::Error::new(cause.kind(), format!("data file '{data}': {cause}")));
-                let data = name.relative(data).map_err(named)?;
+                let (data, _) =
+                    one_format(name.relative(data).map_err(named)?, Some(ImageFormat::Raw)).map_err(named)?;
                 let at = data.to_string();
                 let named =
                     |cause: io::Error| blame(io::Error::new(cause.kind(), format!("data file '{at}': {cause}")));
-                Some(Driver::open(&data, writable, cache, &reactor).await.map_err(named)?)
+                let file = Driver::open(&data, access.writable, access.cache, &reactor()).await.map_err(named)?;
+                let locks = if access.writable { Locks::writer(true) } else { Locks::reader(false) };
+                if !access.shared {
+                    file.lock(locks).await.map_err(named)?;
+                }
+                Some(file)
             }
         };
-        if let Some(Header { backing: Some(backing), backing_format, .. }) = &layer.header {
-            let below = |cause| (Some(backing.clone()), cause);
-            next = Some(name.relative(backing).map_err(below)?);
-            format = backing_format.as_deref().map(ImageFormat::parse).transpose().map_err(below)?;
+        if let Some((backing, found)) = layer.below() {
+            let (name, found) = found.map_err(|cause| (Some(backing.to_owned()), cause))?;
+            (next, format) = (Some(name), found);
         }
         drivers.push((driver, data));
         layers.push(layer);
-        if let (Some(next), Some(layer)) = (&next, layers.last_mut()) {
-            layer.backing = Some(next.to_string());
-        }
     }
-    let mut access = None;
+    let mut image = None;
     for (depth, (driver, data)) in drivers.into_iter().enumerate().rev() {
-        let writable = writable && depth == 0;
+        let writable = access.writable && depth == 0;
         let blame = |cause| ((depth > 0).then(|| layers[depth].name.clone()), cause);
-        access = Some(match layers[depth].format {
+        image = Some(match layers[depth].format {
             ImageFormat::Raw => FormatAccess::new(Raw::open_image(driver, writable).await.map_err(blame)?),
             ImageFormat::Qcow2 => {
-                let image = Qcow2::<Driver>::builder(driver).write(writable).backing(access.take()).data_file(data);
-                FormatAccess::new(image.open(DenyImplicitOpenGate::default()).await.map_err(blame)?)
+                let qcow2 = Qcow2::<Driver>::builder(driver).write(writable).backing(image.take()).data_file(data);
+                FormatAccess::new(qcow2.open(DenyImplicitOpenGate::default()).await.map_err(blame)?)
             }
         });
     }
-    let access = access.expect("a chain has at least one image");
-    let tables = (!writable).then_some(tables);
-    Ok(BlockBackend { access, layers, writethrough: cache.writethrough(), tables })
+    let image = image.expect("a chain has at least one image");
+    let tables = (!access.writable).then_some(tables);
+    Ok(BlockBackend { access: image, layers, writethrough: access.cache.writethrough(), tables })
 }
 
 impl Layer {
     /// Whether that is where it is.
     pub fn is_in(&self, driver: &Driver) -> bool {
         self.identity.is_some() && self.identity == driver.identity()
+    }
+
+    /// What it is based on, as it says, and what that is from here, and its format if that is known.
+    pub fn below(&self) -> Option<(&str, io::Result<(Name, Option<ImageFormat>)>)> {
+        let header = self.header.as_ref()?;
+        let backing = header.backing.as_deref()?;
+        let format = header.backing_format.as_deref().map(ImageFormat::parse).transpose();
+        let found = format.and_then(|format| one_format(self.place.relative(backing)?, format));
+        Some((backing, found))
     }
 
     /// Whether both are in one place.
@@ -200,14 +312,19 @@ impl Layer {
                 preallocated = header.data_file.is_none() && header.preallocated(driver).await.unwrap_or(false);
             }
         }
+        // What cannot be found from here is only an error for who wants to open it.
+        let backing = header.as_ref().and_then(|header| header.backing.as_deref());
+        let backing = backing.and_then(|backing| name.relative(backing).ok()).map(|(backing, _)| backing.to_string());
         Ok(Layer {
             name: name.to_string(),
+            place: name.clone(),
             format,
+            size: header.as_ref().map_or(driver.size()?, |header| header.size),
             header,
             allocated: driver.allocated().await?,
             file_size: driver.size()?,
             protocol: driver.kind(),
-            backing: None,
+            backing,
             preallocated,
             identity: driver.identity(),
         })
@@ -264,6 +381,7 @@ pub struct NewImage {
 pub async fn blk_co_open_target(name: &Name, new: &NewImage, cache: Cache) -> Result<Driver> {
     let open = async {
         let driver = Driver::open(name, true, cache, &reactor()).await?;
+        driver.lock(Locks::writer(!driver.is_fixed())).await?;
         match driver.size()? {
             size if driver.is_fixed() && new.format == ImageFormat::Raw && size < new.size => {
                 Err(refused(format!("its {size} bytes are too few for {}", new.size)))
@@ -304,7 +422,9 @@ async fn create(driver: Driver, name: &Name, new: &NewImage, cache: Cache) -> io
     };
     let layer = Layer {
         name: name.to_string(),
+        place: name.clone(),
         format: new.format,
+        size: new.size,
         header: None,
         allocated: None,
         file_size: 0,

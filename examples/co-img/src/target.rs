@@ -19,7 +19,8 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::sleep;
 
 use crate::error::{Doing, Error, Result, refused};
-use crate::name::Name;
+use crate::lock::Locks;
+use crate::name::{ImageName, Name};
 
 /// What is half-made right now. Whoever ends the program takes this lock and keeps it.
 static HALF_MADE: Mutex<Vec<HalfMade>> = Mutex::new(Vec::new());
@@ -83,13 +84,15 @@ pub struct Target {
     place: Option<PathBuf>,
     half: HalfMade,
     committed: bool,
+    /// What is to be replaced, which nobody may begin to write to meanwhile.
+    _there: Option<fs::File>,
 }
 
 impl Target {
     /// Prepares to write to `name`. What is there stays as it is until [`commit`](Self::commit) if it is a file.
-    pub fn new(name: &str) -> Result<Self> {
+    pub fn new(name: &ImageName) -> Result<Self> {
         let failed = |cause| Error::new(Doing::Create, name, cause);
-        let shown = name.to_owned();
+        let shown = name.to_string();
         let parsed = Name::parse(name).map_err(failed)?;
         let Name::Path(path) = &parsed else { return Ok(Target::in_place(shown, parsed)) };
         let (path, mode) = match fs::metadata(path) {
@@ -102,19 +105,23 @@ impl Target {
             Err(_) if path.is_symlink() => return Err(failed(refused("it is a link that leads nowhere"))),
             Err(_) => (path.clone(), 0o666),
         };
+        let there = fs::File::open(&path).ok();
+        if let Some(there) = &there {
+            Locks::replacer().take(there).map_err(failed)?;
+        }
         let file = temporary(&path, mode).map_err(failed)?;
         let name = Name::Path(file.clone());
-        Ok(Target { shown, name, place: Some(path), half: HalfMade::File(file), committed: false })
+        Ok(Target { shown, name, place: Some(path), half: HalfMade::File(file), committed: false, _there: there })
     }
 
     /// For what is written to as it is, and stays there.
-    pub fn existing(name: &str) -> Result<Self> {
-        let parsed = Name::parse(name).map_err(|cause| Error::new(Doing::Open, name, cause))?;
-        Ok(Target::in_place(name.to_owned(), parsed))
+    pub fn existing(name: &ImageName) -> Result<Self> {
+        let (parsed, _) = Name::parse_with_format(name).map_err(|cause| Error::new(Doing::Open, name, cause))?;
+        Ok(Target::in_place(name.to_string(), parsed))
     }
 
     fn in_place(shown: String, name: Name) -> Self {
-        Target { half: HalfMade::InPlace(shown.clone()), shown, name, place: None, committed: false }
+        Target { half: HalfMade::InPlace(shown.clone()), shown, name, place: None, committed: false, _there: None }
     }
 
     /// What to write to.

@@ -111,11 +111,11 @@ fn what_an_image_is_based_on_is_named() {
         fs::remove_file(folder.path("x")).unwrap();
     };
     based("a", "b");
-    folder.fails(&["info", "a"], 1, &["'a'", "backing file 'b'", "No such file"]);
+    folder.fails(&["map", "a"], 1, &["'a'", "backing file 'b'", "No such file"]);
     based("b", "c");
     based("c", "./a");
     folder.fails(
-        &["info", "a"],
+        &["map", "a"],
         1,
         &["'a'", "a' ", "a loop"].map(|word| if word == "a' " { "backing file" } else { word }),
     );

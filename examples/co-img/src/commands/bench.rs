@@ -13,8 +13,8 @@ use crate::backend::{BlockBackend, blk_co_pread, blk_co_pwrite, blk_flush};
 use crate::cli::{cache, format, print};
 use crate::driver::Cache;
 use crate::error::{Doing, Error, Result, refused};
-use crate::name::parse_size;
-use crate::open::{ImageFormat, blk_open};
+use crate::name::{ImageName, parse_size};
+use crate::open::{Access, ImageFormat, blk_open_as};
 use crate::progress;
 use crate::target::{Orderly, interrupted};
 
@@ -38,8 +38,11 @@ pub struct Options {
     /// The image's format, else what it looks like
     #[arg(short, value_parser = format, value_name = "FMT")]
     format: Option<ImageFormat>,
+    /// Read it also while another program writes to it
+    #[arg(short = 'U', long)]
+    force_share: bool,
     #[arg(value_name = "IMG")]
-    image: String,
+    image: ImageName,
 }
 
 /// What requests in flight may take together, in bytes: 256 MiB would be too much.
@@ -59,7 +62,12 @@ pub fn run(options: &Options) -> Result<()> {
             "{depth} requests of {size} bytes at a time, and {BESIDE} beside each, are more than {MOST} bytes"
         )));
     }
-    let blk = blk_open(&options.image, options.format, options.write, options.cache)?;
+    if options.write && options.force_share {
+        return Err(failed("-U is for reading".into()));
+    }
+    let (writable, shared) = (options.write, options.force_share);
+    let access = Access { writable, shared, cache: options.cache, ..Access::default() };
+    let blk = blk_open_as(&options.image, options.format, access)?;
     if blk.end() < size {
         return Err(failed(format!("it is smaller than a request of {size} bytes")));
     }

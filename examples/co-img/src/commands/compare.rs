@@ -11,9 +11,9 @@ use tokio::task::unconstrained;
 
 use crate::backend::{BlockBackend, blk_co_block_status, blk_co_pread, blk_getlength};
 use crate::cli::{format, print};
-use crate::driver::Cache;
 use crate::error::{Doing, Error, Result};
-use crate::open::{ImageFormat, blk_open};
+use crate::name::ImageName;
+use crate::open::{Access, ImageFormat, blk_open_as};
 use crate::progress;
 
 #[derive(Args)]
@@ -24,10 +24,13 @@ pub struct Options {
     /// The second image's format
     #[arg(short = 'F', value_parser = format, value_name = "FMT")]
     second_format: Option<ImageFormat>,
+    /// Read them also while another program writes to them
+    #[arg(short = 'U', long)]
+    force_share: bool,
     #[arg(value_name = "A")]
-    a: String,
+    a: ImageName,
     #[arg(value_name = "B")]
-    b: String,
+    b: ImageName,
 }
 
 /// So much is compared at a time, and so many such pieces are in flight.
@@ -36,8 +39,9 @@ const IN_FLIGHT: usize = 4;
 
 /// The exit code: 0 the same, 1 not. A longer image is the same if what it has more is zeroes.
 pub fn run(options: &Options) -> Result<u8> {
-    let a = blk_open(&options.a, options.format, false, Cache::Writeback)?;
-    let b = blk_open(&options.b, options.second_format, false, Cache::Writeback)?;
+    let access = Access { shared: options.force_share, ..Access::default() };
+    let a = blk_open_as(&options.a, options.format, access)?;
+    let b = blk_open_as(&options.b, options.second_format, access)?;
     let length = |blk: &BlockBackend| blk_getlength(blk).map_err(Error::at(Doing::Open, blk.name()));
     let (a_length, b_length) = (length(&a)?, length(&b)?);
     let progress = progress::of_bytes("compare", a_length.max(b_length));

@@ -15,7 +15,8 @@ use crate::backend::{
 use crate::cli::{cluster_size, format};
 use crate::driver::Cache;
 use crate::error::{Doing, Error, Result, refused};
-use crate::open::{ImageFormat, NewImage, blk_create, blk_open, blk_open_target};
+use crate::name::ImageName;
+use crate::open::{Access, ImageFormat, NewImage, blk_create, blk_open, blk_open_as, blk_open_target};
 use crate::progress;
 use crate::target::{Orderly, Target, interrupted};
 
@@ -33,11 +34,14 @@ pub struct Options {
     /// Write into the image that is there, which keeps its size and its options
     #[arg(short = 'n')]
     existing: bool,
+    /// Read the source also while another program writes to it
+    #[arg(short = 'U', long)]
+    force_share: bool,
     #[arg(value_name = "SRC")]
-    source: String,
+    source: ImageName,
     /// Without -n a file is replaced when all is written; a device or an export is written in place
     #[arg(value_name = "DST")]
-    target: String,
+    target: ImageName,
 }
 
 /// So much is copied at a time: the biggest cluster that there is, so that none is written twice.
@@ -49,7 +53,8 @@ const GRAIN: u64 = 4096;
 
 pub fn run(options: &Options) -> Result<()> {
     let cluster_size = cluster_size(&options.options, options.output_format)?;
-    let from = blk_open(&options.source, options.format, false, Cache::Writeback)?;
+    let access = Access { steady: true, shared: options.force_share, ..Access::default() };
+    let from = blk_open_as(&options.source, options.format, access)?;
     let size = blk_getlength(&from).map_err(Error::at(Doing::Read, &options.source))?;
     if options.existing {
         return into_existing(options, &from);

@@ -6,8 +6,8 @@ use crate::backend::{blk_flush, blk_getlength};
 use crate::cli::{cluster_size, format, print};
 use crate::driver::Cache;
 use crate::error::{Doing, Error, Result, refused};
-use crate::name::{MOST, Name, parse_size};
-use crate::open::{ImageFormat, NewImage, blk_create, blk_open, blk_open_target};
+use crate::name::{ImageName, MOST, Name, parse_size};
+use crate::open::{Access, ImageFormat, NewImage, blk_create, blk_open_at, blk_open_target, one_format};
 use crate::target::Target;
 
 #[derive(Args)]
@@ -25,7 +25,7 @@ pub struct Options {
     #[arg(short, value_name = "OPTION")]
     options: Vec<String>,
     #[arg(value_name = "IMG")]
-    image: String,
+    image: ImageName,
     /// Else that of what it is based on
     #[arg(value_name = "SIZE")]
     size: Option<String>,
@@ -42,9 +42,11 @@ pub fn run(options: &Options) -> Result<()> {
         (Some(_), _) if options.format == ImageFormat::Raw => return Err(failed("a raw image is based on nothing")),
         (Some(_), None) => return Err(failed("-b needs -F: who guesses a format lets the image's content decide")),
         (Some(backing), Some(format)) => {
-            let named = Error::at(Doing::Open, backing);
-            let found = Name::parse(&options.image).and_then(|image| image.relative(backing)).map_err(named)?;
-            let below = blk_open(&found.to_string(), Some(format), false, Cache::Writeback)?;
+            let named = |cause| Error::new(Doing::Open, backing, cause);
+            let found = Name::parse(&options.image).and_then(|image| image.relative(backing)).map_err(&named)?;
+            let (found, format) = one_format(found, Some(format)).map_err(&named)?;
+            let format = format.unwrap_or(ImageFormat::Raw);
+            let below = blk_open_at(found, backing, Some(format), Access::default())?;
             if size.is_none() {
                 size = Some(blk_getlength(&below).map_err(Error::at(Doing::Open, backing))?);
             }
@@ -69,6 +71,6 @@ pub fn run(options: &Options) -> Result<()> {
     let backing = new.backing.map_or(String::new(), |(backing, format)| {
         format!(" backing_file={} backing_fmt={}", backing.replace(char::is_control, " "), format.name())
     });
-    let name = options.image.replace(char::is_control, " ");
+    let name = options.image.to_string().replace(char::is_control, " ");
     print(&format!("Formatting '{name}', fmt={}{clusters} size={size}{backing}\n", new.format.name()))
 }

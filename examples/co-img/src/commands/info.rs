@@ -1,15 +1,16 @@
 //! `info`: what an image is.
 
 use std::fmt::{Display, Write};
+use std::io;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::backend::{BlockBackend, SECTOR, blk_getlength};
+use crate::backend::SECTOR;
 use crate::cli::{Output, format, human, output, print};
-use crate::driver::Cache;
-use crate::error::{Doing, Error, Result};
-use crate::open::{ImageFormat, Layer, blk_open};
+use crate::error::{Doing, Error, Result, invalid};
+use crate::name::ImageName;
+use crate::open::{ImageFormat, Layer, MOST_LAYERS, blk_inspect, parse};
 use crate::qcow2::Header;
 
 #[derive(Args)]
@@ -20,22 +21,49 @@ pub struct Options {
     /// human or json
     #[arg(long, value_parser = output, default_value = "human")]
     output: Output,
+    /// Tell of what it is based on, too: opens what the image names
+    #[arg(long)]
+    backing_chain: bool,
+    /// Read it also while another program writes to it
+    #[arg(short = 'U', long)]
+    force_share: bool,
     #[arg(value_name = "IMG")]
-    image: String,
+    image: ImageName,
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    let blk = blk_open(&options.image, options.format, false, Cache::Writeback)?;
-    let size = blk_getlength(&blk).map_err(Error::at(Doing::Read, &options.image))?;
+    let named = parse(options.image.as_ref(), options.format).map_err(Error::at(Doing::Open, &options.image))?;
+    let mut layers = vec![blk_inspect(&named.0, named.1, options.force_share)?];
+    while let (true, Some(last)) = (options.backing_chain, layers.last()) {
+        let Some(below) = below(last, options)? else { break };
+        if layers.len() == MOST_LAYERS || layers.iter().any(|layer| layer.is_same(&below)) {
+            return Err(Error::new(Doing::Open, &options.image, invalid("it is based on itself, a loop")));
+        }
+        layers.push(below);
+    }
     print(&match options.output {
-        Output::Human => describe(&blk, size),
-        Output::Json => format!("{:#}\n", fields(&blk, size)),
+        Output::Human => layers.iter().map(describe).collect::<Vec<_>>().join("\n"),
+        Output::Json if options.backing_chain => format!("{:#}\n", layers.iter().map(fields).collect::<Value>()),
+        Output::Json => format!("{:#}\n", fields(&layers[0])),
     })
 }
 
+/// What `layer` is based on, if anything.
+fn below(layer: &Layer, options: &Options) -> Result<Option<Layer>> {
+    let Some((backing, found)) = layer.below() else { return Ok(None) };
+    let blame = |why: &io::Error| {
+        let why = io::Error::new(why.kind(), format!("backing file '{backing}': {why}"));
+        Error::new(Doing::Open, &options.image, why)
+    };
+    let (found, format) = found.map_err(|error| blame(&error))?;
+    match blk_inspect(&found, format, options.force_share) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) => Err(blame(&error.cause)),
+    }
+}
+
 /// In the order in which QEMU has them, which is that of its hash table.
-fn fields(blk: &BlockBackend, size: u64) -> Value {
-    let layer = &blk.layers[0];
+fn fields(layer: &Layer) -> Value {
     let mut fields = Map::new();
     let mut add = |name: &str, value: Value| _ = fields.insert(name.into(), value);
     add("children", json!([{ "name": "file", "info": child(layer) }]));
@@ -44,7 +72,7 @@ fn fields(blk: &BlockBackend, size: u64) -> Value {
     if let Some(format) = header.and_then(|header| header.backing_format.as_ref()).filter(|_| backing.is_some()) {
         add("backing-filename-format", json!(format));
     }
-    add("virtual-size", json!(size));
+    add("virtual-size", json!(layer.size.next_multiple_of(SECTOR)));
     add("filename", json!(layer.name));
     if let Some(header) = header {
         add("cluster-size", json!(header.cluster_size));
@@ -57,7 +85,9 @@ fn fields(blk: &BlockBackend, size: u64) -> Value {
         add("format-specific", json!({ "type": "qcow2", "data": qcow2(header) }));
     }
     if let Some(backing) = backing {
-        add("full-backing-filename", json!(layer.backing));
+        if let Some(found) = &layer.backing {
+            add("full-backing-filename", json!(found));
+        }
         add("backing-filename", json!(backing));
     }
     if header.is_some() || is_file(layer) {
@@ -108,8 +138,7 @@ fn qcow2(header: &Header) -> Map<String, Value> {
     data
 }
 
-fn describe(blk: &BlockBackend, size: u64) -> String {
-    let layer = &blk.layers[0];
+fn describe(layer: &Layer) -> String {
     let mut text = String::new();
     let mut add = |what: &str, value: &dyn Display| {
         let value = value.to_string().replace(char::is_control, " ");
@@ -119,7 +148,7 @@ fn describe(blk: &BlockBackend, size: u64) -> String {
     let disk_size = layer.allocated.map_or("unavailable".into(), human);
     add("image", &layer.name);
     add("file format", &layer.format.name());
-    add("virtual size", &bytes(size));
+    add("virtual size", &bytes(layer.size.next_multiple_of(SECTOR)));
     add("disk size", &disk_size);
     if let Some(header) = &layer.header {
         add("cluster_size", &header.cluster_size);

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::backend::{BlockStatus, blk_block_status, blk_getlength};
 use crate::cli::{Output, format, output, print};
-use crate::driver::Cache;
 use crate::error::{Doing, Error, Result};
-use crate::open::{ImageFormat, blk_open};
+use crate::name::ImageName;
+use crate::open::{Access, ImageFormat, blk_open_as};
 
 #[derive(Args)]
 pub struct Options {
@@ -19,8 +19,11 @@ pub struct Options {
     /// human or json
     #[arg(long, value_parser = output, default_value = "human")]
     output: Output,
+    /// Read it also while another program writes to it
+    #[arg(short = 'U', long)]
+    force_share: bool,
     #[arg(value_name = "IMG")]
-    image: String,
+    image: ImageName,
 }
 
 /// So much text is gathered before it is printed: a map can be longer than memory.
@@ -28,7 +31,8 @@ const PRINTED: usize = 64 << 10;
 
 pub fn run(options: &Options) -> Result<()> {
     let failed = || Error::at(Doing::Map, &options.image);
-    let blk = blk_open(&options.image, options.format, false, Cache::Writeback)?;
+    let access = Access { shared: options.force_share, ..Access::default() };
+    let blk = blk_open_as(&options.image, options.format, access)?;
     let size = blk_getlength(&blk).map_err(failed())?;
     let json = options.output == Output::Json;
     let mut text = String::from(if json { "[" } else { "Offset          Length          Mapped to       File\n" });

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test file uses what it needs")]
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -179,4 +179,16 @@ pub fn until(mut is: impl FnMut() -> bool) {
         assert!(begun.elapsed() < BOUND, "it did not come to pass in {BOUND:?}");
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
+}
+
+/// Starts `qemu-io` or our `bench`, which has its image open from here on until it is dropped.
+pub fn held_open(command: &mut Command) -> Guard {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // Both say something when they have opened it: ours that it begins, qemu-io its answer.
+    let stdin = child.stdin.as_mut().unwrap();
+    let _ = stdin.write_all(b"length\n"); // which ours does not read
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(!line.is_empty(), "it ended");
+    Guard(child)
 }
