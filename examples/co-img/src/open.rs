@@ -20,7 +20,7 @@ use crate::backend::BlockBackend;
 use crate::driver::{Cache, Driver, Identity};
 use crate::error::{Doing, Error, Result, invalid, refused};
 use crate::lock::Locks;
-use crate::name::Name;
+use crate::name::{ImageName, Name};
 use crate::qcow2::{Header, MAGIC};
 
 /// The formats that there are.
@@ -270,7 +270,7 @@ async fn open_chain(
 impl Layer {
     /// Whether that is where it is.
     pub fn is_in(&self, driver: &Driver) -> bool {
-        self.identity.is_some() && self.identity == driver.identity()
+        self.is_at(driver.identity().as_ref())
     }
 
     /// What it is based on, as it says, and what that is from here, and its format if that is known.
@@ -282,9 +282,14 @@ impl Layer {
         Some((backing, found))
     }
 
+    /// Whether it is there.
+    pub fn is_at(&self, place: Option<&Identity>) -> bool {
+        place.is_some() && self.identity.as_ref() == place
+    }
+
     /// Whether both are in one place.
     pub fn is_same(&self, other: &Layer) -> bool {
-        self.identity.is_some() && self.identity == other.identity
+        self.is_at(other.identity.as_ref())
     }
 
     async fn read(
@@ -381,7 +386,6 @@ pub struct NewImage {
 pub async fn blk_co_open_target(name: &Name, new: &NewImage, cache: Cache) -> Result<Driver> {
     let open = async {
         let driver = Driver::open(name, true, cache, &reactor()).await?;
-        driver.lock(Locks::writer(!driver.is_fixed())).await?;
         match driver.size()? {
             size if driver.is_fixed() && new.format == ImageFormat::Raw && size < new.size => {
                 Err(refused(format!("its {size} bytes are too few for {}", new.size)))
@@ -390,6 +394,28 @@ pub async fn blk_co_open_target(name: &Name, new: &NewImage, cache: Cache) -> Re
         }
     };
     open.await.map_err(Error::at(Doing::Open, name))
+}
+
+/// Keeps others from what an image is to be made in.
+///
+/// # Errors
+/// When another program is using it.
+#[co_wrapper(mixed)]
+pub async fn blk_co_lock_target(driver: &Driver, name: &Name) -> Result<()> {
+    driver.lock(Locks::writer(!driver.is_fixed())).await.map_err(Error::at(Doing::Open, name))
+}
+
+/// Where `name` is, if it is anywhere.
+///
+/// # Errors
+/// Those of the drivers.
+#[co_wrapper(mixed)]
+pub async fn blk_co_locate(name: &ImageName) -> Result<Option<Identity>> {
+    let locate = async {
+        let (place, _) = Name::parse_with_format(name)?;
+        Ok(Driver::open(&place, false, Cache::Writeback, &reactor()).await?.identity())
+    };
+    locate.await.map_err(Error::at(Doing::Open, name))
 }
 
 /// Makes an image in `driver`, of this `name`, and opens it, without what it is based on.
@@ -402,6 +428,9 @@ pub async fn blk_co_create(driver: Driver, name: &Name, new: &NewImage, cache: C
 }
 
 async fn create(driver: Driver, name: &Name, new: &NewImage, cache: Cache) -> io::Result<BlockBackend> {
+    if !driver.is_fixed() {
+        driver.resize(0, PreallocateMode::None).await?; // a file that is written over
+    }
     let (protocol, identity) = (driver.kind(), driver.identity());
     let access = match new.format {
         ImageFormat::Raw => {

@@ -1,7 +1,8 @@
-//! What is being written: a file under a temporary name, which takes its place when it is whole, or a device or an export,
-//! in place. Whatever ends the program leaves no half-made file, and says when something was written in place.
+//! What is being written: a file under a temporary name, which takes its place when it is whole; or a device, an export, or
+//! a file whose place no other can take, in place. Whatever ends the program leaves no half-made file, and says when something was written in place.
 
-use std::ffi::OsString;
+mod place;
+
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::mem::MaybeUninit;
@@ -82,6 +83,8 @@ pub struct Target {
     name: Name,
     /// Its final place, if it is a file.
     place: Option<PathBuf>,
+    /// It is a file, and is written in place.
+    overwrites: bool,
     half: HalfMade,
     committed: bool,
     /// What is to be replaced, which nobody may begin to write to meanwhile.
@@ -89,29 +92,79 @@ pub struct Target {
 }
 
 impl Target {
-    /// Prepares to write to `name`. What is there stays as it is until [`commit`](Self::commit) if it is a file.
+    /// Prepares to write to `name`. What is there stays as it is until [`commit`](Self::commit) if it is a file, unless
+    /// another file cannot take its name.
     pub fn new(name: &ImageName) -> Result<Self> {
+        Target::prepare(name, None)
+    }
+
+    /// As [`new`](Self::new), in place for this reason.
+    fn prepare(name: &ImageName, why_in_place: Option<&'static str>) -> Result<Self> {
         let failed = |cause| Error::new(Doing::Create, name, cause);
         let shown = name.to_string();
         let parsed = Name::parse(name).map_err(failed)?;
         let Name::Path(path) = &parsed else { return Ok(Target::in_place(shown, parsed)) };
-        let (path, mode) = match fs::metadata(path) {
+        let (place, mode) = match fs::metadata(path) {
             Ok(there) if there.file_type().is_block_device() => return Ok(Target::in_place(shown, parsed)),
-            // A link stays one: what it leads to is replaced. Until then nobody reads more of it than before.
-            Ok(there) if there.is_file() => (fs::canonicalize(path).map_err(failed)?, 0o600),
+            Ok(there) if there.is_file() => {
+                let why = why_in_place.or_else(|| place::why_in_place(path, &there));
+                if let Some(why) = why {
+                    return Ok(Target::overwriting(shown, parsed, why));
+                }
+                // A link stays one: what it leads to is replaced. Until then nobody reads more of it than before.
+                (fs::canonicalize(path).map_err(failed)?, 0o600)
+            }
             Ok(there) if there.is_dir() => return Err(failed(io::ErrorKind::IsADirectory.into())),
             Ok(_) => return Err(failed(refused("it is neither a file nor a block device"))),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             Err(_) if path.is_symlink() => return Err(failed(refused("it is a link that leads nowhere"))),
             Err(_) => (path.clone(), 0o666),
         };
-        let there = fs::File::open(&path).ok();
+        let there = fs::File::open(&place).ok();
         if let Some(there) = &there {
             Locks::replacer().take(there).map_err(failed)?;
         }
-        let file = temporary(&path, mode).map_err(failed)?;
+        let file = match temporary(&place, mode) {
+            Ok(file) => file,
+            Err(error) if place.exists() && place::takes_no_new_file(&error) => {
+                return Ok(Target::overwriting(shown, parsed, "its folder takes no new file"));
+            }
+            Err(error) => return Err(failed(error)),
+        };
         let name = Name::Path(file.clone());
-        Ok(Target { shown, name, place: Some(path), half: HalfMade::File(file), committed: false, _there: there })
+        Ok(Target {
+            shown,
+            name,
+            place: Some(place),
+            overwrites: false,
+            half: HalfMade::File(file),
+            committed: false,
+            _there: there,
+        })
+    }
+
+    /// Has `write` write to `name`, and commits. On a disk that has no room for a second file, but for one of as many bytes
+    /// as `most` says, it is written in place.
+    pub fn write(
+        name: &ImageName,
+        most: impl FnOnce() -> Result<u64>,
+        write: impl Fn(&Target) -> Result<()>,
+    ) -> Result<()> {
+        let mut target = Target::new(name)?;
+        let error = match write(&target) {
+            Ok(()) => return target.commit(),
+            Err(error) => target.blame(error),
+        };
+        let full = matches!(error.cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let place = target.place.take().filter(|place| full && place.exists());
+        drop(target); // and with it the file that was half-made
+        let room = place.is_some_and(|place| most().is_ok_and(|most| place::has_room(&place, most)));
+        if !room {
+            return Err(error);
+        }
+        let target = Target::prepare(name, Some("the disk has no room for a second file"))?;
+        write(&target).map_err(|error| target.blame(error))?;
+        target.commit()
     }
 
     /// For what is written to as it is, and stays there.
@@ -120,8 +173,25 @@ impl Target {
         Ok(Target::in_place(name.to_string(), parsed))
     }
 
+    /// A file that is written over, which is said.
+    fn overwriting(shown: String, name: Name, why: &str) -> Self {
+        let line = format!("co-img: '{shown}' is written in place: {why}");
+        let _ = writeln!(io::stderr(), "{}", line.replace(char::is_control, " "));
+        let mut target = Target::in_place(shown, name);
+        target.overwrites = true;
+        target
+    }
+
     fn in_place(shown: String, name: Name) -> Self {
-        Target { half: HalfMade::InPlace(shown.clone()), shown, name, place: None, committed: false, _there: None }
+        Target {
+            overwrites: false,
+            half: HalfMade::InPlace(shown.clone()),
+            shown,
+            name,
+            place: None,
+            committed: false,
+            _there: None,
+        }
     }
 
     /// What to write to.
@@ -129,9 +199,9 @@ impl Target {
         &self.name
     }
 
-    /// Whether it is a file, new and empty.
+    /// Whether it is a file, which is empty when an image is made in it.
     pub fn is_file(&self) -> bool {
-        self.place.is_some()
+        self.place.is_some() || self.overwrites
     }
 
     /// From here on what is written in place is no longer what it was.
@@ -197,12 +267,13 @@ fn folder(path: &Path) -> &Path {
 /// A new file in the folder that `path` is to be in, for a rename does not leave a file system. It is made under the lock:
 /// no signal comes between its making and its being known.
 fn temporary(path: &Path, mode: u32) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or_else(|| refused("it is no name for a file"))?;
+    if path.file_name().is_none() {
+        return Err(refused("it is no name for a file"));
+    }
     let mut half_made = half_made();
     for attempt in 0..1000 {
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".co-img-{}-{attempt}", process::id()));
+        // No longer than any name may be, whatever the target's is.
+        let hidden = format!(".co-img-{}-{attempt}", process::id());
         let candidate = folder(path).join(hidden);
         match fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&candidate) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -10,13 +10,16 @@ use indicatif::ProgressBar;
 use tokio::task::unconstrained;
 
 use crate::backend::{
-    BlockBackend, blk_co_block_status, blk_co_pread, blk_co_pwrite, blk_co_pwrite_zeroes, blk_flush, blk_getlength,
+    BlockBackend, blk_block_status, blk_co_block_status, blk_co_pread, blk_co_pwrite, blk_co_pwrite_zeroes, blk_flush,
+    blk_getlength,
 };
 use crate::cli::{cluster_size, format};
 use crate::driver::Cache;
 use crate::error::{Doing, Error, Result, refused};
 use crate::name::ImageName;
-use crate::open::{Access, ImageFormat, NewImage, blk_create, blk_open, blk_open_as, blk_open_target};
+use crate::open::{
+    Access, ImageFormat, NewImage, blk_create, blk_locate, blk_lock_target, blk_open, blk_open_as, blk_open_target,
+};
 use crate::progress;
 use crate::target::{Orderly, Target, interrupted};
 
@@ -59,36 +62,63 @@ pub fn run(options: &Options) -> Result<()> {
     if options.existing {
         return into_existing(options, &from);
     }
-    let target = Target::new(&options.target)?;
+    let most = || most_data(&from, cluster_size.unwrap_or(65536));
+    Target::write(&options.target, most, |target| into_new(options, &from, size, cluster_size, target))
+}
+
+/// Makes an image in `target`, and copies `from` into it.
+fn into_new(
+    options: &Options,
+    from: &BlockBackend,
+    size: u64,
+    cluster_size: Option<u64>,
+    target: &Target,
+) -> Result<()> {
     let fresh = target.is_file();
     // An export or a device is as long as it is, and that need not be in whole sectors, of which qcow2 images are.
     let size = if fresh || options.output_format == ImageFormat::Qcow2 { size } else { from.end() };
     let new = NewImage { format: options.output_format, size, cluster_size, backing: None };
-    let driver = blk_open_target(target.name(), &new, Cache::Writeback).map_err(|error| target.blame(error))?;
+    let driver = blk_open_target(target.name(), &new, Cache::Writeback)?;
     if from.layers.iter().any(|layer| layer.is_in(&driver)) {
-        let why = refused("it would be written over while it is read");
-        return Err(Error::new(Doing::Open, &options.target, why));
+        return Err(written_over(options));
     }
+    blk_lock_target(&driver, target.name())?;
     target.begin();
-    let copied = blk_create(driver, target.name(), &new, Cache::Writeback).and_then(|to| {
-        let progress = progress::of_bytes("convert", from.end());
-        let copy = Copy {
-            from: &from,
-            to: &to,
-            blank: fresh || options.output_format == ImageFormat::Qcow2,
-            grain: match options.output_format {
-                ImageFormat::Raw => GRAIN,
-                ImageFormat::Qcow2 => new.cluster_size.unwrap_or(65536),
-            },
-            progress: &progress,
-        };
-        let copied = img_convert(&copy);
-        progress.finish_and_clear();
-        copied?;
-        blk_flush(&to).map_err(Error::at(Doing::Flush, target.name()))
-    });
-    copied.map_err(|error| target.blame(error))?;
-    target.commit()
+    let to = blk_create(driver, target.name(), &new, Cache::Writeback)?;
+    let progress = progress::of_bytes("convert", from.end());
+    let copy = Copy {
+        from,
+        to: &to,
+        blank: fresh || options.output_format == ImageFormat::Qcow2,
+        grain: match options.output_format {
+            ImageFormat::Raw => GRAIN,
+            ImageFormat::Qcow2 => new.cluster_size.unwrap_or(65536),
+        },
+        progress: &progress,
+    };
+    let copied = img_convert(&copy);
+    progress.finish_and_clear();
+    copied?;
+    blk_flush(&to).map_err(Error::at(Doing::Flush, target.name()))
+}
+
+fn written_over(options: &Options) -> Error {
+    Error::new(Doing::Open, &options.target, refused("it would be written over while it is read"))
+}
+
+/// What an image of all its data takes at most, in clusters of so many bytes.
+fn most_data(from: &BlockBackend, cluster_size: u64) -> Result<u64> {
+    let (mut at, mut bytes) = (0, 0);
+    while at < from.end() {
+        let status = blk_block_status(from, at, from.end() - at).map_err(Error::at(Doing::Map, from.name()))?;
+        if !status.zero {
+            // Whole clusters at both ends.
+            bytes += (at + status.length).next_multiple_of(cluster_size) - at / cluster_size * cluster_size;
+        }
+        at += status.length;
+    }
+    // And tables: an entry of 8 bytes for each cluster, a count of 2, and a few clusters for those of the tables.
+    Ok(bytes + bytes / cluster_size * 10 + 8 * cluster_size)
 }
 
 /// `-n`: the image that is there is written to in place.
@@ -97,10 +127,11 @@ fn into_existing(options: &Options, from: &BlockBackend) -> Result<()> {
     if !options.options.is_empty() {
         return Err(failed("-o is for a new image, and -n makes none".into()));
     }
-    let to = blk_open(&options.target, Some(options.output_format), true, Cache::Writeback)?;
-    if from.layers.iter().any(|layer| layer.is_same(&to.layers[0])) {
-        return Err(failed("it would be written over while it is read".into()));
+    let place = blk_locate(&options.target)?;
+    if from.layers.iter().any(|layer| layer.is_at(place.as_ref())) {
+        return Err(written_over(options));
     }
+    let to = blk_open(&options.target, Some(options.output_format), true, Cache::Writeback)?;
     if to.end() < from.end() {
         return Err(failed(format!("its {} bytes are too few for {}", to.end(), from.end())));
     }

@@ -7,7 +7,9 @@ use crate::cli::{cluster_size, format, print};
 use crate::driver::Cache;
 use crate::error::{Doing, Error, Result, refused};
 use crate::name::{ImageName, MOST, Name, parse_size};
-use crate::open::{Access, ImageFormat, NewImage, blk_create, blk_open_at, blk_open_target, one_format};
+use crate::open::{
+    Access, ImageFormat, NewImage, blk_create, blk_lock_target, blk_open_at, blk_open_target, one_format,
+};
 use crate::target::Target;
 
 #[derive(Args)]
@@ -59,6 +61,7 @@ pub fn run(options: &Options) -> Result<()> {
     let target = Target::new(&options.image)?;
     let new = NewImage { format: options.format, size, cluster_size, backing };
     let driver = blk_open_target(target.name(), &new, Cache::Writeback).map_err(|error| target.blame(error))?;
+    blk_lock_target(&driver, target.name()).map_err(|error| target.blame(error))?;
     target.begin();
     let created = blk_create(driver, target.name(), &new, Cache::Writeback)
         .and_then(|blk| blk_flush(&blk).map_err(Error::at(Doing::Flush, target.name())));
