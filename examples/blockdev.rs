@@ -191,11 +191,12 @@ fn parse(url: &str) -> io::Result<(Address, String, Duration)> {
     Ok((address, decode(export)?, Duration::from_secs(patience)))
 }
 
-/// NBD's fixed newstyle negotiation. A task then serves the connection until the disk is dropped.
+/// NBD's newstyle negotiation, by `NBD_OPT_GO` where the server knows it, else by `NBD_OPT_EXPORT_NAME`. A task then serves the connection until the disk is dropped.
 async fn negotiate<S>(socket: S, export: &str, patience: Duration) -> io::Result<Disk>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    const EXPORT_NAME: u32 = 1;
     const GO: u32 = 7;
     let be = |bytes: &[u8]| bytes.iter().fold(0, |n, &byte| n << 8 | u64::from(byte));
     let mut socket = BufReader::new(socket);
@@ -203,11 +204,15 @@ where
         return Err(Error::new(Kind::InvalidData, "not a newstyle NBD server"));
     }
     let ours = u32::from(socket.read_u16().await? & 3); // fixed newstyle and no zeroes, if it has them
-    let (name, wanted) = (export.len() as u32, [0, 1, 0, 3]); // one thing: NBD_INFO_BLOCK_SIZE
-    let go = [&ours.to_be_bytes()[..], b"IHAVEOPT", &GO.to_be_bytes(), &(name + 8).to_be_bytes()].concat();
-    socket.write_all(&[&go, &name.to_be_bytes()[..], export.as_bytes(), &wanted].concat()).await?;
+    socket.write_all(&ours.to_be_bytes()).await?;
     let (mut size, mut flags, mut align, mut most) = (u64::MAX, 0, 1, MOST as u64);
-    loop {
+    let mut by_name = ours & 1 == 0; // without fixed newstyle a server may know no other option
+    if !by_name {
+        let (name, wanted) = (export.len() as u32, [0, 1, 0, 3]); // one thing: NBD_INFO_BLOCK_SIZE
+        let go = [b"IHAVEOPT", &GO.to_be_bytes()[..], &(name + 8).to_be_bytes(), &name.to_be_bytes()].concat();
+        socket.write_all(&[&go, export.as_bytes(), &wanted].concat()).await?;
+    }
+    while !by_name {
         let (magic, option) = (socket.read_u64().await?, socket.read_u32().await?);
         let (kind, len) = (socket.read_u32().await?, socket.read_u32().await?);
         if (magic, option) != (0x0003_e889_0455_65a9, GO) || len > 64 << 10 {
@@ -220,12 +225,26 @@ where
             (3, [0, 0, info @ ..]) if len == 12 => (size, flags) = (be(&info[..8]), be(&info[8..]) as u16),
             (3, [0, 3, info @ ..]) if len == 14 => (align, most) = (be(&info[..4]), be(&info[8..])),
             (3, [_, 1 | 2 | 4..=u8::MAX, ..]) => {} // information that nobody asked for
+            (0x8000_0001, _) => by_name = true,
             (0x8000_0000.., why) => {
                 let (error, why) = (kind & 0xffff, String::from_utf8_lossy(why));
                 return Err(Error::other(format!("the server refuses export {export:?}: error {error}, {why:?}")));
             }
             _ => return Err(Error::new(Kind::InvalidData, "garbage in reply to NBD_OPT_GO")),
         }
+    }
+    if by_name {
+        let name = export.len() as u32;
+        socket.write_all(&[b"IHAVEOPT", &EXPORT_NAME.to_be_bytes()[..], &name.to_be_bytes()].concat()).await?;
+        socket.write_all(export.as_bytes()).await?;
+        // This option has no reply but the export, or the connection's end.
+        size = socket.read_u64().await.map_err(|cause| match cause.kind() {
+            Kind::UnexpectedEof => Error::other(format!("the server refuses export {export:?}: it hung up")),
+            _ => cause,
+        })?;
+        flags = socket.read_u16().await?;
+        let zeroes = if ours & 2 == 0 { 124 } else { 0 };
+        socket.read_exact(&mut [0; 124][..zeroes]).await?;
     }
     if size > i64::MAX as u64 || flags & 1 == 0 || !align.is_power_of_two() || align > most.min(MOST as u64) {
         let claim = format!("impossible size {size}, flags {flags:#x} or blocks of {align} to {most} bytes");

@@ -15,10 +15,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::{fs::FileExt, fs::MetadataExt, net::UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering::SeqCst;
 use std::{env, fs, thread};
 
 use blockdev::Disk;
-use co_wrapper_test_support::{Guard, within_bounds};
+use co_wrapper_test_support::{Guard, old_nbd, within_bounds};
 use program::example;
 
 const SIZE: u64 = 64 << 20;
@@ -114,6 +115,26 @@ fn over_tcp() {
     let Some(image) = Image::create() else { return };
     let (_server, url) = image.serve_tcp("--discard=unmap");
     within_bounds(move || reads_writes_flushes_trims(&image, &url));
+}
+
+/// The export's address behind `nbd://`.
+fn address(url: &str) -> std::net::SocketAddr {
+    url.strip_prefix("nbd://").and_then(|url| url.strip_suffix("/img")).unwrap().parse().unwrap()
+}
+
+#[test]
+fn servers_that_know_no_nbd_opt_go() {
+    for (name, age) in old_nbd::AGES {
+        let Some(image) = Image::create() else { return };
+        let (_server, url) = image.serve_tcp("--discard=unmap");
+        let (old, asked) = old_nbd::older(address(&url), age);
+        within_bounds(move || {
+            let error = Disk::open_blocking(&format!("nbd://{old}/none")).err().unwrap().to_string();
+            assert!(error.contains("refuses export \"none\""), "{name}: {error}");
+            reads_writes_flushes_trims(&image, &format!("nbd://{old}/img"));
+            assert_eq!(asked.load(SeqCst), 2, "{name}");
+        });
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 
 use co_img::backend::{
@@ -10,6 +11,7 @@ use co_img::backend::{
 };
 use co_img::driver::Cache;
 use co_img::open::{ImageFormat, blk_open};
+use co_wrapper_test_support::old_nbd;
 use support::{Folder, content, qemu_is_here, serve};
 
 const SIZE: usize = 8 << 20;
@@ -85,7 +87,7 @@ fn the_commands_over_both_sockets() {
         folder.ok(&["bench", "-c", "500", &url]);
         assert!(folder.ok(&["info", &url]).contains("virtual size: 8 MiB"));
         folder.fails(&["bench", "-w", "-c", "1", &url], 1, &[&url, "read-only"]);
-        folder.fails(&["convert", "-O", "raw", "full", &url], 1, &[&url, "read-only"]);
+        folder.fails(&["convert", "-U", "-O", "raw", "full", &url], 1, &[&url, "read-only"]);
         folder.fails(&["info", &url.replace("/img", "/other")], 1, &["refuses export \"other\""]);
 
         // As QEMU sees it, but for the tail that is no sector.
@@ -155,4 +157,27 @@ fn a_server_that_restarts_is_connected_to_again() {
         blk_pwrite(&blk, 0, &[3; 512], true).unwrap();
     });
     assert_eq!(fs::read(folder.path("disk")).unwrap()[..512], [3; 512]);
+}
+
+#[test]
+fn servers_that_know_no_nbd_opt_go() {
+    if !qemu_is_here() {
+        return;
+    }
+    for (name, age) in old_nbd::AGES {
+        let folder = Folder::new();
+        folder.raw("raw", 1 << 20);
+        fs::write(folder.path("disk"), vec![0; 1 << 20]).unwrap();
+        let (_server, url) = serve(&folder, true, "disk", &["-f", "raw"]);
+        let real = url.strip_prefix("nbd://").and_then(|url| url.strip_suffix("/img")).unwrap().parse().unwrap();
+        let (old, asked) = old_nbd::older(real, age);
+        let url = format!("nbd://{old}/img");
+        folder.ok(&["convert", "-f", "raw", "-O", "raw", "raw", &url]);
+        folder.ok(&["compare", "-f", "raw", "-F", "raw", "raw", &url]);
+        folder.ok(&["compare", "-f", "raw", "-F", "raw", "raw", "disk"]);
+        folder.ok(&["map", "-f", "raw", &url]);
+        folder.ok(&["bench", "-w", "-c", "20", "-d", "4", "-f", "raw", &url]);
+        folder.fails(&["info", &format!("nbd://{old}/none")], 1, &["refuses export \"none\""]);
+        assert_eq!(asked.load(SeqCst), 5, "{name}");
+    }
 }

@@ -5,6 +5,7 @@
 mod bounds;
 mod child;
 mod fork;
+pub mod old_nbd;
 mod panics;
 
 pub use bounds::{BOUND, ms, on_stack_of, sized, within_bounds};

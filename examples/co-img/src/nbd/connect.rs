@@ -1,4 +1,5 @@
-//! Making a connection: NBD's fixed newstyle negotiation, up to NBD_OPT_GO.
+//! Making a connection: NBD's newstyle negotiation, up to `NBD_OPT_GO`, or to `NBD_OPT_EXPORT_NAME` with servers that know
+//! nothing newer.
 
 use std::io::{self, Error, ErrorKind};
 
@@ -11,6 +12,7 @@ use crate::error::invalid;
 use crate::name::{Address, NbdUrl};
 
 /// Options, by NBD's numbers.
+const EXPORT_NAME: u32 = 1;
 const GO: u32 = 7;
 const STRUCTURED_REPLY: u32 = 8;
 const SET_META_CONTEXT: u32 = 10;
@@ -19,6 +21,7 @@ const ACK: u32 = 1;
 const INFO: u32 = 3;
 const META_CONTEXT: u32 = 4;
 const REPLY_ERROR: u32 = 1 << 31;
+const UNSUPPORTED: u32 = REPLY_ERROR | 1;
 /// Information about an export.
 const INFO_EXPORT: u16 = 0;
 const INFO_BLOCK_SIZE: u16 = 3;
@@ -104,10 +107,13 @@ async fn negotiate(socket: &mut Socket, name: &[u8]) -> io::Result<Export> {
         return Err(invalid("not a newstyle NBD server"));
     }
     let theirs = socket.read_u16().await?;
-    if theirs & 1 == 0 {
-        return Err(invalid("the server is too old: it lacks the fixed newstyle negotiation"));
-    }
+    let (fixed, zeroes) = (theirs & 1 != 0, theirs & 2 == 0);
     socket.write_all(&u32::from(theirs & 3).to_be_bytes()).await?;
+    if !fixed {
+        // Such a server may know no other option, and has no words for that.
+        let (size, flags) = by_name(socket, name, zeroes).await?;
+        return checked(size, flags, (1, MOST), false, None);
+    }
 
     let counted = |bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes()[..], bytes].concat();
     let structured = accepted(option(socket, STRUCTURED_REPLY, &[]).await?);
@@ -127,18 +133,19 @@ async fn negotiate(socket: &mut Socket, name: &[u8]) -> io::Result<Export> {
     }
 
     let go = [counted(name), vec![0, 1], INFO_BLOCK_SIZE.to_be_bytes().to_vec()].concat();
-    let (mut export, mut blocks) = (None, (1, 1, MOST));
+    let (mut export, mut blocks) = (None, (1, MOST));
     for Reply { kind, body } in option(socket, GO, &go).await? {
         match (kind, &body[..]) {
             (ACK, _) => {}
             (INFO, [a, b, info @ ..]) => match (u16::from_be_bytes([*a, *b]), info.len()) {
                 (INFO_EXPORT, 10) => export = Some((be(&info[..8]), be(&info[8..]) as u16)),
                 (INFO_BLOCK_SIZE, 12) => {
-                    blocks = (be(&info[..4]) as u32, be(&info[4..8]) as u32, be(&info[8..]) as u32);
+                    blocks = (be(&info[..4]) as u32, be(&info[8..]) as u32);
                 }
                 (INFO_EXPORT | INFO_BLOCK_SIZE, _) => return Err(invalid("garbage in reply to NBD_OPT_GO")),
                 _ => {} // information that nobody asked for
             },
+            (UNSUPPORTED, _) => export = Some(by_name(socket, name, zeroes).await?),
             (REPLY_ERROR.., why) => {
                 let (name, why) = (String::from_utf8_lossy(name), String::from_utf8_lossy(why));
                 let what = format!("the server refuses export {name:?}: error {}, {why:?}", kind & !REPLY_ERROR);
@@ -148,7 +155,32 @@ async fn negotiate(socket: &mut Socket, name: &[u8]) -> io::Result<Export> {
         }
     }
     let (size, flags) = export.ok_or_else(|| invalid("the server does not tell the export's size"))?;
-    let (align, _, most) = blocks;
+    checked(size, flags, blocks, structured, allocation)
+}
+
+/// Asks for the export by `NBD_OPT_EXPORT_NAME`, which has no reply but the export's size and flags, and tells these.
+async fn by_name(socket: &mut Socket, name: &[u8], zeroes: bool) -> io::Result<(u64, u16)> {
+    let head = [&b"IHAVEOPT"[..], &EXPORT_NAME.to_be_bytes(), &(name.len() as u32).to_be_bytes()].concat();
+    socket.write_all(&[&head, name].concat()).await?;
+    let size = socket.read_u64().await.map_err(|cause| match cause.kind() {
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => {
+            Error::other(format!("the server refuses export {:?}: it hung up", String::from_utf8_lossy(name)))
+        }
+        _ => cause,
+    })?;
+    let flags = socket.read_u16().await?;
+    socket.read_exact(&mut [0; 124][..if zeroes { 124 } else { 0 }]).await?;
+    Ok((size, flags))
+}
+
+/// An export that is possible, of these smallest and biggest blocks.
+fn checked(
+    size: u64,
+    flags: u16,
+    (align, most): (u32, u32),
+    structured: bool,
+    allocation: Option<u32>,
+) -> io::Result<Export> {
     let sane = align.is_power_of_two() && align <= 64 << 10 && align <= most && size.is_multiple_of(align.into());
     if size > crate::name::MOST || flags & 1 == 0 || !sane {
         return Err(invalid(format!("impossible size {size}, flags {flags:#x} or blocks of {align} to {most} bytes")));
