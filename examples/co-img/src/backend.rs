@@ -155,7 +155,19 @@ pub async fn blk_co_flush(blk: &BlockBackend) -> io::Result<()> {
 /// Those of the formats and drivers.
 #[co_wrapper(mixed)]
 pub async fn blk_co_truncate(blk: &mut BlockBackend, size: u64) -> io::Result<()> {
-    blk.access.resize(size, PreallocateMode::Zero).await
+    // Without anything below, what is new reads as zeroes by itself.
+    let hidden = blk.layers.get(1).is_some_and(|below| below.size > blk.access.size());
+    blk.access.resize(size, if hidden || blk.is_raw() { PreallocateMode::Zero } else { PreallocateMode::None }).await
+}
+
+/// Gives all of the image up, so that it has what the image below has, or zeroes.
+///
+/// # Errors
+/// Those of the formats and drivers.
+#[co_wrapper(mixed)]
+pub async fn blk_co_make_empty(blk: &mut BlockBackend) -> io::Result<()> {
+    let end = blk.access.size();
+    blk.access.discard_to_backing(0, end).await
 }
 
 /// What there is from `offset` on, and for how long: at least a byte, at most `length`.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, compare, convert, create, info, map};
+use crate::commands::{bench, check, commit, compare, convert, create, info, map, resize};
 use crate::driver::Cache;
 use crate::error::{Doing, Error, Result, refused};
 use crate::name::parse_size;
@@ -14,8 +14,8 @@ use crate::open::ImageFormat;
 
 /// Disk images: what is in them, and from one format to another.
 ///
-/// Images are named by path, nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH or null-co://SIZE. Formats are raw and
-/// qcow2. Sizes take the suffixes k, M, G, T, P and E.
+/// Images are named by path, file:PATH, nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH, nbd:HOST:PORT[:exportname=
+/// EXPORT], nbd:unix:PATH[:exportname=EXPORT], null-co://SIZE or json:{...}. Formats are raw and qcow2. Sizes take the suffixes k, M, G, T, P and E.
 #[derive(Parser)]
 #[command(name = "co-img", disable_help_subcommand = true)]
 struct Cli {
@@ -37,6 +37,12 @@ enum Command {
     Create(create::Options),
     /// Tells where an image has data
     Map(map::Options),
+    /// Makes an image longer or shorter
+    Resize(resize::Options),
+    /// Tells whether an image is consistent: exit code 0 if so, 2 if not, 3 if it only wastes room
+    Check(check::Options),
+    /// Writes what an image has into what it is based on
+    Commit(commit::Options),
 }
 
 /// The exit code of failures, but for `compare`, where 1 is an answer.
@@ -75,6 +81,9 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Bench(options) => bench::run(&options).map(|()| 0),
         Command::Create(options) => create::run(&options).map(|()| 0),
         Command::Map(options) => map::run(&options).map(|()| 0),
+        Command::Resize(options) => resize::run(&options).map(|()| 0),
+        Command::Check(options) => check::run(&options),
+        Command::Commit(options) => commit::run(&options).map(|()| 0),
     };
     match done {
         Ok(code) => ExitCode::from(code),

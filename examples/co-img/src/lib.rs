@@ -7,6 +7,7 @@
 //! making one; imago's formats; [`driver`] and the drivers [`mod@file`], [`nbd`] and [`null`], imago's `Storage`.
 
 pub mod backend;
+pub mod check;
 pub mod cli;
 mod commands;
 pub mod counts;

@@ -17,6 +17,7 @@ use imago::storage::PreallocateMode;
 use imago::{FormatAccess, FormatCreateBuilder, FormatDriverBuilder, Storage, StorageExt};
 
 use crate::backend::BlockBackend;
+use crate::check::{Checked, check};
 use crate::driver::{Cache, Driver, Identity};
 use crate::error::{Doing, Error, Result, invalid, refused};
 use crate::lock::Locks;
@@ -93,6 +94,8 @@ pub struct Access {
     pub cache: Cache,
     /// No other program may write to it meanwhile, even if it is raw.
     pub steady: bool,
+    /// What it is based on is held by this program already.
+    pub below_is_held: bool,
     /// Whatever other programs do to it meanwhile: `-U`. For images that are read.
     pub shared: bool,
 }
@@ -159,6 +162,23 @@ pub async fn blk_co_inspect(name: &Name, format: Option<ImageFormat>, shared: bo
     inspect.await.map_err(Error::at(Doing::Open, name))
 }
 
+/// Checks a qcow2 image; there is nothing to check of others.
+///
+/// # Errors
+/// When it cannot be opened or makes no sense; those of reading.
+#[co_wrapper(mixed)]
+pub async fn blk_co_check(name: &Name, format: Option<ImageFormat>, shared: bool) -> Result<Option<Checked>> {
+    let check = async {
+        let access = Access { shared, ..Access::default() };
+        let (driver, layer) = open_layer(name, format, access, true, &Arc::default()).await?;
+        match &layer.header {
+            None => Ok(None),
+            Some(header) => check(&driver, header).await.map(Some),
+        }
+    };
+    check.await.map_err(Error::at(Doing::Open, name))
+}
+
 /// What `name` names, and its format, which the name and the user may both say.
 pub(crate) fn parse(name: &OsStr, format: Option<ImageFormat>) -> io::Result<(Name, Option<ImageFormat>)> {
     one_format(Name::parse_with_format(name)?, format)
@@ -190,7 +210,7 @@ async fn open_layer(
         Some(format) => format,
         None => probe(&driver).await?,
     };
-    if !access.shared {
+    if !access.shared && (topmost || !access.below_is_held) {
         let raw = found == ImageFormat::Raw;
         driver
             .lock(match access.writable {

@@ -267,17 +267,18 @@ impl Header {
 
 /// How many of these refcounts in `block` are not 0.
 fn in_use(block: &[u8], bits: u32, these: Range<u64>) -> u64 {
-    let used = |index: u64| match bits {
+    these.filter(|index| count(block, bits, *index) != 0).count() as u64
+}
+
+/// A refcount in `block`.
+pub(crate) fn count(block: &[u8], bits: u32, index: u64) -> u64 {
+    match bits {
         ..8 => {
             let bit = index * u64::from(bits);
-            block[bit as usize / 8] >> (bit % 8) & ((1 << bits) - 1) as u8 != 0
+            u64::from(block[bit as usize / 8]) >> (bit % 8) & ((1 << bits) - 1)
         }
-        _ => {
-            let bytes = bits as usize / 8;
-            block[index as usize * bytes..][..bytes].iter().any(|byte| *byte != 0)
-        }
-    };
-    these.filter(|index| used(*index)).count() as u64
+        _ => be(&block[index as usize * (bits as usize / 8)..][..bits as usize / 8]),
+    }
 }
 
 fn unsupported(what: impl std::fmt::Display) -> io::Error {

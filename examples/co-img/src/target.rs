@@ -67,6 +67,11 @@ impl Drop for Orderly {
     }
 }
 
+/// Whether a signal has asked the program to end.
+pub fn is_interrupted() -> bool {
+    STOP.is_closed()
+}
+
 /// Waits until a signal asks the program to end.
 pub async fn interrupted() {
     let _ = STOP.acquire().await; // of which there are none

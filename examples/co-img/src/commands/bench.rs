@@ -6,7 +6,6 @@ use std::time::Instant;
 use clap::Args;
 use co_wrapper::co_wrapper;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use indicatif::ProgressBar;
 use tokio::task::unconstrained;
 
 use crate::backend::{BlockBackend, blk_co_pread, blk_co_pwrite, blk_flush};
@@ -15,7 +14,7 @@ use crate::driver::Cache;
 use crate::error::{Doing, Error, Result, refused};
 use crate::name::{ImageName, parse_size};
 use crate::open::{Access, ImageFormat, blk_open_as};
-use crate::progress;
+use crate::progress::{self, Progress};
 use crate::target::{Orderly, interrupted};
 
 #[derive(Args)]
@@ -92,7 +91,7 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 #[co_wrapper]
-async fn img_co_bench(blk: &BlockBackend, options: &Options, size: u64, progress: &ProgressBar) -> Result<()> {
+async fn img_co_bench(blk: &BlockBackend, options: &Options, size: u64, progress: &Progress) -> Result<()> {
     let slots = blk.end() / size; // the requests go round
     let requests = (0..options.count).map(|n| n % slots * size).map(|at| async move {
         let mut buf = vec![0; size as usize];

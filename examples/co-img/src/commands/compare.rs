@@ -6,7 +6,6 @@ use clap::Args;
 use co_wrapper::co_wrapper;
 use futures::future::try_join;
 use futures::stream::{self, TryStreamExt};
-use indicatif::ProgressBar;
 use tokio::task::unconstrained;
 
 use crate::backend::{BlockBackend, blk_co_block_status, blk_co_pread, blk_getlength};
@@ -14,7 +13,7 @@ use crate::cli::{format, print};
 use crate::error::{Doing, Error, Result};
 use crate::name::ImageName;
 use crate::open::{Access, ImageFormat, blk_open_as};
-use crate::progress;
+use crate::progress::{self, Progress};
 
 #[derive(Args)]
 pub struct Options {
@@ -24,6 +23,9 @@ pub struct Options {
     /// The second image's format
     #[arg(short = 'F', value_parser = format, value_name = "FMT")]
     second_format: Option<ImageFormat>,
+    /// Show how far it is
+    #[arg(short)]
+    progress: bool,
     /// Read them also while another program writes to them
     #[arg(short = 'U', long)]
     force_share: bool,
@@ -44,7 +46,7 @@ pub fn run(options: &Options) -> Result<u8> {
     let b = blk_open_as(&options.b, options.second_format, access)?;
     let length = |blk: &BlockBackend| blk_getlength(blk).map_err(Error::at(Doing::Open, blk.name()));
     let (a_length, b_length) = (length(&a)?, length(&b)?);
-    let progress = progress::of_bytes("compare", a_length.max(b_length));
+    let progress = progress::of_bytes("compare", a_length.max(b_length), options.progress);
     let found = img_compare(&Both { a: (&a, a_length), b: (&b, b_length), progress: &progress });
     progress.finish_and_clear();
     let mut text = String::new();
@@ -62,7 +64,7 @@ pub fn run(options: &Options) -> Result<u8> {
 struct Both<'a> {
     a: (&'a BlockBackend, u64),
     b: (&'a BlockBackend, u64),
-    progress: &'a ProgressBar,
+    progress: &'a Progress,
 }
 
 /// Where the first difference is, if there is one.

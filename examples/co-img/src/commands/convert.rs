@@ -6,7 +6,6 @@ use std::pin::pin;
 use clap::Args;
 use co_wrapper::co_wrapper;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use indicatif::ProgressBar;
 use tokio::task::unconstrained;
 
 use crate::backend::{
@@ -16,11 +15,12 @@ use crate::backend::{
 use crate::cli::{cluster_size, format};
 use crate::driver::Cache;
 use crate::error::{Doing, Error, Result, refused};
-use crate::name::ImageName;
+use crate::name::{ImageName, parse_size};
 use crate::open::{
-    Access, ImageFormat, NewImage, blk_create, blk_locate, blk_lock_target, blk_open, blk_open_as, blk_open_target,
+    Access, ImageFormat, NewImage, blk_create, blk_locate, blk_lock_target, blk_open, blk_open_as, blk_open_at,
+    blk_open_target,
 };
-use crate::progress;
+use crate::progress::{self, Progress};
 use crate::target::{Orderly, Target, interrupted};
 
 #[derive(Args)]
@@ -34,6 +34,22 @@ pub struct Options {
     /// cluster_size=N, of qcow2
     #[arg(short, value_name = "OPTION")]
     options: Vec<String>,
+    /// What the target is to be based on; a relative path begins where the target is. Then only what the source has itself is
+    /// copied, and not what it is based on
+    #[arg(short = 'B', value_name = "BACKING")]
+    backing: Option<String>,
+    /// That one's format
+    #[arg(short = 'F', value_parser = format, value_name = "FMT")]
+    backing_format: Option<ImageFormat>,
+    /// So many zeroes in a row are left out; 0 writes all of them
+    #[arg(short = 'S', default_value = "4k", value_name = "SIZE")]
+    sparse: String,
+    /// Show how far it is
+    #[arg(short)]
+    progress: bool,
+    /// Refused: imago writes no compressed clusters
+    #[arg(short)]
+    compress: bool,
     /// Write into the image that is there, which keeps its size and its options
     #[arg(short = 'n')]
     existing: bool,
@@ -56,42 +72,55 @@ const GRAIN: u64 = 4096;
 
 pub fn run(options: &Options) -> Result<()> {
     let cluster_size = cluster_size(&options.options, options.output_format)?;
+    if options.compress {
+        return Err(Error::new(Doing::Parse, "-c", refused("no compressed clusters are written here; qemu-img does")));
+    }
+    let sparse = parse_size(&options.sparse).map_err(Error::at(Doing::Parse, "-S"))?;
+    if !sparse.is_multiple_of(512) || sparse > WINDOW {
+        return Err(Error::new(Doing::Parse, "-S", refused(format!("not a multiple of 512 of at most {WINDOW}"))));
+    }
+    let backing = backing(options)?;
     let access = Access { steady: true, shared: options.force_share, ..Access::default() };
     let from = blk_open_as(&options.source, options.format, access)?;
     let size = blk_getlength(&from).map_err(Error::at(Doing::Read, &options.source))?;
     if options.existing {
-        return into_existing(options, &from);
+        return into_existing(options, &from, sparse);
     }
     let most = || most_data(&from, cluster_size.unwrap_or(65536));
-    Target::write(&options.target, most, |target| into_new(options, &from, size, cluster_size, target))
+    let new = NewImage { format: options.output_format, size, cluster_size, backing };
+    Target::write(&options.target, most, |target| into_new(options, &from, new.clone(), sparse, target))
 }
 
 /// Makes an image in `target`, and copies `from` into it.
-fn into_new(
-    options: &Options,
-    from: &BlockBackend,
-    size: u64,
-    cluster_size: Option<u64>,
-    target: &Target,
-) -> Result<()> {
+fn into_new(options: &Options, from: &BlockBackend, mut new: NewImage, sparse: u64, target: &Target) -> Result<()> {
     let fresh = target.is_file();
     // An export or a device is as long as it is, and that need not be in whole sectors, of which qcow2 images are.
-    let size = if fresh || options.output_format == ImageFormat::Qcow2 { size } else { from.end() };
-    let new = NewImage { format: options.output_format, size, cluster_size, backing: None };
+    if !fresh && options.output_format == ImageFormat::Raw {
+        new.size = from.end();
+    }
     let driver = blk_open_target(target.name(), &new, Cache::Writeback)?;
     if from.layers.iter().any(|layer| layer.is_in(&driver)) {
         return Err(written_over(options));
     }
     blk_lock_target(&driver, target.name())?;
     target.begin();
-    let to = blk_create(driver, target.name(), &new, Cache::Writeback)?;
-    let progress = progress::of_bytes("convert", from.end());
+    let mut to = blk_create(driver, target.name(), &new, Cache::Writeback)?;
+    if new.backing.is_some() {
+        // Again, with what it is based on, of which clusters that are written in part have the rest.
+        blk_flush(&to).map_err(Error::at(Doing::Flush, target.name()))?;
+        drop(to);
+        let access = Access { writable: true, ..Access::default() };
+        to = blk_open_at(target.name().clone(), &target.name().to_string(), Some(ImageFormat::Qcow2), access)?;
+    }
+    let progress = progress::of_bytes("convert", from.end(), options.progress);
     let copy = Copy {
         from,
         to: &to,
-        blank: fresh || options.output_format == ImageFormat::Qcow2,
+        blank: new.backing.is_none() && (fresh || options.output_format == ImageFormat::Qcow2),
+        own: new.backing.is_some(),
+        sparse,
         grain: match options.output_format {
-            ImageFormat::Raw => GRAIN,
+            ImageFormat::Raw => GRAIN.min(sparse.max(512)),
             ImageFormat::Qcow2 => new.cluster_size.unwrap_or(65536),
         },
         progress: &progress,
@@ -100,6 +129,18 @@ fn into_new(
     progress.finish_and_clear();
     copied?;
     blk_flush(&to).map_err(Error::at(Doing::Flush, target.name()))
+}
+
+/// `-B` and `-F`.
+fn backing(options: &Options) -> Result<Option<(String, ImageFormat)>> {
+    let bad = |why: &str| Error::new(Doing::Parse, "-B", refused(why));
+    match (&options.backing, options.backing_format) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(bad("-F says the format of nothing, without -B")),
+        (Some(_), _) if options.output_format == ImageFormat::Raw => Err(bad("a raw image is based on nothing")),
+        (Some(_), None) => Err(bad("it needs -F: who guesses a format lets the image's content decide")),
+        (Some(backing), Some(format)) => Ok(Some((backing.clone(), format))),
+    }
 }
 
 fn written_over(options: &Options) -> Error {
@@ -122,10 +163,10 @@ fn most_data(from: &BlockBackend, cluster_size: u64) -> Result<u64> {
 }
 
 /// `-n`: the image that is there is written to in place.
-fn into_existing(options: &Options, from: &BlockBackend) -> Result<()> {
+fn into_existing(options: &Options, from: &BlockBackend, sparse: u64) -> Result<()> {
     let failed = |why: String| Error::new(Doing::Open, &options.target, refused(why));
-    if !options.options.is_empty() {
-        return Err(failed("-o is for a new image, and -n makes none".into()));
+    if !options.options.is_empty() || options.backing.is_some() {
+        return Err(failed("-o and -B are for a new image, and -n makes none".into()));
     }
     let place = blk_locate(&options.target)?;
     if from.layers.iter().any(|layer| layer.is_at(place.as_ref())) {
@@ -138,8 +179,9 @@ fn into_existing(options: &Options, from: &BlockBackend) -> Result<()> {
     let orderly = (!to.is_raw()).then(Orderly::begin);
     let target = Target::existing(&options.target)?;
     target.begin();
-    let progress = progress::of_bytes("convert", from.end());
-    let copied = img_convert(&Copy { from, to: &to, blank: false, grain: GRAIN, progress: &progress });
+    let progress = progress::of_bytes("convert", from.end(), options.progress);
+    let grain = GRAIN.min(sparse.max(512));
+    let copied = img_convert(&Copy { from, to: &to, blank: false, own: false, sparse, grain, progress: &progress });
     progress.finish_and_clear();
     let copied = copied.and_then(|()| blk_flush(&to).map_err(Error::at(Doing::Flush, to.name())));
     drop(to);
@@ -153,8 +195,12 @@ struct Copy<'a> {
     to: &'a BlockBackend,
     /// The target reads as zeroes where nothing has been written.
     blank: bool,
+    /// Only what the source has itself is copied.
+    own: bool,
+    /// So many zeroes in a row are left out, or none.
+    sparse: u64,
     grain: u64,
-    progress: &'a ProgressBar,
+    progress: &'a Progress,
 }
 
 /// A piece of the source, with data or to be read as zeroes.
@@ -162,6 +208,8 @@ struct Piece {
     at: u64,
     length: u64,
     zero: bool,
+    /// Left as it is.
+    skip: bool,
 }
 
 /// Copies all of it, several requests in flight.
@@ -200,19 +248,28 @@ impl Copy<'_> {
         let end = self.from.end();
         let status = blk_co_block_status(self.from, at, end - at).await.map_err(failed())?;
         let window = (at + 1).next_multiple_of(WINDOW).min(end);
-        if status.zero && at + status.length >= window {
-            return Ok(Piece { at, length: status.length, zero: true });
+        if self.own {
+            let (skip, zero) = (!status.present || status.depth > 0, status.zero && self.sparse > 0);
+            let length = if skip || zero { status.length } else { status.length.min(window - at) };
+            return Ok(Piece { at, length: length.min(end - at), zero, skip });
+        }
+        let zero = status.zero && self.sparse > 0;
+        if zero && at + status.length >= window {
+            return Ok(Piece { at, length: status.length, zero: true, skip: false });
         }
         // All of the window is asked about, for data out of the file's bounds is only found this way.
-        let (mut to, mut zero) = (at + status.length, status.zero);
+        let (mut to, mut zero) = (at + status.length, zero);
         while to < window {
             let status = blk_co_block_status(self.from, to, window - to).await.map_err(failed())?;
             (to, zero) = (to + status.length, zero && status.zero);
         }
-        Ok(Piece { at, length: window - at, zero })
+        Ok(Piece { at, length: window - at, zero, skip: false })
     }
 
-    async fn piece_over(&self, Piece { at, length, zero }: Piece) -> Result<()> {
+    async fn piece_over(&self, Piece { at, length, zero, skip }: Piece) -> Result<()> {
+        if skip {
+            return Ok(());
+        }
         if zero {
             return self.zeroes(at, length).await;
         }
@@ -222,7 +279,9 @@ impl Copy<'_> {
         while done < buf.len() {
             let (zero, len) = run_of(&buf[done..], at + done as u64, self.grain);
             let place = at + done as u64;
-            match zero {
+            // Zeroes that may go on in the next piece are many enough.
+            let many = len as u64 >= self.sparse || done + len == buf.len();
+            match zero && self.sparse > 0 && many {
                 true => self.zeroes(place, len as u64).await?,
                 false => blk_co_pwrite(self.to, place, &buf[done..done + len], false).await.map_err(self.failed())?,
             }
