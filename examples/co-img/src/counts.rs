@@ -108,10 +108,10 @@ impl CountsFirst {
             let roles = self.roles.read().unwrap_or_else(PoisonError::into_inner);
             roles.range(offset / self.cluster * self.cluster..end).map(|(at, role)| (*at, *role)).collect()
         };
-        let (mut needed, mut counts) = (Vec::new(), false);
-        for (at, role) in roles {
+        let mut needed = Vec::new();
+        for &(at, role) in &roles {
             let (from, to) = (at.max(offset), (at + self.cluster).min(end));
-            let part = &mut bytes[(from - offset) as usize..(to - offset) as usize];
+            let part = &bytes[(from - offset) as usize..(to - offset) as usize];
             match role {
                 Role::Header if from == 0 && part.len() as u64 >= HEADER => {
                     needed.extend(self.new_header(file, &mut state, part).await?);
@@ -145,22 +145,25 @@ impl CountsFirst {
                         }
                     }
                 }
-                Role::Refcounts(first) => {
-                    counts = true;
-                    let first = first + (from - at) * 8 / u64::from(self.bits);
-                    let range = first..first + part.len() as u64 * 8 / u64::from(self.bits);
-                    let raised: Vec<u64> = state.raised.range(range).copied().collect();
-                    for cluster in raised {
-                        // An older state of the counts, read from memory before the cluster was counted there.
-                        if !raise(part, self.bits, cluster - first) {
-                            state.raised.remove(&cluster);
-                        }
-                    }
-                }
+                Role::Refcounts(_) => {}
             }
         }
         self.count(file, &mut state, needed).await?;
-        state.unsynced |= counts;
+        for (at, role) in roles {
+            let Role::Refcounts(first) = role else { continue };
+            let (from, to) = (at.max(offset), (at + self.cluster).min(end));
+            let part = &mut bytes[(from - offset) as usize..(to - offset) as usize];
+            let first = first + (from - at) * 8 / u64::from(self.bits);
+            let range = first..first + part.len() as u64 * 8 / u64::from(self.bits);
+            let raised: Vec<u64> = state.raised.range(range).copied().collect();
+            for cluster in raised {
+                // An older state of the counts, read from memory, or with the block around, before the cluster was counted.
+                if !raise(part, self.bits, cluster - first) {
+                    state.raised.remove(&cluster);
+                }
+            }
+            state.unsynced = true;
+        }
         file.plain_write((&owned).into(), offset).await
     }
 
