@@ -12,7 +12,8 @@
 //! them; should a write of older counts still be under way, it is corrected when it comes by.
 //!
 //! The other direction, a count that falls before the reference is gone, imago prevents itself: who frees a cluster takes
-//! the lock that a flush of both caches holds (`MetadataCaches::direction`).
+//! the lock that a flush of both caches holds (`MetadataCaches::direction`). That a power cut keeps that order is seen to
+//! here, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -23,7 +24,7 @@ use imago::io_buffers::IoVector;
 use tokio::sync::Mutex;
 
 use crate::driver::Driver;
-use crate::qcow2::Header;
+use crate::qcow2::{Header, count};
 
 /// An entry of a table: where the cluster is that it refers to.
 const PLACE: u64 = 0x00ff_ffff_ffff_fe00;
@@ -64,8 +65,10 @@ struct State {
     refcounts: (u64, u64),
     /// Clusters that were counted here, and that imago has not written a count of since.
     raised: BTreeSet<u64>,
-    /// Counts were written and have not been made durable.
+    /// Counts, or what a table refers to, were written and have not been made durable.
     unsynced: bool,
+    /// Tables were, and clusters that they referred to before may still be referred to after a power cut.
+    tables_unsynced: bool,
 }
 
 impl CountsFirst {
@@ -80,7 +83,13 @@ impl CountsFirst {
             bits: header.refcount_bits,
             data_elsewhere: header.data_file.is_some(),
             roles: RwLock::new(BTreeMap::from([(0, Role::Header)])),
-            state: Mutex::new(State { l1, refcounts, raised: BTreeSet::new(), unsynced: false }),
+            state: Mutex::new(State {
+                l1,
+                refcounts,
+                raised: BTreeSet::new(),
+                unsynced: false,
+                tables_unsynced: false,
+            }),
         };
         this.add_refcount_table(file, refcounts).await?;
         this.add_l1(file, l1).await?;
@@ -148,11 +157,20 @@ impl CountsFirst {
                 Role::Refcounts(_) => {}
             }
         }
+        let mut tables = false;
+        // A new table has to be there before it is referred to; data need not, as with any disk that is not flushed.
+        state.unsynced |= !needed.is_empty() && roles.iter().any(|(_, role)| *role != Role::L2);
         self.count(file, &mut state, needed).await?;
-        for (at, role) in roles {
-            let Role::Refcounts(first) = role else { continue };
+        for &(at, role) in &roles {
+            let Role::Refcounts(first) = role else {
+                tables = true;
+                continue;
+            };
             let (from, to) = (at.max(offset), (at + self.cluster).min(end));
             let part = &mut bytes[(from - offset) as usize..(to - offset) as usize];
+            if state.tables_unsynced && lowers(&file.plain_read(from, part.len()).await?, part, self.bits) {
+                self.sync(file, &mut state).await?;
+            }
             let first = first + (from - at) * 8 / u64::from(self.bits);
             let range = first..first + part.len() as u64 * 8 / u64::from(self.bits);
             let raised: Vec<u64> = state.raised.range(range).copied().collect();
@@ -164,6 +182,7 @@ impl CountsFirst {
             }
             state.unsynced = true;
         }
+        state.tables_unsynced |= tables;
         file.plain_write((&owned).into(), offset).await
     }
 
@@ -231,9 +250,14 @@ impl CountsFirst {
             }
         }
         if state.unsynced {
-            file.plain_sync().await?;
-            state.unsynced = false;
+            self.sync(file, state).await?;
         }
+        Ok(())
+    }
+
+    async fn sync(&self, file: &Driver, state: &mut State) -> io::Result<()> {
+        file.plain_sync().await?;
+        (state.unsynced, state.tables_unsynced) = (false, false);
         Ok(())
     }
 
@@ -285,6 +309,12 @@ impl CountsFirst {
 fn places(entries: &[u8], from: u64, after: u64) -> Vec<u64> {
     let entries = entries.chunks_exact(8).zip((from..after).step_by(8));
     entries.map(|(entry, _)| be(entry) & PLACE).filter(|place| *place != 0).collect()
+}
+
+/// Whether a count is less than it was.
+fn lowers(old: &[u8], new: &[u8], bits: u32) -> bool {
+    let counts = new.len() as u64 * 8 / u64::from(bits);
+    (0..counts).any(|index| count(new, bits, index) < count(old, bits, index))
 }
 
 /// Makes a count of 0 one of 1, and says so.

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
@@ -13,11 +13,13 @@ use std::{fs, thread};
 use nix::sys::signal::Signal;
 use support::{Folder, content, qemu_is_here, text};
 
+/// What reached the disk: a write, its place and bytes; or a flush.
+type Done = Option<(u64, Vec<u8>)>;
+
 /// A server of one export, in memory, and all writes to it in their order.
 struct Recorder {
     url: String,
-    /// What was written when; the place and the bytes.
-    log: Arc<Mutex<Vec<(u64, Vec<u8>)>>>,
+    log: Arc<Mutex<Vec<Done>>>,
 }
 
 impl Recorder {
@@ -36,7 +38,7 @@ impl Recorder {
     }
 }
 
-fn serve(mut socket: TcpStream, disk: &mut [u8], align: u32, log: &Mutex<Vec<(u64, Vec<u8>)>>) -> io::Result<()> {
+fn serve(mut socket: TcpStream, disk: &mut [u8], align: u32, log: &Mutex<Vec<Done>>) -> io::Result<()> {
     let be = |bytes: &[u8]| bytes.iter().fold(0, |n, &byte| n << 8 | u64::from(byte));
     socket.write_all(b"NBDMAGICIHAVEOPT\0\x03")?;
     socket.read_exact(&mut [0; 4])?;
@@ -71,10 +73,13 @@ fn serve(mut socket: TcpStream, disk: &mut [u8], align: u32, log: &Mutex<Vec<(u6
                 let mut data = vec![0; length];
                 socket.read_exact(&mut data)?;
                 disk[at..at + length].copy_from_slice(&data);
-                log.lock().unwrap().push((at as u64, data));
+                log.lock().unwrap().push(Some((at as u64, data)));
                 answer
             }
-            3 => answer,
+            3 => {
+                log.lock().unwrap().push(None);
+                answer
+            }
             _ => return Ok(()),
         };
         socket.write_all(&answer)?;
@@ -86,10 +91,10 @@ fn overused(image: &[u8]) -> (Vec<String>, BTreeSet<usize>) {
     let be = |at: usize, length: usize| image[at..at + length].iter().fold(0_u64, |n, &byte| n << 8 | u64::from(byte));
     let (cluster, bits) = (1_usize << be(20, 4), 1_usize << be(96, 4));
     let place = |entry: u64| (entry & 0x00ff_ffff_ffff_fe00) as usize;
-    let (mut used, mut tables) = (BTreeMap::<usize, u64>::new(), BTreeSet::new());
+    let (mut used, mut tables) = (vec![0_u64; image.len() / cluster], BTreeSet::new());
     let mut refer = |at: usize, length: usize| {
         for index in at / cluster..(at + length).div_ceil(cluster) {
-            *used.entry(index).or_default() += 1;
+            used[index] += 1;
         }
     };
     let mut add = |at: usize, length: usize| {
@@ -135,7 +140,7 @@ fn overused(image: &[u8]) -> (Vec<String>, BTreeSet<usize>) {
             _ => be(block + index * bits / 8, bits / 8),
         })
     };
-    let bad = used.into_iter().filter(|(index, used)| count(*index).unwrap_or(0) < *used);
+    let bad = used.into_iter().enumerate().filter(|(index, used)| *used > 0 && count(*index).unwrap_or(0) < *used);
     let bad = bad.map(|(index, used)| format!("cluster {index}: count {:?}, used {used} times", count(index)));
     (bad.collect(), tables)
 }
@@ -160,25 +165,25 @@ const CASES: &[Case] = &[
         name: "clusters of 512 bytes, each with a table of its own soon",
         align: 1,
         make: &[&["create", "-f", "qcow2", "-o", "cluster_size=512", "img", "4M"]],
-        write: &["bench", "-w", "-c", "90", "-s", "32k", "-d", "16", "-f", "qcow2", "URL"],
+        write: &["bench", "-w", "-c", "50", "-s", "32k", "-d", "16", "-f", "qcow2", "URL"],
     },
     Case {
         name: "clusters of 512 bytes, in whose blocks of refcounts everything is soon counted",
         align: 1,
         make: &[&["create", "-f", "qcow2", "-o", "cluster_size=512,refcount_bits=64", "img", "4M"]],
-        write: &["bench", "-w", "-c", "200", "-s", "4k", "-d", "16", "-f", "qcow2", "URL"],
+        write: &["bench", "-w", "-c", "120", "-s", "4k", "-d", "16", "-f", "qcow2", "URL"],
     },
     Case {
         name: "counts of one bit",
         align: 1,
         make: &[&["create", "-f", "qcow2", "-o", "cluster_size=4k,refcount_bits=1", "img", "24M"]],
-        write: &["bench", "-w", "-c", "400", "-s", "16k", "-d", "16", "-f", "qcow2", "URL"],
+        write: &["bench", "-w", "-c", "200", "-s", "16k", "-d", "16", "-f", "qcow2", "URL"],
     },
     Case {
         name: "durable writes, which flush while others write",
         align: 1,
         make: &[&["create", "-f", "qcow2", "-o", "cluster_size=4k", "img", "24M"]],
-        write: &["bench", "-w", "-c", "100", "-s", "64k", "-d", "8", "-t", "writethrough", "-f", "qcow2", "URL"],
+        write: &["bench", "-w", "-c", "40", "-s", "64k", "-d", "8", "-t", "writethrough", "-f", "qcow2", "URL"],
     },
     Case {
         name: "an image that is based on another",
@@ -187,13 +192,13 @@ const CASES: &[Case] = &[
             &["create", "-f", "raw", "base", "24M"],
             &["create", "-f", "qcow2", "-o", "cluster_size=4k", "-b", "BASE", "-F", "raw", "img"],
         ],
-        write: &["bench", "-w", "-c", "400", "-s", "6k", "-d", "16", "-f", "qcow2", "URL"],
+        write: &["bench", "-w", "-c", "150", "-s", "6k", "-d", "16", "-f", "qcow2", "URL"],
     },
     Case {
         name: "compressed clusters, which are freed",
         align: 1,
         make: &[&["convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=4k", "raw", "img"]],
-        write: &["bench", "-w", "-c", "400", "-s", "12k", "-d", "16", "-f", "qcow2", "URL"],
+        write: &["bench", "-w", "-c", "150", "-s", "12k", "-d", "16", "-f", "qcow2", "URL"],
     },
     Case {
         name: "compressed clusters of 512 bytes",
@@ -214,7 +219,7 @@ const CASES: &[Case] = &[
         name: "clusters that are smaller than the disk's blocks",
         align: 4096,
         make: &[&["create", "-f", "qcow2", "-o", "cluster_size=512", "img", "4M"]],
-        write: &["bench", "-w", "-c", "90", "-s", "32k", "-d", "16", "-f", "qcow2", "URL"],
+        write: &["bench", "-w", "-c", "50", "-s", "32k", "-d", "16", "-f", "qcow2", "URL"],
     },
     Case {
         name: "compressed clusters on blocks of 4096 bytes",
@@ -262,6 +267,71 @@ const CASES: &[Case] = &[
 /// counted. Catches: an L1 entry before the count of its table.
 #[test]
 fn after_every_single_write_the_image_is_consistent() {
+    for_each_case(|folder, name, image, log| {
+        let (bad, mut tables) = overused(image);
+        assert_eq!(bad, [""; 0], "{name}: the test misreads the image");
+        let file = fs::File::options().read(true).write(true).open(folder.path("img")).unwrap();
+        file.set_len(image.len() as u64).unwrap();
+        for (n, (at, data)) in log.iter().flatten().enumerate() {
+            put(image, *at, data);
+            file.write_all_at(data, *at).unwrap();
+            // Who writes to no table makes nothing inconsistent.
+            if touches(1 << image[23], *at, data, &tables) {
+                let (bad, now) = overused(image);
+                tables = now;
+                assert!(bad.is_empty(), "{name}: killed after write {n} of {}: {bad:?}", log.len());
+            }
+            if n % log.len().div_ceil(3) == 0 {
+                check(folder, "img", &format!("{name}, write {n}"));
+            }
+        }
+        check(folder, "img", &format!("{name}, all written"));
+    });
+}
+
+/// Whenever the power fails: of the writes since the last flush any may have reached the disk, or not. Tried with each of
+/// them alone, and with all but each of them. Catches: counts that are not made durable before what they count.
+#[test]
+fn after_a_power_cut_the_image_is_consistent() {
+    for_each_case(|_, name, before, log| {
+        let (mut after, cluster, mut tables) = (before.clone(), 1 << before[23], overused(before).1);
+        for (epoch, writes) in log.split(Option::is_none).enumerate() {
+            let writes: Vec<_> = writes.iter().flatten().collect();
+            writes.iter().for_each(|write| put(&mut after, write.0, &write.1));
+            tables.extend(overused(&after).1); // and what were tables before
+            for (n, (at, data)) in
+                writes.iter().enumerate().filter(|(_, write)| touches(cluster, write.0, &write.1, &tables))
+            {
+                let there = |image: &[u8]| image[*at as usize..][..data.len()].to_vec();
+                let (without, with) = (there(before), there(&after));
+                for (kind, image, bytes, back) in
+                    [("only", &mut *before, data, &without), ("all but", &mut after, &without, &with)]
+                {
+                    put(image, *at, bytes);
+                    let bad = overused(image).0;
+                    put(image, *at, back);
+                    assert!(
+                        bad.is_empty(),
+                        "{name}: {kind} write {n} of {} after flush {epoch}: {bad:?}",
+                        writes.len()
+                    );
+                }
+            }
+            writes.iter().for_each(|write| put(before, write.0, &write.1));
+        }
+    });
+}
+
+fn put(image: &mut [u8], at: u64, data: &[u8]) {
+    image[at as usize..][..data.len()].copy_from_slice(data);
+}
+
+fn touches(cluster: usize, at: u64, data: &[u8], tables: &BTreeSet<usize>) -> bool {
+    tables.range(at as usize / cluster..(at as usize + data.len()).div_ceil(cluster)).next().is_some()
+}
+
+/// Runs each case, and hands over the image before it and what was done to it.
+fn for_each_case(look: impl Fn(&Folder, &str, &mut Vec<u8>, &[Done])) {
     if !qemu_is_here() {
         return;
     }
@@ -274,35 +344,13 @@ fn after_every_single_write_the_image_is_consistent() {
             folder.qemu_img(&[&command[..1], &["-q"], &command[1..]].concat());
         }
         let mut image = fs::read(folder.path("img")).unwrap();
-        image.resize(28 << 20, 0);
-        let (bad, mut tables) = overused(&image);
-        assert_eq!(bad, [""; 0], "{name}: the test misreads the image");
-        let cluster = 1 << image[23];
+        image.resize(14 << 20, 0);
         let recorder = Recorder::new(&image, *align);
         let command: Vec<&str> = write.iter().map(|word| if *word == "URL" { &recorder.url } else { *word }).collect();
         folder.ok(&command);
         let log = recorder.log.lock().unwrap();
         assert!(log.len() > 2, "{name}: {} writes", log.len());
-        let file = fs::File::options().read(true).write(true).open(folder.path("img")).unwrap();
-        file.set_len(image.len() as u64).unwrap();
-        for (n, (at, data)) in log.iter().enumerate() {
-            image[*at as usize..][..data.len()].copy_from_slice(data);
-            file.write_all_at(data, *at).unwrap();
-            // Who writes to no table makes nothing inconsistent.
-            let (first, end) = (*at as usize / cluster, (*at as usize + data.len()).div_ceil(cluster));
-            let bad = match tables.range(first..end).next() {
-                None => Vec::new(),
-                Some(_) => {
-                    let (bad, now) = overused(&image);
-                    tables = now;
-                    bad
-                }
-            };
-            assert!(bad.is_empty(), "{name}: killed after write {n} of {}: {bad:?}", log.len());
-            if n % log.len().div_ceil(3) == 0 || n + 1 == log.len() {
-                check(&folder, "img", &format!("{name}, write {n}"));
-            }
-        }
+        look(&folder, name, &mut image, &log);
     }
 }
 
