@@ -86,9 +86,9 @@ impl Check<'_> {
         self.refer(refcounts.0, refcounts.1);
         for (index, entry) in self.table(refcounts).await?.into_iter().enumerate() {
             let place = entry & PLACE;
-            let wrong = place % self.cluster != 0 || place / self.cluster >= self.used.len() as u64;
+            let wrong = !place.is_multiple_of(self.cluster) || place / self.cluster >= self.used.len() as u64;
             if place != 0 && wrong {
-                let what = if place % self.cluster != 0 { "not cluster aligned" } else { "outside image" };
+                let what = if !place.is_multiple_of(self.cluster) { "not cluster aligned" } else { "outside image" };
                 self.error(format!("ERROR refcount block {index} is {what}; refcount table entry corrupted"));
             } else if place != 0 {
                 self.refer(place, self.cluster);
@@ -105,7 +105,7 @@ impl Check<'_> {
         let entries = self.table(table).await?;
         for place in entries.iter().map(|entry| entry & PLACE).filter(|place| *place != 0) {
             self.refer(place, self.cluster);
-            if place % self.cluster != 0 {
+            if !place.is_multiple_of(self.cluster) {
                 self.error(format!("ERROR l2_offset={place:x}: Table is not cluster aligned; L1 entry corrupted"));
                 continue;
             }
@@ -137,7 +137,7 @@ impl Check<'_> {
                 if self.header.data_file.is_some() {
                     continue;
                 }
-                if place % self.cluster != 0 {
+                if !place.is_multiple_of(self.cluster) {
                     self.error(format!("ERROR offset={place:x}: Cluster is not properly aligned; L2 entry corrupted."));
                     continue;
                 }
@@ -237,7 +237,7 @@ impl Check<'_> {
                     "ERROR OFLAG_COPIED L2 cluster: l1_index={index} l1_entry={entry:x} refcount={counted}"
                 ));
             }
-            if self.header.data_file.is_some() || place % self.cluster != 0 {
+            if self.header.data_file.is_some() || !place.is_multiple_of(self.cluster) {
                 continue;
             }
             for entry in self.table((place, self.cluster)).await? {

@@ -179,15 +179,15 @@ pub async fn blk_co_check(name: &Name, format: Option<ImageFormat>, shared: bool
     check.await.map_err(Error::at(Doing::Open, name))
 }
 
+/// What a name names, and the format if that is said.
+pub type Found = (Name, Option<ImageFormat>);
+
 /// What `name` names, and its format, which the name and the user may both say.
-pub(crate) fn parse(name: &OsStr, format: Option<ImageFormat>) -> io::Result<(Name, Option<ImageFormat>)> {
+pub(crate) fn parse(name: &OsStr, format: Option<ImageFormat>) -> io::Result<Found> {
     one_format(Name::parse_with_format(name)?, format)
 }
 
-pub(crate) fn one_format(
-    (name, said): (Name, Option<ImageFormat>),
-    format: Option<ImageFormat>,
-) -> io::Result<(Name, Option<ImageFormat>)> {
+pub(crate) fn one_format((name, said): Found, format: Option<ImageFormat>) -> io::Result<Found> {
     match (said, format) {
         (Some(said), Some(format)) if said != format => {
             Err(refused(format!("its name says that it is {}, not {}", said.name(), format.name())))
@@ -294,7 +294,7 @@ impl Layer {
     }
 
     /// What it is based on, as it says, and what that is from here, and its format if that is known.
-    pub fn below(&self) -> Option<(&str, io::Result<(Name, Option<ImageFormat>)>)> {
+    pub fn below(&self) -> Option<(&str, io::Result<Found>)> {
         let header = self.header.as_ref()?;
         let backing = header.backing.as_deref()?;
         let format = header.backing_format.as_deref().map(ImageFormat::parse).transpose();

@@ -42,13 +42,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// While there is one of these, a signal does not end the program at once. [`interrupted`] tells whoever writes an image to
 /// begin no more requests, to flush, and to [`finish`](Orderly::finish).
-pub struct Orderly(());
+pub struct Orderly {
+    has_tables: bool,
+}
 
 impl Orderly {
-    /// From here on.
-    pub fn begin() -> Self {
-        ORDERLY.fetch_add(1, SeqCst);
-        Orderly(())
+    /// From here on, if the image has tables: nothing is won by waiting for any other.
+    pub fn begin(has_tables: bool) -> Self {
+        ORDERLY.fetch_add(usize::from(has_tables), SeqCst);
+        Orderly { has_tables }
     }
 
     /// The image is closed. Does not return when the program has been asked to end.
@@ -62,7 +64,7 @@ impl Orderly {
 
 impl Drop for Orderly {
     fn drop(&mut self) {
-        ORDERLY.fetch_sub(1, SeqCst);
+        ORDERLY.fetch_sub(usize::from(self.has_tables), SeqCst);
         CLOSED.notify_one();
     }
 }

@@ -93,9 +93,7 @@ fn overused(image: &[u8]) -> (Vec<String>, BTreeSet<usize>) {
     let place = |entry: u64| (entry & 0x00ff_ffff_ffff_fe00) as usize;
     let (mut used, mut tables) = (vec![0_u64; image.len() / cluster], BTreeSet::new());
     let mut refer = |at: usize, length: usize| {
-        for index in at / cluster..(at + length).div_ceil(cluster) {
-            used[index] += 1;
-        }
+        used[at / cluster..(at + length).div_ceil(cluster)].iter_mut().for_each(|used| *used += 1);
     };
     let mut add = |at: usize, length: usize| {
         refer(at, length);

@@ -21,8 +21,11 @@ fn holder(folder: &Folder, tool: &str, format: &str, writes: bool) -> Guard {
     held_open(&mut command)
 }
 
-/// A command, and what of it is not as in qemu-img where the image is held as said there, and why.
-const COMMANDS: &[(&[&str], &[(&str, bool)])] = &[
+/// Where the image is held like this, whether the command is let in, unlike qemu-img's.
+type Exception = (&'static str, bool);
+
+/// Commands, and what of them is not as in qemu-img, and why.
+const COMMANDS: &[(&[&str], &[Exception])] = &[
     (&["info", "-f", "FORMAT", "img"], &[]),
     (&["info", "-U", "-f", "FORMAT", "img"], &[]),
     (&["map", "-f", "FORMAT", "img"], &[]),

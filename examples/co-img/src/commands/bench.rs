@@ -76,7 +76,7 @@ pub fn run(options: &Options) -> Result<()> {
         options.count
     ))?;
     let progress = progress::of_requests("bench", options.count);
-    let orderly = (options.write && !blk.is_raw()).then(Orderly::begin);
+    let orderly = Orderly::begin(options.write && !blk.is_raw());
     let begun = Instant::now();
     let done = img_bench(&blk, options, size, &progress);
     let took = begun.elapsed().as_secs_f64();
@@ -86,7 +86,7 @@ pub fn run(options: &Options) -> Result<()> {
         blk_flush(&blk).map_err(Error::at(Doing::Flush, &options.image))?;
     }
     drop(blk);
-    orderly.map(Orderly::finish);
+    orderly.finish();
     print(&format!("Run completed in {took:.3} seconds.\n"))
 }
 

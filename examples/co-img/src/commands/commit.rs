@@ -62,7 +62,7 @@ pub fn run(options: &Options) -> Result<()> {
     // The base is held already, to be written to.
     let access = Access { below_is_held: true, ..access };
     let mut top = blk_open_at(name, &options.image.to_string(), format, access)?;
-    let orderly = Orderly::begin();
+    let orderly = Orderly::begin(true);
     let done = commit(options, &mut top, &mut base);
     drop((top, base));
     orderly.finish();

@@ -176,7 +176,7 @@ fn into_existing(options: &Options, from: &BlockBackend, sparse: u64) -> Result<
     if to.end() < from.end() {
         return Err(failed(format!("its {} bytes are too few for {}", to.end(), from.end())));
     }
-    let orderly = (!to.is_raw()).then(Orderly::begin);
+    let orderly = Orderly::begin(!to.is_raw());
     let target = Target::existing(&options.target)?;
     target.begin();
     let progress = progress::of_bytes("convert", from.end(), options.progress);
@@ -185,7 +185,7 @@ fn into_existing(options: &Options, from: &BlockBackend, sparse: u64) -> Result<
     progress.finish_and_clear();
     let copied = copied.and_then(|()| blk_flush(&to).map_err(Error::at(Doing::Flush, to.name())));
     drop(to);
-    orderly.map(Orderly::finish);
+    orderly.finish();
     copied.map_err(|error| target.blame(error))?;
     target.commit()
 }

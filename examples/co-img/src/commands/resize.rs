@@ -52,10 +52,10 @@ pub fn run(options: &Options) -> Result<()> {
     if size < old && !options.shrink {
         return Err(failed(format!("it has {old} bytes, and what is behind {size} would be lost; --shrink does it")));
     }
-    let orderly = (!blk.is_raw()).then(Orderly::begin);
+    let orderly = Orderly::begin(!blk.is_raw());
     let done = blk_truncate(&mut blk, size).and_then(|()| blk_flush(&blk));
     drop(blk);
-    orderly.map(Orderly::finish);
+    orderly.finish();
     done.map_err(Error::at(Doing::Write, &options.image))?;
     print(if options.quiet { "" } else { "Image resized.\n" })
 }
