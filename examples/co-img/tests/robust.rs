@@ -432,6 +432,8 @@ fn a_thousand_mutated_images() {
                     mutate(&mut bytes, seed as u64);
                     let (name, out) = (format!("m{seed}"), format!("o{seed}"));
                     fs::write(folder.path(&name), &bytes).unwrap();
+                    let checked = folder.run(&["check", "-f", "qcow2", &name]);
+                    assert!(matches!(checked.status.code(), Some(0..=3)), "{seed}: {}", text(&checked.stderr));
                     let commands = [
                         &["info", "-f", "qcow2", &name][..],
                         &["map", "--output", "json", "-f", "qcow2", &name],

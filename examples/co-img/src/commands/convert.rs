@@ -67,6 +67,8 @@ pub struct Options {
 const WINDOW: u64 = 2 << 20;
 /// So many windows are in flight. Times [`WINDOW`], and again for what drivers copy, this is the memory it takes.
 const IN_FLIGHT: usize = 8;
+/// What `-S` may be at most, as in qemu-img.
+const MOST_SPARSE: u64 = 16 << 20;
 /// Zeroes of a raw image are looked for in pieces of this size; of a qcow2 image, in clusters.
 const GRAIN: u64 = 4096;
 
@@ -76,8 +78,8 @@ pub fn run(options: &Options) -> Result<()> {
         return Err(Error::new(Doing::Parse, "-c", refused("no compressed clusters are written here; qemu-img does")));
     }
     let sparse = parse_size(&options.sparse).map_err(Error::at(Doing::Parse, "-S"))?;
-    if !sparse.is_multiple_of(512) || sparse > WINDOW {
-        return Err(Error::new(Doing::Parse, "-S", refused(format!("not a multiple of 512 of at most {WINDOW}"))));
+    if !sparse.is_multiple_of(512) || sparse > MOST_SPARSE {
+        return Err(Error::new(Doing::Parse, "-S", refused(format!("not a multiple of 512 of at most {MOST_SPARSE}"))));
     }
     let backing = backing(options)?;
     let access = Access { steady: true, shared: options.force_share, ..Access::default() };
