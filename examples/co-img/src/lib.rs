@@ -4,7 +4,8 @@
 //! [`run`] is the whole program. It may be called from anywhere, a tokio runtime's task included.
 //!
 //! From the top down: [`cli`] and `commands`; [`backend`], an image and what can be done to it; [`open`], opening and
-//! making one; imago's formats; [`driver`] and the drivers [`mod@file`], [`nbd`] and [`null`], imago's `Storage`.
+//! making one; imago's formats; [`driver`] and the drivers [`mod@file`], [`nbd`] and [`null`], imago's `Storage`. Between
+//! formats and drivers, [`counts`] keeps a qcow2 image consistent that is written to; [`lock`] keeps other programs off.
 
 pub mod backend;
 pub mod check;
