@@ -13,6 +13,8 @@ pub use co_wrapper_runtime::file;
 pub use co_wrapper_runtime::graph;
 #[cfg(feature = "tokio")]
 pub use co_wrapper_runtime::reactor;
+#[cfg(feature = "coroutine")]
+pub use co_wrapper_runtime::{Coroutine, coroutine};
 #[cfg(all(feature = "tokio", unix))]
 pub use co_wrapper_runtime::{FdHandler, Interest};
 

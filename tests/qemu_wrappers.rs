@@ -17,9 +17,11 @@ mod server;
 
 use block::*;
 use co_wrapper::AioContext;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, TryRecvError};
+use std::sync::{Mutex, PoisonError};
 use std::{io, thread};
 
 /// One row: what it is declared with, and its declaration under that mark.
@@ -127,8 +129,8 @@ fn words(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
-#[test]
-fn all_of_them() {
+/// Makes the calls on a thread of its own, while the main loop takes the write lock.
+fn beside_the_main_loop(calls: impl FnOnce() + Send + 'static) {
     let (stop, stopped) = mpsc::channel::<()>();
     let (ready, is_ready) = mpsc::channel();
     let main_loop = thread::spawn(move || {
@@ -146,10 +148,19 @@ fn all_of_them() {
         }
     });
     is_ready.recv().unwrap();
-    let called = thread::spawn(call_all).join();
+    let called = thread::spawn(calls).join();
     drop(stop);
     main_loop.join().unwrap();
-    called.unwrap().unwrap();
+    called.unwrap();
+}
+
+/// The tests take turns: there is one main loop.
+static TURN: Mutex<()> = Mutex::new(());
+
+#[test]
+fn all_of_them() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    beside_the_main_loop(|| call_all().unwrap());
 
     let expected: BTreeSet<Vec<String>> = include_str!("qemu_wrappers/qemu-wrappers.tsv")
         .lines()
@@ -159,10 +170,63 @@ fn all_of_them() {
     let declared: BTreeSet<Vec<String>> = ROWS.iter().map(|row| row.map(words).to_vec()).collect();
     assert_eq!(declared, expected);
     assert_eq!(expected.len(), 56);
-    // By the name of the coroutine, or of the blocking fn, that a row's call arrived at.
-    let called = CALLED.lock().unwrap().clone();
+    assert_all_called();
+}
+
+/// By the name of the coroutine, or of the blocking fn, that a row's call arrived at.
+fn assert_all_called() {
+    let called = std::mem::take(&mut *CALLED.lock().unwrap());
     let missing: Vec<&str> = ROWS.iter().map(|row| row[1]).filter(|name| !called.contains(&bare(name))).collect();
     assert!(missing.is_empty(), "never called: {missing:?}");
+}
+
+/// The same calls, made by a coroutine. Each that waits suspends it; which ones do is printed.
+#[cfg(feature = "coroutine")]
+#[test]
+fn c12_all_of_them_from_a_coroutine() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    beside_the_main_loop(|| {
+        // SAFETY: it has no scope in a thread-local while a call waits.
+        let mut calls = unsafe { co_wrapper::Coroutine::builder().stack_size(1 << 20).build(call_all) }.unwrap();
+        let counted = std::future::poll_fn(|cx| {
+            POLLS.set(POLLS.get() + 1);
+            std::pin::Pin::new(&mut calls).poll(cx)
+        });
+        co_wrapper::block_on(counted).unwrap();
+        let suspended = SUSPENDED.take();
+        let others: Vec<&str> = ROWS.iter().map(|row| row[1]).filter(|name| !suspended.contains(name)).collect();
+        println!("{} suspended the coroutine: {suspended:?}", suspended.len());
+        println!("{} were ready at once: {others:?}", others.len());
+        // All wait for a socket, a timer, a lock or another thread.
+        assert_eq!(others, Vec::<&str>::new());
+    });
+    assert_all_called();
+}
+
+thread_local! {
+    /// How often the coroutine that makes the calls was polled.
+    static POLLS: Cell<u32> = const { Cell::new(0) };
+    /// The wrappers that have suspended it.
+    static SUSPENDED: RefCell<BTreeSet<&'static str>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// Calls a wrapper, and notes whether that suspended the coroutine which calls it.
+macro_rules! call {
+    ($wrapper:ident($($args:tt)*) $(.$await:tt)?) => {{
+        let _held = held_in_coroutine(stringify!($wrapper));
+        let before = POLLS.get();
+        let result = $wrapper($($args)*) $(.$await)?;
+        if POLLS.get() > before {
+            SUSPENDED.with_borrow_mut(|suspended| _ = suspended.insert(stringify!($wrapper)));
+        }
+        result
+    }};
+}
+
+/// What the caller of a mixed wrapper with the read lock holds in a coroutine, as in QEMU.
+fn held_in_coroutine(wrapper: &str) -> Option<co_wrapper::graph::GraphRead> {
+    let shares = ROWS.iter().any(|row| row[0] == "co_wrapper_mixed_bdrv_rdlock" && row[1] == wrapper);
+    (shares && co_wrapper::in_coroutine()).then(|| co_wrapper::block_on(co_wrapper::graph::read()))
 }
 
 /// Everything once, from a thread that is not the main loop.
@@ -176,106 +240,108 @@ fn call_all() -> io::Result<()> {
 
     let driver = BlockDriver("raw");
     let made = format!("{path}.new");
-    assert_eq!(bdrv_create(&driver, &made, &Opts(vec![("size".into(), "4096".into())]))?, 0);
+    assert_eq!(call!(bdrv_create(&driver, &made, &Opts(vec![("size".into(), "4096".into())])))?, 0);
     assert_eq!(std::fs::metadata(&made)?.len(), 4096);
     std::fs::remove_file(&made)?;
 
     // The graph: a backend over a node of the NBD export, which has the export and the file as its children. Coroutines
     // build it.
     let (base, top, child, backing, blk, other) = context.block_on(async {
-        let base = bdrv_co_open(path, "base", Opts(Vec::new()), 0).await?;
-        let top = bdrv_co_open(&nbd, "top", Opts(Vec::new()), 0).await?;
+        let base = call!(bdrv_co_open(path, "base", Opts(Vec::new()), 0).await)?;
+        let top = call!(bdrv_co_open(&nbd, "top", Opts(Vec::new()), 0).await)?;
         let options = Opts(Vec::new());
-        let child =
+        let child = call!(
             bdrv_co_open_child(&nbd, options.clone(), "file", &top, &ChildClass("child_of_bds"), ChildRole(1), false)
-                .await?;
-        let backing =
-            bdrv_co_open_child(path, options, "backing", &top, &ChildClass("child_of_bds"), ChildRole(2), false)
-                .await?;
+                .await
+        )?;
+        let backing = call!(
+            bdrv_co_open_child(path, options, "backing", &top, &ChildClass("child_of_bds"), ChildRole(2), false).await
+        )?;
         assert_eq!(top.children(), ["file", "backing"]);
-        let found = bdrv_co_open_blockdev_ref(&BlockdevRef("top".into())).await?;
+        let found = call!(bdrv_co_open_blockdev_ref(&BlockdevRef("top".into())).await)?;
         assert_eq!(found.name(), "top");
-        assert_eq!(bdrv_co_activate(&top).await?, 0);
-        let blk = blk_co_new_with_bs(&top, 1, 2).await?;
-        let other = blk_co_new_open(path, "other", Opts(Vec::new()), 0).await?;
+        assert_eq!(call!(bdrv_co_activate(&top).await)?, 0);
+        let blk = call!(blk_co_new_with_bs(&top, 1, 2).await)?;
+        let other = call!(blk_co_new_open(path, "other", Opts(Vec::new()), 0).await)?;
         io::Result::Ok((base, top, child, backing, blk, other))
     })?;
 
     let mut buf = [0; 512];
-    assert_eq!(bdrv_pwrite(&child, 0, 512, &[1; 512], ReqFlags(1 << 4))?, 512);
-    assert_eq!(bdrv_pread(&child, 0, 512, &mut buf, flags)?, 512);
+    assert_eq!(call!(bdrv_pwrite(&child, 0, 512, &[1; 512], ReqFlags(1 << 4)))?, 512);
+    assert_eq!(call!(bdrv_pread(&child, 0, 512, &mut buf, flags))?, 512);
     assert_eq!(buf, [1; 512]);
-    assert_eq!(bdrv_pwrite_sync(&backing, 512, 512, &[2; 512], flags)?, 512);
-    assert_eq!(bdrv_pread(&backing, 512, 512, &mut buf, flags)?, 512);
+    assert_eq!(call!(bdrv_pwrite_sync(&backing, 512, 512, &[2; 512], flags))?, 512);
+    assert_eq!(call!(bdrv_pread(&backing, 512, 512, &mut buf, flags))?, 512);
     assert_eq!(buf, [2; 512]);
-    assert_eq!(bdrv_pwrite_zeroes(&child, 0, 512, flags)?, 0);
-    assert_eq!(bdrv_pread(&child, 0, 512, &mut buf, flags)?, 512);
+    assert_eq!(call!(bdrv_pwrite_zeroes(&child, 0, 512, flags))?, 0);
+    assert_eq!(call!(bdrv_pread(&child, 0, 512, &mut buf, flags))?, 512);
     assert_eq!(buf, [0; 512]);
-    assert_eq!(bdrv_getlength(&top)?, 1 << 20);
-    assert_eq!(bdrv_get_allocated_file_size(&base)?, 1 << 20);
+    assert_eq!(call!(bdrv_getlength(&top))?, 1 << 20);
+    assert_eq!(call!(bdrv_get_allocated_file_size(&base))?, 1 << 20);
     let (mut pnum, mut map, mut file, mut depth) = (0, 0, None, 0);
-    assert_eq!(bdrv_block_status(&top, 512, 1024, &mut pnum, &mut map, &mut file)?, DATA);
+    assert_eq!(call!(bdrv_block_status(&top, 512, 1024, &mut pnum, &mut map, &mut file))?, DATA);
     assert_eq!((pnum, map, file.take().unwrap().name()), (1024, 512, "top".to_owned()));
-    assert_eq!(bdrv_block_status_above(&top, &base, 0, 512, &mut pnum, &mut map, &mut file)?, DATA);
-    assert_eq!(bdrv_is_allocated(&top, 0, 100, &mut pnum)?, 1);
-    assert_eq!(bdrv_is_allocated_above(&top, &base, true, 0, 200, &mut pnum)?, 1);
+    assert_eq!(call!(bdrv_block_status_above(&top, &base, 0, 512, &mut pnum, &mut map, &mut file))?, DATA);
+    assert_eq!(call!(bdrv_is_allocated(&top, 0, 100, &mut pnum))?, 1);
+    assert_eq!(call!(bdrv_is_allocated_above(&top, &base, true, 0, 200, &mut pnum))?, 1);
     assert_eq!(pnum, 200);
-    let status =
-        bdrv_common_block_status_above(&top, &base, false, 0, 0, 300, &mut pnum, &mut map, &mut file, &mut depth)?;
+    let status = call!(bdrv_common_block_status_above(
+        &top, &base, false, 0, 0, 300, &mut pnum, &mut map, &mut file, &mut depth
+    ))?;
     assert_eq!((status, pnum, depth), (DATA, 300, 1));
-    assert!(bdrv_is_inserted(&top));
+    assert!(call!(bdrv_is_inserted(&top)));
     let mut info = DriverInfo::default();
-    assert_eq!(bdrv_get_info(&top, &mut info)?, 0);
+    assert_eq!(call!(bdrv_get_info(&top, &mut info))?, 0);
     assert_eq!(info.cluster_size, 4096);
-    assert_eq!(bdrv_change_backing_file(&top, "other.img", "raw", true)?, 0);
+    assert_eq!(call!(bdrv_change_backing_file(&top, "other.img", "raw", true))?, 0);
     assert_eq!(top.backing_file(), "other.img");
-    bdrv_debug_event(&top, DebugEvent::PwriteZero);
+    call!(bdrv_debug_event(&top, DebugEvent::PwriteZero));
     assert_eq!(top.events(), [DebugEvent::PwriteZero]);
-    assert!(bdrv_can_store_new_dirty_bitmap(&top, "b0", 65536));
-    assert!(bdrv_remove_persistent_dirty_bitmap(&top, "b0").is_err());
+    assert!(call!(bdrv_can_store_new_dirty_bitmap(&top, "b0", 65536)));
+    assert!(call!(bdrv_remove_persistent_dirty_bitmap(&top, "b0")).is_err());
     let mut check = CheckResult::default();
-    assert_eq!(bdrv_check(&top, &mut check, CheckMode::Leaks)?, 0);
+    assert_eq!(call!(bdrv_check(&top, &mut check, CheckMode::Leaks))?, 0);
     assert_eq!(check.checked, 2);
-    assert_eq!(bdrv_invalidate_cache(&top)?, 0);
-    assert_eq!(bdrv_flush(&top)?, 0);
-    assert_eq!(bdrv_pdiscard(&child, 0, 512)?, 0);
-    assert_eq!(bdrv_writev_vmstate(&top, &mut IoVec(&mut [7; 16]), 4)?, 16);
+    assert_eq!(call!(bdrv_invalidate_cache(&top))?, 0);
+    assert_eq!(call!(bdrv_flush(&top))?, 0);
+    assert_eq!(call!(bdrv_pdiscard(&child, 0, 512))?, 0);
+    assert_eq!(call!(bdrv_writev_vmstate(&top, &mut IoVec(&mut [7; 16]), 4))?, 16);
     let mut state = [0; 16];
-    assert_eq!(bdrv_readv_vmstate(&top, &mut IoVec(&mut state), 4)?, 16);
+    assert_eq!(call!(bdrv_readv_vmstate(&top, &mut IoVec(&mut state), 4))?, 16);
     assert_eq!(state, [7; 16]);
-    assert_eq!(bdrv_refresh_total_sectors(&top, 1)?, 2048);
-    assert_eq!(bdrv_truncate(&backing, 1 << 19, true, PreallocMode::Off, flags)?, 0);
-    assert_eq!(nbd_do_establish_connection(&top, true)?, 0);
+    assert_eq!(call!(bdrv_refresh_total_sectors(&top, 1))?, 2048);
+    assert_eq!(call!(bdrv_truncate(&backing, 1 << 19, true, PreallocMode::Off, flags))?, 0);
+    assert_eq!(call!(nbd_do_establish_connection(&top, true))?, 0);
 
-    assert!(blk_is_inserted(&blk) && blk_is_available(&blk));
-    blk_lock_medium(&blk, true);
-    blk_eject(&blk, true);
-    assert!(!blk_is_inserted(&blk), "ejected");
-    blk_eject(&blk, false);
-    assert_eq!(blk_getlength(&blk)?, 1 << 20);
-    assert_eq!(blk_pwrite(&blk, 0, 512, &[3; 512], flags)?, 512);
-    assert_eq!(blk_pread(&blk, 0, 512, &mut buf, flags)?, 512);
+    assert!(call!(blk_is_inserted(&blk)) && call!(blk_is_available(&blk)));
+    call!(blk_lock_medium(&blk, true));
+    call!(blk_eject(&blk, true));
+    assert!(!call!(blk_is_inserted(&blk)), "ejected");
+    call!(blk_eject(&blk, false));
+    assert_eq!(call!(blk_getlength(&blk))?, 1 << 20);
+    assert_eq!(call!(blk_pwrite(&blk, 0, 512, &[3; 512], flags))?, 512);
+    assert_eq!(call!(blk_pread(&blk, 0, 512, &mut buf, flags))?, 512);
     assert_eq!(buf, [3; 512]);
-    assert_eq!(blk_pwritev(&blk, 512, 512, &mut IoVec(&mut [4; 512]), flags)?, 512);
-    assert_eq!(blk_preadv(&blk, 512, 512, &mut IoVec(&mut buf), flags)?, 512);
+    assert_eq!(call!(blk_pwritev(&blk, 512, 512, &mut IoVec(&mut [4; 512]), flags))?, 512);
+    assert_eq!(call!(blk_preadv(&blk, 512, 512, &mut IoVec(&mut buf), flags))?, 512);
     assert_eq!(buf, [4; 512]);
-    assert_eq!(blk_pwritev_part(&blk, 0, 256, &mut IoVec(&mut [5; 512]), 256, flags)?, 256);
-    assert_eq!(blk_preadv_part(&blk, 0, 256, &mut IoVec(&mut buf), 256, flags)?, 256);
+    assert_eq!(call!(blk_pwritev_part(&blk, 0, 256, &mut IoVec(&mut [5; 512]), 256, flags))?, 256);
+    assert_eq!(call!(blk_preadv_part(&blk, 0, 256, &mut IoVec(&mut buf), 256, flags))?, 256);
     assert_eq!((buf[0], buf[256]), (4, 5));
-    assert_eq!(blk_pwrite_compressed(&blk, 0, 512, &[6; 512])?, 512);
-    assert_eq!(blk_pwrite_zeroes(&blk, 0, 512, flags)?, 0);
+    assert_eq!(call!(blk_pwrite_compressed(&blk, 0, 512, &[6; 512]))?, 512);
+    assert_eq!(call!(blk_pwrite_zeroes(&blk, 0, 512, flags))?, 0);
     let (mut nr_zones, mut zones) = (4, [ZoneDescriptor::default(); 4]);
-    assert_eq!(blk_zone_report(&blk, 0, &mut nr_zones, &mut zones)?, 0);
+    assert_eq!(call!(blk_zone_report(&blk, 0, &mut nr_zones, &mut zones))?, 0);
     assert_eq!((nr_zones, zones[1].start), (4, ZONE));
-    assert_eq!(blk_zone_mgmt(&blk, ZoneOp::Reset, ZONE, ZONE)?, 0);
+    assert_eq!(call!(blk_zone_mgmt(&blk, ZoneOp::Reset, ZONE, ZONE))?, 0);
     let mut at = ZONE;
-    assert_eq!(blk_zone_append(&blk, &mut at, &mut IoVec(&mut [8; 512]), flags)?, 512);
+    assert_eq!(call!(blk_zone_append(&blk, &mut at, &mut IoVec(&mut [8; 512]), flags))?, 512);
     assert_eq!(at, ZONE + 512);
-    assert_eq!(blk_pdiscard(&blk, 0, 512)?, 0);
-    assert_eq!(blk_flush(&blk)?, 0);
-    assert_eq!(blk_ioctl(&blk, 0x1261, &mut buf)?, 512);
-    assert_eq!(blk_truncate(&other, 1 << 19, true, PreallocMode::Off, flags)?, 0);
-    assert_eq!(blk_getlength(&other)?, 1 << 19);
+    assert_eq!(call!(blk_pdiscard(&blk, 0, 512))?, 0);
+    assert_eq!(call!(blk_flush(&blk))?, 0);
+    assert_eq!(call!(blk_ioctl(&blk, 0x1261, &mut buf))?, 512);
+    assert_eq!(call!(blk_truncate(&other, 1 << 19, true, PreallocMode::Off, flags))?, 0);
+    assert_eq!(call!(blk_getlength(&other))?, 1 << 19);
 
     // In coroutine context a mixed one shares the lock that its caller holds.
     context.block_on(async {
@@ -285,14 +351,14 @@ fn call_all() -> io::Result<()> {
     });
 
     context.block_on(async {
-        blk_co_unref(&blk).await;
-        blk_co_unref(&other).await;
-        bdrv_co_unref_child(&top, &child).await;
+        call!(blk_co_unref(&blk).await);
+        call!(blk_co_unref(&other).await);
+        call!(bdrv_co_unref_child(&top, &child).await);
         assert_eq!(top.children(), ["backing"]);
-        bdrv_co_unref_child(&top, &backing).await;
+        call!(bdrv_co_unref_child(&top, &backing).await);
         assert!(top.children().is_empty());
-        bdrv_co_unref(&top).await;
-        bdrv_co_unref(&base).await;
+        call!(bdrv_co_unref(&top).await);
+        call!(bdrv_co_unref(&base).await);
     });
     assert!(block::is_empty());
     Ok(())

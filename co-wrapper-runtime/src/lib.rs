@@ -17,6 +17,7 @@
 //!
 //! - `file`: files for block drivers, read and written at offsets.
 //! - `tokio` (default): tokio's sockets, timers and files work inside every blocking call.
+//! - `coroutine`: `Coroutine`, blocking code as a future, which is suspended where other code blocks.
 //! - `tracing`: a span for every blocking call, current whenever its future is polled, with the wrapper's name; events
 //!   when a thread parks, a call waits inside another, and the watchdog finds one stalled. Their target is `co_wrapper`.
 //!
@@ -29,6 +30,8 @@
 
 mod call;
 mod context;
+#[cfg(feature = "coroutine")]
+pub mod coroutine;
 #[cfg(all(feature = "file", unix))]
 pub mod file;
 #[cfg(feature = "graph")]
@@ -38,6 +41,8 @@ mod io_thread;
 mod poll_loop;
 mod reactor;
 mod scheduler;
+#[cfg(feature = "coroutine")]
+mod suspend;
 mod sys;
 mod tasks;
 mod thread;
@@ -54,6 +59,8 @@ pub use context::{
     join::{AbortHandle, JoinHandle},
     reschedule_self,
 };
+#[cfg(feature = "coroutine")]
+pub use coroutine::Coroutine;
 pub use io_thread::IoThread;
 pub use thread::EnterGuard;
 /// What an [`FdHandler`] waits for.

@@ -212,3 +212,93 @@ fn what_a_subscriber_does_at_park_is_heard_of() {
         call(|ctx, tx| ctx.schedule_bh(move || tx.try_send(()).unwrap()));
     });
 }
+
+/// A subscriber that knows which span is current, as most do.
+#[cfg(all(feature = "coroutine", not(miri)))]
+mod coroutines {
+    use std::{
+        sync::{
+            Mutex,
+            atomic::{AtomicU64, Ordering},
+        },
+        task::{Context, Waker},
+    };
+
+    use co_wrapper_runtime::{Coroutine, block_on};
+    use futures::FutureExt;
+    use tracing::{Event, Metadata, Span, Subscriber, span, subscriber::with_default};
+
+    use tracing_core::span::Current;
+
+    #[derive(Default)]
+    struct Stack {
+        spans: AtomicU64,
+        metadata: Mutex<Vec<&'static Metadata<'static>>>,
+        entered: Mutex<Vec<u64>>,
+    }
+
+    impl Subscriber for Stack {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+            self.metadata.lock().unwrap().push(attributes.metadata());
+            span::Id::from_u64(self.spans.fetch_add(1, Ordering::Relaxed) + 1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn event(&self, _: &Event<'_>) {}
+
+        fn enter(&self, span: &span::Id) {
+            self.entered.lock().unwrap().push(span.into_u64());
+        }
+
+        fn exit(&self, span: &span::Id) {
+            assert_eq!(self.entered.lock().unwrap().pop(), Some(span.into_u64()), "left in the order of entering");
+        }
+
+        fn current_span(&self) -> Current {
+            match self.entered.lock().unwrap().last() {
+                None => Current::none(),
+                Some(id) => {
+                    let metadata = self.metadata.lock().unwrap()[usize::try_from(*id).unwrap() - 1];
+                    Current::new(span::Id::from_u64(*id), metadata)
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn c06_a_coroutines_spans_are_its_own() {
+        with_default(Stack::default(), || {
+            let name = || Span::current().metadata().map(Metadata::name);
+            let (tx, rx) = async_channel::bounded::<()>(1);
+            // SAFETY: its spans are left while it is suspended.
+            let mut first = unsafe {
+                Coroutine::new(move || {
+                    let _outer = tracing::info_span!("outer of the first").entered();
+                    let _inner = tracing::info_span!("inner of the first").entered();
+                    for _ in 0..2 {
+                        assert!(block_on(rx.recv()).is_ok());
+                        assert_eq!(name(), Some("inner of the first"));
+                    }
+                })
+            };
+            let mut poll = || first.poll_unpin(&mut Context::from_waker(Waker::noop()));
+            assert!(poll().is_pending());
+            assert_eq!(name(), None);
+            let entered = tracing::info_span!("the thread's").entered();
+            tx.try_send(()).unwrap();
+            assert!(poll().is_pending());
+            assert_eq!(name(), Some("the thread's"));
+            drop(entered);
+            tx.try_send(()).unwrap();
+            assert!(poll().is_ready());
+            assert_eq!(name(), None);
+        });
+    }
+}

@@ -13,6 +13,11 @@ use std::{
     time::Instant,
 };
 
+#[cfg(feature = "coroutine")]
+use std::task::Waker;
+
+#[cfg(feature = "coroutine")]
+use crate::suspend;
 use crate::{
     context::AioContext,
     poll_loop::serve::Wait,
@@ -27,11 +32,12 @@ use crate::{
 };
 
 /// Whether the caller runs in coroutine context: inside a task of an [`AioContext`](crate::AioContext), or inside the
-/// future of a blocking wrapper or of `block_on`.
+/// future of a blocking wrapper or of `block_on`, or inside a `Coroutine` (feature `coroutine`).
 ///
 /// There a plain wrapper panics, because it would block the loop that polls the coroutine: await the async function
-/// instead. A mixed one runs a nested loop. Bottom halves are not coroutines, and neither are other executors' tasks;
-/// but an executor that is run inside a coroutine is a part of it.
+/// instead. A mixed one runs a nested loop. (A `Coroutine`'s own code is suspended instead, by plain wrappers too.) Bottom
+/// halves are not coroutines, and neither are other executors' tasks; but an executor that is run inside a coroutine is a
+/// part of it.
 ///
 /// # Examples
 ///
@@ -104,7 +110,7 @@ impl Frame {
         let place = Place::push(callee.name(), site);
         if let Callee::Wrapper(wrapper, args) = callee
             && !wrapper.mixed
-            && activation::is_coroutine()
+            && activation::forbids_blocking()
         {
             refuse_in_coroutine(wrapper, args, &place, site);
         }
@@ -227,6 +233,22 @@ impl Frame {
             // The first poll forked.
             self.forbid_fork();
         }
+        #[cfg(feature = "coroutine")]
+        if let Some(own) = suspend::suspends(thread, self.outer, &self.entered) {
+            let ended = suspend::wait(own, &self.place, target, called_in, deadline, call);
+            if ended == Ended::Forked {
+                self.forbid_fork();
+            }
+            return ended;
+        }
+        // The first poll had a waker that resumes the coroutine, which is not to be suspended here.
+        #[cfg(feature = "coroutine")]
+        let waker = slot.wakes.is_coroutine().then(|| Waker::from(Arc::clone(&slot.wakes)));
+        #[cfg(feature = "coroutine")]
+        let _blocks = waker.as_ref().map(|waker| {
+            waker.wake_by_ref();
+            suspend::Blocks::new(thread, waker)
+        });
         thread.show_frames(slot, target);
         if thread.depth() > 1 {
             trace::nested(slot.name(), thread.depth());

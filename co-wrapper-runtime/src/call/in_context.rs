@@ -182,6 +182,11 @@ where
                 payload.resume();
             }
             Err(payload) => {
+                // The coroutine that the call suspended was dropped: nobody wants its result.
+                #[cfg(feature = "coroutine")]
+                if payload.is::<crate::suspend::Cancelled>() {
+                    elsewhere.give_up(Ended::Elapsed);
+                }
                 panicked.get_or_insert(payload);
             }
         }

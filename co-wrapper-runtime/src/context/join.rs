@@ -44,6 +44,23 @@ where
     JoinHandle::new(task, Location::caller())
 }
 
+/// Spawns a task that may be sent until it is first polled, and from then on only that thread may poll and drop.
+///
+/// # Safety
+///
+/// Sending `future` must be sound before its first poll.
+#[cfg(feature = "coroutine")]
+#[track_caller]
+pub unsafe fn spawn_pinned<F>(scheduler: &Arc<Scheduler>, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: Send + 'static,
+{
+    // SAFETY: as the caller promises; the future is `'static`.
+    let task = unsafe { task::spawn_pinned(scheduler, future) };
+    JoinHandle::new(task, Location::caller())
+}
+
 /// A future of a spawned task's result.
 ///
 /// Dropping the handle lets the task run on, detached.

@@ -36,6 +36,12 @@ impl Sleep {
         Self { scheduler, deadline, counts: true, key: None }
     }
 
+    /// Until a point in time, with a timer of our own, as [`internal`](Self::internal) has it.
+    #[cfg(feature = "coroutine")]
+    pub(crate) fn until(scheduler: Arc<Scheduler>, deadline: Instant) -> Self {
+        Self { scheduler, deadline, counts: false, key: None }
+    }
+
     /// As [`new`](Self::new), for timers of our own: a poll that only fires such a timer counts as having done nothing.
     #[cfg(all(feature = "graph", not(loom)))]
     pub(crate) fn internal(scheduler: Arc<Scheduler>, duration: Duration) -> Self {

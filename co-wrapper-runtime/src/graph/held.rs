@@ -239,7 +239,7 @@ impl Record {
     #[inline]
     pub fn adopt(&self) {
         self.holder.store(Holder::current(), Ordering::Relaxed);
-        let call = if activation::is_coroutine() { Thread::read_in_call() } else { None };
+        let call = if activation::forbids_blocking() { Thread::read_in_call() } else { None };
         self.call.store(call.map_or(0, |(calls, _)| Holder::place(calls)), Ordering::Relaxed);
         if let Some((_, number)) = call {
             self.number.store(number, Ordering::Relaxed);

@@ -28,7 +28,8 @@ pub fn write_begins(place: Place) {
         // The call that takes the lock returns, so it does not count.
         Kept::UpTo(calls) | Kept::All(calls) => calls - usize::from(activation::is_coroutine()),
     };
-    thread.stack.writing.borrow_mut().push(Taken { place, calls });
+    let coroutine = thread.stack.root.get().coroutine;
+    thread.stack.writing.borrow_mut().push(Taken { place, calls, coroutine });
 }
 
 /// Records that a write guard taken at `place` by this thread is dropped.
@@ -45,7 +46,7 @@ pub fn write_ends(place: Place) {
 pub fn drain_below_write(name: &str, place: Place) {
     let writer = Thread::get().and_then(|thread| {
         let writing = thread.stack.writing.borrow();
-        writing.iter().rev().find(|taken| stands_above(taken.calls)).map(|taken| taken.place)
+        writing.iter().rev().find(|taken| is_below(taken)).map(|taken| taken.place)
     });
     if let Some(writer) = writer {
         panic!("{name}: at {place}, within the section that is write-locked at {writer}; drain first, then lock");
@@ -62,14 +63,20 @@ fn stands_above(calls: usize) -> bool {
     }
 }
 
-/// As [`stands_above`], for `writing`. `blocks`: the current code is about to keep its stack.
+/// Whether the current code must return before the one that took this guard goes on, which is on this stack.
+fn is_below(taken: &Taken) -> bool {
+    // A coroutine with a stack of its own that waits does so on its own account.
+    let is_own = taken.coroutine != 0 && taken.coroutine == Thread::root_here().coroutine;
+    is_own && Thread::is_at_root_here() || stands_above(taken.calls)
+}
+
+/// As [`is_below`], for `writing`. `blocks`: the current code is about to keep its stack.
 fn stands_above_writer(writing: Writing, blocks: bool) -> bool {
-    let calls = Thread::get().and_then(|thread| {
-        let all = thread.stack.writing.borrow();
-        all.iter().rev().find(|taken| taken.place == writing.place).map(|taken| taken.calls)
-    });
-    let calls = calls.unwrap_or(0);
-    writing.thread == here() && (blocks && matches!(Thread::kept_here(), Kept::Nothing(_)) || stands_above(calls))
+    let Some(thread) = Thread::get() else { return writing.thread == here() && stands_above(0) };
+    // Not on this stack if a coroutine has it that is suspended.
+    let all = thread.stack.writing.borrow();
+    let Some(taken) = all.iter().rev().find(|taken| taken.place == writing.place) else { return false };
+    writing.thread == here() && (blocks && matches!(Thread::kept_here(), Kept::Nothing(_)) || is_below(taken))
 }
 
 /// Refuses a read by `name` at `place` inside the section of `writing`.
@@ -87,8 +94,9 @@ pub fn read_below(name: &str, writing: Writing, place: Place) {
 /// wait keeps this stack.
 #[track_caller]
 pub fn wait_for_self(name: &str, shared: &Shared, other: Option<Writing>, place: Place, blocks: bool) {
+    let blocks = blocks && !Thread::is_at_root_here();
     if let Some(writing) = other
-        && (blocks || !matches!(Thread::kept_here(), Kept::Nothing(_)))
+        && (blocks || Thread::is_at_root_here() || !matches!(Thread::kept_here(), Kept::Nothing(_)))
         && stands_above_writer(writing, blocks)
     {
         panic!(
@@ -105,7 +113,7 @@ pub fn wait_for_self(name: &str, shared: &Shared, other: Option<Writing>, place:
 /// nests, because a second panic would abort the process.
 #[track_caller]
 pub fn block_in_coroutine(name: &str, place: Place, cure: &str) {
-    if !activation::is_coroutine() {
+    if !activation::forbids_blocking() {
         return;
     }
     let inside = Thread::get().map(|thread| thread.coroutine_below(thread.depth())).unwrap_or_default();

@@ -22,6 +22,8 @@ use crate::{
     },
     watch::board::POLL_WHILE,
 };
+#[cfg(feature = "coroutine")]
+use crate::{suspend, tasks::activation, thread::state::Place};
 
 impl AioContext {
     /// Runs the bottom halves and tasks that are ready in this context when it is called, in the order in which they
@@ -87,10 +89,34 @@ impl AioContext {
     pub fn poll_while(&self, mut condition: impl FnMut() -> bool) {
         let home = home_for_call(self, "AioContext::poll_while");
         let site = Location::caller();
+        #[cfg(feature = "coroutine")]
+        if suspend::suspends(home.thread(), activation::current_mark(), home.entered()).is_some() {
+            return poll_while_suspended(&home, site, &mut condition);
+        }
         let (thread, mut shown) = (home.thread(), None);
         while thread.stack.board.decide(site, thread.depth(), &mut condition) {
             shown.get_or_insert_with(|| thread.show_poll(&POLL_WHILE, site, self));
             poll(thread, home.entered(), self, true);
+        }
+    }
+}
+
+/// As `poll_while`, in a coroutine, which it suspends. Shown as a call of the coroutine's.
+#[cfg(feature = "coroutine")]
+#[track_caller]
+fn poll_while_suspended(home: &EnterGuard, site: &'static Location<'static>, condition: &mut dyn FnMut() -> bool) {
+    let (thread, context) = (home.thread(), home.context());
+    loop {
+        // Before the condition: what happens after it was evaluated ends the wait.
+        let seen = context.scheduler().watchers().seen();
+        // Not as a condition that the thread runs: it may suspend the coroutine.
+        if !condition() {
+            return;
+        }
+        match suspend::suspends(thread, activation::current_mark(), home.entered()) {
+            // A call for this wait alone: the condition's calls suspend the coroutine too, and only in one at a time.
+            Some(own) => _ = suspend::shown_until_ran(own, &Place::push(&POLL_WHILE, site), context, seen),
+            None => _ = poll(thread, home.entered(), context, true),
         }
     }
 }
@@ -134,6 +160,10 @@ fn finish_received(home: &EnterGuard) -> Option<Payload> {
 #[track_caller]
 fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool) -> bool {
     let site = Location::caller();
+    #[cfg(feature = "coroutine")]
+    if blocking && let Some(own) = suspend::suspends(thread, activation::current_mark(), entered) {
+        return suspend::until_ran(own, context, context.scheduler().watchers().seen());
+    }
     assert!(
         thread.stack.board.runs() < MOST_NESTED,
         "AioContext::poll: {context} is polled at {site} within {MOST_NESTED} callbacks that poll on this stack; return from \

@@ -190,14 +190,24 @@ fn round_of(
     if looks {
         context.handlers().queue_ready();
     }
+    #[cfg(feature = "coroutine")]
+    scheduler.watchers().round_begins();
+    #[cfg(feature = "coroutine")]
+    let mut items = usize::from(ran);
     let end = scheduler.batch_end();
     while let Some(work) = scheduler.pop(end, allowed) {
         ran = true;
+        #[cfg(feature = "coroutine")]
+        {
+            items += 1;
+        }
         let mut work = Some(work);
         if each(&mut || run(thread, scheduler, work.take().expect("called once"))).is_break() {
             break;
         }
     }
+    #[cfg(feature = "coroutine")]
+    scheduler.watchers().round_ends(items);
     ran
 }
 

@@ -96,6 +96,13 @@ impl Entered {
         self.found >= Found::Nothing
     }
 
+    /// Whether our handle was current already, and no guard was taken.
+    #[cfg(feature = "coroutine")]
+    #[inline]
+    pub fn is_ours(&self) -> bool {
+        self.found == Found::Ours
+    }
+
     /// The guard. Keep it where it is returned: moving it costs as much as the rest of a call.
     #[inline]
     pub fn guard() -> Guard {
@@ -154,33 +161,6 @@ fn push(current: Handle) {
 fn pop() {
     // Dropped after the borrow ends, because it may be the last handle of its runtime.
     let _last = FOREIGN.try_with(|foreign| foreign.borrow_mut().pop());
-}
-
-/// The foreign handles that the calls of a coroutine have found, while the coroutine does not run.
-#[derive(Default)]
-pub struct Foreign(Vec<Handle>);
-
-impl Foreign {
-    /// Puts them back. Returns how many there are besides.
-    pub fn put_back(&mut self) -> usize {
-        let put_back = FOREIGN.try_with(|foreign| {
-            let mut foreign = foreign.borrow_mut();
-            let others = foreign.len();
-            foreign.append(&mut self.0);
-            others
-        });
-        put_back.unwrap_or(0)
-    }
-
-    /// Takes those after the first `others`.
-    pub fn take_from(&mut self, others: usize) {
-        let _ = FOREIGN.try_with(|foreign| {
-            let mut foreign = foreign.borrow_mut();
-            if foreign.len() > others {
-                self.0.extend(foreign.drain(others..));
-            }
-        });
-    }
 }
 
 /// The foreign handle that was current before our handle was last made current.

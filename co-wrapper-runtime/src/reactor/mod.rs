@@ -16,8 +16,8 @@ mod stopped;
 mod without_tokio;
 
 #[cfg(feature = "tokio")]
-pub use entered::{Entered, Foreign, Guard, KeptGuard};
-#[cfg(all(feature = "graph", feature = "tokio", not(loom)))]
+pub use entered::{Entered, Guard, KeptGuard};
+#[cfg(all(any(feature = "graph", feature = "coroutine"), feature = "tokio", not(loom)))]
 pub use ours::wake_after;
 #[cfg(feature = "tokio")]
 pub use ours::{Question, ensure, every, handle};

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::stopped::Stopped;
-#[cfg(all(feature = "graph", not(loom)))]
+#[cfg(all(any(feature = "graph", feature = "coroutine"), not(loom)))]
 use crate::sys::panics::Payload;
 
 pub fn ensure() -> io::Result<()> {
@@ -11,7 +11,7 @@ pub fn ensure() -> io::Result<()> {
 }
 
 /// Wakes `waker` after `duration`, if a thread can be started.
-#[cfg(all(feature = "graph", not(loom)))]
+#[cfg(all(any(feature = "graph", feature = "coroutine"), not(loom)))]
 pub fn wake_after(duration: std::time::Duration, waker: std::task::Waker) {
     let timer = std::thread::Builder::new().name("co-wrapper-timer".to_owned()).spawn(move || {
         std::thread::sleep(duration);
@@ -31,18 +31,6 @@ pub fn task_id() -> Option<u64> {
 /// Stands for a call in flight; nothing is entered.
 #[derive(Debug)]
 pub struct Entered;
-
-/// No foreign handle exists.
-#[derive(Default)]
-pub struct Foreign {}
-
-impl Foreign {
-    pub fn put_back(&mut self) -> usize {
-        0
-    }
-
-    pub fn take_from(&mut self, _: usize) {}
-}
 
 /// An empty guard.
 #[derive(Debug)]
@@ -67,6 +55,12 @@ impl Entered {
     #[inline]
     pub fn needs_guard(&self) -> bool {
         false
+    }
+
+    #[cfg(feature = "coroutine")]
+    #[inline]
+    pub fn is_ours(&self) -> bool {
+        true
     }
 
     #[inline]

@@ -19,6 +19,8 @@
 //! A thread that has injected something sets `notified`; the one that flips it from false to true unparks the home thread.
 
 mod held;
+#[cfg(feature = "coroutine")]
+mod watchers;
 
 use std::{
     collections::BTreeSet,
@@ -30,6 +32,10 @@ use std::{
 };
 
 use self::held::Held;
+#[cfg(feature = "coroutine")]
+pub use self::watchers::Seen;
+#[cfg(feature = "coroutine")]
+use self::watchers::Watchers;
 use crate::{
     sys::{
         fork,
@@ -76,6 +82,10 @@ pub struct Scheduler {
     /// The same, set by the home thread itself, which is awake. Only that thread uses it, so it needs no locked
     /// instruction.
     notified_here: AtomicBool,
+    /// The home thread runs code that is not ours and does not ask `notified_here`, so that its own items too must end
+    /// its sleep there.
+    #[cfg(feature = "coroutine")]
+    outside: AtomicBool,
     /// A bare `notify`, which ends a blocking `poll` though nothing ran.
     kicked: AtomicBool,
     /// The index at which the home thread holds the queue. Means nothing on other threads.
@@ -85,6 +95,8 @@ pub struct Scheduler {
     /// Set by `close`. The home thread then drops what is left.
     closing: AtomicBool,
     timers: Timers,
+    #[cfg(feature = "coroutine")]
+    watchers: Watchers,
     home: Mutex<Polled>,
     /// How many items wait in the queue, and how many tasks and calls are in its list. Written by whoever touches the
     /// queue.
@@ -154,11 +166,15 @@ impl Scheduler {
         Self {
             notified: AtomicBool::new(false),
             notified_here: AtomicBool::new(false),
+            #[cfg(feature = "coroutine")]
+            outside: AtomicBool::new(false),
             kicked: AtomicBool::new(false),
             held_at: AtomicUsize::new(0),
             temporary: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             timers: Timers::new(),
+            #[cfg(feature = "coroutine")]
+            watchers: Watchers::default(),
             home: Mutex::new(Polled::ByNobody(Queue::default())),
             waiting: AtomicUsize::new(0),
             live: AtomicUsize::new(0),
@@ -276,12 +292,36 @@ impl Scheduler {
         }
         match self.at_home_with(item, push) {
             Ok(()) => {
-                // The home thread itself is awake and asks `take_notified` before it sleeps.
-                self.notified_here.store(true, Ordering::Relaxed);
+                self.notify_here();
                 PushedHere::Queued
             }
             Err(item) => PushedHere::NotHome(item),
         }
+    }
+
+    /// The home thread itself has something: it is awake and asks `take_notified` before it sleeps.
+    #[inline]
+    fn notify_here(&self) {
+        self.notified_here.store(true, Ordering::Relaxed);
+        #[cfg(feature = "coroutine")]
+        if self.outside.load(Ordering::Relaxed) {
+            self.notify_outside();
+        }
+    }
+
+    #[cfg(feature = "coroutine")]
+    #[cold]
+    fn notify_outside(&self) {
+        self.outside.store(false, Ordering::Relaxed);
+        let unparker = lock(&self.home).home().map(|home| home.unparker.clone());
+        // Outside the lock, because it runs users' wakers.
+        unparker.into_iter().for_each(|unparker| unparker.unpark());
+    }
+
+    /// Records whether the home thread runs code that is not ours. For the home thread.
+    #[cfg(feature = "coroutine")]
+    pub fn set_outside(&self, outside: bool) {
+        self.outside.store(outside, Ordering::Relaxed);
     }
 
     /// The number of the current batch's last item.
@@ -353,6 +393,13 @@ impl Scheduler {
         &self.timers
     }
 
+    /// The coroutines that wait for the context.
+    #[cfg(feature = "coroutine")]
+    #[inline]
+    pub fn watchers(&self) -> &Watchers {
+        &self.watchers
+    }
+
     /// How many tasks and calls live here.
     pub fn live(&self) -> usize {
         if fork::is_child() {
@@ -366,6 +413,8 @@ impl Scheduler {
     pub fn notify(&self) {
         self.kicked.store(true, Ordering::Release);
         self.ring();
+        #[cfg(feature = "coroutine")]
+        self.watchers.notified();
     }
 
     /// Whether `notify` was called since this was last asked.
@@ -396,11 +445,18 @@ impl Scheduler {
         // The home thread itself is awake and asks `take_notified` before it sleeps. It has a flag of its own: a plain
         // store to `notified` could overwrite another thread's, and with it what that store publishes.
         if self.is_home_here() {
-            return self.notified_here.store(true, Ordering::Relaxed);
+            return self.notify_here();
         }
         if self.notified.swap(true, Ordering::AcqRel) {
             return;
         }
+        // Outside the lock, because where a coroutine of another executor is suspended there, this runs users' wakers.
+        #[cfg(feature = "coroutine")]
+        {
+            let unparker = lock(&self.home).home().map(|home| home.unparker.clone());
+            unparker.into_iter().for_each(|unparker| unparker.unpark());
+        }
+        #[cfg(not(feature = "coroutine"))]
         if let Some(home) = lock(&self.home).home() {
             home.unparker.unpark();
         }
@@ -504,7 +560,10 @@ impl Scheduler {
         lock(&self.injected).closed = true;
         self.closing.store(true, Ordering::Release);
         // A thread that becomes the home or leaves after this sees `closing`.
-        self.clear_out();
+        let cleared = Payload::of(|| self.clear_out());
+        #[cfg(feature = "coroutine")]
+        self.watchers.wake();
+        panics::raise(cleared.err());
     }
 
     /// Whether the context was closed.

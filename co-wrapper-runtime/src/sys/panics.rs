@@ -32,6 +32,18 @@ impl Payload {
         catch_unwind(AssertUnwindSafe(run)).map_err(|payload| Self(ManuallyDrop::new(payload)))
     }
 
+    /// A panic with this payload that has not begun.
+    #[cfg(feature = "coroutine")]
+    pub fn new(payload: impl Any + Send) -> Self {
+        Self(ManuallyDrop::new(Box::new(payload)))
+    }
+
+    /// Whether the payload is a `T`.
+    #[cfg(feature = "coroutine")]
+    pub fn is<T: Any>(&self) -> bool {
+        self.0.is::<T>()
+    }
+
     /// Continues the panic, without calling the panic hook again.
     pub fn resume(self) -> ! {
         let mut this = ManuallyDrop::new(self);

@@ -7,6 +7,8 @@
 //! A thread that watches descriptors sleeps in poll(2), which a token does not end. For that [`Parker::sleep_in`] has a
 //! second handshake of the same kind, with an [`EndSleep`] in place of the token.
 
+#[cfg(feature = "coroutine")]
+use std::task::Waker;
 use std::{
     cell::Cell,
     fmt,
@@ -15,6 +17,8 @@ use std::{
     time::Instant,
 };
 
+#[cfg(feature = "coroutine")]
+use super::panics::Payload;
 use super::{
     fork,
     sync::{AtomicBool, AtomicU8, Mutex, Ordering, lock},
@@ -101,7 +105,8 @@ impl Parker {
     #[cfg(any(all(feature = "tokio", unix), loom))]
     pub fn sleep_in(&self, end: Arc<dyn EndSleep>, sleep: impl FnOnce()) {
         let Elsewhere { state, end: place } = &*self.elsewhere;
-        *lock(place) = Some(end);
+        #[cfg_attr(not(feature = "coroutine"), expect(unused_variables, reason = "only coroutines leave one there"))]
+        let outer = lock(place).replace(end);
         // The sleeper and the waker both swap `state`. If the waker swaps first, the sleeper reads `WOKEN` here;
         // otherwise the waker reads `ELSEWHERE` and ends the sleep.
         if state.swap(ELSEWHERE, Ordering::AcqRel) != WOKEN {
@@ -109,6 +114,19 @@ impl Parker {
         }
         state.swap(AWAKE, Ordering::AcqRel);
         *lock(place) = None;
+        #[cfg(feature = "coroutine")]
+        if let Some(outer) = outer {
+            self.ends_with(outer);
+        }
+    }
+
+    /// Calls `end` when the thread is woken next, whatever it does then: it is about to sleep in code that is not ours.
+    /// Returns whether it was woken since its last sleep outside the parker.
+    #[cfg(feature = "coroutine")]
+    pub fn ends_with(&self, end: Arc<dyn EndSleep>) -> bool {
+        let Elsewhere { state, end: place } = &*self.elsewhere;
+        *lock(place) = Some(end);
+        state.swap(ELSEWHERE, Ordering::AcqRel) == WOKEN
     }
 }
 
@@ -166,6 +184,9 @@ pub struct WakeSlot {
     /// The number of the thread that owns the slot.
     thread: u64,
     unparker: Unparker,
+    /// For the slot of a stackful coroutine: what resumes the coroutine, while it waits for a call in another context.
+    #[cfg(feature = "coroutine")]
+    resumes: Option<Mutex<Option<Waker>>>,
     /// Whether it is a call in another context that has not started there. For reports alone, so no model looks at it.
     unstarted: atomic::AtomicBool,
 }
@@ -178,7 +199,32 @@ impl WakeSlot {
             woken_here: AtomicBool::new(false),
             thread: here(),
             unparker,
+            #[cfg(feature = "coroutine")]
+            resumes: None,
             unstarted: atomic::AtomicBool::new(false),
+        }
+    }
+
+    /// As [`new`](Self::new), for calls that suspend a stackful coroutine.
+    #[cfg(feature = "coroutine")]
+    pub fn of_coroutine(unparker: Unparker) -> Self {
+        Self { resumes: Some(Mutex::new(None)), ..Self::new(unparker) }
+    }
+
+    /// Whether the slot belongs to a stackful coroutine.
+    #[cfg(feature = "coroutine")]
+    pub fn is_coroutine(&self) -> bool {
+        self.resumes.is_some()
+    }
+
+    /// Has the next wake also wake `waker`. The caller checks [`take_woken`](Self::take_woken) after this: an earlier
+    /// wake has set the flag, a later one finds the waker.
+    #[cfg(feature = "coroutine")]
+    pub fn resume_with(&self, waker: Option<Waker>) {
+        if let Some(resumes) = &self.resumes {
+            // Dropped after the lock is released, because that runs users' code.
+            let old = std::mem::replace(&mut *lock(resumes), waker);
+            drop(old);
         }
     }
 
@@ -239,6 +285,13 @@ impl Wake for WakeSlot {
             self.woken_here.store(true, Ordering::Relaxed);
         } else if !self.woken.swap(true, Ordering::AcqRel) {
             self.unparker.unpark();
+        }
+        #[cfg(feature = "coroutine")]
+        if let Some(resumes) = &self.resumes {
+            // In a forked child another of the parent's threads may hold the lock.
+            let waker = if fork::is_child() { None } else { lock(resumes).take() };
+            // A panic of it would be lost on the one that wakes, who knows nothing of the coroutine.
+            drop(Payload::of(|| waker.into_iter().for_each(Waker::wake)));
         }
     }
 }

@@ -17,9 +17,19 @@ impl Mark {
     pub const NONE: Self = Self(0);
     /// A coroutine that stays on its thread.
     pub const COROUTINE: Self = Self(1);
+    /// The outermost code of a stackful coroutine, which suspends where other code blocks. Inside its blocking calls the
+    /// mark is [`COROUTINE`](Self::COROUTINE), as inside every call.
+    #[cfg(feature = "coroutine")]
+    pub const ROOT: Self = Self(4);
     /// A task that may move to another thread. With [`COROUTINE`](Self::COROUTINE) it is being polled, without it
     /// dropped.
     pub const SEND_TASK: Self = Self(2);
+
+    /// Whether this is the outermost code of a stackful coroutine.
+    #[cfg(feature = "coroutine")]
+    pub fn is_root(self) -> bool {
+        self.has(Self::ROOT)
+    }
 
     fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -51,12 +61,30 @@ thread_local! {
 /// Whether this is coroutine context.
 #[inline]
 pub fn is_coroutine() -> bool {
+    #[cfg(feature = "coroutine")]
+    const ANY: Mark = Mark(Mark::COROUTINE.0 | Mark::ROOT.0);
+    #[cfg(not(feature = "coroutine"))]
+    const ANY: Mark = Mark::COROUTINE;
+    NOW.with(|now| now.mark.get()).has(ANY)
+}
+
+/// Whether a plain blocking call is refused here, because it would block the loop that polls the current code. A
+/// stackful coroutine is coroutine context too, but a call suspends it and blocks nothing.
+#[inline]
+pub fn forbids_blocking() -> bool {
     NOW.with(|now| now.mark.get()).has(Mark::COROUTINE)
 }
 
 /// Whether the current code is the body of a task that may move to another thread.
 pub fn may_move() -> bool {
     NOW.with(|now| now.mark.get()).has(Mark::SEND_TASK)
+}
+
+/// The mark of the current code.
+#[cfg(feature = "coroutine")]
+#[inline]
+pub fn current_mark() -> Mark {
+    NOW.with(|now| now.mark.get())
 }
 
 /// Sets the mark and returns the old one, to be restored.
@@ -136,6 +164,7 @@ pub fn interrupt(mark: Mark) -> Interrupted {
 }
 
 /// What runs belongs to `task`, until [`restore`].
+#[cfg(feature = "coroutine")]
 #[inline]
 pub fn set_task(task: Unit) {
     NOW.with(|now| now.task.set(task));

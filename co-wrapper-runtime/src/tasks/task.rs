@@ -191,6 +191,9 @@ pub struct Meta<S> {
     aborted: AtomicBool,
     /// Whether the future was dropped.
     ended: AtomicBool,
+    /// Whether the thread that first polls it becomes its owner, as with a call.
+    #[cfg(feature = "coroutine")]
+    pinned: bool,
     /// What wakes the blocked caller, if this is a call.
     caller: Option<Arc<WakeSlot>>,
 }
@@ -215,6 +218,8 @@ impl<S> Meta<S> {
             lent: UnsafeCell::new(None),
             aborted: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            #[cfg(feature = "coroutine")]
+            pinned: false,
             caller,
         }
     }
@@ -275,6 +280,10 @@ impl<S> Meta<S> {
 
     /// Whether the task may move to another thread between two polls.
     pub fn is_send(&self) -> bool {
+        #[cfg(feature = "coroutine")]
+        if self.pinned {
+            return false;
+        }
         self.owner().is_none() && self.caller.is_none()
     }
 
@@ -375,6 +384,12 @@ pub fn run<S: Schedule>(runnable: Runnable<S>) {
             return;
         }
         caller.set_unstarted(false);
+        task.owner.store(here(), Ordering::Relaxed);
+        // SAFETY: this thread holds the `Runnable`.
+        unsafe { task.scheduler() }.adopt();
+    }
+    #[cfg(feature = "coroutine")]
+    if task.pinned && !task.is_started() {
         task.owner.store(here(), Ordering::Relaxed);
         // SAFETY: this thread holds the `Runnable`.
         unsafe { task.scheduler() }.adopt();
@@ -480,6 +495,31 @@ pub unsafe fn spawn_for<S: Schedule, F: Future>(
     future: F,
 ) -> async_task::Task<Output<F::Output>, Meta<S>> {
     let meta = Meta::new(Arc::clone(scheduler), owner, caller);
+    // SAFETY: by this function's contract.
+    unsafe { spawn_with(meta, future) }
+}
+
+/// Spawns a task that is sent to the scheduler's home thread, and that only the thread which first polls it polls and
+/// drops from then on.
+///
+/// # Safety
+///
+/// Sending `future` must be sound before its first poll, and it is `'static`.
+#[cfg(feature = "coroutine")]
+pub unsafe fn spawn_pinned<S: Schedule, F: Future>(
+    scheduler: &Arc<S>,
+    future: F,
+) -> async_task::Task<Output<F::Output>, Meta<S>> {
+    let meta = Meta { pinned: true, ..Meta::new(Arc::clone(scheduler), 0, None) };
+    // SAFETY: the caller promises that the future may be sent before its first poll. From then on the thread that polls it
+    // owns it; `run` ensures that.
+    unsafe { spawn_with(meta, future) }
+}
+
+/// # Safety
+///
+/// As [`spawn_for`].
+unsafe fn spawn_with<S: Schedule, F: Future>(meta: Meta<S>, future: F) -> async_task::Task<Output<F::Output>, Meta<S>> {
     let listed = |meta| Listed { future: ManuallyDrop::new(future), meta, unit: Unit::new() };
     let schedule = |runnable| S::schedule(Runnable::new(runnable));
     let builder = async_task::Builder::new().metadata(meta);

@@ -4,6 +4,7 @@ use std::{fmt, panic::Location, rc::Rc, thread};
 
 use super::{
     homes::{Keeps, move_in, move_out},
+    stack::Root,
     state::Thread,
 };
 use crate::{
@@ -122,8 +123,7 @@ pub struct EnterGuard {
     finish: Option<Finish>,
     number: u64,
     /// Where on the stack it was made: it may not be dropped in a nested call or callback.
-    depth: usize,
-    dispatched: usize,
+    made: Root,
     entered: reactor::Entered,
     _guard: Option<reactor::KeptGuard>,
 }
@@ -146,7 +146,7 @@ impl EnterGuard {
         let guard = entered.needs_guard().then(|| reactor::KeptGuard::new(keeps == Keeps::Guard));
         move_in(&thread.homes, &thread.parker, context, finish.map(|_| (caller, site)))?;
         let number = thread.homes.borrow_mut().enter(context);
-        let (depth, dispatched) = (thread.depth(), thread.stack.board.runs());
+        let made = thread.stack.above_root();
         Ok(Self {
             thread: Rc::clone(&thread),
             context: context.clone(),
@@ -154,8 +154,7 @@ impl EnterGuard {
             keeps,
             finish,
             number,
-            depth,
-            dispatched,
+            made,
             entered,
             _guard: guard,
         })
@@ -173,7 +172,11 @@ impl EnterGuard {
 
     /// Whether no frame is nested inside the one that made it; such a frame may rely on it.
     pub(crate) fn is_innermost(&self) -> bool {
-        self.thread.depth() <= self.depth && self.thread.stack.board.runs() <= self.dispatched
+        let mut now = self.thread.stack.above_root();
+        if now.coroutine != self.made.coroutine {
+            (now.calls, now.runs) = (self.thread.depth(), self.thread.stack.board.runs());
+        }
+        now.calls <= self.made.calls && now.runs <= self.made.runs
     }
 
     pub(crate) fn thread(&self) -> &Thread {

@@ -73,6 +73,9 @@ struct Entered {
     /// order; the last entry is never `None`.
     entries: Vec<(u64, Option<AioContext>)>,
     next: u64,
+    /// The entries that a coroutine has taken up again: the number that each was given first, and its present one.
+    #[cfg(feature = "coroutine")]
+    renumbered: Vec<(u64, u64)>,
     /// How many entries are `None`.
     empty: usize,
 }
@@ -86,6 +89,13 @@ impl Entered {
     fn at(&self, number: u64) -> Option<&AioContext> {
         let end = self.entries.partition_point(|entry| entry.0 <= number);
         self.entries[..end].iter().rev().find_map(|entry| entry.1.as_ref())
+    }
+
+    /// The present number of the entry that was given `first`.
+    #[cfg(feature = "coroutine")]
+    fn present(&mut self, first: u64) -> u64 {
+        let again = self.renumbered.iter().position(|(number, _)| *number == first);
+        again.map_or(first, |again| self.renumbered.swap_remove(again).1)
     }
 
     /// Adds an entry and returns its number.
@@ -128,7 +138,37 @@ impl Homes {
 
     /// Removes the entry of this number, if it is there.
     pub fn leave(&mut self, number: u64) -> Option<AioContext> {
+        #[cfg(feature = "coroutine")]
+        let number = self.entered.present(number);
         self.entered.remove(number)
+    }
+
+    /// Takes out the entries after `number`, with the numbers that they were given first.
+    #[cfg(feature = "coroutine")]
+    pub fn leave_since(&mut self, number: u64) -> Vec<(u64, AioContext)> {
+        let Entered { entries, renumbered, empty, .. } = &mut self.entered;
+        let from = entries.partition_point(|entry| entry.0 <= number);
+        let taken = entries.split_off(from);
+        *empty -= taken.iter().filter(|entry| entry.1.is_none()).count();
+        let first = |(number, context): (u64, Option<AioContext>)| {
+            let again = renumbered.iter().position(|(_, present)| *present == number);
+            let first = again.map_or(number, |again| renumbered.swap_remove(again).0);
+            context.map(|context| (first, context))
+        };
+        let taken = taken.into_iter().filter_map(first).collect();
+        while self.entered.entries.pop_if(|entry| entry.1.is_none()).is_some() {
+            self.entered.empty -= 1;
+        }
+        taken
+    }
+
+    /// Takes up again what [`leave_since`](Self::leave_since) has taken out.
+    #[cfg(feature = "coroutine")]
+    pub fn enter_again(&mut self, taken: Vec<(u64, AioContext)>) {
+        for (first, context) in taken {
+            let present = self.entered.push(&context);
+            self.entered.renumbered.push((first, present));
+        }
     }
 
     /// The current context, which may be the thread's own, if one was made.

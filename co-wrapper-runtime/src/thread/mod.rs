@@ -1,8 +1,9 @@
 //! What one thread knows: its activation stack, and the contexts that it is home to.
 
+#[cfg(feature = "coroutine")]
+pub mod coroutine;
 pub mod enter;
 pub mod homes;
-mod own_stack;
 pub mod stack;
 pub mod state;
 pub mod waiting;

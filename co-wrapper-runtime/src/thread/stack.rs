@@ -9,7 +9,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    mem,
     ptr::NonNull,
     sync::Arc,
 };
@@ -68,7 +67,7 @@ pub struct Stack {
     /// How many read guards of the graph lock were taken in calls.
     #[cfg(feature = "graph")]
     reads: Cell<u64>,
-    /// The innermost coroutine with a stack of its own; see `own_stack.rs`.
+    /// The innermost coroutine with a stack of its own; see `coroutine.rs`.
     pub root: Cell<Root>,
 }
 
@@ -80,22 +79,19 @@ pub struct Writing {
     pub place: &'static std::panic::Location<'static>,
     /// How many calls there were then.
     pub calls: usize,
+    /// The number of the coroutine with a stack of its own that took it; 0 if none did.
+    pub coroutine: u64,
 }
 
 /// Where on the stack a coroutine with a stack of its own was resumed.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Root {
+    /// Its number among the coroutines of its thread; 0 if there is none.
+    pub coroutine: u64,
     /// How many calls are outside it.
     pub calls: usize,
-    /// How many things loops ran.
+    /// How many things loops run, itself included.
     pub runs: usize,
-    /// The last context entry.
-    pub entry: u64,
-}
-
-impl Root {
-    /// There is no coroutine.
-    const NONE: Self = Self { calls: usize::MAX, runs: 0, entry: 0 };
 }
 
 /// Something that a loop runs, in the frame of that loop.
@@ -149,7 +145,7 @@ impl Stack {
             writing: RefCell::default(),
             #[cfg(feature = "graph")]
             reads: Cell::new(0),
-            root: Cell::new(Root::NONE),
+            root: Cell::default(),
         }
     }
 
@@ -237,12 +233,13 @@ impl Stack {
 }
 
 /// For coroutines with stacks of their own, which take their calls and guards off and put them back.
+#[cfg(feature = "coroutine")]
 impl Stack {
     /// Exchanges the slot of the calls inside `calls` others for `slot`. `in_call`: such a call is on the stack now, as
     /// the innermost one; otherwise none is.
     #[inline]
     pub fn exchange(&self, slot: &mut Arc<Slot>, calls: usize, in_call: bool) {
-        mem::swap(&mut self.slots.borrow_mut()[calls], slot);
+        std::mem::swap(&mut self.slots.borrow_mut()[calls], slot);
         let depth = calls + usize::from(in_call);
         self.depth.set(depth);
         self.next.set(self.slot_at(depth));
@@ -316,11 +313,20 @@ impl Stack {
         below.is_some_and(|at| self.slots.borrow()[at].record.callback_waits())
     }
 
-    /// Whether the innermost call is one that the code of a coroutine with a stack of its own has made: not in a call's
-    /// future, nor in what a loop runs.
+    /// Whether a wait of the current code suspends a coroutine with a stack of its own, and keeps no stack: it is the
+    /// coroutine's code, or the future of a call that this has made.
+    #[cfg(feature = "graph")]
     pub fn is_at_root(&self) -> bool {
-        let Root { calls, runs, .. } = self.root.get();
-        self.depth().checked_sub(1) == Some(calls) && self.board.runs() == runs
+        let Root { coroutine, calls, runs } = self.root.get();
+        coroutine != 0
+            && self.board.runs() == runs
+            && (self.depth() == calls || self.depth() == calls + 1 && activation::forbids_blocking())
+    }
+
+    /// How much is on the stack, counted from where the innermost coroutine was resumed.
+    pub fn above_root(&self) -> Root {
+        let Root { coroutine, calls, runs } = self.root.get();
+        Root { coroutine, calls: self.depth() - calls, runs: self.board.runs() - runs }
     }
 
     /// Which part of the stack goes on only when the current code has returned.

@@ -13,7 +13,7 @@ use std::{
 };
 
 #[cfg(feature = "graph")]
-use super::stack::Kept;
+use super::stack::{Kept, Root};
 use super::{homes, stack::Stack};
 use crate::{
     context::AioContext,
@@ -253,6 +253,41 @@ impl Thread {
         unsafe { THREAD.get().as_ref() }.map_or(Kept::Nothing(0), |thread| thread.stack.kept())
     }
 
+    /// The innermost coroutine with a stack of its own on the calling thread.
+    #[cfg(feature = "graph")]
+    pub fn root_here() -> Root {
+        // SAFETY: as in `get`; nothing in this function ends it.
+        unsafe { THREAD.get().as_ref() }.map_or(Root::default(), |thread| thread.stack.root.get())
+    }
+
+    /// As [`Stack::is_at_root`], for the calling thread.
+    #[cfg(feature = "graph")]
+    pub fn is_at_root_here() -> bool {
+        // SAFETY: as in `get`; nothing in this function ends it.
+        unsafe { THREAD.get().as_ref() }.is_some_and(|thread| thread.stack.is_at_root())
+    }
+
+    /// Makes `this` the calling thread's block while `run` runs: in a thread-local destructor, a coroutine's may be
+    /// another than the current one.
+    #[cfg(feature = "coroutine")]
+    #[inline]
+    pub(super) fn with_block<R>(this: &Rc<Self>, run: impl FnOnce() -> R) -> R {
+        if ptr::eq(THREAD.get(), Rc::as_ptr(this)) { run() } else { Self::with_other_block(this, run) }
+    }
+
+    #[cfg(feature = "coroutine")]
+    #[cold]
+    fn with_other_block<R>(this: &Rc<Self>, run: impl FnOnce() -> R) -> R {
+        let outer = THREAD.replace(Rc::into_raw(Rc::clone(this)));
+        let result = run();
+        let last = THREAD.replace(outer);
+        if !last.is_null() {
+            // SAFETY: the reference that `THREAD` had, which was taken out.
+            drop(unsafe { Rc::from_raw(last) });
+        }
+        result
+    }
+
     #[cold]
     pub(super) fn add_slot(&self) -> NonNull<Slot> {
         let slot = Arc::new(Slot::new(self.parker.unparker()));
@@ -280,6 +315,15 @@ impl Thread {
         self.show_first_polls(depth - 1);
         self.set_shown(depth);
         self.show(slot, 1, context.or(self.homes.borrow().current()));
+    }
+
+    /// Shows hang reports that the innermost call suspends its coroutine. `context` is where the call was sent to.
+    #[cfg(feature = "coroutine")]
+    pub fn show_suspended(&self, slot: &Slot, context: Option<&AioContext>) {
+        let homes = self.homes.borrow();
+        let context = context.or(homes.current()).map(|context| (context.shared_name(), context.scheduler()));
+        let what = What { level: 1, dispatched: false, expected_long: self.stack.board.expects_long(), polls: 1 };
+        slot.record.show(what, context);
     }
 
     /// Shows a blocking function that has no frame as the innermost call, until the guard is dropped.
@@ -325,7 +369,11 @@ impl Thread {
         while self.stack.shown() < count {
             let at = self.stack.shown();
             self.set_shown(at + 1);
-            self.show(&self.stack.call(at), 0, None);
+            // The call of a coroutine is shown since it was first suspended.
+            let call = self.stack.call(at);
+            if call.record.level() == 0 {
+                self.show(&call, 0, None);
+            }
         }
     }
 

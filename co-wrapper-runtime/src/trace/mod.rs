@@ -5,4 +5,6 @@
 #[cfg_attr(not(feature = "tracing"), path = "without_tracing.rs")]
 mod implementation;
 
+#[cfg(feature = "coroutine")]
+pub use implementation::Left;
 pub use implementation::{Span, nested, park, stall};

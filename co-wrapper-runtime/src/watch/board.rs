@@ -181,6 +181,15 @@ impl Board {
         lock(&self.others).push(Arc::clone(slot));
     }
 
+    /// Removes a coroutine's slot.
+    #[cfg(feature = "coroutine")]
+    pub fn remove_other(&self, slot: &Arc<Slot>) {
+        let mut others = lock(&self.others);
+        if let Some(at) = others.iter().rposition(|other| Arc::ptr_eq(other, slot)) {
+            others.swap_remove(at);
+        }
+    }
+
     /// Records that a loop runs `what`, inside `depth` calls. Returns what ran before, to end it
     /// with.
     #[inline]
@@ -230,7 +239,11 @@ impl Board {
     /// The innermost of the functions that wait without being calls.
     pub fn innermost_poll(&self) -> Option<Arc<Slot>> {
         let others = lock(&self.others);
-        others.iter().filter(|poll| poll.record.level() > 0).max_by_key(|poll| poll.record.level()).cloned()
+        others
+            .iter()
+            .filter(|poll| poll.record.level() > 0 && !poll.is_of_coroutine())
+            .max_by_key(|poll| poll.record.level())
+            .cloned()
     }
 
     /// Whether a bottom half or handler is on the stack.
@@ -278,7 +291,13 @@ impl Board {
     pub fn shown(&self) -> Vec<Arc<Slot>> {
         let calls = lock(&self.calls).clone();
         let others = lock(&self.others).clone();
-        calls.into_iter().chain(others).collect()
+        calls.into_iter().chain(others.into_iter().filter(|other| !other.is_suspended())).collect()
+    }
+
+    /// The calls that have suspended their coroutines.
+    #[cfg(feature = "coroutine")]
+    pub fn suspended(&self) -> Vec<Arc<Slot>> {
+        lock(&self.others).iter().filter(|other| other.is_suspended()).cloned().collect()
     }
 
     /// The outermost `most` calls on the stack, outermost first.

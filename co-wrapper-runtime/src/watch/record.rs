@@ -59,6 +59,30 @@ impl Slot {
         Self { wakes, waker, record: Record::new() }
     }
 
+    /// The slot of a stackful coroutine on the calling thread, for the call that suspends it. `waker` is for the future
+    /// of that call.
+    #[cfg(feature = "coroutine")]
+    pub fn of_coroutine(unparker: Unparker, waker: Waker) -> Self {
+        Self { wakes: Arc::new(WakeSlot::of_coroutine(unparker)), waker, record: Record::new() }
+    }
+
+    /// Whether it is a stackful coroutine's.
+    #[inline]
+    pub fn is_of_coroutine(&self) -> bool {
+        #[cfg(feature = "coroutine")]
+        return self.wakes.is_coroutine();
+        #[cfg(not(feature = "coroutine"))]
+        false
+    }
+
+    /// Whether its call, if there is one, has suspended a coroutine.
+    pub fn is_suspended(&self) -> bool {
+        #[cfg(feature = "coroutine")]
+        return self.is_of_coroutine() && self.record.is_nowhere();
+        #[cfg(not(feature = "coroutine"))]
+        false
+    }
+
     /// Takes the slot for a new call.
     #[inline]
     pub fn begin(&self, name: &'static &'static str, site: &'static Location<'static>, callback_waits: bool) {
@@ -272,6 +296,12 @@ impl Record {
 
     fn fields(&self) -> Option<Seen> {
         let level = Some(self.level.load(Ordering::Relaxed)).filter(|level| *level > 0)?;
+        // A coroutine's call stands where the coroutine runs now.
+        #[cfg(feature = "coroutine")]
+        let level = match self.position.load(Ordering::Relaxed) {
+            0 => level,
+            position => position,
+        };
         // Before `since` is read: a call that takes the record over meanwhile cannot have begun earlier.
         self.stamp();
         let since = self.since.load(Ordering::Relaxed);
@@ -302,6 +332,7 @@ impl Record {
     }
 
     /// The coroutine whose slot this is runs inside so many calls, or does not run.
+    #[cfg(feature = "coroutine")]
     pub fn set_position(&self, calls: Option<usize>) {
         self.position.store(calls.map_or(0, |calls| calls + 1), Ordering::Relaxed);
     }
@@ -327,6 +358,12 @@ impl Record {
     #[cfg(feature = "graph")]
     pub fn has_taken_lock(&self, number: u64) -> bool {
         self.state.load(Ordering::Relaxed) & LOCKED != 0 && self.first_lock.load(Ordering::Relaxed) <= number
+    }
+
+    /// Whether this is the slot of a coroutine that does not run.
+    #[cfg(feature = "coroutine")]
+    pub fn is_nowhere(&self) -> bool {
+        self.position.load(Ordering::Relaxed) == 0
     }
 
     /// Whether a bottom half or handler waits in this call's frame.

@@ -153,6 +153,10 @@ pub enum State {
     Polling,
     /// It runs a task or a bottom half meanwhile, or looks for one.
     Serving,
+    /// It does something else: the call was made in a [`Coroutine`](crate::Coroutine), which is suspended until the call's
+    /// future is woken. The feature `coroutine` has it.
+    #[cfg(feature = "coroutine")]
+    Suspended,
 }
 
 /// What a call may wait for in vain, judging by its stack and by the process's threads.
@@ -244,6 +248,8 @@ impl Report {
         let looks: Vec<_> = board::all().into_iter().map(|board| (Arc::clone(&board), board.look())).collect();
         for (board, look) in &looks {
             report.add_waiting(board, look, &looks, wanted);
+            #[cfg(feature = "coroutine")]
+            report.add_suspended(board, &looks, wanted);
             report.add_blocked(board, look, wanted);
         }
         if let Wanted::News(limit) = wanted
@@ -294,6 +300,24 @@ impl Report {
                 call.look_above(board, look, slot);
             }
             let home = rest[0].0.context.as_ref().and_then(|context| context.scheduler.home());
+            if let Some(home) = home.filter(|home| home.thread != board.number) {
+                call.look_home(looks, &home, slot.wakes.is_unstarted());
+            }
+            self.calls.push(call);
+        }
+    }
+
+    /// Adds the calls that have suspended coroutines of a thread.
+    #[cfg(feature = "coroutine")]
+    fn add_suspended(&mut self, board: &Board, looks: &Looks, wanted: Wanted) {
+        for slot in board.suspended() {
+            let Some(seen) = slot.record.read() else { continue };
+            if !wanted.wants(seen.waited, seen.what.expected_long, || slot.record.is_news()) {
+                continue;
+            }
+            let mut call = Call::new(board, &seen, Vec::new(), false);
+            call.state = State::Suspended;
+            let home = seen.context.as_ref().and_then(|context| context.scheduler.home());
             if let Some(home) = home.filter(|home| home.thread != board.number) {
                 call.look_home(looks, &home, slot.wakes.is_unstarted());
             }

@@ -126,6 +126,8 @@ impl fmt::Display for Call {
             State::Parked => "parked",
             State::Polling => "polling",
             State::Serving => "serving its contexts",
+            #[cfg(feature = "coroutine")]
+            State::Suspended => "its coroutine is suspended",
         };
         write!(f, " ({state}, {} polls, depth {})", self.polls(), self.depth())?;
         if self.is_expected_long() {

@@ -1,0 +1,357 @@
+//! `Coroutine`, the handle of a stackful coroutine and a future, and its builder. What suspends one is in `suspend.rs`,
+//! what it has of its own on its thread in `thread/coroutine.rs`.
+//!
+//! Invariants: a coroutine is resumed and dropped on the thread that made it, as [`Coroutine`] is not `Send`. No panic
+//! crosses a switch of stacks: the code runs within a `catch_unwind`, and its panic is raised in the poll. Its stack is
+//! given back only when nothing is on it.
+
+use std::{
+    fmt,
+    future::Future,
+    io,
+    mem::ManuallyDrop,
+    panic::Location,
+    pin::Pin,
+    ptr,
+    task::{Context, Poll, Waker},
+};
+
+use super::{
+    outside::{self, Guest},
+    stacks::{self, Room, Size, Stacks},
+    switch::{Resumed, Switch},
+};
+use crate::{
+    reactor::Entered,
+    suspend::Cancelled,
+    sys::{
+        fork,
+        panics::{self, Payload},
+    },
+    tasks::activation,
+    thread::{coroutine::Own, state::Thread},
+};
+
+/// Blocking code as a future, for any executor: wherever a call of ours would block the thread, the code is suspended and
+/// the future is pending. (QEMU's `Coroutine`.)
+///
+/// The code runs on a stack of its own, when the future is polled. There every blocking twin, whatever its mark,
+/// [`block_on`](crate::block_on), [`AioContext::poll_while`](crate::AioContext::poll_while), drained sections and the
+/// graph's write lock suspend it instead of blocking. [`in_coroutine`](crate::in_coroutine) is true, and
+/// nothing panics for that: nothing is blocked. What blocks by other means, such as `std::thread::sleep`, still blocks the
+/// thread.
+///
+/// The feature `coroutine` has it. Its stacks are mapped with a guard page below; see [`Builder`] for their size.
+///
+/// # Where it blocks after all
+///
+/// Only the coroutine's own code is suspended. Inside the future of a call, and in what a loop runs that is on the
+/// coroutine's stack, a mixed call nests as it does in a task. So it does inside a tokio `block_on`, or where the handle of
+/// another tokio runtime is entered, and while the thread unwinds.
+///
+/// # When it is dropped
+///
+/// A suspended coroutine that is dropped is unwound where it is: the blocking call that it waits in panics with a
+/// payload of ours, without a message, and destructors run. Calls that these make block the thread. Code that catches
+/// that panic goes on, and its calls block too. If the panic would have to pass `extern "C"` functions, the process
+/// aborts. A coroutine that is forgotten keeps its stack. In builds with `panic = "abort"` a suspended one that is dropped
+/// keeps its stack too, and is counted ([`Stacks::kept`]).
+///
+/// It stays on its thread:
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>(_: T) {}
+/// // SAFETY: it makes no call.
+/// is_send(unsafe { co_wrapper::Coroutine::new(|| ()) });
+/// ```
+///
+/// # Examples
+///
+/// See [`Coroutine::new`].
+#[doc(alias = "qemu_coroutine_create")]
+#[must_use = "futures do nothing unless polled"]
+pub struct Coroutine<R: 'static> {
+    /// `None` when it has ended.
+    running: Option<Running<R>>,
+    /// Where it was made.
+    site: &'static Location<'static>,
+}
+
+/// A coroutine that has not ended. Not dropped before it has: its stack would be freed with what is on it.
+struct Running<R: 'static> {
+    switch: ManuallyDrop<Switch<Option<R>>>,
+    own: Box<Own>,
+    size: Size,
+    started: bool,
+    /// While another executor than our loop has it suspended.
+    guest: Option<Guest>,
+}
+
+impl<R: 'static> Coroutine<R> {
+    /// Makes a coroutine of `f`, with a stack of 256 KiB. Nothing runs before it is polled.
+    ///
+    /// # Safety
+    ///
+    /// While a call of `f` waits, other code of the thread runs, and it may end before or after `f` goes on. So `f`
+    /// promises: *no frame on its stack at that time relies on what it has put into a thread-local until it returns.* Such
+    /// are scopes that set a thread-local and restore it when they end: those of the crate `scoped-tls`, another runtime's
+    /// `enter` guards, executors that mark their thread (`futures::executor::block_on`; tokio's are recognized). They
+    /// would be left in another order than entered, and code that runs meanwhile would use what they point to. Your
+    /// own code rarely has one; look at crates that call back into it.
+    ///
+    /// This keeps the promise: the thread-local is used, and no call is made meanwhile.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use co_wrapper::{AioContext, Coroutine, block_on};
+    ///
+    /// thread_local! { static CALLS: Cell<u32> = const { Cell::new(0) } }
+    ///
+    /// // SAFETY: `CALLS` is whole again before the call waits.
+    /// let coroutine = unsafe {
+    ///     Coroutine::new(|| {
+    ///         CALLS.set(CALLS.get() + 1);
+    ///         block_on(AioContext::current().sleep(std::time::Duration::from_millis(1)));
+    ///     })
+    /// };
+    /// block_on(coroutine);
+    /// ```
+    ///
+    /// This breaks it: `with` lends the list to `f`'s call, and another coroutine's `with` frees it meanwhile.
+    ///
+    /// ```no_run
+    /// use std::cell::Cell;
+    /// use co_wrapper::{AioContext, Coroutine, block_on};
+    ///
+    /// thread_local! { static LIST: Cell<*const Vec<u8>> = const { Cell::new(std::ptr::null()) } }
+    ///
+    /// fn with(list: Vec<u8>, f: impl FnOnce()) {
+    ///     let outer = LIST.replace(&list);
+    ///     f();
+    ///     LIST.set(outer); // in another order, if `f` waits: a dangling pointer
+    /// }
+    ///
+    /// // Wrong: `f` waits inside `with`.
+    /// let coroutine = unsafe {
+    ///     Coroutine::new(|| with(vec![1], || block_on(AioContext::current().sleep(std::time::Duration::from_millis(1)))))
+    /// };
+    /// # drop(coroutine);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If no stack can be mapped; in a forked child. Awaiting it raises a panic of `f`, and panics if it has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use co_wrapper::{Coroutine, block_on};
+    ///
+    /// let (tx, rx) = async_channel::bounded(1);
+    /// // SAFETY: the closure uses no thread-local.
+    /// let blocking = unsafe { Coroutine::new(move || block_on(rx.recv())) };
+    /// let both = async { futures::join!(blocking, async { tx.send(7).await.unwrap() }).0 };
+    /// assert_eq!(block_on(both), Ok(7)); // on one thread
+    /// ```
+    #[track_caller]
+    pub unsafe fn new(f: impl FnOnce() -> R + 'static) -> Self {
+        // SAFETY: as the caller promises.
+        match unsafe { Coroutine::builder().build(f) } {
+            Ok(coroutine) => coroutine,
+            Err(error) => panic!(
+                "Coroutine::new: called at {}, and no stack of {} KiB can be mapped: {error}; let fewer coroutines wait at \
+                 once, or allow the process more mappings (vm.max_map_count)",
+                Location::caller(),
+                Size::default().bytes() / 1024
+            ),
+        }
+    }
+
+    /// A coroutine of `f` on a stack of that size.
+    ///
+    /// # Safety
+    ///
+    /// As for [`new`](Self::new).
+    unsafe fn made(size: Size, f: impl FnOnce() -> R + 'static, site: &'static Location<'static>) -> io::Result<Self> {
+        fork::forbid("Coroutine::new");
+        let Room { stack, own } = Room::new(size)?;
+        own.begin();
+        let at = ptr::from_ref(&*own);
+        let code = move || {
+            // SAFETY: the coroutine keeps its `Own` until this has returned.
+            let cancelled = unsafe { &*at }.cancelled.get();
+            // Here, so that a destructor of `f` runs where `f` would have run.
+            if cancelled { None } else { Some(f()) }
+        };
+        let switch = Switch::new(stack, at, move || Payload::of(code));
+        let running = Running { switch: ManuallyDrop::new(switch), own, size, started: false, guest: None };
+        Ok(Self { running: Some(running), site })
+    }
+}
+
+impl Coroutine<()> {
+    /// Makes a coroutine with options: the size of its stack.
+    ///
+    /// # Examples
+    ///
+    /// See [`Builder`].
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// How many stacks the process's coroutines have and had.
+    ///
+    /// # Examples
+    ///
+    /// See [`Stacks`].
+    pub fn stacks() -> Stacks {
+        stacks::count()
+    }
+}
+
+impl<R> Running<R> {
+    /// Runs it until it is suspended or ends. What it waits for wakes `waker`.
+    #[inline]
+    fn resume(&mut self, waker: &Waker) -> Resumed<Option<R>> {
+        self.started = true;
+        if self.guest.is_some() {
+            self.guest = None;
+        }
+        let _guard;
+        let entered = Entered::look("Coroutine");
+        if entered.needs_guard() {
+            _guard = Entered::guard();
+        }
+        let switch = &mut self.switch;
+        Thread::run_coroutine(&self.own, waker, || switch.resume())
+    }
+
+    /// Gives its stack back, when it has ended.
+    #[inline]
+    fn end(self) {
+        let Self { switch, own, size, .. } = self;
+        Room { stack: ManuallyDrop::into_inner(switch).into_stack(), own }.give_back(size);
+    }
+}
+
+impl<R> Future for Coroutine<R> {
+    type Output = R;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
+        let Some(running) = &mut self.running else {
+            panic!("Coroutine: made at {}, and awaited again after it gave its result; await it once", self.site);
+        };
+        match running.resume(cx.waker()) {
+            Resumed::Suspended => {
+                if !activation::is_coroutine() {
+                    running.guest = outside::serve(running.own.thread(), running.own.number(), cx.waker());
+                }
+                Poll::Pending
+            }
+            Resumed::Ended(result) => {
+                self.running.take().into_iter().for_each(Running::end);
+                match result {
+                    Ok(result) => Poll::Ready(result.expect("`None` only if it was cancelled")),
+                    Err(payload) => payload.resume(),
+                }
+            }
+        }
+    }
+}
+
+impl<R> Unpin for Coroutine<R> {}
+
+impl<R> Drop for Coroutine<R> {
+    fn drop(&mut self) {
+        let Some(mut running) = self.running.take() else { return };
+        // In a forked child, what its destructors would end is the parent's.
+        if fork::is_child() || cfg!(panic = "abort") && running.started {
+            if !fork::is_child() {
+                stacks::kept();
+            }
+            return std::mem::forget(running);
+        }
+        running.own.cancelled.set(true);
+        let Resumed::Ended(result) = running.resume(Waker::noop()) else {
+            unreachable!("a cancelled coroutine is not suspended")
+        };
+        running.end();
+        match result {
+            Ok(result) => panics::drop_one(result),
+            Err(payload) if payload.is::<Cancelled>() => {}
+            Err(payload) => payload.raise(),
+        }
+    }
+}
+
+impl<R> fmt::Debug for Coroutine<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coroutine")
+            .field("made", &self.site.to_string())
+            .field("ended", &self.running.is_none())
+            .finish()
+    }
+}
+
+/// Makes a [`Coroutine`](crate::Coroutine) with options.
+///
+/// # The size of a stack
+///
+/// 256 KiB by default. A stack takes address space of its size and a page more, and memory only for the pages that were
+/// touched; so a size too large costs little, and one too small ends the process: code that runs off its stack touches the
+/// guard page, and the process gets SIGSEGV. (Rust's message about a stack overflow is for its own threads alone.) Code
+/// that runs well on a thread of a given [`stack_size`](std::thread::Builder::stack_size) does so on a coroutine's stack of
+/// that size. Take what the thread had, 2 MiB by default, where recursion is deep or the code is not known; measure with
+/// a few sizes where there are many coroutines. Stacks of the default size are kept by the thread for its next
+/// coroutines; others are mapped and unmapped for each.
+///
+/// # Examples
+///
+/// ```
+/// use co_wrapper::{Coroutine, block_on};
+///
+/// // SAFETY: it makes no call.
+/// let deep = unsafe { Coroutine::builder().stack_size(8 << 20).build(|| [0_u8; 4 << 20].len()) }?;
+/// assert_eq!(block_on(deep), 4 << 20);
+/// # std::io::Result::Ok(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "build() makes the coroutine"]
+pub struct Builder {
+    size: Size,
+}
+
+impl Builder {
+    /// The size of the stack in bytes, rounded up to whole pages.
+    ///
+    /// # Examples
+    ///
+    /// See [`Builder`].
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.size = Size::new(bytes);
+        self
+    }
+
+    /// Makes a coroutine of `f`.
+    ///
+    /// # Errors
+    ///
+    /// No stack can be mapped.
+    ///
+    /// # Panics
+    ///
+    /// In a forked child.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Coroutine::new`], where both a closure that keeps the promise and one that breaks it are shown.
+    ///
+    /// # Examples
+    ///
+    /// See [`Builder`].
+    #[track_caller]
+    pub unsafe fn build<R: 'static>(self, f: impl FnOnce() -> R + 'static) -> io::Result<Coroutine<R>> {
+        // SAFETY: as the caller promises.
+        unsafe { Coroutine::made(self.size, f, Location::caller()) }
+    }
+}

@@ -1,0 +1,10 @@
+//! Stackful coroutines: blocking code as a future. See [`Coroutine`].
+
+mod handle;
+mod outside;
+mod spawn;
+mod stacks;
+mod switch;
+
+pub use handle::{Builder, Coroutine};
+pub use stacks::Stacks;

@@ -1,0 +1,129 @@
+//! Coroutines that another executor than our loop polls, such as tokio's `LocalSet`.
+//!
+//! A blocking call serves the contexts of its thread while it waits. One that suspends its coroutine leaves that to the
+//! loop of ours that polls the coroutine. If another executor does, that knows nothing of the contexts. So a poll of a
+//! coroutine that stays suspended serves them, and whatever would end a sleep of our loop wakes the suspended coroutines:
+//! what another thread or this one puts into a context, and a timer.
+//!
+//! Descriptor handlers are the exception: their descriptors are looked at in each such poll, and not in between.
+
+use std::{
+    collections::BTreeMap,
+    mem,
+    sync::{Arc, Mutex},
+    task::{Wake, Waker},
+    time::Instant,
+};
+
+use crate::{
+    poll_loop::serve::run_all,
+    reactor::{self, Entered},
+    sys::{
+        fork,
+        panics::{self, Payload},
+        park::EndSleep,
+        sync::plain_lock,
+    },
+    thread::{homes::served, state::Thread},
+};
+
+/// The suspended coroutines of one thread that other executors poll.
+#[derive(Default)]
+pub struct Suspended(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    wakers: BTreeMap<u64, Waker>,
+    /// When they are woken for a timer.
+    timer: Option<Instant>,
+}
+
+thread_local! {
+    static SUSPENDED: Arc<Suspended> = Arc::default();
+}
+
+/// A coroutine is woken for the contexts while this lives.
+pub struct Guest {
+    all: Arc<Suspended>,
+    number: u64,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if !fork::is_child() {
+            let removed = plain_lock(&self.all.0).wakers.remove(&self.number);
+            panics::drop_one(removed);
+        }
+    }
+}
+
+impl Suspended {
+    /// Wakes all: any of them serves the contexts, and which of them its executor polls is not known.
+    fn wake_all(&self) {
+        if !fork::is_child() {
+            let woken = mem::take(&mut plain_lock(&self.0).wakers);
+            // Whoever has put something into a context must not get the panic of another's waker.
+            drop(Payload::of(|| panics::wake_all(woken.into_values())));
+        }
+    }
+}
+
+impl EndSleep for Suspended {
+    fn end_sleep(&self) {
+        self.wake_all();
+    }
+}
+
+/// The timer's wake.
+impl Wake for Suspended {
+    fn wake(self: Arc<Self>) {
+        plain_lock(&self.0).timer = None;
+        self.wake_all();
+    }
+}
+
+/// Serves the thread's contexts once, after another executor has polled the coroutine `number` with `waker`. `None` in a
+/// thread-local destructor, where the thread may have no contexts any more.
+pub fn serve(thread: &Thread, number: u64, waker: &Waker) -> Option<Guest> {
+    let all = SUSPENDED.try_with(Arc::clone).ok()?;
+    served(&thread.homes, |context| context.scheduler().set_outside(false));
+    if !thread.homes.borrow().are_quiet() {
+        let _guard;
+        let entered = Entered::look("Coroutine");
+        if entered.needs_guard() {
+            _guard = Entered::guard();
+        }
+        // The hook has printed a panic. It is neither the coroutine's nor its executor's.
+        served(&thread.homes, |context| {
+            drop(Payload::of(|| reactor::unconstrained(|| run_all(thread, context))));
+        });
+    }
+    // First the coroutine is listed, then what it is woken for is watched, then looked at a last time: so nothing that
+    // comes in meanwhile is missed.
+    let waker = waker.clone();
+    let old = plain_lock(&all.0).wakers.insert(number, waker);
+    drop(old);
+    let guest = Guest { all, number };
+    let mut looks_again = thread.parker.ends_with(Arc::clone(&guest.all) as Arc<dyn EndSleep>);
+    let mut next: Option<Instant> = None;
+    served(&thread.homes, |context| {
+        let scheduler = context.scheduler();
+        scheduler.set_outside(true);
+        scheduler.take_notified();
+        looks_again |= scheduler.has_work() || scheduler.has_to_close();
+        next = [next, scheduler.timers().next()].into_iter().flatten().min();
+    });
+    if let Some(next) = next {
+        let mut waiting = plain_lock(&guest.all.0);
+        if waiting.timer.is_none_or(|timer| next < timer) {
+            waiting.timer = Some(next);
+            drop(waiting);
+            let wait = next.saturating_duration_since(Instant::now());
+            reactor::wake_after(wait, Waker::from(Arc::clone(&guest.all)));
+        }
+    }
+    if looks_again {
+        guest.all.wake_all();
+    }
+    Some(guest)
+}

@@ -1,0 +1,107 @@
+//! The stackful coroutines that wait for a context: until something has run in it, or it is notified or closed. (Threads
+//! that wait for that poll the context.)
+//!
+//! A coroutine that waits again after each round must not itself make that round one in which something ran, or it would
+//! go round for ever. So what ran is counted without the coroutines that wait again.
+
+use std::task::Waker;
+
+use crate::sys::{
+    fork, panics,
+    sync::{AtomicU64, AtomicUsize, Mutex, Ordering, lock},
+};
+
+#[derive(Default)]
+pub struct Watchers {
+    /// How many there are, so that a round without any takes no lock.
+    len: AtomicUsize,
+    waiting: Mutex<Waiting>,
+    /// How many rounds have run something that any of them waits for, and how often the context was notified.
+    rounds: AtomicU64,
+    notifies: AtomicU64,
+    /// How many of them have begun to wait in the present round.
+    again: AtomicUsize,
+}
+
+/// What has happened in a context.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// How many rounds have run something.
+    pub rounds: u64,
+    pub notifies: u64,
+}
+
+#[derive(Default)]
+struct Waiting {
+    next: u64,
+    wakers: Vec<(u64, Waker)>,
+}
+
+impl Watchers {
+    /// Adds one, and returns its number.
+    pub fn add(&self, waker: Waker) -> u64 {
+        let mut waiting = lock(&self.waiting);
+        waiting.next += 1;
+        let number = waiting.next;
+        waiting.wakers.push((number, waker));
+        self.len.store(waiting.wakers.len(), Ordering::SeqCst);
+        number
+    }
+
+    /// Removes one, if it was not woken.
+    pub fn remove(&self, number: u64) {
+        if fork::is_child() {
+            return;
+        }
+        let mut waiting = lock(&self.waiting);
+        let at = waiting.wakers.iter().position(|waker| waker.0 == number);
+        let removed = at.map(|at| waiting.wakers.swap_remove(at));
+        self.len.store(waiting.wakers.len(), Ordering::SeqCst);
+        drop(waiting);
+        drop(removed);
+    }
+
+    /// Wakes all.
+    pub fn wake(&self) {
+        if self.len.load(Ordering::SeqCst) == 0 || fork::is_child() {
+            return;
+        }
+        let mut waiting = lock(&self.waiting);
+        let woken = std::mem::take(&mut waiting.wakers);
+        self.len.store(0, Ordering::SeqCst);
+        drop(waiting);
+        panics::wake_all(woken.into_iter().map(|waker| waker.1));
+    }
+
+    /// What has happened so far.
+    pub fn seen(&self) -> Seen {
+        Seen { rounds: self.rounds.load(Ordering::Relaxed), notifies: self.notifies.load(Ordering::Acquire) }
+    }
+
+    /// The context was notified. From any thread.
+    pub fn notified(&self) {
+        // All see it, while a flag would be for the first alone.
+        self.notifies.fetch_add(1, Ordering::Release);
+        self.wake();
+    }
+
+    /// One of them waits again. For the home thread.
+    pub fn waits_again(&self) {
+        self.again.store(self.again.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// A round begins. For the home thread.
+    #[inline]
+    pub fn round_begins(&self) {
+        self.again.store(0, Ordering::Relaxed);
+    }
+
+    /// The round that has begun last has run so many items. For the home thread.
+    #[inline]
+    pub fn round_ends(&self, ran: usize) {
+        if ran > self.again.load(Ordering::Relaxed) && self.len.load(Ordering::Relaxed) > 0 {
+            self.rounds.store(self.rounds.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            self.wake();
+        }
+    }
+}

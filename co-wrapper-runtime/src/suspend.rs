@@ -1,0 +1,170 @@
+//! What a stackful coroutine does instead of blocking: it suspends itself until it is woken.
+//!
+//! A call suspends the coroutine if the coroutine's outermost code made it. Elsewhere on the coroutine's stack somebody's
+//! frames would be suspended too that know nothing of it: an executor, a future in the middle of its poll, a loop of ours.
+//! There a call blocks, as it does in a task. It blocks as well while the thread unwinds, because the count of panics is
+//! the thread's; where another tokio handle than ours is current, because tokio insists on the order in which those are
+//! left; and once the coroutine was dropped.
+
+use std::{
+    pin::pin,
+    ptr,
+    task::{Context, Waker},
+    thread,
+    time::Instant,
+};
+
+use crate::{
+    context::{AioContext, Sleep},
+    reactor::Entered,
+    scheduler::Seen,
+    sys::{fork, panics::Payload},
+    tasks::activation::Mark,
+    thread::{
+        coroutine::Own,
+        state::{Place, Thread},
+        waiting::{Ended, InFlight},
+    },
+};
+
+/// The panic with which a coroutine that is dropped is unwound.
+pub struct Cancelled;
+
+/// The coroutine that a call suspends which code with the mark `caller` made, if it suspends one.
+#[inline]
+pub fn suspends<'a>(thread: &'a Thread, caller: Mark, entered: &Entered) -> Option<&'a Own> {
+    let own = if caller.is_root() { thread.coroutine()? } else { return None };
+    (entered.is_ours() && !own.cancelled.get() && !thread::panicking()).then_some(own)
+}
+
+/// Suspends the coroutine `own`, which runs, until it is resumed.
+///
+/// # Panics
+///
+/// With [`Cancelled`] if the coroutine was dropped.
+fn suspend(own: &Own) {
+    // SAFETY: the coroutine runs, so its closure has stored the yielder, which is there until that closure returns. The
+    // caller is on the coroutine's stack: only its outermost code, or a call made there, gets here.
+    unsafe { &*own.yielder.get() }.suspend(());
+    if own.cancelled.get() {
+        Payload::new(Cancelled).resume();
+    }
+}
+
+/// A call's record is shown while this lives.
+struct Shown<'a>(&'a Place);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        self.0.slot().record.hide();
+    }
+}
+
+/// Waits for the call at `place` without blocking its thread. As [`Frame::wait`](crate::call::frame::Frame::wait) has it,
+/// `target` is the context that the call was sent to, and `called_in` the one whose closing gives it up.
+pub fn wait(
+    own: &Own,
+    place: &Place,
+    target: Option<&AioContext>,
+    called_in: Option<&AioContext>,
+    mut deadline: Option<Instant>,
+    call: &mut dyn InFlight,
+) -> Ended {
+    let (thread, slot) = (place.thread(), place.slot());
+    thread.show_suspended(slot, target);
+    let _shown = Shown(place);
+    let mut timer = pin!(deadline.map(|deadline| {
+        let context = thread.homes.borrow().running_in().cloned();
+        let context = context.unwrap_or_else(|| thread.own());
+        Sleep::until(context.scheduler().clone(), deadline)
+    }));
+    loop {
+        let waker = own.waker();
+        let _watches = called_in.map(|context| Watches::new(context, waker));
+        let elapsed = timer
+            .as_mut()
+            .as_pin_mut()
+            .is_some_and(|timer| deadline.is_some() && timer.poll(&mut Context::from_waker(waker)).is_ready());
+        let closed = called_in.is_some_and(|context| context.scheduler().is_closed());
+        if elapsed || closed {
+            deadline = None;
+            let why = if elapsed { Ended::Elapsed } else { Ended::Closed };
+            if call.give_up(why) {
+                return why;
+            }
+        }
+        if target.is_some() {
+            slot.wakes.resume_with(Some(waker.clone()));
+        }
+        if target.is_none() || !slot.wakes.take_woken() {
+            suspend(own);
+        }
+        if fork::is_child() {
+            return Ended::Forked;
+        }
+        if slot.record.poll(|| call.poll()) {
+            if target.is_some() {
+                slot.wakes.resume_with(None);
+            }
+            return Ended::Ready;
+        }
+    }
+}
+
+/// As [`until_ran`], and shows the call at `place` as waiting.
+pub fn shown_until_ran(own: &Own, place: &Place, context: &AioContext, seen: Seen) -> bool {
+    place.thread().show_suspended(place.slot(), Some(context));
+    let _shown = Shown(place);
+    until_ran(own, context, seen)
+}
+
+/// Waits until something has run in `context` since `seen`, or it was notified, without blocking the thread: what a blocking poll does.
+/// Returns whether something ran.
+pub fn until_ran(own: &Own, context: &AioContext, seen: Seen) -> bool {
+    let watchers = context.scheduler().watchers();
+    loop {
+        let _watches = Watches::new(context, own.waker());
+        let now = watchers.seen();
+        if now != seen || context.scheduler().take_kick() {
+            return now.rounds != seen.rounds;
+        }
+        watchers.waits_again();
+        suspend(own);
+        fork::forbid("AioContext::poll");
+    }
+}
+
+/// A coroutine is woken when something has run in a context, and when that is notified or closed, while this lives.
+struct Watches<'a>(&'a AioContext, u64);
+
+impl<'a> Watches<'a> {
+    fn new(context: &'a AioContext, waker: &Waker) -> Self {
+        Self(context, context.scheduler().watchers().add(waker.clone()))
+    }
+}
+
+impl Drop for Watches<'_> {
+    fn drop(&mut self) {
+        self.0.scheduler().watchers().remove(self.1);
+    }
+}
+
+/// Makes a coroutine's slot wake the thread instead of the coroutine while this lives: for a call that blocks.
+pub struct Blocks<'a> {
+    own: Option<&'a Own>,
+    outer: *const Waker,
+}
+
+impl<'a> Blocks<'a> {
+    /// For a call of the innermost coroutine, to whose slot `waker` belongs.
+    pub fn new(thread: &'a Thread, waker: &Waker) -> Self {
+        let own = thread.coroutine();
+        Self { own, outer: own.map_or(ptr::null(), |own| own.exchange_waker(waker)) }
+    }
+}
+
+impl Drop for Blocks<'_> {
+    fn drop(&mut self) {
+        self.own.into_iter().for_each(|own| _ = own.exchange_waker(self.outer));
+    }
+}

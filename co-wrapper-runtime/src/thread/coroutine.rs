@@ -1,0 +1,357 @@
+//! What a stackful coroutine has of its own on the thread that runs it, and the one function that exchanges it for what
+//! whoever resumes the coroutine has: [`Thread::run_coroutine`].
+//!
+//! A coroutine runs on top of the stack of whoever resumed it, as a task does that a loop polls. So its blocking calls are
+//! inner calls of the calls there, and a loop that it nests serves and polls everything that is further out. But it may
+//! be suspended in a blocking call and resumed inside more or fewer calls. So at each switch these are exchanged:
+//!
+//! - the activation: its mark, and the task id to which its graph guards belong;
+//! - its call, if it is suspended in one, and that call's slot;
+//! - the write guards of the graph lock that it holds;
+//! - the contexts that it has entered and not left;
+//! - whether its calls are meant to wait long;
+//! - the spans that it has entered.
+//!
+//! What belongs to the thread, and stays: the parker, the contexts that the thread is home to, its board, the spare slots.
+//!
+//! It is suspended only by its outermost code ([`Mark::ROOT`](crate::tasks::activation::Mark)), so at most one call of
+//! its own, nothing that a loop dispatched and no nested wait is then on its stack.
+
+use std::{
+    cell::{Cell, RefCell},
+    mem, ptr,
+    rc::Rc,
+    sync::Arc,
+    task::{RawWaker, RawWakerVTable, Waker},
+};
+
+use corosensei::Yielder;
+
+#[cfg(feature = "graph")]
+use super::stack::Writing;
+use super::{
+    stack::Root,
+    state::{Slot, Thread},
+};
+use crate::{
+    context::AioContext,
+    tasks::{
+        activation::{self, Mark},
+        unit::Unit,
+    },
+    trace,
+    watch::board::Runs,
+};
+
+/// What one coroutine has of its own. It lives at one address from before the coroutine begins until after it has ended.
+pub struct Own {
+    thread: Rc<Thread>,
+    number: Cell<u64>,
+    mark: Cell<Mark>,
+    task: Cell<Unit>,
+    /// The slot of its outermost call. While it runs, the slot that is displaced.
+    slot: RefCell<Arc<Slot>>,
+    /// Whether it is suspended in that call.
+    in_call: Cell<bool>,
+    #[cfg(feature = "graph")]
+    writing: RefCell<Vec<Writing>>,
+    entered: RefCell<Vec<(u64, AioContext)>>,
+    expects_long: Cell<bool>,
+    spans: trace::Left,
+    /// What the futures of its outermost calls are woken through.
+    waker: Box<Cell<*const Waker>>,
+    /// Suspends it. Null before it begins.
+    pub yielder: Cell<*const Yielder<(), ()>>,
+    /// It was dropped before it ended: it is being unwound, and is suspended no more.
+    pub cancelled: Cell<bool>,
+}
+
+impl Own {
+    /// For a coroutine of this thread.
+    ///
+    /// # Panics
+    ///
+    /// In a forked child.
+    #[track_caller]
+    pub fn new(caller: &str) -> Box<Self> {
+        let thread = Thread::current(caller);
+        let waker = Box::new(Cell::new(ptr::null()));
+        let slot = Arc::new(Slot::of_coroutine(thread.parker.unparker(), resumes(&waker)));
+        thread.stack.board.add_other(&slot);
+        Box::new(Self {
+            thread,
+            number: Cell::new(0),
+            mark: Cell::new(Mark::ROOT),
+            task: Cell::new(Unit::NONE),
+            slot: RefCell::new(slot),
+            in_call: Cell::new(false),
+            #[cfg(feature = "graph")]
+            writing: RefCell::default(),
+            entered: RefCell::default(),
+            expects_long: Cell::new(false),
+            spans: trace::Left::new(),
+            waker,
+            yielder: Cell::new(ptr::null()),
+            cancelled: Cell::new(false),
+        })
+    }
+
+    /// Prepares it for another coroutine.
+    #[inline]
+    pub fn begin(&self) {
+        thread_local! { static LAST: Cell<u64> = const { Cell::new(0) } }
+        let number = LAST.get() + 1;
+        LAST.set(number);
+        self.number.set(number);
+        self.mark.set(Mark::ROOT);
+        self.task.set(Unit::new());
+        self.expects_long.set(self.thread.stack.board.expects_long());
+        self.yielder.set(ptr::null());
+        self.cancelled.set(false);
+    }
+
+    /// Its number among the coroutines of its thread.
+    pub fn number(&self) -> u64 {
+        self.number.get()
+    }
+
+    /// The thread whose coroutine it is.
+    pub fn thread(&self) -> &Thread {
+        &self.thread
+    }
+
+    /// Lends another waker to the futures of its outermost call. Returns the one that was lent before. The caller lends
+    /// that again before the waker's borrow ends.
+    pub fn exchange_waker(&self, waker: *const Waker) -> *const Waker {
+        self.waker.replace(waker)
+    }
+
+    /// What resumes the coroutine. To be used while it runs.
+    pub fn waker(&self) -> &Waker {
+        // SAFETY: set by `run_coroutine`, which borrows the waker for as long as the coroutine runs.
+        unsafe { &*self.waker.get() }
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.thread.stack.board.remove_other(self.slot.get_mut());
+    }
+}
+
+thread_local! {
+    /// The innermost coroutine on this thread's stack.
+    static INNERMOST: Cell<*const Own> = const { Cell::new(ptr::null()) };
+}
+
+impl Thread {
+    /// The innermost coroutine on this thread's stack.
+    #[inline]
+    pub fn coroutine(&self) -> Option<&Own> {
+        // SAFETY: set by `run_coroutine`, which borrows it for as long as the coroutine is on the stack, and the caller is
+        // nested inside that.
+        unsafe { INNERMOST.get().as_ref() }
+    }
+
+    /// Runs the coroutine with `run`, until it is suspended or ends, with its own marks in place of the current ones.
+    /// What it waits for wakes `waker`. `run` does not unwind.
+    pub fn run_coroutine<R>(own: &Own, waker: &Waker, run: impl FnOnce() -> R) -> R {
+        Self::with_block(&own.thread, || own.thread.run_own(own, waker, run))
+    }
+
+    #[inline]
+    fn run_own<R>(&self, own: &Own, waker: &Waker, run: impl FnOnce() -> R) -> R {
+        let (stack, calls) = (&self.stack, self.depth());
+        stack.dispatch(Runs::Task, own.mark.get(), || {
+            activation::set_task(own.task.get());
+            let outer_coroutine = INNERMOST.replace(own);
+            let root = Root { coroutine: own.number.get(), calls, runs: stack.board.runs() };
+            let outer_root = stack.root.replace(root);
+            let outer_waker = own.waker.replace(waker);
+            let outer_long = stack.board.expect_long(own.expects_long.get());
+            let entry = self.homes.borrow().entry();
+            if !own.entered.borrow().is_empty() {
+                self.homes.borrow_mut().enter_again(mem::take(&mut *own.entered.borrow_mut()));
+            }
+            #[cfg(feature = "graph")]
+            let others = stack.put_back(&mut own.writing.borrow_mut(), calls);
+            if stack.next().is_none() {
+                self.add_slot();
+            }
+            own.slot.borrow().record.set_position(Some(calls));
+            stack.exchange(&mut own.slot.borrow_mut(), calls, own.in_call.get());
+            let outer_span = own.spans.enter_again();
+
+            let result = run();
+
+            own.spans.leave(outer_span);
+            own.mark.set(activation::current_mark());
+            debug_assert!(self.depth() <= calls + 1 && stack.board.runs() == root.runs, "suspended in a nested call");
+            own.in_call.set(self.depth() > calls);
+            stack.exchange(&mut own.slot.borrow_mut(), calls, false);
+            own.slot.borrow().record.set_position(None);
+            if stack.shown() > calls {
+                self.set_shown(calls);
+            }
+            #[cfg(feature = "graph")]
+            stack.take_from(others, &mut own.writing.borrow_mut(), calls);
+            if self.homes.borrow().entry() > entry {
+                *own.entered.borrow_mut() = self.homes.borrow_mut().leave_since(entry);
+            }
+            own.expects_long.set(stack.board.expects_long());
+            stack.board.end_expect_long(outer_long);
+            own.waker.set(outer_waker);
+            stack.root.set(outer_root);
+            INNERMOST.set(outer_coroutine);
+            result
+        })
+    }
+}
+
+/// The waker of a coroutine's slot: clones of it are clones of what is to be woken now, which `waker` points to.
+fn resumes(waker: &Cell<*const Waker>) -> Waker {
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(
+        |data| {
+            // SAFETY: by the contract of `current`.
+            let waker = mem::ManuallyDrop::new(unsafe { current(data) }.clone());
+            RawWaker::new(waker.data(), waker.vtable())
+        },
+        // SAFETY: by the contract of `current`.
+        |data| unsafe { current(data) }.wake_by_ref(),
+        // SAFETY: by the contract of `current`.
+        |data| unsafe { current(data) }.wake_by_ref(),
+        |_| {},
+    );
+
+    /// # Safety
+    ///
+    /// `data` is the address of an [`Own::waker`], whose coroutine runs.
+    unsafe fn current<'a>(data: *const ()) -> &'a Waker {
+        // SAFETY: the slot's waker is lent to futures only while its coroutine runs and polls them. Meanwhile the `Own` is
+        // there, the cell points to a waker that `run_coroutine` borrows, and nothing writes the cell: so another thread
+        // to which the future lends the waker may read both.
+        unsafe { &*(*data.cast::<Cell<*const Waker>>()).get() }
+    }
+
+    // SAFETY: the functions are those of the waker that the cell points to, and may be called from any thread while the
+    // slot's waker is lent.
+    unsafe { Waker::new(ptr::from_ref(waker).cast(), &VTABLE) }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{panic::Location, task::Waker};
+
+    use super::*;
+    use crate::thread::state::Place;
+
+    static NAME: &str = "call";
+
+    fn coroutine() -> Box<Own> {
+        let own = Own::new("test");
+        own.begin();
+        own
+    }
+
+    fn call() -> Place {
+        Place::push(&NAME, Location::caller())
+    }
+
+    fn thread() -> Rc<Thread> {
+        Thread::current("test")
+    }
+
+    /// What observers see: where each call on the stack was made, outermost first.
+    fn seen() -> Vec<u32> {
+        thread().stack.board.on_stack(usize::MAX).iter().map(|slot| slot.site().unwrap().line()).collect()
+    }
+
+    fn at(place: &Place) -> u32 {
+        place.slot().site().unwrap().line()
+    }
+
+    /// Coroutines A and B suspend in their calls, inside different numbers of calls, and are resumed inside others, in any
+    /// order.
+    ///
+    /// Catches: a slot that two calls have; a call that is counted, or seen, where its coroutine does not run; a slot
+    /// that is lost.
+    #[test]
+    fn coroutines_take_their_calls_with_them() {
+        let thread = thread();
+        let (a, b) = (coroutine(), coroutine());
+        let call_a = Thread::run_coroutine(&a, Waker::noop(), call);
+        assert_eq!((thread.depth(), seen()), (0, vec![]));
+        let outer = call();
+        let call_b = Thread::run_coroutine(&b, Waker::noop(), || {
+            let call_b = call();
+            assert_eq!((thread.depth(), seen()), (2, vec![at(&outer), at(&call_b)]));
+            call_b
+        });
+        assert_eq!((thread.depth(), seen()), (1, vec![at(&outer)]));
+        // B is resumed in A's code, in a call of A's.
+        Thread::run_coroutine(&a, Waker::noop(), || {
+            let nested = call();
+            Thread::run_coroutine(&b, Waker::noop(), || {
+                let calls = vec![at(&outer), at(&call_a), at(&nested), at(&call_b)];
+                assert_eq!((thread.depth(), seen()), (4, calls));
+            });
+            assert_eq!(seen(), [at(&outer), at(&call_a), at(&nested)]);
+            drop(nested);
+            drop(call_a);
+            // Now another one, in the same slot.
+            let again = call();
+            drop(again);
+        });
+        drop(outer);
+        assert_eq!((thread.depth(), seen()), (0, vec![]));
+        Thread::run_coroutine(&b, Waker::noop(), || {
+            assert_eq!(seen(), [at(&call_b)]);
+            drop(call_b);
+        });
+        let suspended = thread.stack.board.suspended().len();
+        drop((a, b));
+        assert_eq!(thread.stack.board.suspended().len(), suspended - 2, "slots of coroutines that are gone");
+    }
+
+    /// Catches: marks of a coroutine that its thread's other code has, or the reverse; one that it loses.
+    #[test]
+    fn what_a_coroutine_is_goes_with_it() {
+        let thread = thread();
+        let a = coroutine();
+        let expects = || thread.stack.board.expects_long();
+        let outer_long = thread.stack.board.expect_long(true);
+        let (call_a, long) = Thread::run_coroutine(&a, Waker::noop(), || {
+            assert!(activation::is_coroutine() && !activation::may_move() && !expects());
+            let long = thread.stack.board.expect_long(true);
+            #[cfg(feature = "graph")]
+            thread.stack.writing.borrow_mut().push(Writing {
+                place: Location::caller(),
+                calls: thread.depth(),
+                coroutine: 1,
+            });
+            (call(), long)
+        });
+        assert!(!activation::is_coroutine() && expects());
+        thread.stack.board.end_expect_long(outer_long);
+        #[cfg(feature = "graph")]
+        assert!(thread.stack.writing.borrow().is_empty() && activation::task() == 0);
+        let outer = call();
+        Thread::run_coroutine(&a, Waker::noop(), || {
+            assert!(expects());
+            #[cfg(feature = "graph")]
+            {
+                let number = activation::task();
+                assert_eq!(thread.stack.writing.borrow()[0].calls, 1, "where it is resumed");
+                // As every other task, it waits while a loop of its own runs something.
+                assert!(!thread.stack.is_suspended(number, 9));
+                thread.stack.dispatch(Runs::Callback, Mark::NONE, || {
+                    assert!(thread.stack.is_suspended(number, 9) && activation::task() == 0);
+                });
+            }
+            thread.stack.board.end_expect_long(long);
+            drop(call_a);
+        });
+        assert!(!expects());
+        drop(outer);
+    }
+}
