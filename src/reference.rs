@@ -33,6 +33,15 @@ pages! {
     witness = "reference/witness.md";
 }
 
+#[cfg(feature = "coroutine")]
+pages! {
+    coroutine = "reference/coroutine.md";
+}
+
+#[cfg(not(feature = "coroutine"))]
+/// With the feature `coroutine`: `#[no_co_wrapper(unsafe(coroutine))]`, an async twin that runs a blocking fn as a coroutine.
+pub mod coroutine {}
+
 #[cfg(not(feature = "graph"))]
 /// With the feature `graph`: the graph's read lock is held around the call.
 pub mod bdrv_rdlock {}

@@ -378,7 +378,8 @@ pub fn if_in_an_impl_mark_that_too(path: TokenStream) -> TokenStream {
 /// # Async functions
 ///
 /// With `#[no_co_wrapper(…)]`, the declaration is that of an `async fn`, the twin of a blocking fn. The blocking fn may follow a
-/// `=`. Without one, its name is that of the `async fn` without `co`. The options are `bdrv_rdlock`, `bdrv_wrlock` and `crate`.
+/// `=`. Without one, its name is that of the `async fn` without `co`. The options are `bdrv_rdlock`,
+/// `bdrv_wrlock`, `unsafe(coroutine)` and `crate`.
 ///
 /// ```
 /// # use co_wrapper::AioContext;
@@ -455,6 +456,10 @@ pub fn declare(input: TokenStream) -> TokenStream {
 /// - **`bdrv_rdlock`**, **`bdrv_wrlock`**: the fn runs while the process's graph lock is held. Waiting for the lock does not
 ///   block the main loop. The twin supplies a parameter `&GraphRead` or `&GraphWrite`, so its own parameters have none. This
 ///   needs the feature `graph`.
+/// - **`unsafe(coroutine)`**: the twin does not send the fn to the main context. It runs it as a stackful coroutine where it is
+///   awaited, and is pending wherever a call of ours would block inside the fn. Nothing need be `Send`, and the future is not.
+///   What is promised is what [`Coroutine::new`](https://docs.rs/co-wrapper/latest/co_wrapper/struct.Coroutine.html#method.new)
+///   asks for, where one fn that keeps it and one that breaks it are shown. This needs the feature `coroutine`.
 /// - **`name = open_async`**, **`vis = pub(crate)`**, **`crate = $crate::reexport`**: the same as for
 ///   [`#[co_wrapper]`](macro@co_wrapper#options).
 ///

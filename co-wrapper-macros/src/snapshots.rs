@@ -183,7 +183,7 @@ fn reference() {
         expect_file![&path].assert_eq(&expected);
         pages += 1;
     }
-    assert_eq!(pages, 16);
+    assert_eq!(pages, 17);
 }
 
 fn marked_items(example: &str) -> TokenStream {

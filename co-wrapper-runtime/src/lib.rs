@@ -79,6 +79,8 @@ pub mod __private {
         time::Duration,
     };
 
+    #[cfg(feature = "coroutine")]
+    pub use crate::coroutine::twin::{as_coroutine, owned_here, promise};
     #[cfg(feature = "graph")]
     pub use crate::graph::{
         GRAPH, GraphLock,

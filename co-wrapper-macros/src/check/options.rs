@@ -14,6 +14,7 @@ fn refuse(options: &Options, keys: &[&str], errors: &mut Errors, message: impl F
 
 /// Checks `#[co_wrapper]` on a fn.
 pub fn of_fn(options: &Options, errors: &mut Errors) {
+    no_coroutine(options, errors);
     co_lock(options, errors);
     no_ctx(options, errors);
     if options.key("name").is_some() {
@@ -42,12 +43,21 @@ pub fn of_block(options: &Options, block: &Block, errors: &mut Errors) {
     of_any_block(options, errors);
 }
 
+/// Refuses `unsafe(coroutine)`, which is for `#[no_co_wrapper]`.
+fn no_coroutine(options: &Options, errors: &mut Errors) {
+    if let Some(coroutine) = &options.coroutine {
+        let message = "`unsafe(coroutine)` is for `#[no_co_wrapper]`; an async fn needs no stack of its own, remove it";
+        errors.error(coroutine, message);
+    }
+}
+
 /// Checks what no block can have, whether an attribute is on it or `declare!` writes it.
 pub fn of_any_block(options: &Options, errors: &mut Errors) {
     if let Some(name) = options.timeout.as_ref().and_then(|timeout| timeout.name.as_ref()) {
         errors.error(name, "this name is of one fn; write `timeout` here, or the name on the fn inside");
     }
     no_ctx(options, errors);
+    no_coroutine(options, errors);
 }
 
 /// Checks `#[no_co_wrapper]`, which may be on anything.
@@ -59,6 +69,16 @@ pub fn of_no_co(options: &Options, errors: &mut Errors) {
     refuse(options, &of_waiting, errors, |key| {
         format!("`{key}` is for `#[co_wrapper]`; an async fn waits for nobody, remove it")
     });
+    if let Some(coroutine) = &options.coroutine {
+        let message = |key: &_| format!("a coroutine takes the lock where it needs it; remove `{key}`");
+        refuse(options, &["bdrv_rdlock", "bdrv_wrlock"], errors, message);
+        if !HAS_COROUTINES {
+            let message =
+                "`unsafe(coroutine)` needs stacks for coroutines; enable the feature `coroutine` of co-wrapper";
+            errors.error(coroutine, message);
+        }
+        return;
+    }
     let key = |name| options.keys.iter().position(|key| key == name);
     if let (Some(read), Some(write)) = (key("bdrv_rdlock"), key("bdrv_wrlock")) {
         let second = &options.keys[read.max(write)];
@@ -79,6 +99,7 @@ pub fn of_declaration(options: &Options, errors: &mut Errors) {
         of_no_co(options, errors);
     } else {
         co_lock(options, errors);
+        no_coroutine(options, errors);
     }
     for (key, message) in [
         ("name", "the wrapper is called as it is declared; remove it"),
@@ -124,11 +145,15 @@ pub fn co_lock(options: &Options, errors: &mut Errors) {
 pub fn is_lock_faulty(options: &Options) -> bool {
     if options.no_co {
         let keys = options.keys.iter().filter(|key| *key == "bdrv_rdlock" || *key == "bdrv_wrlock");
+        if options.coroutine.is_some() {
+            return keys.count() > 0;
+        }
         return keys.count() > usize::from(options.lock.is_some());
     }
     options.key("bdrv_wrlock").is_some() || options.key("bdrv_rdlock").is_some() && options.lock.is_none()
 }
 
+const HAS_COROUTINES: bool = cfg!(feature = "coroutine");
 const HAS_LOCK: bool = cfg!(feature = "graph");
 
 /// The runtime has the lock only with its feature `graph`. Without it the expansion would name things that do not

@@ -1,5 +1,5 @@
-//! The async twin of a blocking fn. Its future owns all arguments and runs the fn as a bottom half of the main context. So
-//! the future may be dropped or forgotten at any time.
+//! The async twin of a blocking fn. Its future owns all arguments and runs the fn as a bottom half of the main context, or as
+//! a stackful coroutine where it is polled. So the future may be dropped or forgotten at any time.
 //!
 //! ```text
 //! // Input
@@ -31,6 +31,8 @@ struct Call<'a> {
     packing: Packing<'a>,
     /// For each slot, whether it holds a clone of what the argument refers to.
     owned: Vec<bool>,
+    /// Whether the fn runs as a coroutine. Then nothing need be `Send`.
+    coroutine: bool,
     result_span: Span,
     guard: Ident,
 }
@@ -54,8 +56,9 @@ impl<'a> Call<'a> {
         let mut packing = Packing::new(plan, names, &names.wrapper, span);
         let Packing { sig, krate, taken, .. } = &mut packing;
         let owned = sig.inputs.iter().map(is_reference).collect();
+        let coroutine = plan.options.coroutine.is_some();
         if plan.in_trait {
-            sized(sig, krate);
+            sized(sig, krate, coroutine);
         }
         // Errors about the result's bounds point at its type.
         let (result, result_span) = match &sig.output {
@@ -63,11 +66,12 @@ impl<'a> Call<'a> {
             ReturnType::Default => (quote_spanned!(span=> ()), span),
         };
         let at = located(&*krate, result_span);
+        let send = (!coroutine).then(|| quote_spanned!(result_span=> #at::__private::Send +));
         sig.output = parse_quote_spanned! {result_span=>
-            -> impl #at::__private::Future<Output = #result> + #at::__private::Send + 'static
+            -> impl #at::__private::Future<Output = #result> + #send 'static
         };
         let guard = taken.fresh("__cw_guard");
-        Call { packing, owned, result_span, guard }
+        Call { packing, owned, coroutine, result_span, guard }
     }
 
     /// `BdrvCoDetachArgs { __self: owned(&*self), child: arg(child) }`
@@ -77,7 +81,12 @@ impl<'a> Call<'a> {
             let (krate, value) = (located(&self.packing.krate, slot.span), located(&slot.value, slot.span));
             let span = slot.span.resolved_at(Span::call_site());
             // `&*` keeps rustc from suggesting `&self` in a second error.
-            let (take, value) = if self.owned[i] { ("owned", quote_spanned!(span=> &*#value)) } else { ("arg", value) };
+            let (take, value) = match (self.owned[i], self.coroutine) {
+                (true, false) => ("owned", quote_spanned!(span=> &*#value)),
+                (true, true) => ("owned_here", quote_spanned!(span=> &*#value)),
+                (false, false) => ("arg", value),
+                (false, true) => return value,
+            };
             let take = Ident::new(take, span);
             quote_spanned!(span=> #krate::__private::#take(#value))
         };
@@ -88,6 +97,18 @@ impl<'a> Call<'a> {
         let Packing { plan, krate, slots, unpack, args, .. } = &self.packing;
         let (wrapper, packed, fn_call, guard) = (self.packing.wrapper(), self.packed(), self.fn_call(), &self.guard);
         let parameters = slots.iter().map(|slot| &slot.argument);
+        if self.coroutine {
+            // The user's promise, alone: an unsafe fn that is called is not to be covered by it.
+            let promise = quote!(unsafe { #krate::__private::promise() });
+            return quote! {
+                #krate::__private::as_coroutine(
+                    #wrapper,
+                    #promise,
+                    #packed,
+                    |#args| #unpack(#args, |#(#parameters),*| #fn_call),
+                )
+            };
+        }
         let (no_co, lock, guard) = match &plan.options.lock {
             None => ("no_co", None, None),
             Some(lock) => (
@@ -114,6 +135,9 @@ impl<'a> Call<'a> {
         let Packing { plan, slots, span, .. } = &self.packing;
         let arguments = slots.iter().zip(&self.owned).map(|(slot, owned)| {
             let argument = &slot.argument;
+            if self.coroutine && !owned {
+                return argument.to_token_stream();
+            }
             let get = Ident::new(if *owned { "get" } else { "into_inner" }, argument.span());
             let get = quote_spanned!(argument.span()=> .#get());
             quote!(#argument #get)
@@ -126,7 +150,7 @@ impl<'a> Call<'a> {
         let krate = located(&self.packing.krate, span);
         // In a declaration, the error that there is no such fn must point at the fn's name.
         let call = if plan.declared { call } else { located(call, span) };
-        quote_spanned!(span=> #krate::__private::arg(#call))
+        if self.coroutine { call } else { quote_spanned!(span=> #krate::__private::arg(#call)) }
     }
 }
 
@@ -148,15 +172,15 @@ fn is_static(ty: &syn::TypeReference) -> bool {
 
 /// Restricts the async twin in a trait to types whose values the future can own. If the type of a declared method is none of
 /// these, the error points at `self`.
-fn sized(sig: &mut Signature, krate: &TokenStream) {
+fn sized(sig: &mut Signature, krate: &TokenStream, coroutine: bool) {
     let receiver = sig.receiver().filter(|receiver| matches!(receiver.kind, ReceiverKind::Reference(..)));
     let predicate = match receiver.map(|receiver| receiver.self_token.span) {
         None => parse_quote!(Self: Sized),
         Some(span) => {
             let krate = located(krate, span);
-            parse_quote_spanned! {span.resolved_at(Span::call_site())=>
-                Self: Sized + #krate::__private::Clone + #krate::__private::Send + 'static
-            }
+            let span = span.resolved_at(Span::call_site());
+            let send = (!coroutine).then(|| quote_spanned!(span=> #krate::__private::Send +));
+            parse_quote_spanned!(span=> Self: Sized + #krate::__private::Clone + #send 'static)
         }
     };
     sig.generics.make_where_clause().predicates.push(predicate);

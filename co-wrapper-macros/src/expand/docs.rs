@@ -29,7 +29,11 @@ pub fn of_async_twin(plan: &Plan, names: &Names) -> TokenStream {
         Some(_) => ", with the graph's read lock held",
         None => "",
     };
-    twin(plan, names, "Async", &format!("Runs it as a bottom half of the main context{lock}."))
+    let context = match plan.options.coroutine {
+        Some(_) => "Runs it as a coroutine where it is awaited.".to_owned(),
+        None => format!("Runs it as a bottom half of the main context{lock}."),
+    };
+    twin(plan, names, "Async", &context)
 }
 
 /// A sentence that names the other fn, `context`, and the other fn's own text.

@@ -8,7 +8,7 @@
 use crate::parse::errors::Errors;
 use crate::parse::item::is_of_trait;
 use crate::parse::spelling::unknown;
-use crate::parse::values::{self, affix, expression, flag, identifier, path, ty, visibility};
+use crate::parse::values::{self, affix, coroutine, expression, flag, identifier, path, ty, visibility};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use std::rc::Rc;
@@ -31,10 +31,16 @@ const KNOWN: &[(&str, &str)] = &[
     ("output", "output = io::Result<u8>"),
     ("bdrv_rdlock", "bdrv_rdlock = self.graph"),
     ("bdrv_wrlock", "bdrv_wrlock"),
+    ("unsafe", "unsafe(coroutine)"),
+    // Only to say how it is written.
+    ("coroutine", "unsafe(coroutine)"),
 ];
 
 /// The options of `#[no_co_wrapper]`.
-const OF_NO_CO: &[&str] = &["name", "vis", "crate", "bdrv_rdlock", "bdrv_wrlock"];
+const OF_NO_CO: &[&str] = &["name", "vis", "crate", "bdrv_rdlock", "bdrv_wrlock", "unsafe"];
+
+/// The options that `#[co_wrapper]` has not.
+const OF_NO_CO_ALONE: &[&str] = &["unsafe", "coroutine"];
 
 /// A mark's options, merged with those of the attribute on the block around it.
 #[derive(Default)]
@@ -57,6 +63,8 @@ pub struct Options {
     /// The future's result, for signatures that do not tell it.
     pub output: Option<Type>,
     pub lock: Option<Lock>,
+    /// `unsafe(coroutine)`: the async twin runs the fn as a stackful coroutine. The word `coroutine`.
+    pub coroutine: Option<Ident>,
     /// What the attribute on the surrounding block passes to the mark.
     pub block: Option<Rc<BlockContext>>,
 }
@@ -227,7 +235,10 @@ impl Options {
             return Ok(());
         }
         let Some(&(_, form)) = KNOWN.iter().find(|(name, _)| key == name) else {
-            let known = KNOWN.iter().map(|(name, _)| *name).filter(|name| !self.no_co || OF_NO_CO.contains(name));
+            let known = KNOWN
+                .iter()
+                .map(|(name, _)| *name)
+                .filter(|name| if self.no_co { OF_NO_CO.contains(name) } else { !OF_NO_CO_ALONE.contains(name) });
             return Err(Error::new(key.span(), unknown(&key, &known.collect::<Vec<_>>())));
         };
         if self.keys.contains(&key) {
@@ -257,6 +268,12 @@ impl Options {
             "bdrv_rdlock" => {
                 let expr = if is_bare(input) { None } else { Some(expression(value()?, form)?) };
                 self.lock = Some(Lock { key, expr });
+            }
+            "unsafe" => self.coroutine = Some(coroutine(&key, input)?),
+            "coroutine" => {
+                let message =
+                    "`coroutine` asks for a promise, which its documentation states; write `unsafe(coroutine)`";
+                return Err(Error::new(key.span(), message));
             }
             "output" => self.output = Some(ty(value()?, form)?),
             "vis" => self.vis = Some(visibility(value()?)?),

@@ -15,6 +15,20 @@ pub fn flag(key: &Ident, input: ParseStream) -> syn::Result<bool> {
     Ok(true)
 }
 
+/// What follows `unsafe`: `(coroutine)`. Returns the word.
+pub fn coroutine(key: &Ident, input: ParseStream) -> syn::Result<Ident> {
+    const FORM: &str = "write `unsafe(coroutine)`";
+    if !input.peek(token::Paren) {
+        return Err(Error::new(key.span(), format!("`unsafe` needs what is promised; {FORM}")));
+    }
+    let content;
+    let parens = syn::parenthesized!(content in input);
+    let word = content.call(Ident::parse_any).ok().filter(|word| word == "coroutine" && content.is_empty());
+    // What is left would be an error of its own.
+    content.parse::<proc_macro2::TokenStream>()?;
+    word.ok_or_else(|| Error::new(parens.span.join(), format!("not something to promise; {FORM}")))
+}
+
 /// Reads the `=` and checks that a value follows. `form` is the whole option, as the user should write it.
 pub fn value<'a>(key: &Ident, form: &str, input: ParseStream<'a>) -> syn::Result<ParseStream<'a>> {
     let missing = format!("`{key}` needs a value; write `{form}`");

@@ -156,12 +156,25 @@ impl<R: 'static> Coroutine<R> {
     #[track_caller]
     pub unsafe fn new(f: impl FnOnce() -> R + 'static) -> Self {
         // SAFETY: as the caller promises.
-        match unsafe { Coroutine::builder().build(f) } {
+        unsafe { Self::of_call("Coroutine::new", Location::caller(), f) }
+    }
+
+    /// As [`new`](Self::new), for the function `name`, called at `site`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`new`](Self::new).
+    pub(super) unsafe fn of_call(
+        name: &str,
+        site: &'static Location<'static>,
+        f: impl FnOnce() -> R + 'static,
+    ) -> Self {
+        // SAFETY: as the caller promises.
+        match unsafe { Self::made(Size::default(), f, site) } {
             Ok(coroutine) => coroutine,
             Err(error) => panic!(
-                "Coroutine::new: called at {}, and no stack of {} KiB can be mapped: {error}; let fewer coroutines wait at \
+                "{name}: called at {site}, and no stack of {} KiB can be mapped: {error}; let fewer coroutines wait at \
                  once, or allow the process more mappings (vm.max_map_count)",
-                Location::caller(),
                 Size::default().bytes() / 1024
             ),
         }

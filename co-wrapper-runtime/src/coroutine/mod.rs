@@ -5,6 +5,7 @@ mod outside;
 mod spawn;
 mod stacks;
 mod switch;
+pub(crate) mod twin;
 
 pub use handle::{Builder, Coroutine};
 pub use stacks::Stacks;
