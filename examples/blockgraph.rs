@@ -2,10 +2,10 @@
 //!
 //! `cargo run --release --example blockgraph -- --seconds 60 [--seed 7]`
 //!
-//! Sixteen threads read and write by blocking calls, forty tasks by async ones, each in a part of the disk of its own, of
-//! which it knows what it must find there. Meanwhile the main loop takes snapshots and throttles the disk: it drains the
+//! Sixteen threads and forty coroutines read and write by blocking calls, forty tasks by async ones, each in a part of the disk
+//! of its own, of which it knows what it must find there. Meanwhile the main loop takes snapshots and throttles the disk: it drains the
 //! backend, takes the graph's write lock and puts a filter on top; or it commits a filter's data to what is below and
-//! takes the filter out. At the end every byte is right in the file, and the counts add up. It never hangs: when no
+//! takes the filter out; itself, or by a task or a coroutine. At the end every byte is right in the file, and the counts add up. It never hangs: when no
 //! request is answered for twenty seconds it prints what waits and ends.
 
 mod long_run;
@@ -26,9 +26,9 @@ use std::{
 };
 
 use co_wrapper::{
-    AioContext, IoThread, co_wrapper,
+    AioContext, IoThread, block_on, co_wrapper,
     graph::{self, Drain, GraphRead, GraphWrite},
-    hang, no_co_wrapper,
+    hang, in_coroutine, no_co_wrapper,
 };
 use fastrand::Rng;
 use futures::future::join_all;
@@ -36,12 +36,14 @@ use long_run::{arguments, fds};
 
 const THREADS: usize = 16;
 const TASKS: usize = 40;
+/// Blocking code, suspended where it waits: in tasks the same calls would wait for each other for ever.
+const COROUTINES: usize = 40;
 const IO_THREADS: usize = 4;
 /// Bytes of the disk that are one worker's: not whole clusters, so that neighbours share some.
 const PART: usize = 50_001;
 /// Bytes that a snapshot copies at a time.
 const CLUSTER: usize = 64 << 10;
-const DISK: usize = ((THREADS + TASKS) * PART).next_multiple_of(CLUSTER);
+const DISK: usize = ((THREADS + TASKS + COROUTINES) * PART).next_multiple_of(CLUSTER);
 /// Filters above the file, at most.
 const DEPTH: usize = 5;
 /// What a throttled disk does in a second, in bytes.
@@ -293,6 +295,11 @@ fn bdrv_drop_filter(link: &Link, graph: &GraphWrite) {
     link.replace(graph, below);
 }
 
+/// What the caller of a `mixed, bdrv_rdlock` wrapper holds in a coroutine, as in QEMU. Elsewhere the wrapper takes the lock.
+fn held_in_coroutine() -> Option<GraphRead> {
+    in_coroutine().then(|| block_on(graph::read()))
+}
+
 /// What a disk's user sees of it.
 #[derive(Default)]
 struct BlockBackend {
@@ -380,13 +387,15 @@ impl Changes {
 }
 
 impl Change {
-    /// From the main loop.
+    /// By blocking calls, from the main loop or a coroutine there.
     fn make(self, blk: &BlockBackend) -> io::Result<()> {
         let _drained = blk.requests.drained();
         match self {
             Self::Insert(node) => bdrv_append(&blk.root, &graph::write(), &node),
             Self::Remove(node, link) => {
+                let graph = held_in_coroutine();
                 node.bdrv_commit()?;
+                drop(graph);
                 bdrv_drop_filter(&link, &graph::write());
             }
         }
@@ -471,7 +480,7 @@ impl Worker {
         }
     }
 
-    // In a coroutine, a blocking call could hang here, even a `mixed` one: while it waits for the end of a drained
+    // In a task, a blocking call could hang here, even a `mixed` one: while it waits for the end of a drained
     // section, it may be nested inside a request that the section waits for (see `Drain`).
     async fn co_request(&mut self) {
         let extent = self.extent();
@@ -496,7 +505,9 @@ impl Worker {
 
     fn run(mut self) -> Self {
         while !STOP.load(SeqCst) {
+            let graph = held_in_coroutine();
             self.looked(&self.blk.blk_nodes());
+            drop(graph);
             self.request();
         }
         self
@@ -541,7 +552,7 @@ fn run(time: Duration, seed: u64) -> io::Result<()> {
 
     let io_threads: Vec<_> =
         (0..IO_THREADS).map(|at| IoThread::spawn(&format!("io-{at}"))).collect::<Result<_, _>>()?;
-    let mut workers = (0..THREADS + TASKS).map(|at| Worker {
+    let mut workers = (0..THREADS + TASKS + COROUTINES).map(|at| Worker {
         blk: Arc::clone(&blk),
         rng: rng.fork(),
         start: at * PART,
@@ -549,17 +560,32 @@ fn run(time: Duration, seed: u64) -> io::Result<()> {
     });
     let threads: Vec<_> = workers.by_ref().take(THREADS).map(|worker| thread::spawn(|| worker.run())).collect();
     let contexts = io_threads.iter().map(IoThread::context).chain([&main]).cycle();
-    let tasks: Vec<_> = workers.zip(contexts).map(|(worker, context)| context.spawn(worker.co_run())).collect();
+    let mut contexts = contexts;
+    let mut tasks: Vec<_> = workers
+        .by_ref()
+        .take(TASKS)
+        .zip(&mut contexts)
+        .map(|(worker, context)| context.spawn(worker.co_run()))
+        .collect();
+    // SAFETY: none of this code leaves anything in a thread-local while it waits.
+    tasks.extend(workers.zip(contexts).map(|(worker, context)| unsafe { context.spawn_coroutine(|| worker.run()) }));
 
-    let (mut changes, mut by_coroutines) = (Changes::default(), 0);
+    let (mut changes, mut by_tasks, mut by_coroutines) = (Changes::default(), 0, 0);
     while Instant::now() < end {
         let Some(change) = changes.plan(&blk, dir.path(), &mut rng, false)? else { continue };
-        if rng.usize(..2) == 0 {
-            change.make(&blk)?;
-        } else {
-            let context = io_threads[rng.usize(..IO_THREADS)].context();
-            main.block_on(context.spawn(change.co_make(Arc::clone(&blk))))?;
-            by_coroutines += 1;
+        match rng.usize(..3) {
+            0 => change.make(&blk)?,
+            1 => {
+                let context = io_threads[rng.usize(..IO_THREADS)].context();
+                main.block_on(context.spawn(change.co_make(Arc::clone(&blk))))?;
+                by_tasks += 1;
+            }
+            _ => {
+                let blk = Arc::clone(&blk);
+                // SAFETY: as above.
+                main.block_on(unsafe { main.spawn_coroutine(move || change.make(&blk)) })?;
+                by_coroutines += 1;
+            }
         }
         main.block_on(main.sleep(Duration::from_micros(rng.u64(..10_000))));
     }
@@ -577,7 +603,10 @@ fn run(time: Duration, seed: u64) -> io::Result<()> {
     check(bytes[workers.len() * PART..].iter().all(|byte| *byte == 0), "the bytes that nobody wrote");
     check(fs::read_dir(dir.path())?.count() == 1, "a snapshot's file is left");
     check(changes.inserted == changes.removed, "as many filters out as in");
-    println!("filters in {} out {}, {by_coroutines} by coroutines", changes.inserted, changes.removed);
+    println!(
+        "filters in {} out {}, {by_tasks} by tasks, {by_coroutines} by coroutines",
+        changes.inserted, changes.removed
+    );
     Ok(())
 }
 

@@ -3,8 +3,8 @@
 //! `cargo run --release --example soak -- --seconds 60 [--seed 7]`
 //!
 //! Callers block in contexts that are opened and closed under them; what they call nests, moves, times out, is cancelled
-//! and dropped. Each call is a [`Ticket`], settled exactly once: answered, cancelled or refused (the documented panic of a
-//! closed context). At the end none may be lost, and no descriptor or memory may be left over. It never hangs: when no
+//! and dropped. Coroutines wait for each other, nest, panic and are dropped. Each call is a [`Ticket`], settled exactly once: answered, cancelled or refused (the documented panic of a
+//! closed context). At the end none may be lost, and no stack, descriptor or memory may be left over. It never hangs: when no
 //! call is settled for ten seconds it prints what waits and ends.
 
 mod long_run;
@@ -26,7 +26,7 @@ use std::{
 
 use co_wrapper::{
     __private::{Wrapper, poll_co_in, poll_co_in_timeout, poll_co_timeout},
-    AioContext, Elapsed, IoThread, co_wrapper, hang, reschedule_self,
+    AioContext, Coroutine, Elapsed, IoThread, block_on, co_wrapper, hang, reschedule_self,
 };
 use fastrand::Rng;
 use futures::channel::oneshot;
@@ -237,6 +237,12 @@ async fn co_connect(echo: SocketAddr) -> TcpStream {
     TcpStream::connect(echo).await.expect("the echo server listens")
 }
 
+/// A coroutine that leaves nothing in a thread-local while it waits.
+fn coroutine<R: 'static>(code: impl FnOnce() -> R + 'static) -> Coroutine<R> {
+    // SAFETY: as above.
+    unsafe { Coroutine::new(code) }
+}
+
 /// One caller: its random numbers, and a socket that every context uses in turn.
 struct Caller {
     world: Arc<World>,
@@ -247,7 +253,7 @@ struct Caller {
 impl Caller {
     fn run(mut self) {
         while !self.world.stop.load(Ordering::Relaxed) {
-            match self.rng.u64(..14) {
+            match self.rng.u64(..18) {
                 0 => self.ready(),
                 1 => nap(self.rng.fork(), Ticket::new()),
                 2 => self.nested(),
@@ -261,6 +267,10 @@ impl Caller {
                 10 => self.moves(),
                 11 => self.socket(),
                 12 => self.homeless(),
+                13 => self.coroutines_of_one_thread(),
+                14 => self.coroutine_of_a_context(),
+                15 => self.coroutines_that_are_dropped(),
+                16 => self.coroutine_that_panics(),
                 _ => self.own_context(),
             }
         }
@@ -409,6 +419,101 @@ impl Caller {
     fn homeless(&mut self) {
         let (there, rng, ticket) = (self.world.homeless.lock().unwrap().clone(), self.rng.fork(), Ticket::new());
         refusable(|| call_in(&there, move || co_nap(rng, ticket)));
+    }
+
+    /// Coroutines that wait for each other, nest and make others, on this thread.
+    fn coroutines_of_one_thread(&mut self) {
+        let (first, last) = async_channel::bounded(1);
+        let mut all = Vec::new();
+        let mut before = last;
+        for _ in 0..self.rng.usize(1..8) {
+            let (after, next) = async_channel::bounded(1);
+            let (mut rng, ticket, world) = (self.rng.fork(), Ticket::new(), Arc::clone(&self.world));
+            all.push(coroutine(move || {
+                let value: u64 = block_on(before.recv()).expect("sent below");
+                let depth = rng.u64(..3);
+                check(nest(&world, rng.fork(), depth) == depth, "a nested call's answer in a coroutine");
+                let (inner, mut inner_rng) = (Ticket::new(), rng.fork());
+                block_on(coroutine(move || {
+                    block_on(co_rest(&mut inner_rng));
+                    inner.answer();
+                }));
+                let _ = after.try_send(value + 1);
+                ticket.answer();
+            }));
+            before = next;
+        }
+        let many = all.len() as u64;
+        first.try_send(0).expect("it is empty");
+        block_on(futures::future::join_all(all));
+        check(before.try_recv() == Ok(many), "what coroutines passed on");
+    }
+
+    /// A coroutine as a task of any context, which may be closed under it.
+    fn coroutine_of_a_context(&mut self) {
+        let (here, there) = (self.world.any(&mut self.rng), self.world.any(&mut self.rng));
+        let (mut rng, ticket, inner) = (self.rng.fork(), Ticket::new(), Ticket::new());
+        // SAFETY: it leaves nothing in a thread-local while it waits.
+        let task = unsafe {
+            here.spawn_coroutine(move || {
+                block_on(co_rest(&mut rng));
+                let rest = rng.fork();
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| call_in(&there, move || co_nap(rest, inner))))
+                    && !is_refusal(&*payload)
+                {
+                    // The coroutine is dropped.
+                    panic::resume_unwind(payload);
+                }
+                nap(rng.fork(), ticket);
+            })
+        };
+        match self.rng.u64(..3) {
+            0 => drop(task),
+            1 => _ = refusable(|| block_on(task)),
+            _ => _ = refusable(|| block_on(task.cancel())),
+        }
+    }
+
+    /// Some are polled before they are dropped, and their destructors make calls.
+    fn coroutines_that_are_dropped(&mut self) {
+        struct Naps(Rng);
+        impl Drop for Naps {
+            fn drop(&mut self) {
+                let ticket = Ticket::new();
+                nap(self.0.fork(), ticket);
+            }
+        }
+        for _ in 0..self.rng.usize(1..8) {
+            let (mut rng, ticket) = (self.rng.fork(), Ticket::fickle());
+            let there = self.world.fixed(&mut self.rng);
+            let mut waits = coroutine(move || {
+                let _naps = Naps(rng.fork());
+                block_on(co_rest(&mut rng));
+                let rest = rng.fork();
+                call_in(&there, move || co_nap(rest, ticket));
+            });
+            let polls = self.rng.u64(..3);
+            block_on(async {
+                for _ in 0..polls {
+                    if futures::poll!(&mut waits).is_ready() {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+                drop(waits);
+            });
+        }
+    }
+
+    fn coroutine_that_panics(&mut self) {
+        let (mut rng, ticket) = (self.rng.fork(), Ticket::new());
+        let panics = coroutine(move || {
+            block_on(co_rest(&mut rng));
+            ticket.answer();
+            panic::resume_unwind(Box::new(7_u8));
+        });
+        let panicked = catch_unwind(AssertUnwindSafe(|| block_on(panics)));
+        check(panicked.is_err_and(|payload| payload.is::<u8>()), "a coroutine's panic");
     }
 
     /// A context of one's own, left with work in it.
@@ -589,6 +694,16 @@ fn main() -> ExitCode {
     println!("fds {fds_before} after the warm-up, {fds} at the end");
     let leaked = AioContext::current().stats().tasks_leaked;
     println!("leaked {leaked}");
-    let sound = lost == 0 && wrong == 0 && leaked == 0 && fds <= fds_before && rss <= rss_before + RSS_BOUND_KIB;
+    let stacks = Coroutine::stacks();
+    println!("stacks {} made, {} freed, {} pooled, {} kept", stacks.made, stacks.freed, stacks.pooled, stacks.kept);
+    let lost_stacks = stacks.made - stacks.freed - stacks.pooled - stacks.kept;
+    println!("stacks lost {lost_stacks}");
+    let sound = lost == 0
+        && lost_stacks == 0
+        && stacks.kept == 0
+        && wrong == 0
+        && leaked == 0
+        && fds <= fds_before
+        && rss <= rss_before + RSS_BOUND_KIB;
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
