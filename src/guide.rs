@@ -23,3 +23,12 @@ pages! {
     coming_from_other_ways = "guide/coming_from_other_ways.md";
     called_from = "guide/called_from.md";
 }
+
+#[cfg(feature = "coroutine")]
+pages! {
+    blocking_code_in_async_code = "guide/blocking_code_in_async_code.md";
+}
+
+#[cfg(not(feature = "coroutine"))]
+/// With the feature `coroutine`: blocking code as a future, which is suspended where it would block.
+pub mod blocking_code_in_async_code {}

@@ -43,6 +43,8 @@ pub fn suspends<'a>(thread: &'a Thread, caller: Mark, entered: &Entered) -> Opti
 ///
 /// With [`Cancelled`] if the coroutine was dropped.
 fn suspend(own: &Own) {
+    #[cfg(co_wrapper_tsan)]
+    own.leave_fiber();
     // SAFETY: the coroutine runs, so its closure has stored the yielder, which is there until that closure returns. The
     // caller is on the coroutine's stack: only its outermost code, or a call made there, gets here.
     unsafe { &*own.yielder.get() }.suspend(());

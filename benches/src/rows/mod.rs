@@ -2,6 +2,8 @@
 
 mod allocations;
 mod bottom_halves;
+#[cfg(feature = "coroutine")]
+mod coroutines;
 mod elsewhere;
 #[cfg(unix)]
 mod files;
@@ -113,6 +115,8 @@ pub fn all() -> Vec<Row> {
         #[cfg(feature = "graph")]
         graph::rows(),
         timers::rows(),
+        #[cfg(feature = "coroutine")]
+        coroutines::rows(),
         allocations::rows(),
         imago::rows(),
         #[cfg(unix)]

@@ -4,6 +4,7 @@ mod handle;
 mod outside;
 mod spawn;
 mod stacks;
+#[cfg_attr(co_wrapper_tsan, path = "switch_tsan.rs")]
 mod switch;
 pub(crate) mod twin;
 

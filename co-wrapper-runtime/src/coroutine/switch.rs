@@ -1,4 +1,4 @@
-//! The switch to a coroutine's stack and back, with what ThreadSanitizer must be told of it.
+//! The switch to a coroutine's stack and back. (`switch_tsan.rs` is the same for ThreadSanitizer.)
 
 use corosensei::{Coroutine, CoroutineResult, stack::DefaultStack};
 

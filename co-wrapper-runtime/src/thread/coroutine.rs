@@ -62,6 +62,9 @@ pub struct Own {
     waker: Box<Cell<*const Waker>>,
     /// Suspends it. Null before it begins.
     pub yielder: Cell<*const Yielder<(), ()>>,
+    /// For ThreadSanitizer: the stack of whoever resumed it.
+    #[cfg(co_wrapper_tsan)]
+    resumed_by: Cell<*mut std::ffi::c_void>,
     /// It was dropped before it ended: it is being unwound, and is suspended no more.
     pub cancelled: Cell<bool>,
 }
@@ -92,6 +95,8 @@ impl Own {
             spans: trace::Left::new(),
             waker,
             yielder: Cell::new(ptr::null()),
+            #[cfg(co_wrapper_tsan)]
+            resumed_by: Cell::new(ptr::null_mut()),
             cancelled: Cell::new(false),
         })
     }
@@ -131,6 +136,34 @@ impl Own {
         // SAFETY: set by `run_coroutine`, which borrows the waker for as long as the coroutine runs.
         unsafe { &*self.waker.get() }
     }
+}
+
+/// ThreadSanitizer is told right before each switch of stacks.
+#[cfg(co_wrapper_tsan)]
+impl Own {
+    /// The next call switches from the fiber `from` to `to`, the coroutine's.
+    ///
+    /// # Safety
+    ///
+    /// `from` is the current fiber, and `to` exists.
+    #[inline(always)]
+    pub unsafe fn enter_fiber(&self, from: *mut std::ffi::c_void, to: *mut std::ffi::c_void) {
+        self.resumed_by.set(from);
+        // SAFETY: it exists.
+        unsafe { __tsan_switch_to_fiber(to, 0) };
+    }
+
+    /// The next call switches back.
+    #[inline(always)]
+    pub fn leave_fiber(&self) {
+        // SAFETY: the fiber of whoever resumed the coroutine, and waits for it.
+        unsafe { __tsan_switch_to_fiber(self.resumed_by.get(), 0) };
+    }
+}
+
+#[cfg(co_wrapper_tsan)]
+unsafe extern "C" {
+    fn __tsan_switch_to_fiber(fiber: *mut std::ffi::c_void, flags: std::ffi::c_uint);
 }
 
 impl Drop for Own {
