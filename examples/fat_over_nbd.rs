@@ -145,6 +145,31 @@ fn by_coroutines(disk: &Arc<Disk>) -> io::Result<usize> {
     Ok(AT_ONCE.get())
 }
 
+/// One that is dropped while `fatfs` waits in it is unwound. Without unwinding it keeps its stack, and is counted.
+fn dropped_while_suspended(disk: &Arc<Disk>) -> io::Result<()> {
+    let in_use = Arc::strong_count(disk);
+    let held = Arc::clone(disk);
+    let waits = move || {
+        check(&held, 0)?;
+        block_on(std::future::pending::<io::Result<()>>())
+    };
+    // SAFETY: as above.
+    let mut waits = unsafe { Coroutine::new(waits) };
+    block_on(async {
+        for _ in 0..10_000 {
+            if futures::poll!(&mut waits).is_ready() {
+                return Err(io::Error::other("it waits for ever"));
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    })?;
+    drop(waits);
+    let kept = usize::from(cfg!(panic = "abort"));
+    let right = Coroutine::stacks().kept == kept && Arc::strong_count(disk) == in_use + kept;
+    if right { Ok(()) } else { Err(io::Error::other("what a dropped coroutine keeps")) }
+}
+
 /// All files at once, each on a thread, as far as tokio has threads.
 fn by_spawn_blocking(disk: &Arc<Disk>) -> io::Result<usize> {
     let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(FILES).enable_all().build()?;
@@ -236,8 +261,9 @@ fn run() -> io::Result<()> {
         measure(&format!("{medium}, coroutines of one thread"), || by_coroutines(&disk))?;
         measure(&format!("{medium}, spawn_blocking"), || by_spawn_blocking(&disk))?;
     }
+    dropped_while_suspended(&Arc::new(Disk::open_blocking(&image.display().to_string())?))?;
     let stacks = Coroutine::stacks();
-    println!("stacks: {} made, {} freed, {} pooled", stacks.made, stacks.freed, stacks.pooled);
+    println!("stacks: {} made, {} freed, {} pooled, {} kept", stacks.made, stacks.freed, stacks.pooled, stacks.kept);
     Ok(())
 }
 
