@@ -153,7 +153,7 @@ impl Driver {
     /// Those of the driver.
     pub async fn open(name: &Name, writable: bool, cache: Cache, reactor: &Handle) -> io::Result<Self> {
         let protocol = match name {
-            Name::Path(path) => Protocol::File(File::open(path, writable, cache, reactor).await?),
+            Name::Path(path) => Protocol::File(File::open(path, writable, cache).await?),
             Name::Null(size) => Protocol::Null(Null::new(*size)),
             Name::Nbd(url) => {
                 let nbd = Nbd::open(url, cache, reactor).await?;

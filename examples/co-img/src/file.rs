@@ -1,23 +1,23 @@
-//! The driver `file`: regular files and block devices. The system calls run on the reactor's threads for blocking work,
-//! so a slow disk stalls neither the caller's context nor the reactor.
+//! The driver `file`: regular files and block devices, on [`co_wrapper::file`]. What the page cache has is read into place by
+//! the thread that asks; writes and `lseek` run there too, as long as they are quick. What waits for a disk waits elsewhere.
+//!
+//! Two things are remembered so that the system need not be asked. Behind the end of what was ever written, zeroes need not be
+//! written: the file is made as long as they reach by a flush. And the extent that was last asked about is kept, until
+//! something is written.
 
 use std::fmt::{self, Display, Formatter};
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
+use co_wrapper::file::{ExtentKind, Zeroes};
 use imago::Storage;
-use imago::io_buffers::{IoBuffer, IoVector, IoVectorMut};
+use imago::io_buffers::{IoVector, IoVectorMut};
 use imago::storage::PreallocateMode;
 use imago::storage::drivers::CommonStorageHelper;
-use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, fallocate};
-use nix::libc::{O_DIRECT, O_DSYNC, O_NONBLOCK};
-use nix::unistd::{Whence, lseek};
-use tokio::runtime::Handle;
+use nix::libc::{O_DSYNC, O_NONBLOCK};
 use tokio::sync::RwLock;
 
 use crate::driver::{Cache, Extent};
@@ -25,62 +25,100 @@ use crate::error::refused;
 use crate::lock::Locks;
 
 /// What O_DIRECT is content with on every disk.
-const DIRECT_ALIGN: usize = 4096;
+const DIRECT_ALIGN: u32 = 4096;
+
+/// After so many bytes the system is told to begin writing them to the disk, where that is wished: a sync at the end has
+/// less to wait for then.
+const WRITE_BACK: u64 = 32 << 20;
 
 /// A regular file or a block device.
 #[derive(Debug)]
 pub struct File {
-    file: Arc<fs::File>,
-    path: PathBuf,
+    file: co_wrapper::file::File,
+    /// How long it is, or will be after a flush.
     size: AtomicU64,
+    /// How long it is at least.
+    length: AtomicU64,
+    /// Nothing was ever written from here on, nor is being written.
+    unwritten: AtomicU64,
     resizable: bool,
     cache: Cache,
     /// Device and inode, or the device's number.
     identity: (u64, u64),
-    reactor: Handle,
-    /// Held shared by every system call that modifies, dropped future or not; taken alone to wait for them all.
-    modifying: Arc<RwLock<()>>,
+    /// Held shared while something is written, and alone to make the file longer, which would cut off what is being written
+    /// behind its end.
+    writing: RwLock<()>,
+    /// Counts beginnings and ends of changes: what was known before one is not known any more.
+    changes: AtomicU64,
+    known: Mutex<Option<Known>>,
+    /// See [`File::write_back_early`]: bytes written since that was done, or `u64::MAX` if it is not wished.
+    since: AtomicU64,
     helper: CommonStorageHelper,
 }
 
+/// An extent that the system told of.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// When it was: see [`File::changes`].
+    changes: u64,
+    /// Where it was last asked about. Who asks there again, or before that, is told anew: another process may have written.
+    asked: u64,
+    end: u64,
+    data: bool,
+}
+
+/// A change, from its beginning to its end, dropped or not.
+struct Change<'a>(&'a File);
+
+impl<'a> Change<'a> {
+    fn begin(file: &'a File) -> Self {
+        file.changes.fetch_add(1, SeqCst);
+        Change(file)
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.0.changes.fetch_add(1, SeqCst);
+    }
+}
+
 impl File {
-    /// Opens what is at `path`; `reactor` is where its system calls run.
+    /// Opens what is at `path`.
     ///
     /// # Errors
     /// Those of opening; and for what is neither a file nor a block device.
-    pub async fn open(path: &Path, writable: bool, cache: Cache, reactor: &Handle) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(writable);
+    pub async fn open(path: &Path, writable: bool, cache: Cache) -> io::Result<Self> {
+        let mut options = co_wrapper::file::File::options();
         // Without O_NONBLOCK the open itself would wait for a FIFO's other end.
-        let direct = if cache.direct() { O_DIRECT } else { 0 };
         let durable = if cache.writethrough() { O_DSYNC } else { 0 };
-        options.custom_flags(O_NONBLOCK | direct | durable);
-        let at = path.to_owned();
-        let opening = reactor.spawn_blocking(move || -> io::Result<_> {
-            let mut file = options.open(at)?;
-            let metadata = file.metadata()?;
-            let kind = metadata.file_type();
-            if kind.is_dir() {
-                Err(ErrorKind::IsADirectory.into())
-            } else if kind.is_block_device() {
-                // A device's metadata does not tell its size.
-                Ok((file.seek(SeekFrom::End(0))?, false, (u64::MAX, metadata.rdev()), file))
-            } else if kind.is_file() {
-                Ok((metadata.len(), true, (metadata.dev(), metadata.ino()), file))
-            } else {
-                Err(refused("it is neither a file nor a block device"))
-            }
-        });
-        let (size, resizable, identity, file) = opening.await??;
+        options.write(writable).custom_flags(O_NONBLOCK | durable).inline(!cache.writethrough());
+        if cache.direct() {
+            options.direct(true).alignment(DIRECT_ALIGN, DIRECT_ALIGN);
+        }
+        let file = options.open(path).await.map_err(plain)?;
+        let metadata = file.as_std().metadata()?;
+        let kind = metadata.file_type();
+        let (resizable, identity) = if kind.is_block_device() {
+            (false, (u64::MAX, metadata.rdev()))
+        } else if kind.is_file() {
+            (true, (metadata.dev(), metadata.ino()))
+        } else {
+            return Err(refused("it is neither a file nor a block device"));
+        };
+        let size = file.size().await.map_err(plain)?;
         Ok(File {
-            file: Arc::new(file),
-            path: path.to_owned(),
+            file,
             size: size.into(),
+            length: size.into(),
+            unwritten: size.into(),
             resizable,
             cache,
             identity,
-            reactor: reactor.clone(),
-            modifying: Arc::default(),
+            writing: RwLock::default(),
+            changes: AtomicU64::new(0),
+            known: Mutex::default(),
+            since: AtomicU64::new(u64::MAX),
             helper: CommonStorageHelper::default(),
         })
     }
@@ -100,7 +138,7 @@ impl File {
     /// # Errors
     /// When another program's are in the way.
     pub async fn lock(&self, locks: Locks) -> io::Result<()> {
-        self.run(move |file| locks.take(file)).await
+        locks.take(self.file.as_std()) // which does not wait
     }
 
     /// The bytes that it takes on its disk.
@@ -108,7 +146,15 @@ impl File {
     /// # Errors
     /// Those of `fstat`.
     pub async fn allocated(&self) -> io::Result<u64> {
-        self.run(|file| Ok(file.metadata()?.blocks() * 512)).await
+        Ok(self.file.as_std().metadata()?.blocks() * 512)
+    }
+
+    /// From now on the system is told to begin writing to the disk what is written, now and then: for who writes much and
+    /// syncs once.
+    pub fn write_back_early(&self) {
+        if self.cache == Cache::Writeback {
+            self.since.store(0, Relaxed);
+        }
     }
 
     /// What there is from `offset` on, and for how long. A file system that cannot tell has data everywhere.
@@ -120,145 +166,168 @@ impl File {
         if offset >= end {
             return Ok(Extent::zero(length));
         }
-        self.run(move |file| {
-            let find = |at, whence| lseek(file, at, whence).map(|at| at as u64);
-            match find(offset as i64, Whence::SeekData) {
-                // Nothing but a hole up to the file's end.
-                Err(Errno::ENXIO) => Ok(Extent::zero(end - offset)),
-                Err(Errno::EINVAL | Errno::ENOTSUP | Errno::ESPIPE) => Ok(Extent::data(end - offset)),
-                Err(error) => Err(error.into()),
-                Ok(data) if data > offset => Ok(Extent::zero(data.min(end) - offset)),
-                Ok(_) => match find(offset as i64, Whence::SeekHole) {
-                    Ok(hole) if hole > offset => Ok(Extent::data(hole.min(end) - offset)),
-                    Ok(_) | Err(_) => Ok(Extent::data(end - offset)),
-                },
-            }
-        })
-        .await
+        let of = |known: Known| {
+            let length = known.end.min(end) - offset;
+            if known.data { Extent::data(length) } else { Extent::zero(length) }
+        };
+        let changes = self.changes.load(SeqCst);
+        if let Some(known) = &mut *self.known.lock().unwrap()
+            && known.changes == changes
+            && (known.asked + 1..known.end).contains(&offset)
+        {
+            known.asked = offset;
+            return Ok(of(*known));
+        }
+        let (data, end) = match self.file.extent_at(offset).await.map_err(plain)? {
+            Some(extent) => (extent.kind == ExtentKind::Data, offset + extent.length),
+            // It is shorter than it will be.
+            None => (false, u64::MAX),
+        };
+        let known = Known { changes, asked: offset, end, data };
+        *self.known.lock().unwrap() = Some(known);
+        Ok(of(known))
     }
 
-    async fn run<T: Send + 'static>(
-        &self,
-        call: impl FnOnce(&fs::File) -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
-        let file = self.file.clone();
-        self.reactor.spawn_blocking(move || call(&file)).await?
+    /// Before bytes up to `end` are written, in whatever way.
+    async fn change(&self, end: u64) -> (tokio::sync::RwLockReadGuard<'_, ()>, Change<'_>) {
+        let writing = self.writing.read().await;
+        self.unwritten.fetch_max(end, Relaxed);
+        (writing, Change::begin(self))
     }
 
-    /// As [`run`](Self::run), for what modifies: [`settle_writes`](Storage::settle_writes) waits for it even when the
-    /// future has been dropped.
-    async fn modify<T: Send + 'static>(
-        &self,
-        call: impl FnOnce(&fs::File) -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
-        let guard = self.modifying.clone().read_owned().await;
-        self.run(move |file| {
-            let _guard = guard;
-            call(file)
-        })
-        .await
-    }
-
-    async fn zero(&self, offset: u64, length: u64, how: FallocateFlags) -> io::Result<()> {
+    async fn zero(&self, offset: u64, length: u64, how: Zeroes) -> io::Result<()> {
         let end = offset.checked_add(length).ok_or_else(|| refused("zeroes past the end of all files"))?;
-        let grow = self.resizable && end > self.size.load(Relaxed);
-        self.modify(move |file| {
-            fallocate(file, how, offset as i64, length as i64).map_err(|error| match error {
-                Errno::ENODEV | Errno::EINVAL | Errno::ENOSYS => ErrorKind::Unsupported.into(),
-                error => io::Error::from(error),
-            })?;
-            // Not by `set_len`, which would cut off what another call has written behind the end meanwhile.
-            match grow && file.metadata()?.len() < end {
-                true => Ok(fallocate(file, FallocateFlags::empty(), end as i64 - 1, 1)?),
-                false => Ok(()),
-            }
-        })
-        .await?;
-        self.size.fetch_max(if grow { end } else { 0 }, Relaxed);
+        if self.resizable && offset >= self.unwritten.load(Relaxed) {
+            self.size.fetch_max(end, Relaxed);
+            return Ok(());
+        }
+        let changing = self.change(end).await;
+        self.file.write_zeroes_at(offset, length, how).await.map_err(plain)?;
+        drop(changing);
+        if self.resizable {
+            self.reaches(end);
+        }
         Ok(())
+    }
+
+    /// Bytes up to `end` are there.
+    fn reaches(&self, end: u64) {
+        self.length.fetch_max(end, Relaxed);
+        self.size.fetch_max(end, Relaxed);
+    }
+
+    /// Makes it as long as zeroes reach that were not written.
+    async fn grow(&self) -> io::Result<()> {
+        if self.size.load(Relaxed) <= self.length.load(Relaxed) {
+            return Ok(());
+        }
+        let _alone = self.writing.write().await;
+        self.file.settle().await;
+        let (size, _change) = (self.size.load(Relaxed), Change::begin(self));
+        if self.file.size().await.map_err(plain)? < size {
+            self.file.set_len(size).await.map_err(plain)?;
+        }
+        self.length.fetch_max(size, Relaxed);
+        Ok(())
+    }
+
+    fn wrote(&self, length: u64) {
+        let before = self.since.load(Relaxed);
+        if before == u64::MAX {
+            return;
+        }
+        if self.since.fetch_add(length, Relaxed) + length >= WRITE_BACK {
+            self.since.store(0, Relaxed);
+            self.file.start_writeback(0, 0);
+        }
+    }
+}
+
+/// The system's own error: who asked names the image.
+fn plain(error: co_wrapper::file::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => error.into(),
     }
 }
 
 impl Storage for File {
     fn mem_align(&self) -> usize {
-        if self.cache.direct() { DIRECT_ALIGN } else { 1 }
+        self.file.alignment().memory as usize
     }
 
     fn req_align(&self) -> usize {
-        self.mem_align()
+        self.file.alignment().offset as usize
     }
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.size.load(Relaxed))
     }
 
-    async unsafe fn pure_readv(&self, mut bufv: IoVectorMut<'_>, offset: u64) -> io::Result<()> {
-        let mut buf = IoBuffer::new(bufv.len() as usize, self.mem_align())?;
-        let buf = self
-            .run(move |file| {
-                let bytes = buf.as_mut().into_slice();
-                let mut done = 0;
-                while done < bytes.len() {
-                    match file.read_at(&mut bytes[done..], offset + done as u64) {
-                        Ok(0) => break,
-                        Ok(n) => done += n,
-                        Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                        Err(error) => return Err(error),
-                    }
+    async unsafe fn pure_readv(&self, bufv: IoVectorMut<'_>, offset: u64) -> io::Result<()> {
+        let mut parts = bufv.into_inner();
+        match self.file.readv_at(&mut parts, offset).await {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                let mut there = error.completed() as usize;
+                for part in &mut parts {
+                    let here = there.min(part.len());
+                    part[here..].fill(0);
+                    there -= here;
                 }
-                bytes[done..].fill(0);
-                Ok(buf)
-            })
-            .await?;
-        bufv.copy_from_slice(buf.as_ref().into_slice());
-        Ok(())
+                Ok(())
+            }
+            done => done.map_err(plain),
+        }
     }
 
     async unsafe fn pure_writev(&self, bufv: IoVector<'_>, offset: u64) -> io::Result<()> {
-        let end = offset.checked_add(bufv.len()).ok_or_else(|| refused("a write past the end of all files"))?;
-        let buf = bufv.try_into_owned(self.mem_align())?;
-        self.modify(move |file| file.write_all_at(buf.as_ref().into_slice(), offset)).await?;
-        self.size.fetch_max(end, Relaxed);
+        let length = bufv.len();
+        let end = offset.checked_add(length).ok_or_else(|| refused("a write past the end of all files"))?;
+        let changing = self.change(end).await;
+        self.file.writev_at(&bufv.into_inner(), offset).await.map_err(plain)?;
+        drop(changing);
+        self.reaches(end);
+        self.wrote(length);
         Ok(())
     }
 
     async unsafe fn pure_write_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.zero(offset, length, FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE).await
+        self.zero(offset, length, Zeroes::Unmap).await
     }
 
     async unsafe fn pure_write_allocated_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.zero(offset, length, FallocateFlags::FALLOC_FL_ZERO_RANGE).await
+        self.zero(offset, length, Zeroes::Allocate).await
     }
 
     async unsafe fn pure_discard(&self, offset: u64, length: u64) -> io::Result<()> {
-        let size = self.size.load(Relaxed);
-        let length = length.min(size.saturating_sub(offset));
-        match length {
-            0 => Ok(()),
-            _ => {
-                self.zero(offset, length, FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE)
-                    .await
-            }
+        let length = length.min(self.unwritten.load(Relaxed).saturating_sub(offset));
+        if length == 0 {
+            return Ok(());
         }
+        let _changing = self.change(0).await;
+        self.file.discard_at(offset, length).await.map_err(plain)
     }
 
     async fn flush(&self) -> io::Result<()> {
-        Ok(()) // no buffers but the system's
+        self.grow().await // no other buffers but the system's
     }
 
     async fn sync(&self) -> io::Result<()> {
+        self.grow().await?;
         match self.cache.unsafe_flush() {
             true => Ok(()),
-            false => self.run(|file| file.sync_data()).await,
+            false => self.file.sync().await.map_err(plain),
         }
     }
 
     async fn settle_writes(&self) -> io::Result<()> {
-        drop(self.modifying.write().await);
+        self.file.settle().await;
+        self.changes.fetch_add(1, SeqCst);
         Ok(())
     }
 
     async unsafe fn invalidate_cache(&self) -> io::Result<()> {
+        *self.known.lock().unwrap() = None;
         Ok(())
     }
 
@@ -271,8 +340,13 @@ impl Storage for File {
             return Err(ErrorKind::Unsupported.into());
         }
         if self.resizable {
-            self.modify(move |file| file.set_len(new_size)).await?;
+            let _alone = self.writing.write().await;
+            self.file.settle().await;
+            let _change = Change::begin(self);
+            self.file.set_len(new_size).await.map_err(plain)?;
             self.size.store(new_size, Relaxed);
+            self.length.store(new_size, Relaxed);
+            self.unwritten.fetch_min(new_size, Relaxed); // what is cut off and comes back is zeroes
             return Ok(());
         }
         match new_size <= self.size.load(Relaxed) {
@@ -284,6 +358,6 @@ impl Storage for File {
 
 impl Display for File {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.path.display().fmt(f)
+        self.file.path().display().fmt(f)
     }
 }

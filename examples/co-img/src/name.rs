@@ -107,6 +107,8 @@ impl Name {
             b"nbd" | b"nbd+unix" if rest.as_bytes().starts_with(b"//") => Name::Nbd(NbdUrl::parse(text()?)?),
             b"nbd" => Name::Nbd(NbdUrl::parse_plain(text()?)?),
             b"nbds" | b"nbds+unix" => return Err(refused("NBD over TLS is not supported")),
+            // QEMU's default, for one that nobody gave a size.
+            b"null-co" if rest.as_bytes() == b"//" => Name::Null(1 << 30),
             b"null-co" if rest.as_bytes().starts_with(b"//") => Name::Null(parse_size(&text()?[colon + 3..])?),
             b"json" => return json::parse(&text()?[colon + 1..]),
             other => {
@@ -267,6 +269,7 @@ mod tests {
             assert!(Name::parse(bad).is_err(), "{bad}");
         }
         assert_eq!(Name::parse("null-co://1k").unwrap(), Name::Null(1024));
+        assert_eq!(Name::parse("null-co://").unwrap(), Name::Null(1 << 30));
         assert_eq!(Name::parse("a/nbd:b").unwrap(), Name::Path("a/nbd:b".into()));
     }
 

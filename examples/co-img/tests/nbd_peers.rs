@@ -464,7 +464,7 @@ fn convert_keeps_several_requests_in_flight() {
     let out = fs::read(folder.path("out")).unwrap();
     assert_eq!(out.len(), 16 << 20);
     // Each answer is where it belongs, whatever the order.
-    assert!(out.chunks(2 << 20).enumerate().all(|(at, part)| part.iter().all(|byte| *byte == 2 * at as u8 + 1)));
+    assert!(out.chunks(1 << 20).enumerate().all(|(at, part)| part.iter().all(|byte| *byte == at as u8 + 1)));
 }
 
 #[test]
@@ -574,7 +574,7 @@ fn requests_carry_the_flags_that_they_should() {
     blk_pwrite_zeroes(&blk, 0, 512).unwrap();
     blk_pwrite(&blk, 0, &[0; 512], true).unwrap();
     drop(blk);
-    let url = scripted(&[|peer| expect(peer, &[(1, 0), (6, 0), (4, 0), (3, 0), (7, 8)])]);
+    let url = scripted(&[|peer| expect(peer, &[(1, 0), (6, 0), (4, 0), (3, 0), (7, 0)])]);
     blk = blk_open(&url, Some(ImageFormat::Raw), true, Cache::Writeback).unwrap();
     blk_pwrite(&blk, 0, &[0; 512], false).unwrap();
     blk_pwrite_zeroes(&blk, 0, 512).unwrap();
@@ -582,4 +582,54 @@ fn requests_carry_the_flags_that_they_should() {
     blk_flush(&blk).unwrap();
     let status = blk_block_status(&blk, 512, 1024).unwrap();
     assert!(status.zero && !status.data && status.length == 1024);
+}
+
+/// How often a server of 8 MiB was asked for block status, of which it has an extent of 64 KiB after the other, with data or
+/// without.
+static STATUS_REQUESTS: AtomicUsize = AtomicUsize::new(0);
+
+fn tells_of_many_extents(peer: &mut Peer) -> io::Result<()> {
+    const EXTENT: u32 = 64 << 10;
+    peer.negotiate(8 << 20, true)?;
+    loop {
+        let request = peer.request()?;
+        match request.command {
+            2 => return Ok(()),
+            7 => {
+                STATUS_REQUESTS.fetch_add(1, Relaxed);
+                let mut list = vec![0, 0, 0, 7];
+                let (mut at, end) = (request.off, request.off + u64::from(request.len));
+                while at < end {
+                    let length = EXTENT - (at % u64::from(EXTENT)) as u32;
+                    let state = if at / u64::from(EXTENT) % 2 == 0 { 0_u32 } else { 3 };
+                    list.extend([length.to_be_bytes(), state.to_be_bytes()].concat());
+                    at += u64::from(length);
+                }
+                peer.chunk(request.cookie, true, 5, &[&list]);
+            }
+            _ => peer.chunk(request.cookie, true, 0, &[]),
+        }
+    }
+}
+
+/// Catches: a round trip for each extent; extents that are still told of when something has been written.
+#[test]
+fn extents_are_told_many_at_a_time_and_forgotten_when_something_is_written() {
+    const EXTENT: u64 = 64 << 10;
+    let blk = blk_open(&scripted(&[tells_of_many_extents]), Some(ImageFormat::Raw), true, Cache::Writeback).unwrap();
+    let before = STATUS_REQUESTS.load(Relaxed);
+    let asked = |at: u64| {
+        let status = blk_block_status(&blk, at, 8 << 20).unwrap();
+        assert_eq!((status.zero, status.length), (at / EXTENT % 2 == 1, EXTENT - at % EXTENT), "{at}");
+        STATUS_REQUESTS.load(Relaxed) - before
+    };
+    assert!((0..128).all(|n| asked(n * EXTENT) == 1));
+    // Who asks again is told anew: somebody else may have written.
+    assert_eq!(asked(EXTENT + 512), 2);
+    assert_eq!(asked(2 * EXTENT), 2);
+    blk_pwrite(&blk, 0, &[0; 512], false).unwrap();
+    assert_eq!(asked(3 * EXTENT), 3);
+    assert_eq!(asked(4 * EXTENT + 1024), 3);
+    blk_pwrite_zeroes(&blk, 0, 512).unwrap();
+    assert_eq!(asked(5 * EXTENT), 4);
 }

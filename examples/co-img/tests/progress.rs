@@ -58,8 +58,8 @@ fn percent_rate_and_time_left_on_a_terminal_only() {
     std::fs::write(folder.path("raw"), content(size)).unwrap();
     std::fs::write(folder.path("same"), content(size)).unwrap();
     for (args, words) in [
-        (&["convert", "-O", "qcow2", "raw", "out"][..], &["convert ", "MiB/64.00 MiB, ", "iB/s, "][..]),
-        (&["compare", "raw", "same"], &["compare ", "MiB/64.00 MiB, ", "iB/s, "]),
+        (&["convert", "-O", "qcow2", "raw", "out"][..], &["convert ", "iB/64.00 MiB, ", "iB/s, "][..]),
+        (&["compare", "raw", "same"], &["compare ", "iB/64.00 MiB, ", "iB/s, "]),
         (&["bench", "-c", "5000", "raw"], &["bench ", "/5000 requests, ", "/s, "]),
     ] {
         let shown = on_a_terminal(&folder, args);

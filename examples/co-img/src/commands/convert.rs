@@ -12,8 +12,8 @@ use crate::backend::{
     BlockBackend, blk_block_status, blk_co_block_status, blk_co_pread, blk_co_pwrite, blk_co_pwrite_zeroes, blk_flush,
     blk_getlength,
 };
-use crate::cli::{cluster_size, format};
-use crate::driver::Cache;
+use crate::cli::{cache, cluster_size, format};
+use crate::driver::{Cache, Protocol};
 use crate::error::{Doing, Error, Result, refused};
 use crate::name::{ImageName, parse_size};
 use crate::open::{
@@ -56,6 +56,13 @@ pub struct Options {
     /// Read the source also while another program writes to it
     #[arg(short = 'U', long)]
     force_share: bool,
+    /// The target's cache mode: none, writeback, writethrough, directsync or unsafe, which is the only one that does not make
+    /// it durable
+    #[arg(short = 't', value_parser = cache, default_value = "writeback", value_name = "CACHE")]
+    cache: Cache,
+    /// The source's cache mode
+    #[arg(short = 'T', value_parser = cache, default_value = "writeback", value_name = "CACHE")]
+    source_cache: Cache,
     #[arg(value_name = "SRC")]
     source: ImageName,
     /// Without -n a file is replaced when all is written; a device or an export is written in place
@@ -63,8 +70,9 @@ pub struct Options {
     target: ImageName,
 }
 
-/// So much is copied at a time: the biggest cluster that there is, so that none is written twice.
-const WINDOW: u64 = 2 << 20;
+/// So much is copied at a time, or a cluster where these are larger, so that none is written or unpacked twice. Small enough
+/// for the processor's cache to have it still when it is written.
+const WINDOW: u64 = 256 << 10;
 /// So many windows are in flight. Times [`WINDOW`], and again for what drivers copy, this is the memory it takes.
 const IN_FLIGHT: usize = 8;
 /// What `-S` may be at most, as in qemu-img.
@@ -82,7 +90,7 @@ pub fn run(options: &Options) -> Result<()> {
         return Err(Error::new(Doing::Parse, "-S", refused(format!("not a multiple of 512 of at most {MOST_SPARSE}"))));
     }
     let backing = backing(options)?;
-    let access = Access { steady: true, shared: options.force_share, ..Access::default() };
+    let access = Access { steady: true, shared: options.force_share, cache: options.source_cache, ..Access::default() };
     let from = blk_open_as(&options.source, options.format, access)?;
     let size = blk_getlength(&from).map_err(Error::at(Doing::Read, &options.source))?;
     if options.existing {
@@ -100,18 +108,21 @@ fn into_new(options: &Options, from: &BlockBackend, mut new: NewImage, sparse: u
     if !fresh && options.output_format == ImageFormat::Raw {
         new.size = from.end();
     }
-    let driver = blk_open_target(target.name(), &new, Cache::Writeback)?;
+    let driver = blk_open_target(target.name(), &new, options.cache)?;
     if from.layers.iter().any(|layer| layer.is_in(&driver)) {
         return Err(written_over(options));
     }
     blk_lock_target(&driver, target.name())?;
+    if let Protocol::File(file) = &driver.protocol {
+        file.write_back_early();
+    }
     target.begin();
-    let mut to = blk_create(driver, target.name(), &new, Cache::Writeback)?;
+    let mut to = blk_create(driver, target.name(), &new, options.cache)?;
     if new.backing.is_some() {
         // Again, with what it is based on, of which clusters that are written in part have the rest.
         blk_flush(&to).map_err(Error::at(Doing::Flush, target.name()))?;
         drop(to);
-        let access = Access { writable: true, ..Access::default() };
+        let access = Access { writable: true, cache: options.cache, ..Access::default() };
         to = blk_open_at(target.name().clone(), &target.name().to_string(), Some(ImageFormat::Qcow2), access)?;
     }
     let progress = progress::of_bytes("convert", from.end(), options.progress);
@@ -121,6 +132,7 @@ fn into_new(options: &Options, from: &BlockBackend, mut new: NewImage, sparse: u
         blank: new.backing.is_none() && (fresh || options.output_format == ImageFormat::Qcow2),
         own: new.backing.is_some(),
         sparse,
+        window: window(from, new.cluster_size),
         grain: match options.output_format {
             ImageFormat::Raw => GRAIN.min(sparse.max(512)),
             ImageFormat::Qcow2 => new.cluster_size.unwrap_or(65536),
@@ -131,6 +143,12 @@ fn into_new(options: &Options, from: &BlockBackend, mut new: NewImage, sparse: u
     progress.finish_and_clear();
     copied?;
     blk_flush(&to).map_err(Error::at(Doing::Flush, target.name()))
+}
+
+/// How much is copied at a time: see [`WINDOW`].
+fn window(from: &BlockBackend, target: Option<u64>) -> u64 {
+    let sources = from.layers.iter().filter_map(|layer| Some(layer.header.as_ref()?.cluster_size));
+    sources.chain(target).fold(WINDOW, u64::max)
 }
 
 /// `-B` and `-F`.
@@ -174,7 +192,7 @@ fn into_existing(options: &Options, from: &BlockBackend, sparse: u64) -> Result<
     if from.layers.iter().any(|layer| layer.is_at(place.as_ref())) {
         return Err(written_over(options));
     }
-    let to = blk_open(&options.target, Some(options.output_format), true, Cache::Writeback)?;
+    let to = blk_open(&options.target, Some(options.output_format), true, options.cache)?;
     if to.end() < from.end() {
         return Err(failed(format!("its {} bytes are too few for {}", to.end(), from.end())));
     }
@@ -183,7 +201,9 @@ fn into_existing(options: &Options, from: &BlockBackend, sparse: u64) -> Result<
     target.begin();
     let progress = progress::of_bytes("convert", from.end(), options.progress);
     let grain = GRAIN.min(sparse.max(512));
-    let copied = img_convert(&Copy { from, to: &to, blank: false, own: false, sparse, grain, progress: &progress });
+    let window = window(from, to.layers[0].header.as_ref().map(|header| header.cluster_size));
+    let copied =
+        img_convert(&Copy { from, to: &to, blank: false, own: false, sparse, window, grain, progress: &progress });
     progress.finish_and_clear();
     let copied = copied.and_then(|()| blk_flush(&to).map_err(Error::at(Doing::Flush, to.name())));
     drop(to);
@@ -201,6 +221,7 @@ struct Copy<'a> {
     own: bool,
     /// So many zeroes in a row are left out, or none.
     sparse: u64,
+    window: u64,
     grain: u64,
     progress: &'a Progress,
 }
@@ -249,7 +270,7 @@ impl Copy<'_> {
         let failed = || Error::at(Doing::Map, self.from.name());
         let end = self.from.end();
         let status = blk_co_block_status(self.from, at, end - at).await.map_err(failed())?;
-        let window = (at + 1).next_multiple_of(WINDOW).min(end);
+        let window = (at + 1).next_multiple_of(self.window).min(end);
         if self.own {
             let (skip, zero) = (!status.present || status.depth > 0, status.zero && self.sparse > 0);
             let length = if skip || zero { status.length } else { status.length.min(window - at) };

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{OwnedRwLockReadGuard, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Command;
 use super::connect::{Export, Socket, connect, hung_up};
-use super::reply::{Answer, Head, Partial};
+use super::reply::{Answer, Body, Head, Partial};
+use super::{Change, Command};
 use crate::error::invalid;
 use crate::name::NbdUrl;
 
@@ -28,7 +28,7 @@ pub(super) struct Request {
     data: Arc<[u8]>,
     reply: oneshot::Sender<io::Result<Answer>>,
     /// Let go of when it is answered.
-    _modifying: Option<OwnedRwLockReadGuard<()>>,
+    change: Option<Change>,
     partial: Partial,
     tries: u32,
 }
@@ -41,10 +41,10 @@ impl Request {
         len: u32,
         data: Arc<[u8]>,
         reply: oneshot::Sender<io::Result<Answer>>,
-        modifying: Option<OwnedRwLockReadGuard<()>>,
+        change: Option<Change>,
     ) -> Self {
         let partial = Partial::default();
-        Request { command, flags, off, len, data, reply, _modifying: modifying, partial, tries: 0 }
+        Request { command, flags, off, len, data, reply, change, partial, tries: 0 }
     }
 
     fn head(&self, cookie: u64) -> Vec<u8> {
@@ -80,7 +80,7 @@ pub(super) async fn serve(url: NbdUrl, export: Export, socket: Socket, mut reque
         owed.values_mut().for_each(|request| request.tries += 1);
         let (again, given_up): (BTreeMap<u64, Request>, BTreeMap<_, _>) = std::mem::take(&mut owed)
             .into_iter()
-            .filter(|(_, request)| !request.reply.is_closed() || request._modifying.is_some())
+            .filter(|(_, request)| !request.reply.is_closed() || request.change.is_some())
             .partition(|(_, request)| request.tries < MOST_TRIES);
         owed = again;
         given_up.into_values().for_each(|request| request.fail(&lost));
@@ -163,8 +163,24 @@ async fn session(
             let Some((command, len)) = asked else {
                 return Err(invalid(format!("a reply to no request: cookie {:#x}", head.cookie)));
             };
-            let mut body = vec![0; head.body(command, len, export.structured)? as usize];
-            r.read_exact(&mut body).await?;
+            let length = head.body(command, len, export.structured)?;
+            let body = if let Some(count) = head.data() {
+                let at = r.read_u64().await?;
+                // The lock is not held while data comes.
+                let (from, mut data) = {
+                    let mut owed = owed.lock().unwrap();
+                    let request = owed.get_mut(&head.cookie).expect("only this future takes requests away");
+                    request.partial.place(at, count, request.off, len)?
+                };
+                r.read_exact(&mut data[from..][..count as usize]).await?;
+                let mut owed = owed.lock().unwrap();
+                owed.get_mut(&head.cookie).expect("as above").partial.put_back(data);
+                Body::Placed
+            } else {
+                let mut body = vec![0; length as usize];
+                r.read_exact(&mut body).await?;
+                Body::Bytes(body)
+            };
             let mut owed = owed.lock().unwrap();
             let request = owed.get_mut(&head.cookie).expect("only this future takes requests away");
             let answer = request.partial.take(command, request.off, len, export.allocation, &head, body)?;

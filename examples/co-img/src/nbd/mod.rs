@@ -12,14 +12,15 @@ mod reply;
 
 use std::fmt::{self, Debug, Display, Formatter};
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 
 use imago::Storage;
 use imago::io_buffers::{IoVector, IoVectorMut};
 use imago::storage::PreallocateMode;
 use imago::storage::drivers::CommonStorageHelper;
 use tokio::runtime::Handle;
-use tokio::sync::{RwLock, mpsc, oneshot};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock, mpsc, oneshot};
 
 use crate::driver::{Cache, Extent};
 use crate::error::{invalid, refused};
@@ -43,12 +44,13 @@ enum Command {
 /// Flags of a request.
 const FUA: u16 = 1 << 0;
 const NO_HOLE: u16 = 1 << 1;
-const REQ_ONE: u16 = 1 << 3;
 
 /// What any server takes in one request.
 const MOST: u32 = 32 << 20;
 /// How much a request without data may be about.
 const MOST_DATALESS: u64 = 1 << 30;
+/// How far ahead the server is asked what there is.
+const LOOK_AHEAD: u64 = 64 << 20;
 /// What block status says of an extent.
 const STATE_HOLE: u32 = 1;
 const STATE_ZERO: u32 = 2;
@@ -62,7 +64,53 @@ pub struct Nbd {
     queue: mpsc::Sender<Request>,
     /// Held shared by every modifying request until it is answered, dropped future or not.
     modifying: Arc<RwLock<()>>,
+    /// Counts beginnings and ends of changes: what was known before one is not known any more.
+    changes: Arc<AtomicU64>,
+    known: Mutex<Option<Known>>,
     helper: CommonStorageHelper,
+}
+
+/// Extents that the server told of.
+struct Known {
+    /// When it was: see [`Nbd::changes`].
+    changes: u64,
+    /// Where it was last asked about. Who asks there again, or before that, is told anew: another client may have written.
+    asked: u64,
+    start: u64,
+    /// Where each ends, and its state.
+    extents: Vec<(u64, u32)>,
+}
+
+impl Known {
+    /// What is at `offset`, up to `end` at most.
+    fn at(&self, offset: u64, end: u64) -> Option<Extent> {
+        let of = self.extents.partition_point(|(to, _)| *to <= offset);
+        let (_, state) = *self.extents.get(of).filter(|_| self.start <= offset)?;
+        // Two that are alike are one.
+        let alike = self.extents[of..].iter().take_while(|(_, other)| *other == state);
+        let to = alike.map(|(to, _)| *to).last()?.min(end);
+        Some(Extent { length: to - offset, data: state & STATE_HOLE == 0, zero: state & STATE_ZERO != 0 })
+    }
+}
+
+/// A change, from its beginning to the server's answer, whether anybody waits for that or not.
+#[derive(Debug)]
+struct Change {
+    changes: Arc<AtomicU64>,
+    _modifying: OwnedRwLockReadGuard<()>,
+}
+
+impl Change {
+    fn begin(changes: &Arc<AtomicU64>, modifying: OwnedRwLockReadGuard<()>) -> Self {
+        changes.fetch_add(1, SeqCst);
+        Change { changes: changes.clone(), _modifying: modifying }
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        self.changes.fetch_add(1, SeqCst);
+    }
 }
 
 impl Nbd {
@@ -84,6 +132,8 @@ impl Nbd {
             cache,
             queue,
             modifying: Arc::default(),
+            changes: Arc::default(),
+            known: Mutex::default(),
             helper: CommonStorageHelper::default(),
         })
     }
@@ -100,12 +150,17 @@ impl Nbd {
     pub async fn read(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let most = self.export.most as usize;
         for (piece, at) in buf.chunks_mut(most).zip((offset..).step_by(most)) {
-            match self.submit(Command::Read, 0, at, piece.len() as u32, Arc::default()).await? {
-                Answer::Data(data) if data.len() == piece.len() => piece.copy_from_slice(&data),
-                _ => return Err(invalid("the server's reply to a read is none")),
-            }
+            piece.copy_from_slice(&self.read_piece(at, piece.len() as u32).await?);
         }
         Ok(())
+    }
+
+    /// What one request gets.
+    async fn read_piece(&self, offset: u64, length: u32) -> io::Result<Vec<u8>> {
+        match self.submit(Command::Read, 0, offset, length, Arc::default()).await? {
+            Answer::Data(data) if data.len() == length as usize => Ok(data),
+            _ => Err(invalid("the server's reply to a read is none")),
+        }
     }
 
     /// Writes `data`; with `fua` it is durable on return.
@@ -168,16 +223,31 @@ impl Nbd {
         if self.export.allocation.is_none() {
             return Ok(Extent::data(end - offset));
         }
-        // The server speaks of whole blocks only.
-        let (start, stop) = (offset - offset % align, end.next_multiple_of(align).min(self.export.size));
-        let asked = (stop - start).min(MOST_DATALESS);
-        match self.submit(Command::BlockStatus, REQ_ONE, start, asked as u32, Arc::default()).await? {
-            Answer::Status { length: told, state } if u64::from(told) > offset - start => {
-                let length = (start + u64::from(told)).min(end) - offset;
-                Ok(Extent { length, data: state & STATE_HOLE == 0, zero: state & STATE_ZERO != 0 })
-            }
-            _ => Err(invalid("the server's reply to a block status request is none")),
+        let changes = self.changes.load(SeqCst);
+        if let Some(known) = &mut *self.known.lock().unwrap()
+            && known.changes == changes
+            && known.asked < offset
+            && let Some(extent) = known.at(offset, end)
+        {
+            known.asked = offset;
+            return Ok(extent);
         }
+        // The server speaks of whole blocks only. It is asked about more than is wanted, for the next that will be wanted.
+        let start = offset - offset % align;
+        let asked = (self.export.size - start).min(LOOK_AHEAD.max(align));
+        let Answer::Status(told) = self.submit(Command::BlockStatus, 0, start, asked as u32, Arc::default()).await?
+        else {
+            return Err(invalid("the server's reply to a block status request is none"));
+        };
+        let mut at = start;
+        let extents = told.into_iter().map(|(length, state)| {
+            at = at.saturating_add(length.into()).min(self.export.size);
+            (at, state)
+        });
+        let known = Known { changes, asked: offset, start, extents: extents.collect() };
+        let extent = known.at(offset, end);
+        *self.known.lock().unwrap() = Some(known);
+        extent.ok_or_else(|| invalid("the server's reply to a block status request is too short"))
     }
 
     fn fua(&self, wanted: bool) -> u16 {
@@ -213,7 +283,7 @@ impl Nbd {
             return Err(asked(io::Error::new(ErrorKind::StorageFull, "past the end of the export")));
         }
         let guard = match modifies {
-            true => Some(self.modifying.clone().read_owned().await),
+            true => Some(Change::begin(&self.changes, self.modifying.clone().read_owned().await)),
             false => None,
         };
         let (reply, answer) = oneshot::channel();
@@ -233,8 +303,13 @@ impl Storage for Nbd {
     }
 
     async unsafe fn pure_readv(&self, mut bufv: IoVectorMut<'_>, offset: u64) -> io::Result<()> {
-        let mut buf = vec![0; bufv.len() as usize];
         let there = self.export.size.saturating_sub(offset).min(bufv.len());
+        if there == bufv.len() && there <= self.export.most.into() {
+            let data = self.read_piece(offset, there as u32).await?;
+            bufv.copy_from_slice(&data);
+            return Ok(());
+        }
+        let mut buf = vec![0; bufv.len() as usize];
         self.read(offset, &mut buf[..there as usize]).await?;
         bufv.copy_from_slice(&buf);
         Ok(())

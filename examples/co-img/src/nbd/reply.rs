@@ -20,15 +20,17 @@ const ERROR: u16 = 1 << 15;
 const DONE: u16 = 1;
 /// In so many pieces, with others between them, data may come: nobody knows which are missing without a list of them.
 const MOST_PIECES: usize = 16 << 10;
-/// The longest chunk that is not data.
-const LONGEST: u32 = 64 << 10;
+/// The longest error, and the longest list of extents: QEMU's server tells of 128 Ki at a time.
+const LONGEST_ERROR: u32 = 64 << 10;
+const LONGEST_STATUS: u32 = 4 + (1 << 20);
 
 /// A reply, complete.
 #[derive(Debug)]
 pub(super) enum Answer {
     Done,
     Data(Vec<u8>),
-    Status { length: u32, state: u32 },
+    /// Extents, one after the other: how long each is, and its state. The first is not empty.
+    Status(Vec<(u32, u32)>),
 }
 
 /// The head of a reply or a chunk, read off the wire.
@@ -74,7 +76,8 @@ impl Head {
                     (NONE, _) => 0,
                     (DATA, Command::Read) => len + 8,
                     (HOLE, Command::Read) => 12,
-                    (STATUS, Command::BlockStatus) | (ERROR.., _) => LONGEST,
+                    (STATUS, Command::BlockStatus) => LONGEST_STATUS,
+                    (ERROR.., _) => LONGEST_ERROR,
                     _ => return Err(invalid(format!("a chunk of kind {kind} in reply to {command:?}"))),
                 };
                 if length > most {
@@ -86,13 +89,31 @@ impl Head {
     }
 }
 
+impl Head {
+    /// How much data a chunk has behind its offset, if it has some.
+    pub(super) fn data(&self) -> Option<u32> {
+        match self.kind {
+            Kind::Chunk { kind: DATA, length, .. } => length.checked_sub(8).filter(|data| *data > 0),
+            _ => None,
+        }
+    }
+}
+
+/// What followed a head.
+#[derive(Debug)]
+pub(super) enum Body {
+    Bytes(Vec<u8>),
+    /// Data that is where it belongs: see [`Partial::place`].
+    Placed,
+}
+
 /// A reply in the making.
 #[derive(Debug, Default)]
 pub(super) struct Partial {
     data: Vec<u8>,
     /// Where data has come, and how long it is; what adjoins is one.
     covered: BTreeMap<u64, u64>,
-    status: Option<(u32, u32)>,
+    status: Vec<(u32, u32)>,
     error: Option<Error>,
 }
 
@@ -106,8 +127,12 @@ impl Partial {
         len: u32,
         context: Option<u32>,
         head: &Head,
-        body: Vec<u8>,
+        body: Body,
     ) -> io::Result<Option<io::Result<Answer>>> {
+        let (is_placed, body) = match body {
+            Body::Bytes(bytes) => (false, bytes),
+            Body::Placed => (true, Vec::new()),
+        };
         let (flags, kind) = match head.kind {
             Kind::Simple { error: 0 } if command == Command::Read => return Ok(Some(Ok(Answer::Data(body)))),
             Kind::Simple { error: 0 } if command == Command::BlockStatus => {
@@ -120,26 +145,21 @@ impl Partial {
         match (kind, &body[..]) {
             (NONE, _) if flags & DONE == 0 => return Err(invalid("an empty chunk that does not end its reply")),
             (NONE, _) => {}
-            (DATA, place) if place.len() > 8 => {
-                let (at, data) = place.split_at(8);
-                let from = self.cover(be(at), data.len() as u64, off, len)?;
-                self.data.resize(len as usize, 0);
-                self.data[from..from + data.len()].copy_from_slice(data);
-            }
+            (DATA, _) if is_placed => {}
             (HOLE, place) if place.len() == 12 => {
                 self.cover(be(&place[..8]), be(&place[8..]), off, len)?;
                 self.data.resize(len as usize, 0);
             }
             (STATUS, extents) if extents.len() >= 12 && extents.len() % 8 == 4 => {
                 let (context_is, extents) = extents.split_at(4);
-                if context != Some(be(context_is) as u32) || self.status.is_some() {
+                if context != Some(be(context_is) as u32) || !self.status.is_empty() {
                     return Err(invalid("block status of a context that nobody asked for"));
                 }
-                let length = be(&extents[..4]) as u32;
-                if length == 0 {
+                let extents = extents.chunks_exact(8).map(|extent| (be(&extent[..4]) as u32, be(&extent[4..]) as u32));
+                self.status = extents.collect();
+                if self.status.iter().any(|(length, _)| *length == 0) {
                     return Err(invalid("block status of an empty extent"));
                 }
-                self.status = Some((length.min(len), be(&extents[4..8]) as u32));
             }
             (ERROR.., [a, b, c, d, m, n, rest @ ..]) if usize::from(u16::from_be_bytes([*m, *n])) <= rest.len() => {
                 let number = u32::from_be_bytes([*a, *b, *c, *d]);
@@ -164,12 +184,24 @@ impl Partial {
                 Err(invalid(format!("the reply to a read of {len} bytes has not all of them")))
             }
             Command::Read => Ok(Some(Ok(Answer::Data(std::mem::take(&mut self.data))))),
-            Command::BlockStatus => match self.status {
-                Some((length, state)) => Ok(Some(Ok(Answer::Status { length, state }))),
-                None => Err(invalid("a reply without the block status that was asked for")),
-            },
+            Command::BlockStatus if self.status.is_empty() => {
+                Err(invalid("a reply without the block status that was asked for"))
+            }
+            Command::BlockStatus => Ok(Some(Ok(Answer::Status(std::mem::take(&mut self.status))))),
             _ => Ok(Some(Ok(Answer::Done))),
         }
+    }
+
+    /// Where so many bytes of data at `at` are to be read to: a range of what is taken out of here, which
+    /// [`put_back`](Self::put_back) undoes.
+    pub(super) fn place(&mut self, at: u64, count: u32, off: u64, len: u32) -> io::Result<(usize, Vec<u8>)> {
+        let from = self.cover(at, count.into(), off, len)?;
+        self.data.resize(len as usize, 0);
+        Ok((from, std::mem::take(&mut self.data)))
+    }
+
+    pub(super) fn put_back(&mut self, data: Vec<u8>) {
+        self.data = data;
     }
 
     /// Notes that so many bytes at `at` have come, and tells where in the data they belong.
