@@ -1,6 +1,6 @@
 //! What the wrappers cost, beside everything else that blocks on a future: all in one process, in turn.
 //!
-//!     cargo run --release -p co-wrapper-bench -- [--quick] [--only SUBSTRING] [--json FILE] [--svg FILE]
+//!     cargo run --release -p co-wrapper-bench -- [--quick] [--qemu] [--only SUBSTRING] [--json FILE] [--svg FILE]
 //!
 //! Nothing here is a test: times depend on the machine and on what else it does. Rows where we lose are in the table
 //! like all others.
@@ -22,20 +22,23 @@ use table::Entry;
 
 struct Options {
     effort: Effort,
+    /// co-img beside qemu-img, instead of the other rows.
+    qemu: bool,
     only: String,
     json: Option<String>,
     svg: Option<String>,
 }
 
-const USAGE: &str = "usage: co-wrapper-bench [--quick] [--only SUBSTRING] [--json FILE] [--svg FILE]";
+const USAGE: &str = "usage: co-wrapper-bench [--quick] [--qemu] [--only SUBSTRING] [--json FILE] [--svg FILE]";
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { effort: Effort::FULL, only: String::new(), json: None, svg: None };
+    let mut options = Options { effort: Effort::FULL, qemu: false, only: String::new(), json: None, svg: None };
     let mut args = env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} takes a value\n{USAGE}"));
         match arg.as_str() {
             "--quick" => options.effort = Effort::QUICK,
+            "--qemu" => options.qemu = true,
             "--only" => options.only = value()?.to_lowercase(),
             "--json" => options.json = Some(value()?),
             "--svg" => options.svg = Some(value()?),
@@ -57,7 +60,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> io::Result<()> {
-    let mut rows = rows::all();
+    let mut rows = if options.qemu { rows::beside_qemu() } else { rows::all() };
     rows.retain(|row| row.name.to_lowercase().contains(&options.only));
     if rows.is_empty() {
         return Err(io::Error::other(format!("no row's name contains {:?}", options.only)));

@@ -12,6 +12,8 @@ mod first_use;
 mod graph;
 mod imago;
 mod neighbours;
+#[cfg(target_os = "linux")]
+mod qemu;
 mod ready;
 mod scaling;
 mod socket;
@@ -126,6 +128,14 @@ pub fn all() -> Vec<Row> {
         neighbours::rows(),
     ];
     themes.into_iter().flatten().collect()
+}
+
+/// The rows of `--qemu`.
+pub fn beside_qemu() -> Vec<Row> {
+    #[cfg(target_os = "linux")]
+    return qemu::rows();
+    #[cfg(not(target_os = "linux"))]
+    Vec::new()
 }
 
 /// A multi-thread runtime of `workers`.
