@@ -1,0 +1,283 @@
+//! What is known of values and of memory at one point of a function.
+//!
+//! Memory is a list of *objects*: a variable, an allocation, what a parameter points to. Of a *live* one it is known that nobody
+//! writes to it through a pointer that is not followed here. When a pointer to it gets to where it can no longer be followed, the
+//! object has *escaped*, and nothing is known of it from then on.
+
+use crate::program::Id;
+use std::{collections::BTreeMap, rc::Rc};
+
+/// Unknown unless something else is certain.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Value {
+    #[default]
+    Unknown,
+    Integer(u128),
+    /// Into an object; where in it is not known if it is `None`.
+    Pointer(usize, Option<i64>),
+    /// A function or a constant.
+    Symbol(Id, i64),
+    /// Of a pair.
+    Parts(Rc<[Value]>),
+}
+
+/// Values by their offsets, with their sizes. What is not there is unknown.
+pub type Cells = BTreeMap<i64, (u64, Value)>;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Object {
+    /// Not allocated on any way that leads here.
+    #[default]
+    Absent,
+    Live(Rc<Cells>),
+    Escaped,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Memory {
+    objects: Vec<Object>,
+}
+
+impl Value {
+    /// What holds of both; the objects that a pointer was lost to are added to `lost`.
+    pub fn join(&self, other: &Self, lost: &mut Vec<usize>) -> Self {
+        match (self, other) {
+            _ if self == other => self.clone(),
+            (Self::Pointer(one, _), Self::Pointer(two, _)) if one == two => Self::Pointer(*one, None),
+            (Self::Parts(one), Self::Parts(two)) if one.len() == two.len() => {
+                one.iter().zip(two.iter()).map(|(one, two)| one.join(two, lost)).collect()
+            }
+            _ => {
+                self.objects(lost);
+                other.objects(lost);
+                Self::Unknown
+            }
+        }
+    }
+
+    /// Adds those that it points to.
+    pub fn objects(&self, to: &mut Vec<usize>) {
+        match self {
+            Self::Pointer(object, _) => to.push(*object),
+            Self::Parts(parts) => parts.iter().for_each(|part| part.objects(to)),
+            _ => {}
+        }
+    }
+
+    pub fn part(&self, index: usize) -> Self {
+        match self {
+            Self::Parts(parts) => parts.get(index).cloned().unwrap_or_default(),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl FromIterator<Value> for Value {
+    fn from_iter<I: IntoIterator<Item = Self>>(parts: I) -> Self {
+        Self::Parts(parts.into_iter().collect())
+    }
+}
+
+impl Memory {
+    pub fn object(&self, object: usize) -> &Object {
+        self.objects.get(object).unwrap_or(&Object::Absent)
+    }
+
+    pub fn set(&mut self, object: usize, to: Object) {
+        if self.objects.len() <= object {
+            self.objects.resize(object + 1, Object::Absent);
+        }
+        self.objects[object] = to;
+    }
+
+    /// A new object with these cells. If there is one from an earlier round of a loop, both are escaped from then on.
+    pub fn allocate(&mut self, object: usize, cells: Cells) {
+        match self.object(object) {
+            Object::Absent => self.set(object, Object::Live(Rc::new(cells))),
+            _ => self.set(object, Object::Escaped),
+        }
+    }
+
+    pub fn cells(&self, object: usize) -> Option<&Cells> {
+        match self.object(object) {
+            Object::Live(cells) => Some(cells),
+            _ => None,
+        }
+    }
+
+    fn cells_mut(&mut self, object: usize) -> Option<&mut Cells> {
+        match self.objects.get_mut(object) {
+            Some(Object::Live(cells)) => Some(Rc::make_mut(cells)),
+            _ => None,
+        }
+    }
+
+    pub fn load(&self, object: usize, offset: i64, size: u64) -> Value {
+        match self.cells(object).and_then(|cells| cells.get(&offset)) {
+            Some((stored, value)) if *stored == size => value.clone(),
+            _ => Value::Unknown,
+        }
+    }
+
+    /// Whether what is in it is still followed.
+    pub fn is_live(&self, object: usize) -> bool {
+        matches!(self.object(object), Object::Live(_))
+    }
+
+    /// Stores that, or makes unknown what is there.
+    pub fn store(&mut self, object: usize, offset: Option<i64>, size: Option<u64>, value: Value) {
+        let Some(cells) = self.cells_mut(object) else { return };
+        let (Some(offset), Some(size)) = (offset, size) else {
+            cells.clear();
+            return;
+        };
+        clear(cells, offset, size);
+        if value != Value::Unknown {
+            cells.insert(offset, (size, value));
+        }
+    }
+
+    /// Copies so many bytes.
+    pub fn copy(&mut self, from: (usize, i64), to: (usize, i64), size: u64) {
+        let copied: Vec<(i64, (u64, Value))> = self.cells(from.0).map_or_else(Vec::new, |cells| {
+            let range = cells.range(from.1..from.1.saturating_add_unsigned(size));
+            range
+                .filter(|(at, (long, _))| **at - from.1 + *long as i64 <= size as i64)
+                .map(|(at, cell)| (*at, cell.clone()))
+                .collect()
+        });
+        let Some(cells) = self.cells_mut(to.0) else { return };
+        clear(cells, to.1, size);
+        cells.extend(copied.into_iter().map(|(at, cell)| (at - from.1 + to.1, cell)));
+    }
+
+    /// Forgets the object and all that is reached from it; returns what else was stored there.
+    pub fn escape(&mut self, object: usize) -> Vec<Value> {
+        let mut values = Vec::new();
+        let mut open = vec![object];
+        while let Some(object) = open.pop() {
+            if let Object::Live(cells) = self.object(object) {
+                for (_, value) in cells.values() {
+                    value.objects(&mut open);
+                    values.push(value.clone());
+                }
+                self.set(object, Object::Escaped);
+            }
+        }
+        values
+    }
+
+    /// What holds on either way. Whether that is less than what held here.
+    pub fn join(&mut self, other: &Self) -> bool {
+        let mut lost = Vec::new();
+        let mut changed = false;
+        for number in 0..self.objects.len().max(other.objects.len()) {
+            let joined = match (self.object(number), other.object(number)) {
+                (_, Object::Absent) => continue,
+                (Object::Absent, theirs) => theirs.clone(),
+                (Object::Escaped, Object::Live(cells)) => {
+                    cells.values().for_each(|(_, value)| value.objects(&mut lost));
+                    continue;
+                }
+                (Object::Escaped, Object::Escaped) => continue,
+                (Object::Live(cells), Object::Escaped) => {
+                    cells.values().for_each(|(_, value)| value.objects(&mut lost));
+                    Object::Escaped
+                }
+                (Object::Live(ours), Object::Live(theirs)) => {
+                    if Rc::ptr_eq(ours, theirs) || ours == theirs {
+                        continue;
+                    }
+                    Object::Live(Rc::new(join(ours, theirs, &mut lost)))
+                }
+            };
+            if *self.object(number) != joined {
+                self.set(number, joined);
+                changed = true;
+            }
+        }
+        for object in lost {
+            if self.is_live(object) {
+                self.escape(object);
+                changed = true;
+            }
+        }
+        changed
+    }
+}
+
+fn join(ours: &Cells, theirs: &Cells, lost: &mut Vec<usize>) -> Cells {
+    let mut joined = Cells::new();
+    for (at, (size, value)) in ours {
+        match theirs.get(at) {
+            Some((other, theirs)) if other == size => {
+                let value = value.join(theirs, lost);
+                if value != Value::Unknown {
+                    joined.insert(*at, (*size, value));
+                }
+            }
+            _ => value.objects(lost),
+        }
+    }
+    for (at, (size, value)) in theirs {
+        if ours.get(at).is_none_or(|(other, _)| other != size) {
+            value.objects(lost);
+        }
+    }
+    joined
+}
+
+fn clear(cells: &mut Cells, offset: i64, size: u64) {
+    let end = offset.saturating_add_unsigned(size);
+    let hit: Vec<i64> = cells
+        .range(..end)
+        .rev()
+        .take_while(|(at, _)| **at + 16 > offset)
+        .filter(|(at, (long, _))| **at + *long as i64 > offset)
+        .map(|(at, _)| *at)
+        .collect();
+    for at in hit {
+        cells.remove(&at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live() -> Memory {
+        let mut memory = Memory::default();
+        memory.allocate(0, Cells::new());
+        memory.allocate(1, Cells::new());
+        memory
+    }
+
+    /// Catches: a value that is still believed after part of it was overwritten.
+    #[test]
+    fn a_store_forgets_what_it_overlaps() {
+        let mut memory = live();
+        memory.store(0, Some(0), Some(8), Value::Integer(1));
+        memory.store(0, Some(4), Some(1), Value::Unknown);
+        assert_eq!(memory.load(0, 0, 8), Value::Unknown);
+    }
+
+    /// Catches: an object that is still followed when one of the ways lost its pointer.
+    #[test]
+    fn what_only_one_way_points_to_has_escaped_where_they_meet() {
+        let mut one = live();
+        let two = one.clone();
+        one.store(0, Some(0), Some(8), Value::Pointer(1, Some(0)));
+        assert!(one.join(&two));
+        assert!(one.is_live(0) && !one.is_live(1));
+    }
+
+    /// Catches: objects that are kept although a pointer to what points to them is lost.
+    #[test]
+    fn what_is_reached_from_what_escapes_escapes() {
+        let mut memory = live();
+        memory.store(0, Some(0), Some(8), Value::Pointer(1, Some(0)));
+        memory.store(1, Some(0), Some(8), Value::Symbol(7, 0));
+        assert!(memory.escape(0).contains(&Value::Symbol(7, 0)));
+        assert!(!memory.is_live(1));
+    }
+}
