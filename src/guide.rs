@@ -13,6 +13,7 @@ pages! {
     getting_started = "guide/getting_started.md";
     inside_tokio = "guide/inside_tokio.md";
     giving_up = "guide/giving_up.md";
+    before_it_runs = "guide/before_it_runs.md";
     when_it_hangs = "guide/when_it_hangs.md";
     threads_and_contexts = "guide/threads_and_contexts.md";
     files = "guide/files.md";

@@ -58,21 +58,27 @@ impl Follower {
         if tables::only_looks(item) {
             return Value::Unknown;
         }
-        if tables::ends_a_chain(item) {
+        if item.writes && item.twin.is_none() && frame.is_last {
+            let place = self.program.place(frame.module, debug);
+            let node = self.blank(function);
+            frame.edges.push(Edge { to: node, place, sure: Sure::Called, shape: None, held: frame.held });
+        }
+        if tables::ends_a_chain(&self.program.items[function]) {
             // What is carried away is not called here.
             let is_last = std::mem::replace(&mut frame.is_last, false);
             let value = self.past(frame, memory, &arguments, debug, None);
             frame.is_last = is_last;
             return value;
         }
+        let item = &self.program.items[function];
         if item.twin.is_some() || item.definition.is_none() {
-            let (is_twin, has_body) = (item.twin.is_some(), item.definition.is_some());
-            if is_twin && frame.is_last {
+            let (is_told, has_body) = (item.twin.is_some(), item.definition.is_some());
+            if is_told && frame.is_last {
                 let place = self.program.place(frame.module, debug);
                 let node = self.blank(function);
                 let is_known = self.program.items[function].twin.as_ref().is_some_and(|twin| twin.is_known);
                 let sure = if is_known { Sure::Called } else { Sure::Unreadable };
-                frame.edges.push(Edge { to: node, place, sure, shape: None });
+                frame.edges.push(Edge { to: node, place, sure, shape: None, held: frame.held });
             }
             return self.past(frame, memory, &arguments, debug, (!has_body).then_some(function));
         }
@@ -105,7 +111,7 @@ impl Follower {
         let (node, objects) = self.enter(function, &arguments, memory);
         if frame.is_last {
             let place = self.program.place(frame.module, debug);
-            frame.edges.push(Edge { to: node, place, sure: Sure::Called, shape: None });
+            frame.edges.push(Edge { to: node, place, sure: Sure::Called, shape: None, held: frame.held });
         }
         let outcome = self.nodes[node].followed.outcome.clone();
         let (Some(objects), Some(outcome)) = (objects, outcome) else {

@@ -170,8 +170,10 @@ fn metadata_file(ir: &Path) -> PathBuf {
 fn renew(target: &Path) {
     let version = target.join("version");
     let ours = concat!(env!("CARGO_PKG_VERSION"), " 1\n");
-    if target.exists() && fs::read_to_string(&version).ok().as_deref() != Some(ours) {
-        let _ = fs::remove_dir_all(target);
+    match fs::read_to_string(&version) {
+        Ok(found) if found == ours => return,
+        Ok(_) => drop(fs::remove_dir_all(target)),
+        Err(_) => {}
     }
     if fs::create_dir_all(target).is_ok() {
         let _ = fs::write(version, ours);

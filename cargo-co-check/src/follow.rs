@@ -6,7 +6,7 @@
 
 use crate::{
     context::{Facts, Outcome},
-    graph::{Edge, Followed, Node, NodeData, Shape, Sure},
+    graph::{Edge, Followed, Held, Node, NodeData, Shape, Sure},
     ir::{Body, Operand, Operation, Terminator},
     memory::{Cells, Memory, Object, Value},
     program::{Id, Place, Program},
@@ -61,6 +61,10 @@ pub struct Frame {
     /// Of a coroutine that begins here: where it keeps its state, and the memory with which each state goes on.
     state: Option<(i64, u64)>,
     suspended: HashMap<u128, Memory>,
+    /// The destructors of guards that it calls.
+    pub guards: HashMap<Id, Held>,
+    /// Which of them are alive during what is called now.
+    pub held: Held,
     /// Its variables, which are others in each poll.
     pub variables: Vec<usize>,
 }
@@ -239,6 +243,8 @@ impl Follower {
             is_doubtful: false,
             state: None,
             suspended: HashMap::new(),
+            guards: HashMap::new(),
+            held: Held::default(),
             variables: Vec::new(),
         };
         let mut begin: Vec<Option<Memory>> = vec![None; body.blocks.len()];
@@ -270,6 +276,7 @@ impl Follower {
             open.extend((0..begin.len()).filter(|block| begin[*block].is_some()));
         }
         frame.is_last = true;
+        frame.guards = crate::guards::destructors(&self.program, facts.function);
         frame.is_doubtful = false;
         let mut outcome: Option<(Value, Memory)> = None;
         for block in 0..begin.len() {
@@ -317,7 +324,7 @@ impl Follower {
             calls.into_iter().map(|to| (to, Sure::Called)).chain(mentions.into_iter().map(|to| (to, Sure::HandedOn)))
         {
             if self.program.items[to].reaches && !tables::ends_a_chain(&self.program.items[to]) {
-                edges.push(Edge { to: self.blank(to), place, sure, shape: None });
+                edges.push(Edge { to: self.blank(to), place, sure, shape: None, held: Held::default() });
             }
         }
         self.nodes[node].followed.edges = edges;
@@ -335,6 +342,9 @@ impl Follower {
         let Some(mut memory) = begin[block].clone() else { return Vec::new() };
         self.steps += body.blocks[block].instructions.len();
         for (number, instruction) in body.blocks[block].instructions.iter().enumerate() {
+            if frame.is_last && number + 1 == body.blocks[block].instructions.len() {
+                frame.held = self.held_during(frame, body, block, &memory);
+            }
             let value = self.instruction(frame, body, &mut memory, (block, number), instruction);
             if is_coroutine
                 && block == 0

@@ -30,6 +30,15 @@ pub struct Shape {
     pub signature: Box<str>,
 }
 
+/// Which guards are alive during a call: those which are dropped if it unwinds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// A read guard of the graph lock.
+    pub graph: bool,
+    /// Of a mutex or rwlock of std.
+    pub mutex: bool,
+}
+
 #[derive(Clone, Debug)]
 pub struct Edge {
     pub to: Node,
@@ -37,6 +46,7 @@ pub struct Edge {
     pub sure: Sure,
     /// Of what is handed on: how it would be called. `None` if who gets it is not known, and may call it.
     pub shape: Option<Shape>,
+    pub held: Held,
 }
 
 /// A node of the graph, and what was found when the function was followed in it.

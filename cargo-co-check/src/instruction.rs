@@ -3,7 +3,7 @@
 use crate::{
     arithmetic,
     follow::{Follower, Frame},
-    graph::{Edge, Shape, Sure},
+    graph::{Edge, Held, Shape, Sure},
     ir::{Body, Instruction, Operand, Operation},
     memory::{Memory, Object, Value},
     program::{Id, Origin},
@@ -205,7 +205,7 @@ impl Follower {
             let shape = signature.filter(|_| to.is_none()).map(|signature| Shape { slot, signature });
             let place = self.program.place(frame.module, debug);
             let node = self.blank(id);
-            frame.edges.push(Edge { to: node, place, sure, shape });
+            frame.edges.push(Edge { to: node, place, sure, shape, held: Held::default() });
         }
     }
 }

@@ -3,7 +3,8 @@
 //! cargo checks the packages with this program around rustc ([`wrapper`], [`compile`]). The IR is read ([`ir`]) and put together
 //! ([`program`]). Every body that runs in coroutine context is followed, with what is known of values ([`follow`],
 //! [`instruction`], [`call`], [`memory`], [`context`], [`arithmetic`]), into a call graph ([`graph`]). From each plain twin in it the ways back are searched
-//! ([`search`]), except where a comment allows them ([`allow`]), and told ([`report`]).
+//! ([`search`]), except where a comment allows them ([`allow`]), and told ([`report`]). Which guards are alive meanwhile is a
+//! question to the same graph ([`guards`]).
 
 mod allow;
 mod arguments;
@@ -13,6 +14,7 @@ mod compile;
 mod context;
 mod follow;
 mod graph;
+mod guards;
 mod instruction;
 mod ir;
 mod memory;
@@ -88,7 +90,7 @@ fn check(arguments: &Arguments) -> u8 {
             }
         }
     }
-    program.finish();
+    program.finish(arguments.all);
     let (plain, mixed) = (program.count(false), program.count(true));
     if plain + mixed == 0 {
         if let Some(user) = compiled.iter().find(|compiled| compile::uses_macros(compiled)) {
@@ -103,8 +105,10 @@ fn check(arguments: &Arguments) -> u8 {
     }
     let mut comments = allow::Comments::default();
     let mut follower = follow::Follower::new(program);
-    let findings = search::Search::new(&mut follower, &mut comments).findings(arguments.all);
+    let mut findings = search::Search::new(&mut follower, &mut comments, arguments.all).findings();
+    findings.extend(guards::findings(&mut follower, &mut comments, arguments.all));
     let program = &follower.program;
+    search::sort(&mut findings, program);
     let report = Report::new(program, arguments.color.as_deref());
     let mut counts = [0; 3];
     let mut is_denied = false;

@@ -38,6 +38,8 @@ pub struct Twin {
     pub mixed: bool,
     /// False if it was written by hand, and what it says is not known.
     pub is_known: bool,
+    /// It is a function of the runtime that blocks.
+    pub is_runtime: bool,
 }
 
 /// A definition, and the module that it is in.
@@ -66,6 +68,8 @@ pub struct Item {
     /// Of a constant: the pointers in it.
     pub pointers: Option<Vec<(u64, Id)>>,
     pub is_vtable: bool,
+    /// Takes the graph's write lock.
+    pub writes: bool,
     /// A plain twin may be reached from here, through pointers too.
     pub reaches: bool,
     /// A call through a pointer is reached from here.
@@ -105,7 +109,19 @@ impl Program {
         let name = if nameless { String::new() } else { names::demangle(symbol) };
         let krate = names::krate(&name).to_owned();
         let origin = self.origin(&krate);
-        self.items.push(Item { last: names::last(&name), origin, krate, name, ..Item::default() });
+        let mut item = Item { last: names::last(&name), origin, krate, name, ..Item::default() };
+        if origin == Origin::Runtime {
+            let plain = names::plain(&item.name);
+            item.writes = tables::WRITES.contains(&plain.as_str());
+            item.twin = tables::BLOCKING.iter().find(|(path, _)| *path == plain).map(|(path, target)| Twin {
+                name: path.rsplit(['<', ':', '>']).find(|part| !part.is_empty()).unwrap_or("").into(),
+                target: (*target).into(),
+                mixed: false,
+                is_known: true,
+                is_runtime: true,
+            });
+        }
+        self.items.push(item);
         self.ids.insert(key.into(), self.items.len() - 1);
         self.items.len() - 1
     }
@@ -169,6 +185,7 @@ impl Program {
                     target: "the async fn".into(),
                     mixed: false,
                     is_known: false,
+                    is_runtime: false,
                 }));
             }
             let place = self.place(number, function.subprogram);
@@ -199,7 +216,8 @@ impl Program {
     }
 
     /// To be called when all modules are there: marks the roots, and what could reach a plain twin.
-    pub fn finish(&mut self) {
+    /// A mixed one too, with `mixed`.
+    pub fn finish(&mut self, mixed: bool) {
         self.mark_roots();
         let mut callers: Vec<Vec<Id>> = vec![Vec::new(); self.items.len()];
         let mut direct: Vec<Vec<Id>> = vec![Vec::new(); self.items.len()];
@@ -216,7 +234,7 @@ impl Program {
                 callers[*to].push(id);
             }
         }
-        let twins = self.items.iter().map(|item| item.twin.as_ref().is_some_and(|twin| !twin.mixed)).collect();
+        let twins = self.items.iter().map(|item| item.twin.as_ref().is_some_and(|twin| mixed || !twin.mixed)).collect();
         let reaches = closure(&callers, twins);
         let indirect = closure(&direct, self.items.iter().map(|item| item.is_indirect).collect());
         for (item, (reaches, indirect)) in self.items.iter_mut().zip(reaches.into_iter().zip(indirect)) {
@@ -269,6 +287,11 @@ impl Program {
         }
     }
 
+    /// Whether this is the destructor of something whose type begins like that, or has that in its path.
+    pub fn drops(&self, id: Id, guard: impl Fn(&str) -> bool) -> bool {
+        names::dropped(&self.items[id].name).is_some_and(guard)
+    }
+
     /// Whether following this leads to code: a function, or a constant with one.
     pub fn holds_code(&self, id: Id) -> bool {
         let item = &self.items[id];
@@ -294,7 +317,10 @@ impl Program {
 
     /// How many different twins there are, and async bodies.
     pub fn count(&self, mixed: bool) -> usize {
-        let twins = self.items.iter().filter(|item| item.twin.as_ref().is_some_and(|twin| twin.mixed == mixed));
+        let twins = self
+            .items
+            .iter()
+            .filter(|item| item.twin.as_ref().is_some_and(|twin| twin.mixed == mixed && !twin.is_runtime));
         twins.map(|item| names::plain(&item.name)).collect::<HashSet<_>>().len()
     }
 }
@@ -322,5 +348,5 @@ fn twin(module: &Module, symbol: &str) -> Option<Twin> {
         let bytes = module.globals.get(symbol).and_then(|global| crate::ir::string(&global.text)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     };
-    Some(Twin { name: text(name), target: text(target), mixed: *bytes.get(8)? != 0, is_known: true })
+    Some(Twin { name: text(name), target: text(target), mixed: *bytes.get(8)? != 0, is_known: true, is_runtime: false })
 }

@@ -5,7 +5,7 @@ use crate::{
     graph::Sure,
     names,
     program::{Id, Origin, Place, Program},
-    search::Finding,
+    search::{Finding, Kind},
 };
 use serde_json::json;
 use std::{env, io::IsTerminal};
@@ -39,6 +39,9 @@ impl Level {
 /// Of a finding. What only other executors run may block there, if it must.
 pub fn level(finding: &Finding) -> Level {
     match finding.sure {
+        // Which of several locks it is is not known.
+        _ if finding.kind == Kind::WriteBelowRead => Level::Warning,
+        _ if finding.kind == Kind::GuardAcrossCall => Level::Note,
         _ if finding.is_elsewhere => Level::Note,
         Sure::Called => Level::Error,
         Sure::LastOwner | Sure::Unreadable | Sure::HandedOn => Level::Warning,
@@ -139,11 +142,8 @@ impl<'a> Report<'a> {
             Level::Warning => "1;33",
             Level::Note => "1;32",
         };
-        let mut text = format!(
-            "{}{}\n",
-            self.painted(color, level.name()),
-            self.painted("1", &format!(": plain blocking twin `{twin}` {how} {context}"))
-        );
+        let subject = self.subject(finding, &twin, &format!("{how} {context}"));
+        let mut text = format!("{}{}\n", self.painted(color, level.name()), self.painted("1", &format!(": {subject}")));
         let arrow = self.painted("1;34", "-->");
         text += &format!("  {arrow} {}  in {}\n", self.at(finding.path[0].place), self.what(finding.root));
         for (to, place, sure, hidden) in self.chain(finding) {
@@ -158,9 +158,39 @@ impl<'a> Report<'a> {
         }
         let help = self.painted("1;34", "=");
         text += &format!(
-            "      {help} help: there `{target}(…).await`, or mark `{target}` #[co_wrapper(mixed)]; if it is meant, `// co-check: allow — reason`\n"
+            "      {help} help: {}; if it is meant, `// co-check: allow — reason`\n",
+            self.help(finding, &target)
         );
         text
+    }
+
+    fn subject(&self, finding: &Finding, twin: &str, how: &str) -> String {
+        match finding.kind {
+            Kind::Twin if self.is_of_runtime(finding) => format!("`{twin}`, which blocks, {how}"),
+            Kind::Twin => format!("plain blocking twin `{twin}` {how}"),
+            Kind::WriteBelowRead => {
+                "the graph's write lock is taken while a read guard is held, and waits for it".into()
+            }
+            Kind::GuardAcrossCall => {
+                format!("a guard of a std lock is held across the blocking call `{twin}` in coroutine context")
+            }
+        }
+    }
+
+    fn is_of_runtime(&self, finding: &Finding) -> bool {
+        let twin = finding.path.last().and_then(|step| self.program.items[step.to].twin.as_ref());
+        twin.is_some_and(|twin| twin.is_runtime)
+    }
+
+    fn help(&self, finding: &Finding, target: &str) -> String {
+        match finding.kind {
+            Kind::Twin if self.is_of_runtime(finding) => format!("there `{target}`"),
+            Kind::Twin => format!("there `{target}(…).await`, or mark `{target}` #[co_wrapper(mixed)]"),
+            Kind::WriteBelowRead => "drop the read guard first".into(),
+            Kind::GuardAcrossCall => {
+                "drop the guard first, or take an async lock: a task that needs it would stop this thread".into()
+            }
+        }
     }
 
     pub fn json(&self, finding: &Finding) -> String {
@@ -182,8 +212,8 @@ impl<'a> Report<'a> {
             "root": names::plain(&self.program.items[finding.root].name),
             "place": place(finding.path[0].place),
             "chain": chain,
-            "message": format!("plain blocking twin `{twin}` in coroutine context"),
-            "help": format!("`{target}(…).await`, or `#[co_wrapper(mixed)]`"),
+            "message": self.subject(finding, &twin, "in coroutine context"),
+            "help": self.help(finding, &target),
         })
         .to_string()
     }

@@ -3,16 +3,27 @@
 use crate::{
     allow::Comments,
     follow::Follower,
-    graph::{Edge, Node, Shape, Sure},
+    graph::{Edge, Held, Node, Shape, Sure},
     names,
-    program::{Id, Origin, Place},
+    program::{Id, Origin, Place, Program},
 };
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, HashSet},
 };
 
-/// A way from a root to a plain twin.
+/// What is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A plain twin is reached from a body that runs in coroutine context.
+    Twin,
+    /// The graph's write lock is taken below a read guard.
+    WriteBelowRead,
+    /// A guard of a std lock is alive across a blocking call in coroutine context.
+    GuardAcrossCall,
+}
+
+/// A way from a root to a plain twin, or from where a guard is held.
 #[derive(Debug)]
 pub struct Finding {
     /// Whose body runs in coroutine context.
@@ -22,6 +33,7 @@ pub struct Finding {
     pub sure: Sure,
     /// Only other executors poll the root, as far as can be seen.
     pub is_elsewhere: bool,
+    pub kind: Kind,
 }
 
 #[derive(Clone, Debug)]
@@ -43,40 +55,38 @@ pub struct Search<'a> {
     /// Own roots that run in coroutines of ours, and those of which nobody here makes use.
     ours: Vec<bool>,
     roots: Vec<Node>,
+    /// Calls through pointers too that are possible by their types alone.
+    with_possible: bool,
 }
 
 impl<'a> Search<'a> {
-    pub fn new(follower: &'a mut Follower, comments: &'a mut Comments) -> Self {
+    pub fn new(follower: &'a mut Follower, comments: &'a mut Comments, with_possible: bool) -> Self {
         let ours = follower.program.polled_by_us();
         let used = used(follower);
         let ours = ours.iter().zip(used).map(|(ours, used)| *ours || !used).collect();
         let functions: Vec<Id> = (0..follower.program.items.len())
-            .filter(|id| follower.program.items[*id].is_root && follower.program.items[*id].reaches)
+            .filter(|id| {
+                let item = &follower.program.items[*id];
+                item.is_root && (item.reaches || with_possible && item.is_indirect)
+            })
             .collect();
         let roots = functions.into_iter().map(|function| follower.root(function)).collect();
-        Self { follower, comments, ours, roots }
+        Self { follower, comments, ours, roots, with_possible }
     }
 
-    /// All of them, the surest way for each mistake, in the order of files and lines. With calls through pointers that are
-    /// possible by their types alone only if they are asked for.
-    pub fn findings(mut self, with_possible: bool) -> Vec<Finding> {
+    /// All of them, the surest way for each mistake.
+    pub fn findings(mut self) -> Vec<Finding> {
         let mut found: HashMap<Key, Finding> = HashMap::new();
-        if with_possible {
+        if self.with_possible {
             self.add_possible();
         }
-        let last = if with_possible { Sure::Possible } else { Sure::HandedOn };
+        let last = if self.with_possible { Sure::Possible } else { Sure::HandedOn };
         for most in [Sure::Unreadable, Sure::HandedOn, last] {
             for (key, finding) in self.pass(most) {
                 found.entry(key).or_insert(finding);
             }
         }
-        let files = &self.follower.program.files;
-        let mut findings: Vec<Finding> = found.into_values().collect();
-        findings.sort_by_key(|finding| {
-            let place = finding.path[0].place.map(|place| (files[place.file].clone(), place.line, place.column));
-            (finding.is_elsewhere, finding.sure, place, finding.path.len())
-        });
-        findings
+        found.into_values().collect()
     }
 
     /// With edges that are at least so sure.
@@ -88,6 +98,20 @@ impl<'a> Search<'a> {
             program.items[self.follower.nodes[*node].function()].twin.as_ref().is_some_and(|twin| !twin.mixed)
         });
         for twin in twins {
+            let function = self.follower.nodes[twin].function();
+            let item = &program.items[function];
+            // It has the blocking call in its own body: by hand, or because the twin was inlined.
+            if item.is_root {
+                let place = item.definition.as_ref().and_then(|definition| definition.place);
+                let known = item.twin.as_ref().is_some_and(|twin| twin.is_known);
+                let sure = if known { Sure::Called } else { Sure::Unreadable };
+                let path = vec![Step { to: function, place, sure }];
+                let name = names::plain(&item.name);
+                let finding =
+                    Finding { root: function, path, sure, is_elsewhere: !self.ours[function], kind: Kind::Twin };
+                best.insert((name.clone(), place, name), (1, twin, finding));
+                continue;
+            }
             let mut via = Ways::from([(twin, (0, None))]);
             let mut open = BinaryHeap::from([Reverse((0u32, twin))]);
             while let Some(Reverse((cost, at))) = open.pop() {
@@ -111,7 +135,10 @@ impl<'a> Search<'a> {
                             let path = self.path((*from, *index), &via);
                             let sure = path.iter().map(|step| step.sure).max().unwrap_or(Sure::Called);
                             let is_elsewhere = !self.ours[function];
-                            best.insert(key, (cost, *from, Finding { root: function, path, sure, is_elsewhere }));
+                            best.insert(
+                                key,
+                                (cost, *from, Finding { root: function, path, sure, is_elsewhere, kind: Kind::Twin }),
+                            );
                         }
                     } else if via.get(from).is_none_or(|(other, _)| *other > cost) {
                         via.insert(*from, (cost, Some((*from, *index))));
@@ -247,6 +274,7 @@ impl<'a> Search<'a> {
                         place,
                         sure: Sure::Possible,
                         shape: None,
+                        held: Held::default(),
                     });
                 }
             }
@@ -264,6 +292,14 @@ impl<'a> Search<'a> {
         }
         path
     }
+}
+
+/// The surest first; in the order of files and lines.
+pub fn sort(findings: &mut [Finding], program: &Program) {
+    findings.sort_by_cached_key(|finding| {
+        let place = finding.path[0].place.map(|place| (program.files[place.file].clone(), place.line, place.column));
+        (Reverse(crate::report::level(finding)), finding.sure, place, finding.path.len())
+    });
 }
 
 /// What anything else here calls or points to.

@@ -1,5 +1,5 @@
-//! What is known by name: where chains end, what blocks, and what allocates. The names of co-wrapper's runtime are held to its
-//! sources by `tests/names.rs`.
+//! What is known by name: where chains end, what blocks, and what allocates. The test below
+//! holds the names of co-wrapper's runtime to its sources.
 
 use crate::{
     names,
@@ -39,6 +39,30 @@ pub const LATER_ROOMS: [&str; 4] = [
     "co_wrapper_runtime::coroutine::",
     "co_wrapper_runtime::context::bottom_half",
 ];
+
+/// The runtime's other functions that poll what they are given, or call it in their caller's context.
+pub const FOR_US: [&str; 5] = ["block_on", "block_on_until", "spawn", "spawn_local", "poll_while"];
+
+/// Functions of the runtime that block and may not be called in coroutine context, as twins: their paths, and what to write there.
+pub const BLOCKING: [(&str, &str); 4] = [
+    ("<co_wrapper_runtime::graph::lock::GraphLock>::write", "a #[no_co_wrapper(bdrv_wrlock)]"),
+    ("co_wrapper_runtime::graph::write", "a #[no_co_wrapper(bdrv_wrlock)]"),
+    ("<co_wrapper_runtime::graph::drain::Drain>::drained_begin", "co_drained_begin"),
+    ("<co_wrapper_runtime::graph::drain::Drain>::drained", "co_drained"),
+];
+
+/// Functions of the runtime that take the graph's write lock.
+pub const WRITES: [&str; 3] = [
+    "<co_wrapper_runtime::graph::lock::GraphLock>::write",
+    "co_wrapper_runtime::graph::write",
+    "co_wrapper_runtime::graph::no_co::no_co_write",
+];
+
+/// The read guard of the graph lock.
+pub const GRAPH_GUARD: &str = "co_wrapper_runtime::graph::guard::GraphRead";
+
+/// The guards of std's locks.
+pub const STD_GUARDS: [&str; 3] = ["mutex::MutexGuard<", "rwlock::RwLockReadGuard<", "rwlock::RwLockWriteGuard<"];
 
 /// Where what is handed over runs on another thread: crate, function.
 const ELSEWHERE: [(&str, &str); 17] = [
@@ -81,8 +105,7 @@ pub fn is_foreign_spawn(item: &Item) -> bool {
 /// What polls the futures that it is given in coroutine context.
 pub fn polls_for_us(item: &Item) -> bool {
     let last = item.last.as_str();
-    let ours = ["block_on", "block_on_until", "spawn", "spawn_for", "spawn_local", "spawn_named", "poll_while"];
-    item.origin == Origin::Runtime && (ours.contains(&last) || POLLS.contains(&last))
+    item.origin == Origin::Runtime && (FOR_US.contains(&last) || POLLS.contains(&last))
 }
 
 /// Returns memory that nothing else points to.
@@ -105,4 +128,62 @@ pub fn is_counted_drop(item: &Item) -> bool {
     item.origin == Origin::Std
         && item.last == "drop"
         && ["alloc::sync::Arc<", "alloc::rc::Rc<"].iter().any(|rc| item.name[..item.name.len().min(20)].contains(rc))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, path::Path};
+
+    fn sources(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, text);
+            } else {
+                *text += &fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+
+    /// Catches: a function, file or constant of the runtime that has another name or shape than the analysis looks for. It would
+    /// find nothing then, and say so of every package.
+    #[test]
+    fn the_runtime_has_the_names_that_are_looked_for() {
+        let runtime = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("co-wrapper-runtime/src");
+        let mut all = String::new();
+        sources(&runtime, &mut all);
+        let mut call = String::new();
+        sources(&runtime.join("call"), &mut call);
+        let defines =
+            |text: &str, name: &str| text.contains(&format!("fn {name}<")) || text.contains(&format!("fn {name}("));
+        for name in POLLS.into_iter().chain(ASKS) {
+            assert!(defines(&call, name), "call/ has no `fn {name}`");
+        }
+        let has_coroutines = runtime.join("coroutine").exists();
+        for name in LATER.into_iter().chain(FOR_US).filter(|name| *name != "spawn_coroutine" || has_coroutines) {
+            assert!(defines(&all, name), "no `fn {name}`");
+        }
+        for room in LATER_ROOMS.into_iter().filter(|room| !room.contains("coroutine") || has_coroutines) {
+            let path = room.trim_start_matches(RUNTIME).trim_matches(':').replace("::", "/");
+            assert!(runtime.join(&path).exists() || runtime.join(path + ".rs").exists(), "no {room}");
+        }
+        for (path, _) in BLOCKING {
+            assert!(defines(&all, path.rsplit("::").next().unwrap()), "no {path}");
+        }
+        for name in [
+            "graph/guard.rs: pub struct GraphRead",
+            "graph/lock.rs: pub struct GraphLock",
+            "graph/drain.rs: pub struct Drain",
+            "graph/no_co.rs: pub fn no_co_write<",
+        ] {
+            let (file, definition) = name.split_once(": ").unwrap();
+            assert!(fs::read_to_string(runtime.join(file)).unwrap().contains(definition), "{name}");
+        }
+        let wrapper = &all[all.find("pub struct Wrapper {").expect("the constant that twins pass")..];
+        let wrapper = &wrapper[..wrapper.find("\n}").unwrap()];
+        let fields: Vec<&str> =
+            wrapper.lines().map(str::trim).filter(|line| line.starts_with("pub ")).skip(1).collect();
+        assert_eq!(fields, ["pub name: &'static str,", "pub target: &'static str,", "pub mixed: bool,"]);
+    }
 }

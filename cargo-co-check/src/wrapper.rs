@@ -11,8 +11,8 @@ pub const PACKAGES: &str = "CO_CHECK_PACKAGES";
 pub const CHAINED: &str = "CO_CHECK_RUSTC_WRAPPER";
 
 /// From opt-level 1 on functions are inlined where they are called, and no twin is found any more; generic functions of
-/// dependencies already where those are compiled.
-const ALL: [&str; 2] = ["-Csymbol-mangling-version=v0", "-Copt-level=0"];
+/// dependencies already where those are compiled. What unwinding drops shows which guards are alive.
+const ALL: [&str; 3] = ["-Csymbol-mangling-version=v0", "-Copt-level=0", "-Cpanic=unwind"];
 const CHECKED: [&str; 7] = [
     "--emit=llvm-ir",
     "-Ccodegen-units=1",

@@ -76,6 +76,8 @@ pub struct Block {
     pub label: Box<str>,
     pub instructions: Vec<Instruction>,
     pub terminator: Terminator,
+    /// Where control goes if what it calls last unwinds.
+    pub unwind: Option<usize>,
 }
 
 /// The first block is where it begins.
@@ -124,7 +126,8 @@ impl Body {
 
 impl<'a> Reader<'a> {
     fn block(&mut self, label: &str, lines: &[&'a str]) -> Block {
-        let mut block = Block { label: label.into(), instructions: Vec::new(), terminator: Terminator::Never };
+        let mut block =
+            Block { label: label.into(), instructions: Vec::new(), terminator: Terminator::Never, unwind: None };
         let mut at = 0;
         while at < lines.len() {
             let line = lines[at].trim_start();
@@ -143,6 +146,7 @@ impl<'a> Reader<'a> {
                 "invoke" => {
                     // `to label %a unwind label %b` is on the next line.
                     block.instructions.push(self.instruction(result, operation, debug(next)));
+                    block.unwind = next.find(" unwind ").and_then(|at| self.label(&next[at..]));
                     block.terminator = self.label(next).map_or(Terminator::Never, Terminator::Goto);
                     break;
                 }

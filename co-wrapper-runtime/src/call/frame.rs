@@ -53,6 +53,9 @@ pub fn in_coroutine() -> bool {
 }
 
 /// A generated wrapper's description of itself, for messages and reports.
+///
+/// `cargo co-check` finds the calls of `poll_co` and its siblings in LLVM IR, by their names, and reads there
+/// the constant that a twin passes: two strings, then the flag. `cargo-co-check/src/tables.rs` lists the names and has a test.
 #[derive(Debug)]
 pub struct Wrapper {
     /// The blocking function's name.
