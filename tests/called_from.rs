@@ -392,6 +392,7 @@ const ROWS: &[Row] = &[
         expected: coroutine,
         call: |awaits| {
             let ctx = AioContext::new().unwrap();
+            // co-check: allow — the cell says what happens here
             ctx.block_on(ctx.spawn(async move { blocks(awaits) }))
         },
     },
@@ -568,6 +569,7 @@ fn within(awaits: Awaits, mixed: bool) -> u8 {
     #[co_wrapper]
     async fn co_outer(awaits: Awaits, mixed: bool) -> u8 {
         Awaits::Channel.wait().await;
+        // co-check: allow — the cell says what happens here
         if mixed { blocks_mixed(awaits) } else { blocks(awaits) }
     }
     outer(awaits, mixed)

@@ -93,11 +93,13 @@ fn expect_long_marks_the_calls_of_the_function() {
 
 #[co_wrapper]
 async fn co_bad() {
+    // co-check: allow — the test is about the panic
     Server(bounded(1).1).next_blocking();
 }
 
 #[co_wrapper]
 async fn co_outer() {
+    // co-check: allow — the test is about the panic
     short(&bounded(1).1);
 }
 

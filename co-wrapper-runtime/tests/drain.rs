@@ -91,6 +91,7 @@ fn drain_in_a_coroutine_yields() {
         });
         main.poll(false);
         let drainer = main.spawn(async move {
+            // co-check: allow — the test is about the panic
             let refused = panic_of(|| draining.drained());
             let _section = draining.co_drained().await;
             (refused, draining.in_flight())

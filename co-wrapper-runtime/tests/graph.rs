@@ -213,6 +213,7 @@ fn g03_writing_in_a_frame_that_reads_panics_with_both_places() {
         );
         let within = panic_of(|| {
             plain(async {
+                // co-check: allow — the test is about the panic
                 let _write = lock.write();
             })
         });
@@ -436,6 +437,7 @@ fn g03_the_write_lock_is_for_the_main_loop() {
         let message = thread::spawn(move || panic_of(|| elsewhere.write())).join().unwrap();
         assert!(message.contains("main loop") && message.contains("no_co_wrapper(bdrv_wrlock)"), "{message}");
         let in_task = lock.clone();
+        // co-check: allow — the test is about the panic
         let message = main.block_on(main.spawn(async move { panic_of(|| in_task.write()) }));
         assert!(message.contains("coroutine context"), "{message}");
     });

@@ -805,6 +805,7 @@ fn g03_writing_where_one_has_read_again_is_refused() {
         let in_task = lock.clone();
         let task = main.spawn(async move {
             let outer = in_task.read().await;
+            // co-check: allow — the test is about the panic
             let mut writer = Box::pin(async { panic_of(|| mixed(async { drop(in_task.write()) })) });
             let message = futures::poll!(writer.as_mut());
             drop(outer);

@@ -204,6 +204,7 @@ const ROWS: &[Row] = &[
             "call `co_plain(…).await` there, or mark `co_plain` in crate `messages` #[co_wrapper(mixed)]",
             "inside the future of `mixed`, called at co-wrapper-runtime/tests/messages.rs:",
         ],
+        // co-check: allow — the test is about the panic
         || mixed(async { here!(plain(async {})) }),
     ),
     (
@@ -212,6 +213,7 @@ const ROWS: &[Row] = &[
         &["plain: blocking call in coroutine context", "co_plain(…).await", "inside a task of AioContext `main`"],
         || {
             let _guard = AioContext::main().enter();
+            // co-check: allow — the test is about the panic
             drop(AioContext::main().spawn(async { here!(plain(async {})) }));
             AioContext::main().poll(true);
         },
@@ -220,6 +222,7 @@ const ROWS: &[Row] = &[
         "a plain wrapper in a task that a call runs",
         User,
         &["plain: blocking call in coroutine context", "co_plain(…).await", "inside a task of AioContext `"],
+        // co-check: allow — the test is about the panic
         || mixed(AioContext::current().spawn(async { here!(plain(async {})) })),
     ),
     (
@@ -749,6 +752,7 @@ const ROWS: &[Row] = &[
             "#[no_co_wrapper(bdrv_wrlock)]",
             "inside the future of `mixed`",
         ],
+        // co-check: allow — the test is about the panic
         || mixed(async { drop(here!(co_wrapper_runtime::graph::write())) }),
     ),
     #[cfg(feature = "graph")]
@@ -832,6 +836,7 @@ const ROWS: &[Row] = &[
         &["bdrv_size: blocking call in coroutine context", "bdrv_co_size(…).await"],
         || {
             let lock = co_wrapper_runtime::graph::GraphLock::new();
+            // co-check: allow — the test is about the panic
             mixed(async { here!(locked::size(&lock)) });
         },
     ),
@@ -898,6 +903,7 @@ const ROWS: &[Row] = &[
             "await `co_drained_begin()`",
             "inside the future of `mixed`",
         ],
+        // co-check: allow — the test is about the panic
         || mixed(async { here!(co_wrapper_runtime::graph::Drain::new().drained_begin()) }),
     ),
     #[cfg(feature = "graph")]
