@@ -15,9 +15,9 @@ fn block<'a>(page: &'a str, fence: &str) -> &'a str {
 #[test]
 fn the_page_shows_what_the_command_says() {
     let page = fs::read_to_string(root().join("src/guide/before_it_runs.md")).unwrap();
-    let folder = folder("program");
+    let folder = folder("guide");
     let manifest = format!(
-        "[package]\nname = \"program\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
+        "[package]\nname = \"guide\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
          co-wrapper = {{ path = {:?}, default-features = false }}\n",
         root()
     );
