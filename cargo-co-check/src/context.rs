@@ -100,6 +100,7 @@ fn renumber(value: &Value, memory: &Memory, order: &mut Vec<usize>) -> Value {
         Value::Pointer(object, offset) if memory.is_live(*object) => Value::Pointer(number(*object, order), *offset),
         Value::Pointer(..) => Value::Unknown,
         Value::Parts(parts) => parts.iter().map(|part| renumber(part, memory, order)).collect(),
+        Value::Packed(cells) => packed(cells, |value| renumber(value, memory, order)),
         _ => value.clone(),
     }
 }
@@ -112,13 +113,18 @@ fn keep(value: &Value, memory: &Memory, order: &mut Vec<usize>) -> Value {
         }
         Value::Pointer(..) => Value::Unknown,
         Value::Parts(parts) => parts.iter().map(|part| keep(part, memory, order)).collect(),
+        Value::Packed(cells) => packed(cells, |value| keep(value, memory, order)),
         _ => value.clone(),
     }
 }
 
+fn packed(cells: &Cells, mut map: impl FnMut(&Value) -> Value) -> Value {
+    Value::Packed(Rc::new(cells.iter().map(|(at, (size, value))| (*at, (*size, map(value)))).collect()))
+}
+
 fn without_integers(value: &mut Value) {
     match value {
-        Value::Integer(_) => *value = Value::Unknown,
+        Value::Integer(_) | Value::Packed(_) => *value = Value::Unknown,
         Value::Parts(parts) => {
             *value = parts
                 .iter()
@@ -147,6 +153,7 @@ pub fn place_back(value: &Value, names: &[usize]) -> Value {
             names.get(*object).map_or(Value::Unknown, |name| Value::Pointer(*name, *offset))
         }
         Value::Parts(parts) => parts.iter().map(|part| place_back(part, names)).collect(),
+        Value::Packed(cells) => packed(cells, |value| place_back(value, names)),
         _ => value.clone(),
     }
 }

@@ -200,6 +200,7 @@ impl Follower {
             match value {
                 Value::Symbol(..) => return true,
                 Value::Parts(parts) => open.extend(parts.iter().cloned()),
+                Value::Packed(cells) => open.extend(cells.values().map(|(_, value)| value.clone())),
                 Value::Pointer(object, _) if seen.insert(object) => {
                     open.extend(memory.cells(object).into_iter().flatten().map(|(_, (_, value))| value.clone()));
                 }
@@ -222,7 +223,7 @@ impl Follower {
         };
         let module = definition.module;
         let has_own_memory = item.label.starts_with("{async_") && facts.objects == [Cells::new()];
-        let is_counted_drop = tables::is_counted_drop(item);
+        let may_drop_nothing = tables::may_drop_nothing(item);
         let body = self.body(facts.function);
         let mut registers = vec![Value::Unknown; body.registers];
         for (register, value) in registers.iter_mut().zip(&facts.arguments) {
@@ -302,9 +303,9 @@ impl Follower {
                 });
             }
         }
-        if is_counted_drop && frame.is_doubtful {
+        if may_drop_nothing && frame.is_doubtful {
             for edge in &mut frame.edges {
-                edge.sure = edge.sure.max(Sure::LastOwner);
+                edge.sure = edge.sure.max(Sure::IfThere);
             }
         }
         let followed = &mut self.nodes[node].followed;

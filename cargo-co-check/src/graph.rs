@@ -13,8 +13,8 @@ pub type Node = usize;
 pub enum Sure {
     /// Called, or dropped.
     Called,
-    /// Dropped if this is the last of the pointers that are counted.
-    LastOwner,
+    /// Dropped if the value has it, or if this is the last of the pointers that are counted: neither is known.
+    IfThere,
     /// It is called; what its wrapper says of itself, maybe `mixed`, could not be read.
     Unreadable,
     /// A pointer to it, or a `dyn` with it, is made and handed on.

@@ -173,6 +173,7 @@ impl Follower {
             match value {
                 Value::Pointer(object, _) => values.extend(memory.escape(object)),
                 Value::Parts(parts) => values.extend(parts.iter().cloned()),
+                Value::Packed(cells) => values.extend(cells.values().map(|(_, value)| value.clone())),
                 Value::Symbol(id, _) if frame.is_last => self.hand_on_code(frame, id, debug, to),
                 _ => {}
             }

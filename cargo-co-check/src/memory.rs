@@ -19,6 +19,8 @@ pub enum Value {
     Symbol(Id, i64),
     /// Of a pair.
     Parts(Rc<[Value]>),
+    /// Some values in one register, as a small struct or enum is passed.
+    Packed(Rc<Cells>),
 }
 
 /// Values by their offsets, with their sizes. What is not there is unknown.
@@ -60,6 +62,7 @@ impl Value {
         match self {
             Self::Pointer(object, _) => to.push(*object),
             Self::Parts(parts) => parts.iter().for_each(|part| part.objects(to)),
+            Self::Packed(cells) => cells.values().for_each(|(_, value)| value.objects(to)),
             _ => {}
         }
     }
@@ -112,11 +115,26 @@ impl Memory {
         }
     }
 
+    /// What so many bytes there are: of one value, of a part of an integer, or of some values together.
     pub fn load(&self, object: usize, offset: i64, size: u64) -> Value {
-        match self.cells(object).and_then(|cells| cells.get(&offset)) {
-            Some((stored, value)) if *stored == size => value.clone(),
-            _ => Value::Unknown,
+        let Some(cells) = self.cells(object) else { return Value::Unknown };
+        let end = offset.saturating_add_unsigned(size);
+        let before = cells.range(..=offset).next_back();
+        if let Some((at, (stored, value))) = before
+            && at.saturating_add_unsigned(*stored) > offset
+        {
+            let shift = (offset - at) as u64 * 8;
+            return match value {
+                _ if *at == offset && *stored == size => value.clone(),
+                Value::Integer(number) if at.saturating_add_unsigned(*stored) >= end && shift < 128 && size < 16 => {
+                    Value::Integer(number >> shift & ((1 << (size * 8)) - 1))
+                }
+                Value::Packed(_) => Value::Unknown,
+                _ if *at == offset && *stored < size => packed(cells, offset, end),
+                _ => Value::Unknown,
+            };
         }
+        packed(cells, offset, end)
     }
 
     /// Whether what is in it is still followed.
@@ -132,8 +150,10 @@ impl Memory {
             return;
         };
         clear(cells, offset, size);
-        if value != Value::Unknown {
-            cells.insert(offset, (size, value));
+        match value {
+            Value::Unknown => {}
+            Value::Packed(parts) => cells.extend(parts.iter().map(|(at, cell)| (offset + at, cell.clone()))),
+            value => drop(cells.insert(offset, (size, value))),
         }
     }
 
@@ -227,6 +247,13 @@ fn join(ours: &Cells, theirs: &Cells, lost: &mut Vec<usize>) -> Cells {
     joined
 }
 
+/// The values from there to there, which may leave some of the bytes unknown.
+fn packed(cells: &Cells, offset: i64, end: i64) -> Value {
+    let inside = cells.range(offset..end).map(|(at, cell)| (at - offset, cell.clone()));
+    let inside: Cells = inside.filter(|(at, (size, _))| at.saturating_add_unsigned(*size) <= end - offset).collect();
+    if inside.is_empty() { Value::Unknown } else { Value::Packed(Rc::new(inside)) }
+}
+
 fn clear(cells: &mut Cells, offset: i64, size: u64) {
     let end = offset.saturating_add_unsigned(size);
     let hit: Vec<i64> = cells
@@ -259,6 +286,19 @@ mod tests {
         memory.store(0, Some(0), Some(8), Value::Integer(1));
         memory.store(0, Some(4), Some(1), Value::Unknown);
         assert_eq!(memory.load(0, 0, 8), Value::Unknown);
+    }
+
+    /// Catches: a small enum that is lost on its way through a register, or a part of an integer that is another part.
+    #[test]
+    fn values_survive_being_loaded_together_and_in_parts() {
+        let mut memory = live();
+        memory.store(0, Some(0), Some(1), Value::Integer(1));
+        memory.store(0, Some(4), Some(4), Value::Integer(0x0302));
+        let whole = memory.load(0, 0, 8);
+        memory.store(1, Some(8), Some(8), whole);
+        assert_eq!(memory.load(1, 8, 1), Value::Integer(1));
+        assert_eq!(memory.load(1, 13, 1), Value::Integer(3));
+        assert_eq!(memory.load(1, 9, 1), Value::Unknown);
     }
 
     /// Catches: an object that is still followed when one of the ways lost its pointer.

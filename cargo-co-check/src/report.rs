@@ -44,7 +44,7 @@ pub fn level(finding: &Finding) -> Level {
         _ if finding.kind == Kind::GuardAcrossCall => Level::Note,
         _ if finding.is_elsewhere => Level::Note,
         Sure::Called => Level::Error,
-        Sure::LastOwner | Sure::Unreadable | Sure::HandedOn => Level::Warning,
+        Sure::IfThere | Sure::Unreadable | Sure::HandedOn => Level::Warning,
         Sure::Possible => Level::Note,
     }
 }
@@ -131,7 +131,7 @@ impl<'a> Report<'a> {
         let (twin, target) = self.cure(finding);
         let how = match finding.sure {
             Sure::Called => "is called",
-            Sure::LastOwner => "is called when the last owner is dropped",
+            Sure::IfThere => "is called by a destructor, if the value has it or is the last owner,",
             Sure::Unreadable => "is called (it may be mixed: its `Wrapper` is no constant)",
             Sure::HandedOn => "is handed on in a pointer or `dyn`, and may be called,",
             Sure::Possible => "may be what a pointer or `dyn` calls",
@@ -149,7 +149,7 @@ impl<'a> Report<'a> {
         for (to, place, sure, hidden) in self.chain(finding) {
             let word = match sure {
                 Sure::Called | Sure::Unreadable => "calls",
-                Sure::LastOwner => "drops the last owner of",
+                Sure::IfThere => "may drop, with",
                 Sure::HandedOn => "hands on",
                 Sure::Possible => "may call",
             };
@@ -222,7 +222,7 @@ impl<'a> Report<'a> {
 fn sure_name(sure: Sure) -> &'static str {
     match sure {
         Sure::Called => "called",
-        Sure::LastOwner => "last owner",
+        Sure::IfThere => "if there",
         Sure::Unreadable => "unreadable",
         Sure::HandedOn => "handed on",
         Sure::Possible => "possible",

@@ -122,7 +122,7 @@ impl<'a> Search<'a> {
                     let edge = &self.follower.nodes[*from].followed.edges[*index];
                     let step = match edge.sure {
                         Sure::Called => 1,
-                        Sure::LastOwner | Sure::Unreadable => 1000,
+                        Sure::IfThere | Sure::Unreadable => 1000,
                         Sure::HandedOn => 10_000,
                         Sure::Possible => 1_000_000,
                     };

@@ -123,11 +123,13 @@ pub fn only_looks(item: &Item) -> bool {
     )
 }
 
-/// The destructor of a counted pointer: only that of the last one drops what it points to.
-pub fn is_counted_drop(item: &Item) -> bool {
-    item.origin == Origin::Std
+/// A destructor that drops nothing for some values: that of an enum, and that of a counted pointer, of which only the last one
+/// drops what it points to. That of a future has a branch for each of its states.
+pub fn may_drop_nothing(item: &Item) -> bool {
+    let is_counted = item.origin == Origin::Std
         && item.last == "drop"
-        && ["alloc::sync::Arc<", "alloc::rc::Rc<"].iter().any(|rc| item.name[..item.name.len().min(20)].contains(rc))
+        && ["<alloc::sync::Arc<", "<alloc::rc::Rc<"].iter().any(|counted| item.name.starts_with(counted));
+    is_counted || names::dropped(&item.name).is_some_and(|of| !of.starts_with('[') && !of.ends_with('}'))
 }
 
 #[cfg(test)]
