@@ -8,7 +8,7 @@ use crate::{
     context::{Facts, Outcome},
     graph::{Edge, Followed, Held, Node, NodeData, Shape, Sure},
     ir::{Body, Operand, Operation, Terminator},
-    memory::{Cells, Memory, Object, Value},
+    memory::{Cells, Lost, Memory, Object, Value},
     program::{Id, Place, Program},
     tables,
 };
@@ -61,6 +61,8 @@ pub struct Frame {
     /// Of a coroutine that begins here: where it keeps its state, and the memory with which each state goes on.
     state: Option<(i64, u64)>,
     suspended: HashMap<u128, Memory>,
+    /// Code that was known on one way only.
+    lost: BTreeSet<Id>,
     /// The destructors of guards that it calls.
     pub guards: HashMap<Id, Held>,
     /// Which of them are alive during what is called now.
@@ -222,6 +224,7 @@ impl Follower {
             return;
         };
         let module = definition.module;
+        let definition_debug = definition.function.subprogram;
         let has_own_memory = item.label.starts_with("{async_") && facts.objects == [Cells::new()];
         let may_drop_nothing = tables::may_drop_nothing(item);
         let body = self.body(facts.function);
@@ -244,6 +247,7 @@ impl Follower {
             is_doubtful: false,
             state: None,
             suspended: HashMap::new(),
+            lost: BTreeSet::new(),
             guards: HashMap::new(),
             held: Held::default(),
             variables: Vec::new(),
@@ -259,7 +263,7 @@ impl Follower {
                 left = left.saturating_sub(1);
                 for (to, memory) in self.block(&mut frame, &body, block, &begin, has_own_memory) {
                     let changed = match &mut begin[to] {
-                        Some(known) => known.join(&memory),
+                        Some(known) => known.join(&memory, &mut frame.lost),
                         unknown => unknown.replace(memory).is_none(),
                     };
                     if changed {
@@ -292,16 +296,20 @@ impl Follower {
                 outcome = Some(match outcome {
                     None => (value, memory),
                     Some((other, mut known)) => {
-                        let mut lost = Vec::new();
+                        let mut lost = Lost::default();
                         let joined = other.join(&value, &mut lost);
-                        known.join(&memory);
-                        for object in lost {
-                            known.escape(object);
+                        known.join(&memory, &mut frame.lost);
+                        for object in lost.objects {
+                            known.escape(object).iter().for_each(|value| value.code(&mut lost.code));
                         }
+                        frame.lost.extend(lost.code);
                         (joined, known)
                     }
                 });
             }
+        }
+        for code in std::mem::take(&mut frame.lost) {
+            self.hand_on_code(&mut frame, code, definition_debug, None);
         }
         if may_drop_nothing && frame.is_doubtful {
             for edge in &mut frame.edges {
@@ -419,7 +427,7 @@ impl Follower {
                 continue;
             }
             match frame.suspended.get_mut(state) {
-                Some(known) => frame.changed |= known.join(&memory),
+                Some(known) => frame.changed |= known.join(&memory, &mut frame.lost),
                 None => {
                     frame.suspended.insert(*state, memory.clone());
                     frame.changed = true;

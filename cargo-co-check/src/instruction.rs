@@ -5,7 +5,7 @@ use crate::{
     follow::{Follower, Frame},
     graph::{Edge, Held, Shape, Sure},
     ir::{Body, Instruction, Operand, Operation},
-    memory::{Memory, Object, Value},
+    memory::{Lost, Memory, Object, Value},
     program::{Id, Origin},
     tables,
 };
@@ -37,6 +37,24 @@ impl Follower {
                 }
                 match (frame.value(from, &self.program), size) {
                     (Value::Pointer(object, Some(offset)), Some(size)) => memory.load(object, offset, *size),
+                    (Value::Pointer(object, None), _) => {
+                        // It may be any of them.
+                        let cells: Vec<Value> = memory
+                            .cells(object)
+                            .into_iter()
+                            .flat_map(|cells| cells.values())
+                            .map(|(_, value)| value.clone())
+                            .collect();
+                        for value in cells.iter().filter(|value| matches!(value, Value::Symbol(..))) {
+                            self.hand_on(frame, memory, value, instruction.debug, None);
+                        }
+                        Value::Unknown
+                    }
+                    (Value::Symbol(id, _), _) if !self.program.items[id].initial.is_empty() => {
+                        // Others may have stored something else there.
+                        self.hand_on(frame, memory, &Value::Symbol(id, 0), instruction.debug, None);
+                        Value::Unknown
+                    }
                     (Value::Symbol(id, offset), Some(8)) => {
                         let pointers = self.program.items[id].pointers.iter().flatten();
                         let mut found = pointers.filter(|(at, _)| i64::try_from(*at) == Ok(offset));
@@ -145,14 +163,14 @@ impl Follower {
         instruction: &Instruction,
         values: impl IntoIterator<Item = Value>,
     ) -> Value {
-        let mut lost = Vec::new();
+        let mut lost = Lost::default();
         let joined = values.into_iter().reduce(|one, two| {
             for symbol in [&one, &two].into_iter().filter(|value| matches!(value, Value::Symbol(..)) && one != two) {
                 self.hand_on(frame, memory, symbol, instruction.debug, None);
             }
             one.join(&two, &mut lost)
         });
-        for object in lost {
+        for object in lost.objects {
             self.hand_on(frame, memory, &Value::Pointer(object, None), instruction.debug, None);
         }
         joined.unwrap_or_default()
@@ -180,11 +198,12 @@ impl Follower {
         }
     }
 
-    fn hand_on_code(&mut self, frame: &mut Frame, id: Id, debug: Option<u32>, to: Option<Id>) {
+    pub fn hand_on_code(&mut self, frame: &mut Frame, id: Id, debug: Option<u32>, to: Option<Id>) {
         let is_std = to.is_some_and(|to| self.program.items[to].origin == Origin::Std);
         if matches!(self.program.items[frame.function].origin, Origin::Foreign | Origin::Runtime) && !is_std {
             return;
         }
+        let mut is_static = false;
         let mut open = vec![(id, None)];
         let mut seen = BTreeSet::new();
         while let Some((id, slot)) = open.pop() {
@@ -192,13 +211,17 @@ impl Follower {
                 continue;
             }
             let item = &self.program.items[id];
+            is_static |= !item.initial.is_empty();
+            open.extend(item.initial.iter().map(|to| (*to, None)));
             if let Some(pointers) = &item.pointers {
                 let is_vtable = item.is_vtable;
                 open.extend(pointers.iter().map(|(at, to)| (*to, is_vtable.then_some(*at as i64))));
                 continue;
             }
             // What std is given it calls: `Once`, `fmt`. It does not drop what was lent to it.
-            let (sure, is_called) = if is_std { (Sure::Called, slot != Some(0)) } else { (Sure::HandedOn, true) };
+            // Of a static nobody knows who runs it first.
+            let (sure, is_called) =
+                if is_std && !is_static { (Sure::Called, slot != Some(0)) } else { (Sure::HandedOn, true) };
             if !item.reaches || !is_called || tables::ends_a_chain(item) {
                 continue;
             }

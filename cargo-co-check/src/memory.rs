@@ -5,7 +5,10 @@
 //! object has *escaped*, and nothing is known of it from then on.
 
 use crate::program::Id;
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 /// Unknown unless something else is certain.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
@@ -40,9 +43,24 @@ pub struct Memory {
     objects: Vec<Object>,
 }
 
+/// What can no longer be followed where two ways meet.
+#[derive(Clone, Debug, Default)]
+pub struct Lost {
+    pub objects: Vec<usize>,
+    /// Functions and constants with code.
+    pub code: Vec<Id>,
+}
+
+impl Lost {
+    fn add(&mut self, value: &Value) {
+        value.objects(&mut self.objects);
+        value.code(&mut self.code);
+    }
+}
+
 impl Value {
-    /// What holds of both; the objects that a pointer was lost to are added to `lost`.
-    pub fn join(&self, other: &Self, lost: &mut Vec<usize>) -> Self {
+    /// What holds of both; what is lost is added to `lost`.
+    pub fn join(&self, other: &Self, lost: &mut Lost) -> Self {
         match (self, other) {
             _ if self == other => self.clone(),
             (Self::Pointer(one, _), Self::Pointer(two, _)) if one == two => Self::Pointer(*one, None),
@@ -50,8 +68,8 @@ impl Value {
                 one.iter().zip(two.iter()).map(|(one, two)| one.join(two, lost)).collect()
             }
             _ => {
-                self.objects(lost);
-                other.objects(lost);
+                lost.add(self);
+                lost.add(other);
                 Self::Unknown
             }
         }
@@ -63,6 +81,16 @@ impl Value {
             Self::Pointer(object, _) => to.push(*object),
             Self::Parts(parts) => parts.iter().for_each(|part| part.objects(to)),
             Self::Packed(cells) => cells.values().for_each(|(_, value)| value.objects(to)),
+            _ => {}
+        }
+    }
+
+    /// Adds the functions and constants that it points to.
+    pub fn code(&self, to: &mut Vec<Id>) {
+        match self {
+            Self::Symbol(id, _) => to.push(*id),
+            Self::Parts(parts) => parts.iter().for_each(|part| part.code(to)),
+            Self::Packed(cells) => cells.values().for_each(|(_, value)| value.code(to)),
             _ => {}
         }
     }
@@ -187,21 +215,21 @@ impl Memory {
         values
     }
 
-    /// What holds on either way. Whether that is less than what held here.
-    pub fn join(&mut self, other: &Self) -> bool {
-        let mut lost = Vec::new();
+    /// What holds on either way. Whether that is less than what held here. Code that is lost is added to `code`.
+    pub fn join(&mut self, other: &Self, code: &mut BTreeSet<Id>) -> bool {
+        let mut lost = Lost::default();
         let mut changed = false;
         for number in 0..self.objects.len().max(other.objects.len()) {
             let joined = match (self.object(number), other.object(number)) {
                 (_, Object::Absent) => continue,
                 (Object::Absent, theirs) => theirs.clone(),
                 (Object::Escaped, Object::Live(cells)) => {
-                    cells.values().for_each(|(_, value)| value.objects(&mut lost));
+                    cells.values().for_each(|(_, value)| lost.add(value));
                     continue;
                 }
                 (Object::Escaped, Object::Escaped) => continue,
                 (Object::Live(cells), Object::Escaped) => {
-                    cells.values().for_each(|(_, value)| value.objects(&mut lost));
+                    cells.values().for_each(|(_, value)| lost.add(value));
                     Object::Escaped
                 }
                 (Object::Live(ours), Object::Live(theirs)) => {
@@ -216,17 +244,18 @@ impl Memory {
                 changed = true;
             }
         }
-        for object in lost {
+        for object in lost.objects {
             if self.is_live(object) {
-                self.escape(object);
+                self.escape(object).iter().for_each(|value| value.code(&mut lost.code));
                 changed = true;
             }
         }
+        code.extend(lost.code);
         changed
     }
 }
 
-fn join(ours: &Cells, theirs: &Cells, lost: &mut Vec<usize>) -> Cells {
+fn join(ours: &Cells, theirs: &Cells, lost: &mut Lost) -> Cells {
     let mut joined = Cells::new();
     for (at, (size, value)) in ours {
         match theirs.get(at) {
@@ -236,12 +265,12 @@ fn join(ours: &Cells, theirs: &Cells, lost: &mut Vec<usize>) -> Cells {
                     joined.insert(*at, (*size, value));
                 }
             }
-            _ => value.objects(lost),
+            _ => lost.add(value),
         }
     }
     for (at, (size, value)) in theirs {
         if ours.get(at).is_none_or(|(other, _)| other != size) {
-            value.objects(lost);
+            lost.add(value);
         }
     }
     joined
@@ -307,7 +336,7 @@ mod tests {
         let mut one = live();
         let two = one.clone();
         one.store(0, Some(0), Some(8), Value::Pointer(1, Some(0)));
-        assert!(one.join(&two));
+        assert!(one.join(&two, &mut BTreeSet::new()));
         assert!(one.is_live(0) && !one.is_live(1));
     }
 

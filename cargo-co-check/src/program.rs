@@ -68,6 +68,8 @@ pub struct Item {
     /// Of a constant: the pointers in it.
     pub pointers: Option<Vec<(u64, Id)>>,
     pub is_vtable: bool,
+    /// Of a static that may be written to: what is in it at first.
+    pub initial: Vec<Id>,
     /// Takes the graph's write lock.
     pub writes: bool,
     /// A plain twin may be reached from here, through pointers too.
@@ -166,6 +168,8 @@ impl Program {
             self.items[id].is_vtable = name.starts_with("vtable.");
             if global.is_constant {
                 self.items[id].pointers = Some(pointers);
+            } else {
+                self.items[id].initial = pointers.into_iter().map(|(_, to)| to).collect();
             }
         }
         for function in std::mem::take(&mut module.functions) {
@@ -230,7 +234,7 @@ impl Program {
                     callers[*to].push(id);
                 }
             }
-            for (_, to) in item.pointers.iter().flatten() {
+            for to in item.pointers.iter().flatten().map(|(_, to)| to).chain(&item.initial) {
                 callers[*to].push(id);
             }
         }
@@ -295,7 +299,9 @@ impl Program {
     /// Whether following this leads to code: a function, or a constant with one.
     pub fn holds_code(&self, id: Id) -> bool {
         let item = &self.items[id];
-        item.pointers.is_some() || !item.name.is_empty() && (item.definition.is_some() || self.taken.contains(&id))
+        item.pointers.is_some()
+            || !item.initial.is_empty()
+            || !item.name.is_empty() && (item.definition.is_some() || self.taken.contains(&id))
     }
 
     /// What may run in a coroutine of ours: what the runtime polls, and what that calls and polls.
