@@ -4,6 +4,7 @@
 //! - [`AioContext`]: a queue of tasks, bottom halves, timers and descriptor handlers, with a home thread that polls it.
 //! - [`IoThread`]: a thread that does nothing else.
 //! - [`block_on`]: a blocking call of any future.
+//! - [`blocking`]: iterators over streams, readers and writers over async ones and over block devices.
 //! - [`in_coroutine`]: whether the caller may block.
 //! - `file`: files for block drivers (with the feature of that name, on Unix).
 //! - [`hang`]: which blocking calls wait, for how long, and what they may wait for in vain.
@@ -20,6 +21,8 @@
 //! - `coroutine`: `Coroutine`, blocking code as a future, which is suspended where other code blocks.
 //! - `tracing`: a span for every blocking call, current whenever its future is polled, with the wrapper's name; events
 //!   when a thread parks, a call waits inside another, and the watchdog finds one stalled. Their target is `co_wrapper`.
+//! - `stream`: [`blocking`]'s iterators over streams, those of the crate `futures-core`.
+//! - `futures-io`: [`blocking`]'s readers and writers over those of the crate `futures-io`.
 //!
 //! # Forks
 //!
@@ -28,6 +31,7 @@
 //! return an [`io::Result`](std::io::Result) return an error. The child may exec. Forking before the first use is legal;
 //! then parent and child both work.
 
+pub mod blocking;
 mod call;
 mod context;
 #[cfg(feature = "coroutine")]
@@ -51,7 +55,7 @@ mod watch;
 
 #[cfg(feature = "tokio")]
 pub use call::reactor;
-pub use call::{Elapsed, block_on, in_coroutine};
+pub use call::{Elapsed, block_on, block_on_timeout, in_coroutine};
 #[cfg(all(feature = "tokio", unix))]
 pub use context::FdHandler;
 pub use context::{
@@ -81,6 +85,8 @@ pub mod __private {
 
     #[cfg(feature = "coroutine")]
     pub use crate::coroutine::twin::{as_coroutine, owned_here, promise};
+    #[cfg(feature = "stream")]
+    pub use crate::blocking::iter_of;
     #[cfg(feature = "graph")]
     pub use crate::graph::{
         GRAPH, GraphLock,

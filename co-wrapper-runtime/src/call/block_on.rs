@@ -1,12 +1,17 @@
 //! A blocking call of any future: `block_on` and `AioContext::block_on`.
 
-use std::panic::Location;
+use std::{
+    panic::Location,
+    time::{Duration, Instant},
+};
 
 use super::{
+    elapsed::Elapsed,
     frame::{Callee, Frame},
     large::{self, Large},
+    poll_co::deadline,
 };
-use crate::{context::AioContext, poll_loop::poll::home_for_call, reactor::Entered};
+use crate::{context::AioContext, poll_loop::poll::home_for_call, reactor::Entered, thread::waiting::Ended};
 
 /// Polls `future` on this thread until it is ready, as the blocking twin of an async function does with that function's: for
 /// futures that have no twin, of another crate or made on the spot.
@@ -34,10 +39,53 @@ use crate::{context::AioContext, poll_loop::poll::home_for_call, reactor::Entere
 #[inline]
 #[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
+    done(block_on_as(Callee::Own(&"block_on"), Location::caller(), None, future))
+}
+
+/// As [`block_on`], for `timeout` at most. A future that is ready when it is first polled is never too late.
+///
+/// # Errors
+///
+/// The time was up first. The future has been dropped by then.
+///
+/// # Panics
+///
+/// As [`block_on`].
+///
+/// # Examples
+///
+/// ```
+/// use co_wrapper::block_on_timeout;
+/// use std::{future::{pending, ready}, time::Duration};
+///
+/// assert_eq!(block_on_timeout(ready(7), Duration::ZERO), Ok(7));
+/// assert!(block_on_timeout(pending::<()>(), Duration::from_millis(1)).is_err());
+/// ```
+#[track_caller]
+pub fn block_on_timeout<F: Future>(future: F, timeout: Duration) -> Result<F::Output, Elapsed> {
+    block_on_as(Callee::Own(&"block_on_timeout"), Location::caller(), deadline(timeout), future)
+        .map_err(|_| Elapsed::new(timeout))
+}
+
+/// The output of a call without a deadline.
+#[inline]
+fn done<R>(ended: Result<R, Ended>) -> R {
+    ended.unwrap_or_else(|_| unreachable!("a wait without a deadline ends when the future is ready"))
+}
+
+/// As [`block_on`], shown as a call of `callee` at `site`, at most until `deadline`.
+#[inline]
+#[track_caller]
+pub(crate) fn block_on_as<F: Future>(
+    callee: Callee,
+    site: &'static Location<'static>,
+    deadline: Option<Instant>,
+    future: F,
+) -> Result<F::Output, Ended> {
     if const { large::is_large::<F>() } {
-        *block_on_in_place(Large::new(Box::pin(future)))
+        in_frame(callee, site, deadline, Large::new(Box::pin(future))).map(|output| *output)
     } else {
-        block_on_in_place(future)
+        in_frame(callee, site, deadline, future)
     }
 }
 
@@ -45,13 +93,18 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 /// room for what a large call does not put there.
 #[inline]
 #[track_caller]
-fn block_on_in_place<F: Future>(future: F) -> F::Output {
+fn in_frame<F: Future>(
+    callee: Callee,
+    site: &'static Location<'static>,
+    deadline: Option<Instant>,
+    future: F,
+) -> Result<F::Output, Ended> {
     let _guard;
-    let frame = Frame::begin(Callee::Own(&"block_on"), Location::caller());
+    let frame = Frame::begin(callee, site);
     if frame.needs_guard() {
         _guard = Entered::guard();
     }
-    frame.block_on(|| future)
+    frame.block_on_until(deadline, None, || future)
 }
 
 impl AioContext {
@@ -77,21 +130,38 @@ impl AioContext {
     /// ```
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        if const { large::is_large::<F>() } {
-            *self.block_on_in_place(Large::new(Box::pin(future)))
-        } else {
-            self.block_on_in_place(future)
-        }
+        let _home = home_for_call(self, "AioContext::block_on");
+        done(block_on_as(Callee::Own(&"AioContext::block_on"), Location::caller(), None, future))
     }
 
+    /// As [`block_on`](Self::block_on), for `timeout` at most. A future that is ready when it is first polled is never
+    /// too late. To give up waiting for a task without ending it, pass `&mut` its [`JoinHandle`](crate::JoinHandle).
+    ///
+    /// # Errors
+    ///
+    /// The time was up first. The future has been dropped by then.
+    ///
+    /// # Panics
+    ///
+    /// As [`block_on`](Self::block_on).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let ctx = co_wrapper::AioContext::new()?;
+    /// let (tx, rx) = async_channel::bounded(1);
+    /// let mut task = ctx.spawn(async move { rx.recv().await });
+    /// assert!(ctx.block_on_timeout(&mut task, Duration::from_millis(1)).is_err());
+    /// tx.send_blocking(7).unwrap();
+    /// assert_eq!(ctx.block_on(task), Ok(7));
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
-    fn block_on_in_place<F: Future>(&self, future: F) -> F::Output {
-        let _home = home_for_call(self, "AioContext::block_on");
-        let _guard;
-        let frame = Frame::begin(Callee::Own(&"AioContext::block_on"), Location::caller());
-        if frame.needs_guard() {
-            _guard = Entered::guard();
-        }
-        frame.block_on(|| future)
+    pub fn block_on_timeout<F: Future>(&self, future: F, timeout: Duration) -> Result<F::Output, Elapsed> {
+        let _home = home_for_call(self, "AioContext::block_on_timeout");
+        block_on_as(Callee::Own(&"AioContext::block_on_timeout"), Location::caller(), deadline(timeout), future)
+            .map_err(|_| Elapsed::new(timeout))
     }
 }

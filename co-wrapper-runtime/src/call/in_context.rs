@@ -79,15 +79,10 @@ where
     Fut: Future<Output: Send>,
 {
     let site = Location::caller();
-    let ended = if const { large::is_large::<Fut>() } {
-        call_in(wrapper, type_name::<S>(), site, context, None, Box::new(args), |args| Large::make(|| entry(*args)))
-            .map(|output| *output)
-    } else {
-        call_in(wrapper, type_name::<S>(), site, context, None, args, entry)
-    };
-    match ended {
+    match call_in_at(wrapper, site, context, None, args, entry) {
         Ok(output) => output,
-        Err(Ended::Ready | Ended::Elapsed | Ended::Closed | Ended::Forked) => {
+        Err(Ended::Closed) => refuse_closed(wrapper, context, site),
+        Err(Ended::Ready | Ended::Elapsed | Ended::Forked) => {
             unreachable!("a call without a deadline ends when it is done")
         }
     }
@@ -109,14 +104,36 @@ where
     E: FnOnce(S) -> Fut + Send,
     Fut: Future<Output: Send>,
 {
-    let (site, deadline) = (Location::caller(), deadline(timeout));
-    let ended = if const { large::is_large::<Fut>() } {
+    let site = Location::caller();
+    match call_in_at(wrapper, site, context, deadline(timeout), args, entry) {
+        Err(Ended::Closed) => refuse_closed(wrapper, context, site),
+        ended => ended.map_err(|_| Elapsed::new(timeout)),
+    }
+}
+
+/// As [`poll_co_in`], shown as a call at `site`, at most until `deadline`. If the context is closed before the call is
+/// done, the arguments or the future have been dropped, and this returns [`Ended::Closed`].
+#[inline(always)]
+#[track_caller]
+pub(crate) fn call_in_at<S, E, Fut>(
+    wrapper: &'static Wrapper,
+    site: &'static Location<'static>,
+    context: &AioContext,
+    deadline: Option<Instant>,
+    args: S,
+    entry: E,
+) -> Result<Fut::Output, Ended>
+where
+    S: Send,
+    E: FnOnce(S) -> Fut + Send,
+    Fut: Future<Output: Send>,
+{
+    if const { large::is_large::<Fut>() } {
         call_in(wrapper, type_name::<S>(), site, context, deadline, Box::new(args), |args| Large::make(|| entry(*args)))
             .map(|output| *output)
     } else {
         call_in(wrapper, type_name::<S>(), site, context, deadline, args, entry)
-    };
-    ended.map_err(|_| Elapsed::new(timeout))
+    }
 }
 
 #[track_caller]
@@ -143,12 +160,9 @@ where
     let elsewhere = context.scheduler().home_number().is_some_and(|home| home != here());
     if !elsewhere && let Ok(_home) = try_home_for_call(context, wrapper.name, site) {
         if context.scheduler().is_closed() {
-            refuse_closed(wrapper, context, site);
+            return Err(Ended::Closed);
         }
-        return match frame.block_on_until(deadline, Some(context), || entry(args)) {
-            Err(Ended::Closed) => refuse_closed(wrapper, context, site),
-            ended => ended,
-        };
+        return frame.block_on_until(deadline, Some(context), || entry(args));
     }
 
     // Cloned before anything is sent, because a subscriber may panic.
@@ -212,7 +226,7 @@ where
         Some(Outcome::Aborted) | None => {
             // First, because the arguments' destructors may panic.
             drop(packed);
-            if ended == Ended::Elapsed { Err(Ended::Elapsed) } else { refuse_closed(wrapper, context, site) }
+            Err(if ended == Ended::Elapsed { Ended::Elapsed } else { Ended::Closed })
         }
     }
 }
@@ -281,7 +295,7 @@ impl<'a, R: 'a> InFlight for Elsewhere<'a, R> {
 
 #[cold]
 #[track_caller]
-fn refuse_closed(wrapper: &Wrapper, context: &AioContext, site: &Location<'_>) -> ! {
+pub(crate) fn refuse_closed(wrapper: &Wrapper, context: &AioContext, site: &Location<'_>) -> ! {
     panic!(
         "{}: {context} was closed, or its home thread left it, before the call at {site} was done; close a context when \
          nobody calls into it any more",

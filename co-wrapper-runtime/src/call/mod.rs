@@ -1,18 +1,18 @@
 //! Blocking calls: what generated wrappers call, here or in another context, and any future's: `block_on`.
 
-mod block_on;
+pub(crate) mod block_on;
 pub(crate) mod completion;
 mod elapsed;
 pub(crate) mod frame;
-mod in_context;
+pub(crate) mod in_context;
 mod large;
 mod no_co;
 mod owned;
-mod poll_co;
+pub(crate) mod poll_co;
 #[cfg(feature = "tokio")]
 mod tokio_handle;
 
-pub use block_on::block_on;
+pub use block_on::{block_on, block_on_timeout};
 pub use elapsed::Elapsed;
 pub use frame::{Wrapper, in_coroutine};
 pub use in_context::{Sent, arg, poll_co_in, poll_co_in_timeout, sent_to_ctx};

@@ -104,6 +104,6 @@ where
 }
 
 /// When `timeout` is over. `None`, which means never, if the clock cannot represent that time.
-pub(super) fn deadline(timeout: Duration) -> Option<Instant> {
+pub(crate) fn deadline(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
 }
