@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::{collections::BTreeMap, env, mem, process::ExitCode, thread, time::Duration};
 
 use co_wrapper::file::File;
-use co_wrapper::{co_wrapper, reactor};
+use co_wrapper::{blocking::Device, co_wrapper, reactor};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Builder;
@@ -143,6 +143,29 @@ impl Disk {
         let _ = queue.send(Request { command, off, len, data: data.to_vec(), reply }).await;
         let answer = answer.await.unwrap_or_else(|_| Err(Kind::BrokenPipe.into()));
         answer.map_err(|why| Error::new(why.kind(), format!("{command:?} of {len} bytes at {off}: {why}")))
+    }
+}
+
+/// For crates that want `Read + Write + Seek`: `blocking::Cursor` has them over this. See `format_disk.rs`.
+impl Device for Disk {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.size)
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.read_blocking(offset, buf)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.write_blocking(offset, data)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.flush_blocking()
+    }
+
+    fn alignment(&self) -> u64 {
+        self.align
     }
 }
 

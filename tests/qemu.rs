@@ -7,88 +7,18 @@
 #[path = "../examples/blockdev.rs"]
 #[allow(dead_code, reason = "its `main`")]
 mod blockdev;
+mod image;
 mod program;
 
-use std::io::{self, Write};
-use std::net::TcpListener;
-use std::os::fd::OwnedFd;
-use std::os::unix::{fs::FileExt, fs::MetadataExt, net::UnixListener};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 use std::sync::atomic::Ordering::SeqCst;
-use std::{env, fs, thread};
+use std::{fs, io, thread};
 
 use blockdev::Disk;
-use co_wrapper_test_support::{Guard, old_nbd, within_bounds};
+use co_wrapper_test_support::{old_nbd, within_bounds};
+use image::{Image, SIZE, pattern, qemu_img, text};
 use program::example;
-
-const SIZE: u64 = 64 << 20;
-
-/// A raw image made by `qemu-img`, in a folder of its own.
-struct Image {
-    folder: tempfile::TempDir,
-    path: PathBuf,
-}
-
-impl Image {
-    /// None, with a word on stderr, where QEMU is not installed.
-    fn create() -> Option<Self> {
-        let runs = |tool| Command::new(tool).arg("--version").stdout(Stdio::null()).status().is_ok();
-        if !runs("qemu-nbd") || !runs("qemu-img") {
-            assert!(env::var("CO_WRAPPER_REQUIRE_QEMU").as_deref() != Ok("1"), "qemu-nbd or qemu-img is not installed");
-            let _ = writeln!(io::stderr(), "skipped: qemu-nbd or qemu-img is not installed"); // past the capture
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("disk.img");
-        qemu_img(&["create", "-q", "-f", "raw", text(&path), &SIZE.to_string()]);
-        Some(Image { folder, path })
-    }
-
-    fn fill(&self) {
-        fs::write(&self.path, pattern(0, SIZE as usize)).unwrap();
-    }
-
-    fn bytes(&self, off: u64, len: usize) -> Vec<u8> {
-        let mut bytes = vec![0; len];
-        fs::File::open(&self.path).unwrap().read_exact_at(&mut bytes, off).unwrap();
-        bytes
-    }
-
-    /// Exports the image as `img`. The socket is made here and inherited (socket activation): no port to guess, and
-    /// connecting works before QEMU has started.
-    fn serve(&self, socket: impl Into<OwnedFd>, option: &str) -> Guard {
-        let activate = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec qemu-nbd \"$@\"";
-        let mut shell = Command::new("sh");
-        shell.args(["-c", activate, "qemu-nbd", "-f", "raw", "-t", "-e", "8", "-x", "img", option]).arg(&self.path);
-        Guard(shell.stdin(socket.into()).spawn().unwrap())
-    }
-
-    fn serve_tcp(&self, option: &str) -> (Guard, String) {
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("nbd://{}/img", socket.local_addr().unwrap());
-        (self.serve(socket, option), url)
-    }
-
-    fn serve_unix(&self, option: &str) -> (Guard, String) {
-        let path = self.folder.path().join("nbd.sock");
-        (self.serve(UnixListener::bind(&path).unwrap(), option), format!("nbd+unix:///img?socket={}", text(&path)))
-    }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn qemu_img(args: &[&str]) {
-    let output = Command::new("qemu-img").args(args).output().unwrap();
-    assert!(output.status.success(), "qemu-img {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// A disk's content that tells where it was read.
-fn pattern(off: u64, len: usize) -> Vec<u8> {
-    (off..off + len as u64).map(|at| (at / 4096 * 7 + at) as u8).collect()
-}
 
 fn reads_writes_flushes_trims(image: &Image, url: &str) {
     let disk = Disk::open_blocking(url).unwrap();

@@ -1,4 +1,6 @@
-//! The example `blockdev` as a child process, for the driver's test programs.
+//! The examples as child processes, for the driver's test programs.
+
+#![allow(dead_code, reason = "each test program uses its part")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,21 +8,15 @@ use std::sync::LazyLock;
 
 use co_wrapper_test_support::run;
 
-/// `cargo test --test nbd` builds no examples, hence this does: into the test's target folder, in a profile like the test's.
-static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| {
+static BLOCKDEV: LazyLock<PathBuf> = LazyLock::new(|| built("blockdev"));
+
+/// Builds an example, because `cargo test --test nbd` builds none: into the test's target folder, in a profile like the
+/// test's.
+pub fn built(example: &str) -> PathBuf {
     // Not from the name of a folder around the test program: newer cargos have others there.
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args([
-        "build",
-        "--quiet",
-        "--offline",
-        "--message-format=json",
-        "--profile",
-        profile,
-        "--example",
-        "blockdev",
-    ]);
+    cargo.args(["build", "--quiet", "--offline", "--message-format=json", "--profile", profile, "--example", example]);
     cargo.arg("--target-dir").arg(Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap());
     let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success());
@@ -28,11 +24,16 @@ static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| {
     let messages = str::from_utf8(&output.stdout).unwrap().lines();
     let mut messages = messages.map(|message| serde_json::from_str::<serde_json::Value>(message).unwrap());
     messages.find_map(|message| Some(message["executable"].as_str()?.into())).expect("an executable")
-});
+}
 
-/// What the example, run with `args`, says: whether it succeeded, its stdout, its stderr.
+/// What the example `blockdev`, run with `args`, says: whether it succeeded, its stdout, its stderr.
 pub fn example(args: &[&str]) -> (bool, String, String) {
-    let output = run(Command::new(&*EXAMPLE).args(args));
+    said(&BLOCKDEV, args)
+}
+
+/// What a program, run with `args`, says.
+pub fn said(program: &Path, args: &[&str]) -> (bool, String, String) {
+    let output = run(Command::new(program).args(args));
     let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
     (output.status.success(), out, err)
 }
