@@ -9,7 +9,7 @@
 
 use std::hint::black_box;
 
-use co_wrapper::{AioContext, BottomHalf, EnterGuard, block_on};
+use co_wrapper::{AioContext, BottomHalf, EnterGuard, block_on, blocking::Iter};
 use co_wrapper_bench::{
     drivers::{bdrv_co_ready, bdrv_ready, bdrv_wakes},
     measure::times,
@@ -48,6 +48,13 @@ fn ready_call(_warm: ()) {
 #[bench::plain()]
 fn ready_block_on(_warm: ()) {
     times(TIMES, || block_on(bdrv_co_ready(black_box(7))));
+}
+
+#[library_benchmark(config = limit(265), setup = warm)]
+#[bench::plain()]
+fn ready_item(_warm: ()) {
+    let mut items = Iter::new(smol::stream::repeat(7));
+    times(TIMES, || black_box(&mut items).next());
 }
 
 #[library_benchmark(config = limit(154), setup = entered)]
@@ -115,6 +122,6 @@ fn bottom_half((guard, context, all): (EnterGuard, AioContext, Vec<BottomHalf>))
 
 library_benchmark_group!(
     name = fast_paths;
-    benchmarks = ready_call, ready_block_on, ready_call_entered, self_wake, call_with_a_self_wake, spawn, bottom_half
+    benchmarks = ready_call, ready_block_on, ready_item, ready_call_entered, self_wake, call_with_a_self_wake, spawn, bottom_half
 );
 main!(library_benchmark_groups = fast_paths);

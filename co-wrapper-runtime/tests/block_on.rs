@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use co_wrapper_runtime::{AioContext, block_on, hang, in_coroutine};
+use co_wrapper_runtime::{AioContext, Elapsed, IoThread, block_on, block_on_timeout, hang, in_coroutine};
 use common::*;
 
 /// Catches: a context that is not served meanwhile; one that is needed.
@@ -109,4 +109,58 @@ fn the_reactor_is_the_one_that_calls_enter_and_outlives_its_users() {
     assert_eq!(co_wrapper_runtime::reactor().id(), reactor.id());
     // Not inside a call, for it is no call: nothing is current afterwards.
     assert!(tokio::runtime::Handle::try_current().is_err());
+}
+
+/// Catches: a future that is dropped late, or by nobody; a call that is ready and yet too late; a name or place of ours.
+#[test]
+fn w10_a_block_on_that_timed_out_has_dropped_its_future() {
+    struct Sets(Arc<AtomicBool>);
+    impl Drop for Sets {
+        fn drop(&mut self) {
+            assert!(!in_coroutine(), "on the caller's behalf");
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        type Way<'a> = &'a dyn Fn(Sets, Duration) -> Result<(), Elapsed>;
+        let ways: [(&str, Way<'_>); 2] = [
+            ("block_on_timeout", &|sets, timeout| block_on_timeout(waits_with(sets), timeout)),
+            ("AioContext::block_on_timeout", &|sets, timeout| ctx.block_on_timeout(waits_with(sets), timeout)),
+        ];
+        async fn waits_with(sets: Sets) {
+            pending::<()>().await;
+            drop(sets);
+        }
+        for (name, way) in ways {
+            for timeout in [Duration::ZERO, Duration::from_millis(1)] {
+                let dropped = Arc::new(AtomicBool::new(false));
+                let elapsed = way(Sets(Arc::clone(&dropped)), timeout).unwrap_err();
+                assert!(dropped.load(Ordering::Relaxed), "{name}");
+                assert_eq!(elapsed.to_string(), format!("the call took longer than {timeout:?}"), "{name}");
+            }
+        }
+        assert_eq!(block_on_timeout(ready(7), Duration::ZERO), Ok(7));
+        assert_eq!(ctx.block_on_timeout(ready(7), Duration::ZERO), Ok(7));
+        assert_eq!(block_on_timeout(ready(7), Duration::MAX), Ok(7));
+    });
+}
+
+/// Catches: a task that ends with the wait for it, or whose handle is of no use after that.
+#[test]
+fn t06_a_task_outlives_a_wait_for_it_that_timed_out() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let io = IoThread::spawn("io").unwrap();
+        for context in [&ctx, io.context()] {
+            let (tx, rx) = async_channel::bounded(1);
+            let mut task = context.spawn(async move { rx.recv().await });
+            for _ in 0..3 {
+                assert!(ctx.block_on_timeout(&mut task, Duration::from_millis(1)).is_err());
+            }
+            assert!(!task.is_finished());
+            tx.send_blocking(7).unwrap();
+            assert_eq!(ctx.block_on_timeout(&mut task, Duration::MAX), Ok(Ok(7)));
+        }
+    });
 }

@@ -383,7 +383,6 @@ fn pointers_to_devices_are_devices() {
         assert_eq!(bytes, [1, 2, 3, 4]);
     }
     let device = || Memory::new(&[0; 64], 4, true);
-    check(&device());
     check(Box::new(device()));
     check(Rc::new(device()));
     let shared = Arc::new(device());

@@ -99,7 +99,9 @@ fn it_gives_what_the_iterator_of_the_same_items_gives() {
         same("boxed", stream::iter(0..5).boxed(), 0..5);
         same("boxed here only", stream::iter(0..5).boxed_local(), 0..5);
         same("pinned here", pin!(stream::iter(0..5)), 0..5);
-        same("borrowed", &mut stream::iter(0..5), 0..5);
+        let mut lent = stream::iter(0..9);
+        assert_eq!(Iter::new(&mut lent).take(4).count(), 4);
+        same("what was left", lent, 4..9);
         same("it waits", Told::new(5, &Arc::default()), (0..5).rev());
         let step = |n| async move { (n < 4).then_some((n, n + 1)) };
         // Neither knows how many it will give.
@@ -191,7 +193,7 @@ fn hang_reports_name_it_and_where_it_was_made() {
         thread::Builder::new().name("iterating".into()).spawn(move || {
             let (iter, line) = (Iter::new(Box::pin(here)), line!());
             made.send(line).unwrap();
-            for () in iter.map(|()| ()) {}
+            for () in iter {}
         }),
         thread::Builder::new().name("iterating elsewhere".into()).spawn(move || {
             let (iter, line) = (Iter::in_context(&context, || Box::pin(released)), line!());
@@ -292,10 +294,9 @@ fn w10_a_timeout_loses_nothing() {
 
 /// Where the stream of one iterator was made, polled and dropped.
 fn places(iterate: impl FnOnce(&Arc<Mutex<Vec<(&'static str, ThreadId)>>>)) -> Vec<(&'static str, ThreadId)> {
-    let places = Arc::default();
+    let places = Arc::<Mutex<Vec<_>>>::default();
     iterate(&places);
-    let told = places.lock().unwrap().clone();
-    told
+    places.lock().unwrap().clone()
 }
 
 /// Catches: a stream that is made, polled or dropped on another thread than that which is home to its context; a

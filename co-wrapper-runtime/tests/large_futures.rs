@@ -11,7 +11,7 @@ use std::{
 
 use co_wrapper_runtime::{
     __private::{Wrapper, poll_co, poll_co_in, poll_co_in_timeout, poll_co_timeout},
-    AioContext, IoThread,
+    AioContext, IoThread, block_on, block_on_timeout,
 };
 use common::{message_of, on_stack_of};
 
@@ -191,9 +191,15 @@ fn w14_what_is_handed_over_by_value_is_copied_seldom() {
         poll_co(&WRAPPER, (), |()| co_gives())
     }
     type Way = fn() -> usize;
-    let ways: [(&str, Way, usize); 4] = [
-        ("block_on", || co_wrapper_runtime::block_on(co_inner::<LARGE>()), 256 << 10),
+    let ways: [(&str, Way, usize); 6] = [
+        ("block_on", || block_on(co_inner::<LARGE>()), 256 << 10),
         ("AioContext::block_on", || AioContext::new().unwrap().block_on(co_inner::<LARGE>()), 256 << 10),
+        ("block_on_timeout", || block_on_timeout(co_inner::<LARGE>(), Duration::MAX).unwrap(), 256 << 10),
+        (
+            "AioContext::block_on_timeout",
+            || AioContext::new().unwrap().block_on_timeout(co_inner::<LARGE>(), Duration::MAX).unwrap(),
+            256 << 10,
+        ),
         ("an argument", || takes([1; LARGE]), 512 << 10),
         ("a result", || gives().iter().map(|byte| usize::from(*byte)).sum(), 512 << 10),
     ];

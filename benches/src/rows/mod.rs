@@ -1,6 +1,7 @@
 //! The rows of the table, by theme: what is compared with what, and how large ours may be.
 
 mod allocations;
+mod blocking;
 mod bottom_halves;
 #[cfg(feature = "coroutine")]
 mod coroutines;
@@ -112,6 +113,7 @@ pub fn all() -> Vec<Row> {
         waits::rows(),
         elsewhere::rows(),
         socket::rows(),
+        blocking::rows(),
         tasks::rows(),
         bottom_halves::rows(),
         #[cfg(feature = "graph")]

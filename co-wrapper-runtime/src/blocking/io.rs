@@ -158,7 +158,7 @@ impl<T: Unpin, Of> Io<T, Of> {
 }
 
 /// What a buffered reader that has shown bytes shows when it is asked again, which needs no waiting.
-pub(super) fn shown_again<'a>(polled: Poll<io::Result<&'a [u8]>>) -> io::Result<&'a [u8]> {
+pub(super) fn shown_again(polled: Poll<io::Result<&[u8]>>) -> io::Result<&[u8]> {
     match polled {
         Poll::Ready(shown) => shown,
         Poll::Pending => Err(io::Error::other("poll_fill_buf: had bytes in its buffer, and then waited for some")),

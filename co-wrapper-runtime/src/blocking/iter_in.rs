@@ -3,6 +3,7 @@
 //! Between calls the stream lies here, in the iterator, where nobody uses it. Each call lends it to the context.
 
 use std::{
+    any::type_name,
     fmt,
     future::{poll_fn, ready},
     iter::FusedIterator,
@@ -16,7 +17,7 @@ use futures_core::Stream;
 use crate::{
     call::{
         Elapsed, Wrapper,
-        in_context::{call_in_at, refuse_closed},
+        in_context::{call_in, refuse_closed},
         poll_co::deadline,
     },
     context::AioContext,
@@ -71,7 +72,7 @@ impl<S: Stream + Unpin + Send> IterIn<S> {
         made: &'static Location<'static>,
         make: impl FnOnce() -> S + Send,
     ) -> Self {
-        let stream = match call_in_at(&MAKE, made, context, None, make, |make| ready(make())) {
+        let stream = match call_in(&MAKE, type_name::<S>(), made, context, None, make, |make| ready(make())) {
             Ok(stream) => stream,
             Err(_) => refuse_closed(&MAKE, context, made),
         };
@@ -138,7 +139,7 @@ impl<S: Stream + Unpin + Send> IterIn<S> {
     {
         let Some(stream) = self.stream.as_mut().filter(|_| !self.ended) else { return Ok(None) };
         let deadline = timeout.and_then(deadline);
-        let item = call_in_at(&NEXT, self.made, &self.context, deadline, stream, |stream| {
+        let item = call_in(&NEXT, type_name::<S>(), self.made, &self.context, deadline, stream, |stream| {
             poll_fn(move |cx| Pin::new(&mut *stream).poll_next(cx))
         })?;
         self.ended = item.is_none();
@@ -171,7 +172,8 @@ impl<S: Send> Drop for IterIn<S> {
             return panics::drop_one(stream);
         }
         // If the context is closed, the call drops its arguments here.
-        let call = || call_in_at(&DROP, self.made, &self.context, None, stream, |stream| ready(drop(stream)));
+        let call =
+            || call_in(&DROP, type_name::<S>(), self.made, &self.context, None, stream, async |stream| drop(stream));
         if let Err(payload) = Payload::of(call) {
             payload.raise();
         }

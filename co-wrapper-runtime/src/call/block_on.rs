@@ -13,6 +13,18 @@ use super::{
 };
 use crate::{context::AioContext, poll_loop::poll::home_for_call, reactor::Entered, thread::waiting::Ended};
 
+/// Makes the call, with a large future in a box. A macro, because in a debug build each function that the future passes
+/// through has room for it in its frame.
+macro_rules! in_frame {
+    ($callee:expr, $site:expr, $deadline:expr, $future:ident: $type:ty) => {
+        if const { large::is_large::<$type>() } {
+            in_frame($callee, $site, $deadline, Large::new(Box::pin($future))).map(|output| *output)
+        } else {
+            in_frame($callee, $site, $deadline, $future)
+        }
+    };
+}
+
 /// Polls `future` on this thread until it is ready, as the blocking twin of an async function does with that function's: for
 /// futures that have no twin, of another crate or made on the spot.
 ///
@@ -39,7 +51,7 @@ use crate::{context::AioContext, poll_loop::poll::home_for_call, reactor::Entere
 #[inline]
 #[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    done(block_on_as(Callee::Own(&"block_on"), Location::caller(), None, future))
+    done(in_frame!(Callee::Own(&"block_on"), Location::caller(), None, future: F))
 }
 
 /// As [`block_on`], for `timeout` at most. A future that is ready when it is first polled is never too late.
@@ -63,8 +75,8 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 /// ```
 #[track_caller]
 pub fn block_on_timeout<F: Future>(future: F, timeout: Duration) -> Result<F::Output, Elapsed> {
-    block_on_as(Callee::Own(&"block_on_timeout"), Location::caller(), deadline(timeout), future)
-        .map_err(|_| Elapsed::new(timeout))
+    let (name, deadline) = (&"block_on_timeout", deadline(timeout));
+    in_frame!(Callee::Own(name), Location::caller(), deadline, future: F).map_err(|_| Elapsed::new(timeout))
 }
 
 /// The output of a call without a deadline.
@@ -82,15 +94,10 @@ pub(crate) fn block_on_as<F: Future>(
     deadline: Option<Instant>,
     future: F,
 ) -> Result<F::Output, Ended> {
-    if const { large::is_large::<F>() } {
-        in_frame(callee, site, deadline, Large::new(Box::pin(future))).map(|output| *output)
-    } else {
-        in_frame(callee, site, deadline, future)
-    }
+    in_frame!(callee, site, deadline, future: F)
 }
 
-/// The same, with the future kept on the stack. A function of its own, so that a debug build's frame of the above has no
-/// room for what a large call does not put there.
+/// Polls a future that is kept on the stack.
 #[inline]
 #[track_caller]
 fn in_frame<F: Future>(
@@ -131,7 +138,7 @@ impl AioContext {
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _home = home_for_call(self, "AioContext::block_on");
-        done(block_on_as(Callee::Own(&"AioContext::block_on"), Location::caller(), None, future))
+        done(in_frame!(Callee::Own(&"AioContext::block_on"), Location::caller(), None, future: F))
     }
 
     /// As [`block_on`](Self::block_on), for `timeout` at most. A future that is ready when it is first polled is never
@@ -161,7 +168,7 @@ impl AioContext {
     #[track_caller]
     pub fn block_on_timeout<F: Future>(&self, future: F, timeout: Duration) -> Result<F::Output, Elapsed> {
         let _home = home_for_call(self, "AioContext::block_on_timeout");
-        block_on_as(Callee::Own(&"AioContext::block_on_timeout"), Location::caller(), deadline(timeout), future)
-            .map_err(|_| Elapsed::new(timeout))
+        let (name, deadline) = (&"AioContext::block_on_timeout", deadline(timeout));
+        in_frame!(Callee::Own(name), Location::caller(), deadline, future: F).map_err(|_| Elapsed::new(timeout))
     }
 }

@@ -79,7 +79,13 @@ where
     Fut: Future<Output: Send>,
 {
     let site = Location::caller();
-    match call_in_at(wrapper, site, context, None, args, entry) {
+    let ended = if const { large::is_large::<Fut>() } {
+        call_in(wrapper, type_name::<S>(), site, context, None, Box::new(args), |args| Large::make(|| entry(*args)))
+            .map(|output| *output)
+    } else {
+        call_in(wrapper, type_name::<S>(), site, context, None, args, entry)
+    };
+    match ended {
         Ok(output) => output,
         Err(Ended::Closed) => refuse_closed(wrapper, context, site),
         Err(Ended::Ready | Ended::Elapsed | Ended::Forked) => {
@@ -104,40 +110,24 @@ where
     E: FnOnce(S) -> Fut + Send,
     Fut: Future<Output: Send>,
 {
-    let site = Location::caller();
-    match call_in_at(wrapper, site, context, deadline(timeout), args, entry) {
+    let (site, deadline) = (Location::caller(), deadline(timeout));
+    let ended = if const { large::is_large::<Fut>() } {
+        call_in(wrapper, type_name::<S>(), site, context, deadline, Box::new(args), |args| Large::make(|| entry(*args)))
+            .map(|output| *output)
+    } else {
+        call_in(wrapper, type_name::<S>(), site, context, deadline, args, entry)
+    };
+    match ended {
         Err(Ended::Closed) => refuse_closed(wrapper, context, site),
         ended => ended.map_err(|_| Elapsed::new(timeout)),
     }
 }
 
-/// As [`poll_co_in`], shown as a call at `site`, at most until `deadline`. If the context is closed before the call is
-/// done, the arguments or the future have been dropped, and this returns [`Ended::Closed`].
-#[inline(always)]
+/// As [`poll_co_in`], shown as a call at `site`, at most until `deadline`, for futures of any size but on the stack. If
+/// the context is closed before the call is done, the arguments or the future have been dropped, and this returns
+/// [`Ended::Closed`].
 #[track_caller]
-pub(crate) fn call_in_at<S, E, Fut>(
-    wrapper: &'static Wrapper,
-    site: &'static Location<'static>,
-    context: &AioContext,
-    deadline: Option<Instant>,
-    args: S,
-    entry: E,
-) -> Result<Fut::Output, Ended>
-where
-    S: Send,
-    E: FnOnce(S) -> Fut + Send,
-    Fut: Future<Output: Send>,
-{
-    if const { large::is_large::<Fut>() } {
-        call_in(wrapper, type_name::<S>(), site, context, deadline, Box::new(args), |args| Large::make(|| entry(*args)))
-            .map(|output| *output)
-    } else {
-        call_in(wrapper, type_name::<S>(), site, context, deadline, args, entry)
-    }
-}
-
-#[track_caller]
-fn call_in<S, E, Fut>(
+pub(crate) fn call_in<S, E, Fut>(
     wrapper: &'static Wrapper,
     args_type: &'static str,
     site: &'static Location<'static>,
