@@ -19,6 +19,7 @@ pages! {
     files = "guide/files.md";
     what_a_call_costs = "guide/what_a_call_costs.md";
     destructors_callbacks_ffi = "guide/destructors_callbacks_ffi.md";
+    std_traits = "guide/std_traits.md";
     forks_panics_limits = "guide/forks_panics_limits.md";
     coming_from_qemu = "guide/coming_from_qemu.md";
     coming_from_other_ways = "guide/coming_from_other_ways.md";

@@ -25,7 +25,7 @@ pub enum Futures {}
 /// std's [`Read`](io::Read), [`Write`](io::Write), [`Seek`](io::Seek) and [`BufRead`](io::BufRead) over an async reader
 /// or writer, as far as that has them. Each of their functions is a blocking call that waits for its async namesake.
 ///
-/// [`Io::new`] takes what implements tokio's traits, and [`Io::futures`] what implements those of `futures`; the second
+/// `Io::new` takes what implements tokio's traits, and `Io::futures` what implements those of `futures`; the second
 /// parameter says which. The reader is polled on the calling thread. Sockets, files and timers of tokio belong to the
 /// runtime in which they were made; made in a blocking call, they belong to the process's reactor, and work everywhere.
 ///

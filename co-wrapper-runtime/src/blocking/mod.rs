@@ -3,10 +3,10 @@
 //!
 //! | of this | it makes | with the feature |
 //! |---|---|---|
-//! | a `Stream` | [`Iter`], an [`Iterator`] | `stream` |
-//! | a `Stream` that lives in a context | [`IterIn`], an [`Iterator`] | `stream` |
-//! | tokio's `AsyncRead`, `AsyncWrite`, `AsyncSeek`, `AsyncBufRead` | [`Io`], with [`Read`], [`Write`], [`Seek`], [`BufRead`] | `tokio` |
-//! | those of `futures` | [`Io::futures`], with the same | `futures-io` |
+//! | a `Stream` | `Iter`, an [`Iterator`] | `stream` |
+//! | a `Stream` that lives in a context | `IterIn`, an [`Iterator`] | `stream` |
+//! | tokio's `AsyncRead`, `AsyncWrite`, `AsyncSeek`, `AsyncBufRead` | `Io`, with [`Read`], [`Write`], [`Seek`], [`BufRead`] | `tokio` |
+//! | those of `futures` | `Io`, with the same | `futures-io` |
 //! | a [`Device`], such as a block driver's blocking twins | [`Cursor`], with the same | |
 //!
 //! Each of their functions that may wait is a blocking call, as [`block_on`](crate::block_on) is one: it works inside

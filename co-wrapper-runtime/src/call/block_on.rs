@@ -86,6 +86,7 @@ fn done<R>(ended: Result<R, Ended>) -> R {
 }
 
 /// As [`block_on`], shown as a call of `callee` at `site`, at most until `deadline`.
+#[cfg(any(feature = "tokio", feature = "futures-io", feature = "stream"))]
 #[inline]
 #[track_caller]
 pub(crate) fn block_on_as<F: Future>(
