@@ -6,13 +6,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError, mpsc},
     task::{Poll, Waker},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
     call::frame::{Callee, Frame},
     context::AioContext,
     sys::{
+        elapsed::{Elapsed, deadline},
         fork,
         panics::{self, Payload},
     },
@@ -143,39 +144,87 @@ impl IoThread {
     #[doc(alias = "iothread_destroy")]
     #[track_caller]
     pub fn join(&self) {
-        assert!(
-            thread::current().id() != self.id,
-            "IoThread::join: called at {}, on the thread itself, {}; join it from another one",
-            Location::caller(),
-            self.context
-        );
-        self.end(&"IoThread::join", Location::caller());
+        self.refuse_here("IoThread::join");
+        self.end(&"IoThread::join", Location::caller(), None);
+    }
+
+    /// As [`join`](Self::join), for `timeout` at most. A thread that has ended is never joined too late.
+    ///
+    /// # Errors
+    ///
+    /// The thread had not ended when the time was up, because something that it runs has not returned. That it is to end
+    /// cannot be undone: it ends as soon as that returns, and drops what is pending. Joining it again waits for that.
+    ///
+    /// The destructors of its thread-locals, which run last, are waited for in any case.
+    ///
+    /// # Panics
+    ///
+    /// As [`join`](Self::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use co_wrapper::IoThread;
+    /// use std::{sync::mpsc, time::Duration};
+    ///
+    /// let io = IoThread::spawn("io")?;
+    /// let (go_on, may_go_on) = mpsc::channel::<()>();
+    /// io.context().schedule_bh(move || _ = may_go_on.recv());
+    /// assert!(io.join_timeout(Duration::from_millis(1)).is_err());
+    /// drop(go_on);
+    /// io.join();
+    /// assert!(io.join_timeout(Duration::ZERO).is_ok());
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn join_timeout(&self, timeout: Duration) -> Result<(), Elapsed> {
+        self.refuse_here("IoThread::join_timeout");
+        let ended = self.end(&"IoThread::join_timeout", Location::caller(), deadline(timeout));
+        if ended { Ok(()) } else { Err(Elapsed::new(timeout)) }
     }
 
     #[track_caller]
-    fn end(&self, name: &'static &'static str, site: &'static Location<'static>) {
+    fn refuse_here(&self, name: &str) {
+        assert!(
+            thread::current().id() != self.id,
+            "{name}: called at {}, on the thread itself, {}; join it from another one",
+            Location::caller(),
+            self.context
+        );
+    }
+
+    /// Asks the thread to end, and waits for that until `deadline`. Returns whether it has ended.
+    #[track_caller]
+    fn end(&self, name: &'static &'static str, site: &'static Location<'static>, deadline: Option<Instant>) -> bool {
         self.ending.state().asked = true;
         self.context.notify();
         if thread::current().id() == self.id {
-            return;
+            return false;
         }
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let frame = Frame::enter(Callee::Own(name), site);
-        frame.block_on(|| {
+        let ended = frame.block_on_until(deadline, None, || {
             std::future::poll_fn(|cx| {
                 let mut state = self.ending.state();
                 if state.ended {
                     return Poll::Ready(());
                 }
-                state.waiting.push(cx.waker().clone());
+                // The waker is this frame's. The next join from the same place has the same one.
+                if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                    state.waiting.push(cx.waker().clone());
+                }
                 Poll::Pending
             })
         });
+        if ended.is_err() {
+            return false;
+        }
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // Only the thread-locals' destructors are still to run. They are users' code and may wait for an outer
             // scheduler, hence the gate. The panic hook has printed the panic of a destructor.
             panics::discard(frame.gate(|| thread.join()));
         }
+        true
     }
 }
 
@@ -187,7 +236,7 @@ impl Drop for IoThread {
             return;
         }
         // A drop has no call site in the user's code.
-        self.end(&"IoThread::drop", self.spawned);
+        self.end(&"IoThread::drop", self.spawned, None);
     }
 }
 

@@ -55,7 +55,7 @@ mod watch;
 
 #[cfg(feature = "tokio")]
 pub use call::reactor;
-pub use call::{Elapsed, block_on, block_on_timeout, in_coroutine};
+pub use call::{block_on, block_on_timeout, in_coroutine};
 #[cfg(all(feature = "tokio", unix))]
 pub use context::FdHandler;
 pub use context::{
@@ -66,6 +66,7 @@ pub use context::{
 #[cfg(feature = "coroutine")]
 pub use coroutine::Coroutine;
 pub use io_thread::IoThread;
+pub use sys::elapsed::Elapsed;
 pub use thread::EnterGuard;
 /// What an [`FdHandler`] waits for.
 #[cfg(all(feature = "tokio", unix))]

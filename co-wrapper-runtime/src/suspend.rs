@@ -114,21 +114,32 @@ pub fn wait(
 }
 
 /// As [`until_ran`], and shows the call at `place` as waiting.
-pub fn shown_until_ran(own: &Own, place: &Place, context: &AioContext, seen: Seen) -> bool {
+pub fn shown_until_ran(
+    own: &Own,
+    place: &Place,
+    context: &AioContext,
+    seen: Seen,
+    deadline: Option<Instant>,
+) -> bool {
     place.thread().show_suspended(place.slot(), Some(context));
     let _shown = Shown(place);
-    until_ran(own, context, seen)
+    until_ran(own, context, seen, deadline)
 }
 
-/// Waits until something has run in `context` since `seen`, or it was notified, without blocking the thread: what a blocking poll does.
-/// Returns whether something ran.
-pub fn until_ran(own: &Own, context: &AioContext, seen: Seen) -> bool {
+/// Waits until something has run in `context` since `seen`, it was notified, or `deadline` has passed, without blocking the
+/// thread: what a blocking poll does. Returns whether something ran.
+pub fn until_ran(own: &Own, context: &AioContext, seen: Seen, deadline: Option<Instant>) -> bool {
     let watchers = context.scheduler().watchers();
+    let mut timer = pin!(deadline.map(|deadline| Sleep::until(context.scheduler().clone(), deadline)));
     loop {
         let _watches = Watches::new(context, own.waker());
         let now = watchers.seen();
         if now != seen || context.scheduler().take_kick() {
             return now.rounds != seen.rounds;
+        }
+        let timer = timer.as_mut().as_pin_mut();
+        if timer.is_some_and(|timer| timer.poll(&mut Context::from_waker(own.waker())).is_ready()) {
+            return false;
         }
         watchers.waits_again();
         suspend(own);

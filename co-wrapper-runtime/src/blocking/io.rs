@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use crate::call::{Elapsed, block_on::block_on_as, frame::Callee, poll_co::deadline};
+use crate::{
+    call::{block_on::block_on_as, frame::Callee},
+    sys::elapsed::{Elapsed, deadline},
+};
 
 /// As the second parameter of [`Io`]: over tokio's traits.
 #[derive(Debug)]

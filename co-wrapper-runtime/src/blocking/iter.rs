@@ -6,8 +6,9 @@ use futures_core::Stream;
 
 use super::iter_in::IterIn;
 use crate::{
-    call::{Elapsed, Wrapper, block_on::block_on_as, frame::Callee, poll_co::deadline},
+    call::{Wrapper, block_on::block_on_as, frame::Callee},
     context::AioContext,
+    sys::elapsed::{Elapsed, deadline},
 };
 
 static BY_HAND: Wrapper = Wrapper { name: "blocking::Iter::next", target: "next", mixed: true };

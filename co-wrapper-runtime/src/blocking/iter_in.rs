@@ -16,12 +16,12 @@ use futures_core::Stream;
 
 use crate::{
     call::{
-        Elapsed, Wrapper,
+        Wrapper,
         in_context::{call_in, refuse_closed},
-        poll_co::deadline,
     },
     context::AioContext,
     sys::{
+        elapsed::{Elapsed, deadline},
         fork,
         panics::{self, Payload},
     },

@@ -6,12 +6,16 @@ use std::{
 };
 
 use super::{
-    elapsed::Elapsed,
     frame::{Callee, Frame},
     large::{self, Large},
-    poll_co::deadline,
 };
-use crate::{context::AioContext, poll_loop::poll::home_for_call, reactor::Entered, thread::waiting::Ended};
+use crate::{
+    context::AioContext,
+    poll_loop::poll::home_for_call,
+    reactor::Entered,
+    sys::elapsed::{Elapsed, deadline},
+    thread::waiting::Ended,
+};
 
 /// Makes the call, with a large future in a box. A macro, because in a debug build each function that the future passes
 /// through has room for it in its frame.
@@ -81,7 +85,7 @@ pub fn block_on_timeout<F: Future>(future: F, timeout: Duration) -> Result<F::Ou
 
 /// The output of a call without a deadline.
 #[inline]
-fn done<R>(ended: Result<R, Ended>) -> R {
+pub(crate) fn done<R>(ended: Result<R, Ended>) -> R {
     ended.unwrap_or_else(|_| unreachable!("a wait without a deadline ends when the future is ready"))
 }
 

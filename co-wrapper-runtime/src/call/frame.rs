@@ -141,13 +141,16 @@ impl Frame {
         }
     }
 
-    /// As [`block_on`](Self::block_on), for a future whose output is a lock. Nested loops do not poll it: they may wait
-    /// for that same lock, which would stay in this frame until they have returned.
+    /// As [`block_on_until`](Self::block_on_until), for a future whose output is a lock. Nested loops do not poll it: they
+    /// may wait for that same lock, which would stay in this frame until they have returned.
     #[cfg(feature = "graph")]
     #[track_caller]
-    pub fn block_on_for_caller<F: Future>(&self, make: impl FnOnce() -> F) -> F::Output {
-        let ended = self.poll_until::<true, F>(None, None, make);
-        ended.unwrap_or_else(|_| unreachable!("a wait without a deadline ends when the future is ready"))
+    pub fn block_on_for_caller_until<F: Future>(
+        &self,
+        deadline: Option<Instant>,
+        make: impl FnOnce() -> F,
+    ) -> Result<F::Output, Ended> {
+        self.poll_until::<true, F>(deadline, None, make)
     }
 
     /// As [`block_on`](Self::block_on), at most until `deadline`, or until `called_in`, whose home is this thread, is

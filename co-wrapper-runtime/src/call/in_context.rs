@@ -16,10 +16,8 @@ use std::{
 
 use super::{
     completion::{self, Packed},
-    elapsed::Elapsed,
     frame::{Callee, Frame, Wrapper},
     large::{self, Large},
-    poll_co::deadline,
 };
 use crate::{
     context::AioContext,
@@ -27,6 +25,7 @@ use crate::{
     reactor::Entered,
     scheduler::Scheduler,
     sys::{
+        elapsed::{Elapsed, deadline},
         fork,
         panics::{self, Payload},
         park::here,

@@ -2,18 +2,16 @@
 
 pub(crate) mod block_on;
 pub(crate) mod completion;
-mod elapsed;
 pub(crate) mod frame;
 pub(crate) mod in_context;
 mod large;
 mod no_co;
 mod owned;
-pub(crate) mod poll_co;
+mod poll_co;
 #[cfg(feature = "tokio")]
 mod tokio_handle;
 
 pub use block_on::{block_on, block_on_timeout};
-pub use elapsed::Elapsed;
 pub use frame::{Wrapper, in_coroutine};
 pub use in_context::{Sent, arg, poll_co_in, poll_co_in_timeout, sent_to_ctx};
 #[cfg(feature = "graph")]

@@ -8,11 +8,14 @@ use std::{
 };
 
 use super::{
-    elapsed::Elapsed,
     frame::{Callee, Frame, Wrapper},
     large::{self, Large},
 };
-use crate::{reactor::Entered, thread::waiting::Ended};
+use crate::{
+    reactor::Entered,
+    sys::elapsed::{Elapsed, deadline},
+    thread::waiting::Ended,
+};
 
 /// Calls `entry(args)` and polls the future it makes, on this thread, until it is ready.
 ///
@@ -101,9 +104,4 @@ where
         _guard = Entered::guard();
     }
     frame.block_on_until(deadline, None, || entry(args))
-}
-
-/// When `timeout` is over. `None`, which means never, if the clock cannot represent that time.
-pub(crate) fn deadline(timeout: Duration) -> Option<Instant> {
-    Instant::now().checked_add(timeout)
 }

@@ -12,15 +12,21 @@ use std::{
     panic::Location,
     pin::Pin,
     task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
 use super::refuse;
 use crate::{
-    call::frame::{Callee, Frame},
+    call::{
+        block_on::done,
+        frame::{Callee, Frame},
+    },
     sys::{
+        elapsed::{Elapsed, deadline},
         fork, panics,
         sync::{AtomicUsize, Mutex, Ordering, lock},
     },
+    thread::waiting::Ended,
 };
 
 /// Set while a section is drained.
@@ -143,7 +149,40 @@ impl Drain {
     #[doc(alias = "bdrv_drained_begin")]
     #[track_caller]
     pub fn drained_begin(&self) {
-        mem::forget(self.begin_section(&"Drain::drained_begin", Location::caller()));
+        mem::forget(done(self.begin_section(&"Drain::drained_begin", Location::caller(), None)));
+    }
+
+    /// As [`drained_begin`](Self::drained_begin), for `timeout` at most. Where nothing is in flight it is never too late.
+    ///
+    /// # Errors
+    ///
+    /// A request was still in flight when the time was up. Nothing remains of the section: the requests that arrived
+    /// meanwhile and waited for its end go on, unless another section is drained, and so do those that it waited for.
+    ///
+    /// # Panics
+    ///
+    /// As [`drained_begin`](Self::drained_begin); the section is ended then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use co_wrapper::{block_on, graph::Drain};
+    /// use std::time::Duration;
+    ///
+    /// let node = Drain::new();
+    /// let request = block_on(node.begin());
+    /// assert!(node.drained_begin_timeout(Duration::from_millis(1)).is_err());
+    /// drop(block_on(node.begin())); // not drained
+    /// drop(request);
+    /// node.drained_begin_timeout(Duration::ZERO)?;
+    /// node.drained_end();
+    /// # Ok::<_, co_wrapper::Elapsed>(())
+    /// ```
+    #[track_caller]
+    pub fn drained_begin_timeout(&self, timeout: Duration) -> Result<(), Elapsed> {
+        self.begin_section(&"Drain::drained_begin_timeout", Location::caller(), deadline(timeout))
+            .map(mem::forget)
+            .map_err(|_| Elapsed::new(timeout))
     }
 
     /// As [`drained_begin`](Self::drained_begin); the section lasts until the returned value is dropped.
@@ -157,16 +196,49 @@ impl Drain {
     /// See [`Drain`].
     #[track_caller]
     pub fn drained(&self) -> Drained<'_> {
-        self.begin_section(&"Drain::drained", Location::caller())
+        done(self.begin_section(&"Drain::drained", Location::caller(), None))
+    }
+
+    /// As [`drained`](Self::drained), for `timeout` at most. Where nothing is in flight it is never too late.
+    ///
+    /// # Errors
+    ///
+    /// As [`drained_begin_timeout`](Self::drained_begin_timeout): nothing remains of the section.
+    ///
+    /// # Panics
+    ///
+    /// As [`drained_begin`](Self::drained_begin); the section ends then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let node = co_wrapper::graph::Drain::new();
+    /// match node.drained_timeout(Duration::from_secs(30)) {
+    ///     Ok(section) => drop(section), // after the change that it is for
+    ///     Err(elapsed) => println!("the node is busy, so it stays as it is: {elapsed}"),
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn drained_timeout(&self, timeout: Duration) -> Result<Drained<'_>, Elapsed> {
+        self.begin_section(&"Drain::drained_timeout", Location::caller(), deadline(timeout))
+            .map_err(|_| Elapsed::new(timeout))
     }
 
     #[track_caller]
-    fn begin_section(&self, name: &'static &'static str, place: &'static Location<'static>) -> Drained<'_> {
+    fn begin_section(
+        &self,
+        name: &'static &'static str,
+        place: &'static Location<'static>,
+        deadline: Option<Instant>,
+    ) -> Result<Drained<'_>, Ended> {
         fork::forbid_at(name, place);
         refuse::drain_below_write(name, place);
         refuse::block_in_coroutine(name, place, "await `co_drained_begin()` or `co_drained()` there");
         let begins = self.begin_drained(name, place, identity);
-        Frame::enter(Callee::Own(name), place).block_on(move || begins)
+        // Given up, the future ends the section that it has opened.
+        Frame::enter(Callee::Own(name), place).block_on_until(deadline, None, move || begins)
     }
 
     /// Begins a drained section in a coroutine, which yields until no request is in flight. If the future is dropped

@@ -9,6 +9,7 @@ use std::{
     ptr::{self, NonNull},
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 #[cfg(not(loom))]
@@ -21,12 +22,17 @@ use super::{
     stripe::{STRIPES, index},
 };
 use crate::{
-    call::frame::{Callee, Frame},
+    call::{
+        block_on::done,
+        frame::{Callee, Frame},
+    },
     sys::{
+        elapsed::{Elapsed, deadline},
         fork,
         park::here,
         sync::{AtomicPtr, Ordering, is_send_and_sync},
     },
+    thread::waiting::Ended,
 };
 
 /// A handle of a graph lock; clones are the same lock.
@@ -185,13 +191,58 @@ impl GraphLock {
     #[doc(alias = "bdrv_graph_wrlock")]
     #[track_caller]
     pub fn write(&self) -> GraphWrite {
-        let place = Location::caller();
-        fork::forbid_at("GraphLock::write", place);
-        refuse::wait_for_self("GraphLock::write", self.shared(), self.shared().writing(), place, true);
-        refuse::write_here(place);
-        let mut writing = TakeWrite::new(self.clone(), place, Some("GraphLock::write"));
-        let frame = Frame::enter(Callee::Own(&"GraphLock::write"), place);
-        frame.block_on_for_caller(|| std::future::poll_fn(move |cx| Pin::new(&mut writing).poll(cx)))
+        done(self.write_until(&"GraphLock::write", Location::caller(), None))
+    }
+
+    /// As [`write`](Self::write), for `timeout` at most. A lock that nobody holds is never taken too late.
+    ///
+    /// # Errors
+    ///
+    /// A reader still held the lock when the time was up. Nothing remains of the attempt: the readers that it held back
+    /// go on.
+    ///
+    /// # Panics
+    ///
+    /// As [`write`](Self::write).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use co_wrapper::{AioContext, graph::GraphLock};
+    /// use std::time::Duration;
+    ///
+    /// let main = AioContext::main();
+    /// let _home = main.enter();
+    /// let lock = GraphLock::new();
+    /// let readers = lock.clone();
+    /// let reader = main.spawn(async move {
+    ///     let _graph = readers.read().await;
+    ///     AioContext::main().sleep(Duration::from_millis(50)).await;
+    /// });
+    /// main.poll(false);
+    /// assert!(lock.write_timeout(Duration::from_millis(1)).is_err());
+    /// main.block_on(reader);
+    /// assert!(lock.write_timeout(Duration::ZERO).is_ok());
+    /// ```
+    #[track_caller]
+    pub fn write_timeout(&self, timeout: Duration) -> Result<GraphWrite, Elapsed> {
+        self.write_until(&"GraphLock::write_timeout", Location::caller(), deadline(timeout))
+            .map_err(|_| Elapsed::new(timeout))
+    }
+
+    #[track_caller]
+    fn write_until(
+        &self,
+        name: &'static &'static str,
+        place: &'static Location<'static>,
+        deadline: Option<Instant>,
+    ) -> Result<GraphWrite, Ended> {
+        fork::forbid_at(name, place);
+        refuse::wait_for_self(name, self.shared(), self.shared().writing(), place, true);
+        refuse::write_here(name, place);
+        let mut writing = TakeWrite::new(self.clone(), place, Some(name));
+        let frame = Frame::enter(Callee::Own(name), place);
+        frame.block_on_for_caller_until(deadline, || std::future::poll_fn(move |cx| Pin::new(&mut writing).poll(cx)))
     }
 }
 

@@ -48,11 +48,13 @@ mod tell;
 mod timer;
 mod turn;
 
-use std::{future::Future, sync::LazyLock};
+use std::{future::Future, sync::LazyLock, time::Duration};
 
 pub use drain::{Drain, Drained, Request};
 pub use guard::{GraphRead, GraphWrite};
 pub use lock::GraphLock;
+
+use crate::sys::elapsed::Elapsed;
 
 /// The process's graph lock, which `bdrv_rdlock` and the like refer to. (QEMU has one per process.)
 ///
@@ -90,6 +92,29 @@ pub fn read() -> impl Future<Output = GraphRead> + Send + 'static {
 #[track_caller]
 pub fn write() -> GraphWrite {
     GRAPH.write()
+}
+
+/// As [`write`], for `timeout` at most; see [`GraphLock::write_timeout`].
+///
+/// # Errors
+///
+/// As [`GraphLock::write_timeout`]: nothing remains of the attempt.
+///
+/// # Panics
+///
+/// As [`GraphLock::write`].
+///
+/// # Examples
+///
+/// ```
+/// let _home = co_wrapper::AioContext::main().enter();
+/// let changing = co_wrapper::graph::write_timeout(std::time::Duration::from_secs(1))?;
+/// # drop(changing);
+/// # Ok::<_, co_wrapper::Elapsed>(())
+/// ```
+#[track_caller]
+pub fn write_timeout(timeout: Duration) -> Result<GraphWrite, Elapsed> {
+    GRAPH.write_timeout(timeout)
 }
 
 /// Entry points for the loom models.

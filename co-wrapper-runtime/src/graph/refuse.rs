@@ -127,18 +127,18 @@ pub fn block_in_coroutine(name: &str, place: Place, cure: &str) {
 
 /// Refuses the write lock on a wrong thread or in coroutine context.
 #[track_caller]
-pub fn write_here(place: Place) {
-    block_in_coroutine("GraphLock::write", place, "await a function marked #[no_co_wrapper(bdrv_wrlock)] there");
+pub fn write_here(name: &str, place: Place) {
+    block_in_coroutine(name, place, "await a function marked #[no_co_wrapper(bdrv_wrlock)] there");
     const CURE: &str = "await a function marked #[no_co_wrapper(bdrv_wrlock)], or schedule a bottom half there";
     match AioContext::main().scheduler().home() {
         Some(home) if home.thread == here() => {}
         Some(home) => panic!(
-            "GraphLock::write: at {place}, on thread {}; the graph is changed on the main loop's alone, {}: {CURE}",
+            "{name}: at {place}, on thread {}; the graph is changed on the main loop's alone, {}: {CURE}",
             Home::name_of(&thread::current()),
             home.thread_name
         ),
         None => panic!(
-            "GraphLock::write: at {place}, and no thread is home to AioContext `main`; enter AioContext::main() on the \
+            "{name}: at {place}, and no thread is home to AioContext `main`; enter AioContext::main() on the \
              thread of the main loop, which alone changes the graph"
         ),
     }

@@ -1,6 +1,10 @@
 //! `poll` and `poll_while`: polling a context by hand; and the temporary home, for the length of a call.
 
-use std::{mem, panic::Location};
+use std::{
+    mem,
+    panic::Location,
+    time::{Duration, Instant},
+};
 
 use super::{
     serve::{poll_outer, run_all},
@@ -11,6 +15,7 @@ use crate::{
     reactor::{self, Entered},
     scheduler::Home,
     sys::{
+        elapsed::{Elapsed, deadline},
         fork,
         panics::{Payload, catch},
     },
@@ -58,7 +63,7 @@ impl AioContext {
     #[track_caller]
     pub fn poll(&self, blocking: bool) -> bool {
         let home = home_for_call(self, "AioContext::poll");
-        poll(home.thread(), home.entered(), self, blocking)
+        poll(home.thread(), home.entered(), self, blocking, None)
     }
 
     /// Polls, blocking, while `condition` holds. The condition is evaluated before the first poll and after each. A
@@ -86,37 +91,92 @@ impl AioContext {
     #[doc(alias = "AIO_WAIT_WHILE")]
     #[doc(alias = "BDRV_POLL_WHILE")]
     #[track_caller]
-    pub fn poll_while(&self, mut condition: impl FnMut() -> bool) {
-        let home = home_for_call(self, "AioContext::poll_while");
+    pub fn poll_while(&self, condition: impl FnMut() -> bool) {
+        self.poll_while_until("AioContext::poll_while", condition, None);
+    }
+
+    /// As [`poll_while`](Self::poll_while), for `timeout` at most. When the time is up, what is ready is run once more,
+    /// without waiting, and the condition is evaluated a last time; so it is with a timeout of zero.
+    ///
+    /// # Errors
+    ///
+    /// The condition still held when the time was up. What was polled goes on when it is polled again.
+    ///
+    /// # Panics
+    ///
+    /// As [`poll`](Self::poll).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{cell::Cell, time::Duration};
+    ///
+    /// let ctx = co_wrapper::AioContext::new()?;
+    /// assert!(ctx.poll_while_timeout(|| true, Duration::from_millis(1)).is_err());
+    /// assert!(ctx.poll_while_timeout(|| false, Duration::ZERO).is_ok());
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn poll_while_timeout(&self, condition: impl FnMut() -> bool, timeout: Duration) -> Result<(), Elapsed> {
+        let holds = self.poll_while_until("AioContext::poll_while_timeout", condition, deadline(timeout));
+        if holds { Err(Elapsed::new(timeout)) } else { Ok(()) }
+    }
+
+    /// Polls while `condition` holds, at most until `deadline`. Returns whether it still holds.
+    #[track_caller]
+    fn poll_while_until(
+        &self,
+        name: &'static str,
+        mut condition: impl FnMut() -> bool,
+        deadline: Option<Instant>,
+    ) -> bool {
+        let home = home_for_call(self, name);
         let site = Location::caller();
         #[cfg(feature = "coroutine")]
         if suspend::suspends(home.thread(), activation::current_mark(), home.entered()).is_some() {
-            return poll_while_suspended(&home, site, &mut condition);
+            return poll_while_suspended(&home, site, &mut condition, deadline);
         }
-        let (thread, mut shown) = (home.thread(), None);
+        let (thread, mut shown, mut last) = (home.thread(), None, false);
         while thread.stack.board.decide(site, thread.depth(), &mut condition) {
+            if last {
+                return true;
+            }
             shown.get_or_insert_with(|| thread.show_poll(&POLL_WHILE, site, self));
-            poll(thread, home.entered(), self, true);
+            last = deadline.is_some_and(is_past);
+            poll(thread, home.entered(), self, !last, deadline);
         }
+        false
     }
 }
 
-/// As `poll_while`, in a coroutine, which it suspends. Shown as a call of the coroutine's.
+/// As `poll_while_until`, in a coroutine, which it suspends. Shown as a call of the coroutine's.
 #[cfg(feature = "coroutine")]
 #[track_caller]
-fn poll_while_suspended(home: &EnterGuard, site: &'static Location<'static>, condition: &mut dyn FnMut() -> bool) {
+fn poll_while_suspended(
+    home: &EnterGuard,
+    site: &'static Location<'static>,
+    condition: &mut dyn FnMut() -> bool,
+    deadline: Option<Instant>,
+) -> bool {
     let (thread, context) = (home.thread(), home.context());
+    let mut last = false;
     loop {
         // Before the condition: what happens after it was evaluated ends the wait.
         let seen = context.scheduler().watchers().seen();
         // Not as a condition that the thread runs: it may suspend the coroutine.
         if !condition() {
-            return;
+            return false;
         }
-        match suspend::suspends(thread, activation::current_mark(), home.entered()) {
+        if last {
+            return true;
+        }
+        last = deadline.is_some_and(is_past);
+        match suspend::suspends(thread, activation::current_mark(), home.entered()).filter(|_| !last) {
             // A call for this wait alone: the condition's calls suspend the coroutine too, and only in one at a time.
-            Some(own) => _ = suspend::shown_until_ran(own, &Place::push(&POLL_WHILE, site), context, seen),
-            None => _ = poll(thread, home.entered(), context, true),
+            Some(own) => {
+                suspend::shown_until_ran(own, &Place::push(&POLL_WHILE, site), context, seen, deadline);
+            }
+            None => _ = poll(thread, home.entered(), context, !last, deadline),
         }
     }
 }
@@ -150,19 +210,24 @@ fn finish_received(home: &EnterGuard) -> Option<Payload> {
     let mut panicked = None;
     if home.is_last_stay() {
         while home.context().scheduler().has_received() {
-            catch(&mut panicked, || _ = poll(home.thread(), home.entered(), home.context(), true));
+            catch(&mut panicked, || _ = poll(home.thread(), home.entered(), home.context(), true, None));
         }
     }
     panicked
 }
 
-/// `ctx.poll()`: runs what `context` holds, and if that is nothing and `blocking`, waits for something.
+fn is_past(deadline: Instant) -> bool {
+    Instant::now() >= deadline
+}
+
+/// `ctx.poll()`: runs what `context` holds, and if that is nothing and `blocking`, waits for something, at most until
+/// `deadline`.
 #[track_caller]
-fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool) -> bool {
+fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool, deadline: Option<Instant>) -> bool {
     let site = Location::caller();
     #[cfg(feature = "coroutine")]
     if blocking && let Some(own) = suspend::suspends(thread, activation::current_mark(), entered) {
-        return suspend::until_ran(own, context, context.scheduler().watchers().seen());
+        return suspend::until_ran(own, context, context.scheduler().watchers().seen(), deadline);
     }
     assert!(
         thread.stack.board.runs() < MOST_NESTED,
@@ -196,9 +261,13 @@ fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool
                 } else {
                     // Something that ran may have forked.
                     fork::forbid_at("AioContext::poll", site);
-                    if sleeper.sleep(outer.deadline(), || outer.any_woken()) {
+                    let until = [outer.deadline(), deadline].into_iter().flatten().min();
+                    if sleeper.sleep(until, || outer.any_woken()) {
                         polls = Polls::All;
                     }
+                }
+                if deadline.is_some_and(is_past) {
+                    return false;
                 }
             }
         })

@@ -1,7 +1,8 @@
-//! The lowest room: parking, forks, panics of users' code, lists for reports, loom's types, big stacks. It uses no
-//! other room.
+//! The lowest room: parking, forks, panics of users' code, lists for reports, loom's types, big stacks, deadlines. It uses
+//! no other room.
 
 pub mod big_stack;
+pub mod elapsed;
 pub mod fork;
 pub mod panics;
 pub mod park;

@@ -1,8 +1,12 @@
-//! The error of a call that took too long.
+//! Deadlines, and the error of a call that took too long.
 
-use std::{error::Error, fmt, io, time::Duration};
+use std::{
+    error::Error,
+    fmt, io,
+    time::{Duration, Instant},
+};
 
-/// A blocking call took longer than its timeout. Its future was dropped before the call returned.
+/// A blocking call took longer than its timeout. If it polled a future, that was dropped before the call returned.
 ///
 /// # Examples
 ///
@@ -36,4 +40,9 @@ impl From<Elapsed> for io::Error {
     fn from(elapsed: Elapsed) -> Self {
         Self::new(io::ErrorKind::TimedOut, elapsed)
     }
+}
+
+/// When `timeout` is over. `None`, which means never, if the clock cannot represent that time.
+pub fn deadline(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
 }
