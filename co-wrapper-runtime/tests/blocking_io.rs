@@ -361,6 +361,47 @@ fn seeking_gives_what_stds_cursor_gives() {
     });
 }
 
+/// Catches: a file that is somewhere else than its reader thinks, after any order of reads, writes and seeks.
+#[test]
+fn a_file_of_tokios_does_what_one_of_stds_does() {
+    within_bounds(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name| folder.path().join(name);
+        let mut options = std::fs::File::options();
+        options.create(true).read(true).write(true).truncate(true);
+        let mut std = options.open(path("std")).unwrap();
+        let mut ours = Io::new(tokio::fs::File::from_std(options.open(path("ours")).unwrap()));
+        let mut rng = fastrand::Rng::with_seed(18);
+        for step in 0..300 {
+            let (len, way) = (rng.usize(..5000), rng.u8(..6));
+            let to = match rng.u8(..3) {
+                0 => SeekFrom::Start(rng.u64(..20_000)),
+                1 => SeekFrom::End(rng.i64(-3000..3000)),
+                _ => SeekFrom::Current(rng.i64(-3000..3000)),
+            };
+            let run = |on: &mut dyn ReadWriteSeek| {
+                let mut buf = vec![step as u8; len];
+                match way {
+                    0 | 1 => kind(on.seek(to), |position| (position, Vec::new())),
+                    2 | 3 => kind(on.write_all(&buf), |()| (0, Vec::new())),
+                    4 => kind(on.read_exact(&mut buf).and_then(|()| on.stream_position()), |at| (at, buf)),
+                    _ => kind(on.flush().and_then(|()| on.stream_position()), |at| (at, Vec::new())),
+                }
+            };
+            assert_eq!(run(&mut ours), run(&mut std), "step {step}: {way}, {len} bytes, {to:?}");
+            if way == 4 {
+                // How far a read that failed came is not defined.
+                ours.rewind().and_then(|()| std.rewind()).unwrap();
+            }
+        }
+        ours.flush().unwrap();
+        assert!(std::fs::read(path("ours")).unwrap() == std::fs::read(path("std")).unwrap());
+    });
+}
+
+trait ReadWriteSeek: Read + Write + Seek {}
+impl<T: Read + Write + Seek> ReadWriteSeek for T {}
+
 /// Catches: bytes that are shown twice or never, and a wait for bytes that are there.
 #[test]
 fn buffered_reading_gives_what_stds_gives() {

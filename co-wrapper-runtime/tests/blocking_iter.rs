@@ -346,6 +346,19 @@ fn x02_in_a_context_the_stream_is_made_polled_and_dropped_there() {
             assert_eq!(block_on(next), Some(2));
         });
         assert_eq!(nested, life(there), "in coroutine context");
+        let own = places(|told| {
+            let (told, context) = (Arc::clone(told), io.context().clone());
+            let task = async move { Iter::in_context(&context, || Told::new(3, &told)).count() };
+            assert_eq!(block_on(io.context().spawn(task)), 3);
+        });
+        assert_eq!(own, life(there), "in a task of the same context");
+        let other = IoThread::spawn("other").unwrap();
+        let crossed = places(|told| {
+            let (told, context) = (Arc::clone(told), io.context().clone());
+            let task = async move { Iter::in_context(&context, || Told::new(3, &told)).count() };
+            assert_eq!(block_on(other.context().spawn(task)), 3);
+        });
+        assert_eq!(crossed, life(there), "in a task of another context");
     });
 }
 
