@@ -94,7 +94,7 @@ pub fn write() -> GraphWrite {
     GRAPH.write()
 }
 
-/// As [`write`], for `timeout` at most; see [`GraphLock::write_timeout`].
+/// As [`write`](fn@write), for `timeout` at most; see [`GraphLock::write_timeout`].
 ///
 /// # Errors
 ///
