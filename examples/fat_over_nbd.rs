@@ -103,7 +103,7 @@ fn content(file: usize) -> Vec<u8> {
 
 /// Writes the files, by blocking calls of a plain thread.
 fn make(disk: &Arc<Disk>) -> io::Result<()> {
-    fatfs::format_volume(&mut Cursor::new(disk), FormatVolumeOptions::new())?;
+    fatfs::format_volume(Cursor::new(disk), FormatVolumeOptions::new())?;
     let fs = FileSystem::new(Cursor::new(disk), FsOptions::new())?;
     for file in 0..FILES {
         if file % FILES_OF_A_FOLDER == 0 {

@@ -84,10 +84,10 @@ pub mod __private {
         time::Duration,
     };
 
-    #[cfg(feature = "coroutine")]
-    pub use crate::coroutine::twin::{as_coroutine, owned_here, promise};
     #[cfg(feature = "stream")]
     pub use crate::blocking::iter_of;
+    #[cfg(feature = "coroutine")]
+    pub use crate::coroutine::twin::{as_coroutine, owned_here, promise};
     #[cfg(feature = "graph")]
     pub use crate::graph::{
         GRAPH, GraphLock,

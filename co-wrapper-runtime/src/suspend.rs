@@ -114,13 +114,7 @@ pub fn wait(
 }
 
 /// As [`until_ran`], and shows the call at `place` as waiting.
-pub fn shown_until_ran(
-    own: &Own,
-    place: &Place,
-    context: &AioContext,
-    seen: Seen,
-    deadline: Option<Instant>,
-) -> bool {
+pub fn shown_until_ran(own: &Own, place: &Place, context: &AioContext, seen: Seen, deadline: Option<Instant>) -> bool {
     place.thread().show_suspended(place.slot(), Some(context));
     let _shown = Shown(place);
     until_ran(own, context, seen, deadline)
