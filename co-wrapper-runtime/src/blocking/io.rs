@@ -38,7 +38,7 @@ pub enum Futures {}
 /// where the writer buffers, as `tokio::fs::File` does. Vectored writes reach the writer as they are; so do vectored
 /// reads with `futures`, while tokio's readers have none and fill the first buffer that is not empty.
 ///
-/// A call that need not wait costs 30 ns or so besides the reader's own work, so wrap a socket that is read byte by byte
+/// A call that need not wait costs 20 to 45 ns besides the reader's own work, so wrap a socket that is read byte by byte
 /// in a [`BufReader`](io::BufReader) as one does with std's. [Hang reports](crate::hang) name the function, such as
 /// `blocking::Io::read`, and where the `Io` was made.
 ///
