@@ -1,8 +1,8 @@
 //! As `switch.rs`, for ThreadSanitizer, which must be told of each switch of stacks: built with `--cfg co_wrapper_tsan`.
 //!
-//! To it each stack is a *fiber*, with a list of the functions that were entered on it. It is told right before a switch, so
-//! that each of these lists loses as many functions as it gains. The function that begins a coroutine never returns there:
-//! its result is left in a box, and it is suspended for the last time.
+//! To it each stack is a *fiber*, and it is told right before each switch. It also keeps a list of the functions that were entered
+//! on each, which a switch upsets: so build with `-Cllvm-args=-tsan-instrument-func-entry-exit=0`. The function that begins a
+//! coroutine never returns: its result is left in a box, and it is suspended for the last time.
 
 use std::{
     cell::RefCell,

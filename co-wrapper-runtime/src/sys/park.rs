@@ -288,10 +288,18 @@ impl Wake for WakeSlot {
         }
         #[cfg(feature = "coroutine")]
         if let Some(resumes) = &self.resumes {
-            // In a forked child another of the parent's threads may hold the lock.
-            let waker = if fork::is_child() { None } else { lock(resumes).take() };
-            // A panic of it would be lost on the one that wakes, who knows nothing of the coroutine.
-            drop(Payload::of(|| waker.into_iter().for_each(Waker::wake)));
+            resume(resumes);
         }
     }
+}
+
+/// Wakes what resumes a coroutine. Out of line, so that other wakes do not pay for its frame.
+#[cfg(feature = "coroutine")]
+#[cold]
+#[inline(never)]
+fn resume(resumes: &Mutex<Option<Waker>>) {
+    // In a forked child another of the parent's threads may hold the lock.
+    let waker = if fork::is_child() { None } else { lock(resumes).take() };
+    // A panic of it would be lost on the one that wakes, who knows nothing of the coroutine.
+    drop(Payload::of(|| waker.into_iter().for_each(Waker::wake)));
 }

@@ -176,7 +176,7 @@ pub struct Meta<S> {
     moves_to: UnsafeCell<Option<Arc<S>>>,
     /// One more than its index in the list of live tasks; 0 if it is not listed.
     key: AtomicU32,
-    /// The thread that owns a `!Send` task or a started call; 0 if there is none.
+    /// The thread that owns a `!Send` task or a started call; 0 if there is none, [`FIRST`] if the first that polls it will.
     owner: AtomicU64,
     started: AtomicBool,
     /// Whether it is a call that its caller has taken back. Then it may be dropped at any time, whatever the loop holds
@@ -191,9 +191,6 @@ pub struct Meta<S> {
     aborted: AtomicBool,
     /// Whether the future was dropped.
     ended: AtomicBool,
-    /// Whether the thread that first polls it becomes its owner, as with a call.
-    #[cfg(feature = "coroutine")]
-    pinned: bool,
     /// What wakes the blocked caller, if this is a call.
     caller: Option<Arc<WakeSlot>>,
 }
@@ -205,6 +202,9 @@ const _: () = {
 // SAFETY: only the thread that polls the task or holds its `Runnable` touches two of the cells. `lent` is written
 // before any other thread reads it, see there. The rest is atomic or never changes.
 unsafe impl<S> Sync for Meta<S> where Arc<S>: Send + Sync {}
+
+/// Stands for the thread that will poll the task first. No thread has this number.
+const FIRST: u64 = u64::MAX;
 
 impl<S> Meta<S> {
     fn new(scheduler: Arc<S>, owner: u64, caller: Option<Arc<WakeSlot>>) -> Self {
@@ -218,8 +218,6 @@ impl<S> Meta<S> {
             lent: UnsafeCell::new(None),
             aborted: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-            #[cfg(feature = "coroutine")]
-            pinned: false,
             caller,
         }
     }
@@ -236,7 +234,7 @@ impl<S> Meta<S> {
 
     /// The thread that the task belongs to, if any.
     pub fn owner(&self) -> Option<u64> {
-        Some(self.owner.load(Ordering::Relaxed)).filter(|owner| *owner != 0)
+        Some(self.owner.load(Ordering::Relaxed)).filter(|owner| *owner != 0 && *owner != FIRST)
     }
 
     /// The thread that waits for this call, if it is one.
@@ -280,11 +278,7 @@ impl<S> Meta<S> {
 
     /// Whether the task may move to another thread between two polls.
     pub fn is_send(&self) -> bool {
-        #[cfg(feature = "coroutine")]
-        if self.pinned {
-            return false;
-        }
-        self.owner().is_none() && self.caller.is_none()
+        self.owner.load(Ordering::Relaxed) == 0 && self.caller.is_none()
     }
 
     /// Whether a closed context may give the task back, to be dropped here: it is new, and no other thread owns it.
@@ -389,7 +383,7 @@ pub fn run<S: Schedule>(runnable: Runnable<S>) {
         unsafe { task.scheduler() }.adopt();
     }
     #[cfg(feature = "coroutine")]
-    if task.pinned && !task.is_started() {
+    if task.owner.load(Ordering::Relaxed) == FIRST {
         task.owner.store(here(), Ordering::Relaxed);
         // SAFETY: this thread holds the `Runnable`.
         unsafe { task.scheduler() }.adopt();
@@ -510,7 +504,7 @@ pub unsafe fn spawn_pinned<S: Schedule, F: Future>(
     scheduler: &Arc<S>,
     future: F,
 ) -> async_task::Task<Output<F::Output>, Meta<S>> {
-    let meta = Meta { pinned: true, ..Meta::new(Arc::clone(scheduler), 0, None) };
+    let meta = Meta::new(Arc::clone(scheduler), FIRST, None);
     // SAFETY: the caller promises that the future may be sent before its first poll. From then on the thread that polls it
     // owns it; `run` ensures that.
     unsafe { spawn_with(meta, future) }
