@@ -149,7 +149,7 @@ fn mistakes_sown_in_the_examples_are_found() {
     copy(&root().join("examples/long_run"), &graph.join("src/long_run"));
     let manifest = format!(
         "[package]\nname = \"blockgraph\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
-         co-wrapper = {{ path = {:?}, features = [\"graph\"] }}\nasync-channel = \"2\"\nfastrand = \"2\"\n\
+         co-wrapper = {{ path = {:?}, features = [\"coroutine\", \"graph\"] }}\nasync-channel = \"2\"\nfastrand = \"2\"\n\
          futures = \"0.3\"\nlibc = \"0.2\"\ntempfile = \"3\"\ntokio = {{ version = \"1\", features = [\"full\"] }}\n",
         root()
     );

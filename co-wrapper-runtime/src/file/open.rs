@@ -135,7 +135,7 @@ impl OpenOptions {
         options.read(true).write(self.write).create(self.create).create_new(self.create_new).truncate(self.truncate);
         let file = options.custom_flags(flags).open(path).map_err(failed)?;
         if file.metadata().map_err(failed)?.is_dir() {
-            return Err(failed(io::ErrorKind::IsADirectory.into()));
+            return Err(failed(rustix::io::Errno::ISDIR.into()));
         }
         self.from_std(file, path)
     }

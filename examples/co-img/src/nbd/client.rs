@@ -52,7 +52,14 @@ impl Request {
     }
 
     fn fail(self, cause: &Error) {
-        let _ = self.reply.send(Err(Error::new(cause.kind(), cause.to_string())));
+        self.answer(Err(Error::new(cause.kind(), cause.to_string())));
+    }
+
+    /// The change ends before its caller goes on: what the caller then learns of extents is remembered.
+    fn answer(self, answer: io::Result<Answer>) {
+        let Request { reply, change, .. } = self;
+        drop(change);
+        let _ = reply.send(answer);
     }
 }
 
@@ -186,7 +193,7 @@ async fn session(
             let answer = request.partial.take(command, request.off, len, export.allocation, &head, body)?;
             // A caller that has gone is owed nothing, but its reply had to be read.
             if let Some(answer) = answer {
-                owed.remove(&head.cookie).map(|request| request.reply.send(answer));
+                owed.remove(&head.cookie).expect("taken away only here").answer(answer);
             }
         }
     };
