@@ -82,7 +82,7 @@ fn from_memory(run: Run<'_>) -> Vec<Measured> {
     let (mut tokio, mut futures) = (Io::new(memory()), Io::futures(smol::io::Cursor::new(vec![7; SIZE])));
     let (mut std, mut on_handle) = (memory(), memory());
     // The process's first call starts the reactor.
-    tokio.read(&mut a).expect(WORKS);
+    tokio.read_exact(&mut a).expect(WORKS);
     run.sides(vec![
         Side::repeated(Role::Ours, "ours", |n| {
             times(n, || {
