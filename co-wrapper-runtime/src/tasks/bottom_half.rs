@@ -123,8 +123,11 @@ impl Reusable {
     fn begin(self: &Arc<Self>) -> bool {
         let runs = |state: u8| state & (SCHEDULED | RUNNING | GONE) == SCHEDULED;
         let turn = |state: u8| if runs(state) { state & !(SCHEDULED | QUEUED) | RUNNING } else { state & !QUEUED };
-        let (Ok(before) | Err(before)) =
-            self.state.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |state| Some(turn(state)));
+        let mut before = self.state.load(Ordering::Relaxed);
+        while let Err(now) = self.state.compare_exchange_weak(before, turn(before), Ordering::AcqRel, Ordering::Relaxed)
+        {
+            before = now;
+        }
         if !runs(before) {
             return false;
         }
