@@ -39,6 +39,8 @@ pub struct Arguments {
     pub check: Vec<String>,
     /// Those of them that `cargo metadata` is given too.
     pub metadata: Vec<String>,
+    /// The platforms that are checked for; if none is named, this one.
+    pub platforms: Vec<String>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -88,6 +90,11 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Asked, Strin
                 parsed.check.extend(pair.clone());
                 parsed.metadata.extend(pair);
             }
+            "--target" => {
+                let platform = value()?;
+                parsed.check.extend([name.clone(), platform.clone()]);
+                parsed.platforms.push(platform);
+            }
             "--offline" | "--locked" | "--frozen" => {
                 parsed.check.push(argument.clone());
                 parsed.metadata.push(argument);
@@ -113,12 +120,16 @@ mod tests {
     #[test]
     fn ours_are_kept_and_the_rest_is_passed_on() {
         let Ok(Asked::Check(read)) =
-            of("--all --deny=notes -p a --release --offline --manifest-path x/Cargo.toml --target-dir t")
+            of("--all --deny=notes -p a --release --offline --manifest-path x/Cargo.toml --target-dir t --target=y")
         else {
             panic!("not read")
         };
         assert!(read.all && !read.json && read.deny == Deny::Notes);
-        assert_eq!(read.check, ["-p", "a", "--release", "--offline", "--manifest-path", "x/Cargo.toml"]);
+        assert_eq!(
+            read.check,
+            ["-p", "a", "--release", "--offline", "--manifest-path", "x/Cargo.toml", "--target", "y"]
+        );
+        assert_eq!(read.platforms, ["y"]);
         assert_eq!(read.metadata, ["--offline", "--manifest-path", "x/Cargo.toml"]);
         assert_eq!(read.target_folder, Some("t".into()));
         for wrong in ["--deny", "--deny all", "--deny notes", "--color blue", "--message-format json", "-- -D warnings"]

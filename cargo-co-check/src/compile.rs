@@ -67,8 +67,11 @@ fn cargo() -> Command {
 }
 
 fn metadata(arguments: &Arguments) -> Result<Value, Failed> {
+    // Without a platform, `cargo metadata` needs the packages of all platforms, which a build has not fetched.
+    let platforms = if arguments.platforms.is_empty() { vec![host()?] } else { arguments.platforms.clone() };
     let output = cargo()
         .args(["metadata", "--format-version", "1", "--all-features"])
+        .args(platforms.iter().flat_map(|platform| ["--filter-platform", platform]))
         .args(&arguments.metadata)
         .stderr(Stdio::piped())
         .output()
@@ -79,6 +82,16 @@ fn metadata(arguments: &Arguments) -> Result<Value, Failed> {
     }
     serde_json::from_slice(&output.stdout)
         .map_err(|error| Failed::Because(format!("cargo metadata is not understood: {error}")))
+}
+
+/// The platform that rustc compiles for unless it is told another.
+fn host() -> Result<String, Failed> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("-vV").output();
+    let output = output.map_err(|error| Failed::Because(format!("cannot start rustc: {error}")))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| Failed::Because("`rustc -vV` names no host".into()))
 }
 
 /// Of those that depend on the runtime: their folders, and their ids.

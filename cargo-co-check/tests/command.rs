@@ -217,16 +217,22 @@ fn a_mistake_that_was_mended_is_gone_and_lost_ir_comes_back() {
     assert_ends(&check(&folder, &[], &[]), 101, &["error: no"]);
 }
 
-/// Of the package `mended`, in a folder that the tests share.
+/// Of the package `mended`, in a folder that the tests share, wherever cargo puts them there.
 fn ir_files() -> Vec<PathBuf> {
-    let files = fs::read_dir(program::target().join("co-check/debug/deps")).unwrap();
-    files
-        .map(|file| file.unwrap().path())
-        .filter(|file| {
-            file.file_name().unwrap().to_str().unwrap().starts_with("mended-")
-                && file.extension().is_some_and(|end| end == "ll")
-        })
-        .collect()
+    let (mut folders, mut found) = (vec![program::target().join("co-check")], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for file in fs::read_dir(folder).unwrap() {
+            let file = file.unwrap().path();
+            let name = file.file_name().unwrap().to_str().unwrap();
+            if file.is_dir() {
+                folders.push(file);
+            } else if name.starts_with("mended-") && name.ends_with(".ll") {
+                found.push(file);
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no IR of `mended`");
+    found
 }
 
 /// Catches: a comment that allows too much or nothing, and options that do not do what the help says.
