@@ -464,3 +464,32 @@ fn it_shows_its_position() {
     cursor.seek(SeekFrom::Start(7)).unwrap();
     assert_eq!(format!("{cursor:?}"), "Cursor { position: 7, .. }");
 }
+
+/// Catches: a file's offsets, growth, size or errors that do not get through to the cursor.
+#[test]
+#[cfg(feature = "file")]
+fn a_file_is_a_device_which_grows() {
+    use co_wrapper_runtime::file::File;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk");
+    let mut cursor = Cursor::new(File::options().write(true).create(true).open_blocking(&path).unwrap());
+    cursor.write_all(b"0123456789").unwrap();
+    cursor.seek(SeekFrom::Start(20)).unwrap();
+    cursor.write_all(b"end").unwrap();
+    cursor.flush().unwrap();
+    cursor.seek(SeekFrom::End(-15)).unwrap();
+    let mut rest = Vec::new();
+    cursor.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"89\0\0\0\0\0\0\0\0\0\0end");
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 23);
+    let part = Partition::new(cursor.get_ref(), 0, 10).unwrap();
+    let mut part = Cursor::new(part);
+    part.seek(SeekFrom::Start(8)).unwrap();
+    assert_eq!(part.write(b"abc").unwrap(), 2, "a partition does not grow");
+
+    let mut unwritable = Cursor::new(File::open_blocking(&path).unwrap());
+    let error = unwritable.write(b"x").unwrap_err();
+    assert!(error.to_string().contains("disk"), "{error}");
+    assert_eq!(unwritable.position(), 0);
+}

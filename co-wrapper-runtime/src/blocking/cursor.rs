@@ -190,8 +190,11 @@ impl<D: Device> Read for Cursor<D> {
 impl<D: Device> Write for Cursor<D> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let size = self.device.size()?;
-        let grows = self.device.grows();
-        let len = until(if grows { u64::MAX } else { size }, self.position, data.len());
+        let mut len = until(size, self.position, data.len());
+        let grows = len < data.len() && self.device.grows();
+        if grows {
+            len = until(u64::MAX, self.position, data.len());
+        }
         if len == 0 {
             return if grows && !data.is_empty() { Err(ErrorKind::FileTooLarge.into()) } else { Ok(0) };
         }

@@ -2,8 +2,12 @@
 
 use std::{fmt, io, rc::Rc, sync::Arc};
 
+#[cfg(feature = "file")]
+use crate::file::File;
+
 /// A block device with blocking functions, for [`Cursor`](super::Cursor): a driver's blocking twins fill it in with a
-/// line each. `dyn Device` is a device, and so are `&D`, `Box<D>`, `Rc<D>` and `Arc<D>` of a device `D`.
+/// line each. `dyn Device` is a device, and so are `&D`, `Box<D>`, `Rc<D>` and `Arc<D>` of a device `D`, and, with the feature `file`,
+/// a `file::File`.
 ///
 /// # Examples
 ///
@@ -120,6 +124,36 @@ macro_rules! forward {
 }
 
 forward!(&D, Box<D>, Rc<D>, Arc<D>);
+
+/// By its blocking twins. A regular file [grows](Device::grows), and a block device does not. Its size is asked of the
+/// system for each request, which costs a system call. With `O_DIRECT`, a last block that is shorter than the others can
+/// be neither read nor written: the system refuses it.
+#[cfg(feature = "file")]
+impl Device for File {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.size_blocking()?)
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        Ok(self.read_at_blocking(buf, offset)?)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        Ok(self.write_at_blocking(data, offset)?)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(self.sync_blocking()?)
+    }
+
+    fn alignment(&self) -> u64 {
+        self.alignment().offset.into()
+    }
+
+    fn grows(&self) -> bool {
+        self.as_std().metadata().is_ok_and(|metadata| metadata.is_file())
+    }
+}
 
 /// A part of a [`Device`], which is a device of a fixed size by itself: what a partition table lists.
 ///
