@@ -1,10 +1,11 @@
 //! `cargo co-check`: finds plain blocking twins that async code can reach, in the LLVM IR of a debug build.
 //!
-//! cargo checks the packages with this program around rustc ([`wrapper`], [`compile`]). The IR is read ([`ir`]) and put together
-//! ([`program`]). Every body that runs in coroutine context is followed, with what is known of values ([`follow`],
-//! [`instruction`], [`call`], [`memory`], [`context`], [`arithmetic`]), into a call graph ([`graph`]). From each plain twin in it the ways back are searched
-//! ([`search`]), except where a comment allows them ([`allow`]), and told ([`report`]). Which guards are alive meanwhile is a
-//! question to the same graph ([`guards`]).
+//! cargo checks the packages with this program as the rustc wrapper ([`wrapper`], [`compile`]). This program then reads
+//! the IR ([`ir`]) and joins its modules ([`program`]). It follows every body that runs in coroutine context, with what
+//! is known of values ([`follow`], [`instruction`], [`call`], [`memory`], [`context`], [`arithmetic`]), and builds a
+//! call graph ([`graph`]). It searches that graph for paths to plain twins ([`search`]), leaves out those that a
+//! comment allows ([`allow`]), and reports the others ([`report`]). The same graph says which guards are alive across a
+//! call ([`guards`]).
 
 mod allow;
 mod arguments;

@@ -2,17 +2,21 @@
 //!
 //! The lock sees only the holder: the task or the thread. When one of its branches asks to read, the lock cannot tell
 //! whether that branch reads again within its section, and must come in, or begins a section, and must wait. So a round
-//! lets one branch past at a time. What the holder asks for while that branch is in its section counts as the branch's
-//! own reading, [`CREDIT`] times; whatever else it asks for goes to the back of the queue. When the branch has come to
-//! the end of its section and asks again, the next one is let past at once, as long as any of them is in the middle of
-//! its own section; if it does not ask again, after [`PAUSE`]. So all of them come to their ends, and then all wait.
+//! lets one branch past at a time:
 //!
-//! May not lock anything; `queue.rs` has the mutex and the queue.
+//! - While that branch is in its section, what the holder asks for counts as the branch's own reading, at most
+//!   [`CREDIT`] times. Other requests of the holder go to the back of the queue.
+//! - When the branch's section has ended, the next branch is let past, as long as any branch is in the middle of its
+//!   own section: at once if the holder asks again, otherwise after [`PAUSE`].
+//!
+//! So all branches come to the ends of their sections, and then all of them wait.
+//!
+//! This file takes no lock. `queue.rs` has the mutex and the queue.
 
 use std::collections::BTreeMap;
 
-/// How often a branch that was let past reads again without waiting. More than most sections need; where two branches
-/// run at once, and each passes for the other's continuation, it ends that.
+/// How often a branch that was let past may read again without waiting. Most sections need less. If two branches run at
+/// the same time, each is taken for the other's continuation; this limit ends that.
 const CREDIT: u32 = 32;
 /// How many sections a round lets begin for each branch that waits.
 const TURNS: usize = 4;
@@ -35,7 +39,7 @@ struct Branches {
 enum Runs {
     /// It has not been polled since.
     Soon,
-    /// It is in its section; the holder had so many guards when it came in.
+    /// It is in its section. The number says how many guards the holder had when it came in.
     Inside(usize),
     /// Its section has ended.
     No,

@@ -237,7 +237,7 @@ impl Drain {
         refuse::drain_below_write(name, place);
         refuse::block_in_coroutine(name, place, "await `co_drained_begin()` or `co_drained()` there");
         let begins = self.begin_drained(name, place, identity);
-        // Given up, the future ends the section that it has opened.
+        // If the future is dropped at the deadline, it ends the section that it has opened.
         Frame::enter(Callee::Own(name), place).block_on_until(deadline, None, move || begins)
     }
 

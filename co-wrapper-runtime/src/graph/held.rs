@@ -40,10 +40,12 @@ pub enum Entry {
     Again,
 }
 
-/// Flags beside the lock's address. This one: it came in by [`Entry::LetPast`].
+/// A flag in the low bits of [`Record::lock`]: the guard came in by [`Entry::LetPast`].
 const LET_PAST: usize = 1;
-/// This one: reads on its behalf do not count as reading again. Without the other flag: it came in by [`Entry::Again`].
+/// Another one: reads on the guard's behalf do not count as reading again. Without [`LET_PAST`] it means
+/// [`Entry::Again`].
 const ALONE: usize = 2;
+/// All flags. They fit beside the address of the lock, which is aligned to more than this.
 pub const FLAGS: usize = LET_PAST | ALONE;
 
 /// One guard's record.
@@ -63,19 +65,23 @@ pub struct Record {
     place: AtomicPtr<Location<'static>>,
 }
 
-/// Who took a guard, as a number: a task of ours or of tokio's, or else a thread, inside or outside a blocking call.
-/// Tasks of other executors are unknown to us; for them the thread says little.
+/// Who took a guard, as a number. Its two lowest bits say which kind of holder it is, and the bits above say which one:
+/// a task of ours or of tokio's, or else a thread, inside or outside a blocking call. Tasks of other executors are
+/// unknown to us. A guard of such a task counts as its thread's, although the task may move.
 pub struct Holder;
 
 impl Holder {
+    /// Nobody that we know: the guard was handed over.
     const NOBODY: u64 = 0;
-    /// With a tokio task's number, which is not 0.
+    /// A tokio task. The bits above are its number, which is not 0.
     const FOREIGN: u64 = 0;
+    /// A task of a context. The bits above are its id.
     const TASK: u64 = 1;
-    /// With the thread's number, and in the lower bits how many calls are on its stack, up to and including the one
-    /// whose future took the guard.
+    /// The future of a blocking call. The bits above are the thread's number and, in the lower ones of them, how many
+    /// calls are on the thread's stack up to and including that call.
     const CALL: u64 = 2;
-    /// The same, with the number of calls that the code that took the guard is nested in.
+    /// Code of a thread that is in no task and no call's future. The bits above are the thread's number and how many
+    /// calls that code is nested in.
     const PLAIN: u64 = 3;
 
     const CALLS: u32 = 10;
@@ -264,9 +270,11 @@ impl Record {
     }
 }
 
-/// Where a guard of `lock` was taken that cannot be dropped while the caller waits: one of the caller's, or, if the
-/// wait keeps the thread's whole stack and not just one task, one of an outer frame's. Outer calls whose futures the
-/// caller's wait polls do not count; nor, for such a future, do the frames nested inside its call.
+/// Looks for a guard of `lock` that cannot be dropped while the caller waits. Returns where it was taken.
+///
+/// That is a guard of the caller. If the wait keeps the thread's whole stack (`blocks`), and not just one task, it may
+/// also be a guard of an outer frame. Outer calls whose futures the caller's wait polls do not count. If the caller is
+/// itself such a future, the frames nested inside its call do not count either.
 pub fn by_waiter(lock: usize, blocks: bool) -> Option<&'static Location<'static>> {
     let (thread, task) = (Thread::get(), activation::task());
     let kept = match Thread::kept_here() {

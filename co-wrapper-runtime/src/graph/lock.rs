@@ -40,11 +40,11 @@ use crate::{
 /// It allows many readers or one writer. Taking and releasing the read lock costs a few nanoseconds while no writer
 /// waits or holds the lock, and threads that do so share no cache line (up to 256 threads; beyond that some do).
 ///
-/// A waiting writer holds new readers back. A reader that reads again takes the lock at once. But a reader that holds
-/// the lock may also wait, unknown to the lock, for one that is held back. So the waiting readers are let past the
-/// writer when no section has begun or ended for a while: 10 ms at first, and more if sections take longer than that or
-/// if it happens often. The writer thus gets its turn after a few sections of each reader, however long the sections
-/// are and however often the readers read again.
+/// A waiting writer holds new readers back, but a reader that reads again takes the lock at once. A reader that holds
+/// the lock may also wait for a reader that is held back, and the lock cannot know that. So the waiting readers are let
+/// past the writer when no section has begun or ended for a while: 10 ms at first, and longer if sections take longer
+/// or if this happens often. (A *section* lasts from taking a guard to dropping it.) So the writer gets its turn after
+/// a few sections of each reader, however long the sections are and however often the readers read again.
 ///
 /// # Examples
 ///
@@ -120,13 +120,14 @@ impl GraphLock {
     /// when the future is polled. So a future that is kept but not polled keeps no writer out, and one that is dropped
     /// while it waits leaves no trace.
     ///
-    /// Reading again while already reading is legal and never waits for a waiting writer. This holds within one task,
-    /// of ours or of tokio's, and in blocking calls that the task makes, while the guard that was taken first lives. A
-    /// guard that was taken while another one existed does not count as the first: if the first is dropped and only the
-    /// second is kept, the next read is a new reader's. If several branches of one task read concurrently, they are let
-    /// past one at a time after the writer has waited for a while, each on its own account. Whatever else a reader
-    /// waits for (another task, a call in another context, something that another executor moves to another thread) is
-    /// let past a waiting writer after a while, see [`GraphLock`].
+    /// Reading again while already reading is legal and never waits for a waiting writer. This holds within one task of
+    /// a context or of tokio, and in blocking calls that the task makes, as long as the first guard lives. A guard that
+    /// was taken while another one existed does not count as the first. So if the first is dropped and only the second
+    /// is kept, the next read counts as a new reader's.
+    ///
+    /// A reader may also wait for something else that reads: a branch of its own task, another task, a call in another
+    /// context. Such readers are let past a waiting writer after a while, and of the branches of one task only one at a
+    /// time; see [`GraphLock`].
     ///
     /// # Panics
     ///

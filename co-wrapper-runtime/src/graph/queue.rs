@@ -4,9 +4,9 @@
 //! past* a writer that still waits.
 //!
 //! - A waiting writer holds new readers back, so that it gets its turn. A reader that reads again comes in at once
-//!   (`held::reads_again`). Other readers are let past when nothing has moved for a while (`turn.rs`), because a reader
-//!   that holds the lock may wait for one of them: all of them, but of the branches of one task one at a time
-//!   (`branches.rs`).
+//!   (`held::reads_again`). The other readers are let past when no section has begun or ended for a while (`turn.rs`),
+//!   because a reader that holds the lock may wait for one of them. Of the readers of one task or thread, only one is
+//!   let past at a time (`branches.rs`).
 //! - When a writer leaves, the readers that waited go first, then the next writer. So neither starves the other.
 //! - A reader that is let in is woken; it is counted only when it is polled and comes in. Until then it keeps nobody
 //!   out, but the next writer waits for it for a while ([`GRACE`]).
@@ -221,8 +221,8 @@ impl State {
         }
     }
 
-    /// Updates `owed` for a reader that leaves the queue or changes its stage.
-    fn was(&mut self, reader: Option<&Reader>) {
+    /// Updates `owed` for a reader that leaves the queue or changes its stage. `reader` is what it was before.
+    fn settle_owed(&mut self, reader: Option<&Reader>) {
         if let Some(Reader { stage: Stage::LetIn { owed: true }, .. }) = reader {
             self.owed -= 1;
         }
@@ -345,7 +345,7 @@ impl Shared {
                 next = state.next_branch(address, holder);
             }
         }
-        state.was(old.as_ref());
+        state.settle_owed(old.as_ref());
         self.arm(&mut state);
         drop(state);
         let Some(entry) = entry else {
@@ -369,7 +369,7 @@ impl Shared {
         }
         let mut state = lock(&self.state);
         let old = state.readers.remove(&number);
-        state.was(old.as_ref());
+        state.settle_owed(old.as_ref());
         let writers = state.free_for_writers();
         drop(state);
         let mut panicked = None;

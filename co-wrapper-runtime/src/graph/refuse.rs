@@ -1,4 +1,5 @@
-//! Refusals: waits that would wait for themselves panic here, and name both places.
+//! Refusals: a call that would wait for something that only its own caller can do panics here. The message names both
+//! places.
 
 use std::{panic::Location, thread};
 
@@ -53,7 +54,8 @@ pub fn drain_below_write(name: &str, place: Place) {
     }
 }
 
-/// Whether the current code must return before a writer goes on that took the lock on this thread inside so many calls.
+/// Whether the current code must return before a writer goes on that took the lock on this thread, inside `calls`
+/// calls.
 /// False in a task that is merely polled by a loop nested on the writer's stack, and in an outer call of the writer's.
 fn stands_above(calls: usize) -> bool {
     match Thread::kept_here() {

@@ -22,9 +22,9 @@ use super::branches::PAUSE;
 
 /// The shortest patience.
 const FIRST: u64 = 10_000_000;
-/// Patience doubles every so many rounds,
+/// After how many rounds patience doubles.
 const ROUNDS: u32 = 8;
-/// at most so often.
+/// How many times patience doubles at most.
 const DOUBLINGS: u32 = 6;
 
 /// How long a writer waits for readers that the last writer let in and that have not been polled since.

@@ -4,8 +4,8 @@ use std::{fmt, rc::Rc};
 
 use crate::thread::state::Thread;
 
-/// Says that the blocking calls which this thread makes while the guard lives are meant to wait long, as for a request
-/// to come in. The watchdog does not report them; [`report`](super::report) lists and marks them.
+/// Says that the blocking calls which this thread makes while the guard lives are meant to wait long, for example until
+/// a request comes in. The watchdog does not report them; [`report`](super::report) lists and marks them.
 ///
 /// This applies to the calls made directly and to those made inside their futures, but not to calls made by tasks,
 /// bottom halves and handlers that a waiting call runs meanwhile. Guards nest, and are dropped in reverse order.

@@ -1,4 +1,4 @@
-//! Hang reports: which blocking calls wait, for how long, and what they may wait for in vain.
+//! Hang reports: which blocking calls wait, for how long, and why a wait may never end.
 //!
 //! A blocking call works wherever it is made, but no library can make every wait end. The call stops its own thread, so
 //! it waits for ever if it waits for
@@ -8,7 +8,8 @@
 //! - the sockets and timers of a foreign tokio runtime that its thread drives, or that nobody does;
 //! - a thread that is blocked by means other than our calls: on a `std` lock, in blocking I/O, or asleep;
 //! - a context that no thread polls;
-//! - a call that has not begun, because its context's home is one only for the length of the call that waits for it;
+//! - a call in a context whose temporary home is the waiting call itself, because such a home starts no other thread's
+//!   call;
 //! - a guard of the graph lock that nobody drops.
 //!
 //! [`report`] lists every waiting call of the process, and which of these causes are possible. Contexts and graph locks

@@ -72,8 +72,8 @@ impl Entered {
     #[track_caller]
     pub fn look(name: &str) -> Self {
         let ours = ours(name).id;
-        // What an outer frame entered says nothing: a foreign `block_on` may lie between it and this one. Compared by
-        // reference, because moving a value that was just written costs more than the comparison.
+        // An outer frame's result cannot be used: a foreign `block_on` may lie between that frame and this one. The
+        // handle is compared by reference, because moving a value that was just written costs more than the comparison.
         let current = Handle::try_current();
         let found = match &current {
             Ok(current) if current.id() == ours => Found::Ours,

@@ -19,9 +19,9 @@ use tokio::runtime::{self, Handle, Runtime};
 
 use crate::sys::{fork, sync::plain_lock};
 
-/// A task that blocks by means other than our calls holds its worker, and with the last worker blocked no socket and no
-/// timer of the process would go on; so there are several, on a single processor too. An additional worker costs a
-/// sleeping thread and some twenty microseconds in the process's first call.
+/// The number of worker threads. A task that blocks by means other than our calls holds its worker. If all workers were
+/// held, no socket and no timer of the process would go on. So there are several, also on a single processor. An
+/// additional worker costs a sleeping thread, and some 20 µs in the process's first call.
 const WORKERS: usize = 4;
 
 /// The name of its threads.

@@ -1,4 +1,5 @@
-//! The outer scheduler of a call that is about to sleep, and the gate that everything of ours passes before it blocks.
+//! The outer scheduler of a call that is about to sleep, and the gate. Invariant: a call that waits, and `poll`, passes
+//! [`Entered::gate`] before its thread sleeps.
 //!
 //! While a task of a tokio scheduler blocks in one of our calls, that worker stands still: the task that was woken last
 //! is in a slot from which no other worker steals, and the worker may be the one that drives timers and sockets. So a
@@ -118,10 +119,10 @@ thread_local! {
 }
 
 impl Entered {
-    /// The gate that everything of ours passes before it blocks. It hands the outer scheduler's worker on if it can.
-    /// `block` receives what stands still nevertheless, which keeps wakes back until the call has returned; and the
-    /// same for hang reports, which say more if nothing stands still. Having an `Entered` shows that our handle is
-    /// current.
+    /// The gate that a wait passes before it blocks the thread. It hands the outer scheduler's worker on if it can.
+    /// `block` receives two values. The first says which scheduler stands still nevertheless, and so keeps wakes back
+    /// until the call has returned. The second says the same for hang reports, with more detail if nothing stands
+    /// still. An `Entered` proves that our handle is current.
     pub fn gate<R>(&self, block: impl FnOnce(Stopped, Stopped) -> R) -> R {
         match outer_scheduler() {
             OuterScheduler::Nothing => block(Stopped::Nothing, self.where_nothing_stands_still()),

@@ -5,7 +5,7 @@
 //! is shared, so what the child did to it would happen to the parent. Forking before the first use is legal, and the
 //! child then works.
 //!
-//! Rooms above name what a child must forget through [`on_child`]; this file knows none of them.
+//! Modules above say through [`on_child`] what a child must forget. This file knows none of them.
 
 use std::{io, panic::Location};
 
@@ -101,8 +101,8 @@ mod unix {
         }
     }
 
-    /// Has `forget` called in each child, on the thread that forked. Only the first `forget` of a process counts; it
-    /// may do no more than the handler in [`register`] may.
+    /// Registers `forget`, which is called in each child, on the thread that forked. Only the first `forget` of a
+    /// process counts. It may not lock, allocate or free, as it is part of the handler in [`register`].
     pub fn on_child(forget: fn()) {
         ON_CHILD.get_or_init(|| forget);
     }

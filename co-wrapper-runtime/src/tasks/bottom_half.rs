@@ -1,5 +1,8 @@
 //! Bottom halves: callbacks that run on the home thread, outside any coroutine. Nothing here knows what queues and runs
 //! them.
+//!
+//! Invariants of a [`Reusable`]: it has at most one entry in the queue, and its callback is never entered while it
+//! runs. The bits of one atomic byte say which thread may use the callback.
 
 use std::{mem, panic::RefUnwindSafe, sync::Arc};
 

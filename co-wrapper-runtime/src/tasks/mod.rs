@@ -1,5 +1,5 @@
 //! Tasks, bottom halves and timers: what a context has to run, the queue in which they wait, and the activation of a
-//! thread. Nothing here knows which thread owns the queue.
+//! thread. Nothing here knows contexts, or which thread owns the queue.
 
 pub(crate) mod activation;
 pub(crate) mod bottom_half;

@@ -1,5 +1,6 @@
-//! What waits in a context, in the order in which it came, and the list of the context's live tasks. Plain data; who
-//! may touch it is for `scheduler/mod.rs` to say.
+//! What waits in a context, in the order in which it came, and the list of the context's live tasks.
+//!
+//! This is plain data: it takes no lock and runs no users' code. `scheduler/mod.rs` says who may touch it.
 
 use std::{
     collections::{BTreeSet, VecDeque},

@@ -1,8 +1,8 @@
 //! Tasks: async-task's allocation, queued by whatever implements [`Schedule`] (a context's scheduler).
 //!
-//! A task is *started* once it was polled; the nesting rule of `poll_loop/serve.rs` asks for that. A `!Send` task has an
-//! owner, the thread that spawned it, and is polled and dropped only there. A *call* is a task that a thread has sent
-//! and waits for, its *caller*. The thread that begins a call becomes its owner.
+//! A task is *started* once it was polled; the nesting rule of `poll_loop/serve.rs` depends on that. A `!Send` task has
+//! an *owner*, the thread that spawned it, and is polled and dropped only there. A *call* is a task that a thread, its
+//! *caller*, has sent and waits for. The thread that polls a call first becomes its owner.
 //!
 //! # What this file relies on in async-task
 //!

@@ -3,9 +3,8 @@
 //!
 //! There is one [`Board`] per thread. A call marks itself as being on the stack in one byte, and records neither the
 //! start nor the end of its first poll, so that a ready call pays nothing. To see whether a thread moves, an observer
-//! sets the bit
-//! [`LOOKED`] in a value that the thread overwrites with its next call, dispatch or sleep. If the bit is still set at
-//! the next look, the thread has begun nothing since.
+//! sets the bit [`LOOKED`] in a value that the thread overwrites with its next call, dispatch or sleep. If the bit is
+//! still set at the next look, the thread has begun nothing since.
 //!
 //! Limits: a loop of calls that are ready at once, inside one bottom half, counts as one bottom half that has not
 //! returned (which is true). And if the loop runs something that is neither a poll, a task, a bottom half nor a handler

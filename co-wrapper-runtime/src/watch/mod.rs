@@ -1,4 +1,5 @@
-//! What threads publish about their calls, the hang report made from it, and the watchdog that prints one.
+//! What threads publish about their calls, the hang report that is made from it, and the watchdog that prints the
+//! report.
 
 pub mod board;
 mod heartbeat;

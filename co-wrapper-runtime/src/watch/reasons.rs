@@ -1,5 +1,5 @@
-//! Why a wait may be in vain, as reported by what is waited for: contexts and graph locks. They are asked only when a
-//! report is made, so waiting costs nothing for it.
+//! Why a wait may never end, as reported by what is waited for: contexts and graph locks. They are asked only when a
+//! report is made, so this costs nothing while a call waits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,8 +12,8 @@ pub const BY_OTHER_MEANS: &str = "a std lock or blocking I/O? Let go of std lock
 
 /// Something that others wait for.
 pub trait Awaited: Send + Sync {
-    /// Why a wait for this is in vain, if it is: one line per reason. `name` is the name it was registered under. Must
-    /// not run users' code.
+    /// Why a wait for this may never end, one line for each reason. Empty if there is none. `name` is the name under
+    /// which it was registered. Must not run users' code.
     fn reasons(&self, name: &str, threads: &Threads<'_>) -> Vec<String>;
 }
 

@@ -331,7 +331,7 @@ impl Record {
         self.state.load(Ordering::Relaxed) & ENDED == 0
     }
 
-    /// The coroutine whose slot this is runs inside so many calls, or does not run.
+    /// Records that the coroutine whose slot this is runs inside `calls` calls, or, if `None`, that it does not run.
     #[cfg(feature = "coroutine")]
     pub fn set_position(&self, calls: Option<usize>) {
         self.position.store(calls.map_or(0, |calls| calls + 1), Ordering::Relaxed);

@@ -153,13 +153,14 @@ pub enum State {
     Polling,
     /// It runs a task or a bottom half meanwhile, or looks for one.
     Serving,
-    /// It does something else: the call was made in a [`Coroutine`](crate::Coroutine), which is suspended until the call's
-    /// future is woken. The feature `coroutine` has it.
+    /// It does something else: the call was made in a [`Coroutine`](crate::Coroutine), which is suspended until the
+    /// call's future is woken. With the feature `coroutine`.
     #[cfg(feature = "coroutine")]
     Suspended,
 }
 
-/// What a call may wait for in vain, judging by its stack and by the process's threads.
+/// Something that a call may be waiting for although it cannot come, judging by the call's stack and the process's
+/// threads.
 ///
 /// # Examples
 ///
@@ -183,8 +184,8 @@ pub enum Suspect {
     Blocked,
     /// The home thread of the context in which the call is to run, which is doing something else.
     BusyHome,
-    /// A call of another thread, which is home to the context only for the length of that call and starts no other
-    /// thread's: this call has not begun, and if that one waits for it, neither ends.
+    /// A call of another thread, which is home to the context only for the length of its own call, and starts no other
+    /// thread's call meanwhile. So this call has not begun. If the other thread's call waits for it, neither ends.
     TemporaryHome,
     /// Tokio's thread-locals, which are gone because the thread is ending.
     EndedThread,
@@ -583,7 +584,7 @@ impl Call {
         self.expected_long
     }
 
-    /// What it may wait for in vain.
+    /// What it may be waiting for although it cannot come.
     ///
     /// # Examples
     ///
