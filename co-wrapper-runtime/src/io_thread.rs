@@ -1,9 +1,9 @@
 //! `IoThread`: a thread that does nothing but poll one context (QEMU's `IOThread`), and its orderly end.
 
 use std::{
-    fmt, io,
+    fmt, io, mem,
     panic::Location,
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, mpsc},
     task::{Poll, Waker},
     thread,
     time::{Duration, Instant},
@@ -16,6 +16,7 @@ use crate::{
         elapsed::{Elapsed, deadline},
         fork,
         panics::{self, Payload},
+        sync::plain_lock as lock,
     },
 };
 
@@ -40,7 +41,7 @@ const SPIN_MAX: Duration = Duration::from_nanos(32_768);
 #[doc(alias = "IOThread")]
 pub struct IoThread {
     context: AioContext,
-    ending: Arc<Ending>,
+    ending: Arc<Mutex<Ending>>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
     id: thread::ThreadId,
     /// Where it was spawned.
@@ -50,36 +51,21 @@ pub struct IoThread {
 /// How the thread is asked to end, and how it announces that it has.
 #[derive(Default)]
 struct Ending {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
     asked: bool,
     ended: bool,
     waiting: Vec<Waker>,
 }
 
-impl Ending {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn ended(&self) {
-        let mut state = self.state();
-        state.ended = true;
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        panics::wake_all(waiting);
-    }
-}
-
 /// Announces the thread's end to those that wait for it.
-struct Tells(Arc<Ending>);
+struct Tells(Arc<Mutex<Ending>>);
 
 impl Drop for Tells {
     fn drop(&mut self) {
-        self.0.ended();
+        let mut ending = lock(&self.0);
+        ending.ended = true;
+        let waiting = mem::take(&mut ending.waiting);
+        drop(ending);
+        panics::wake_all(waiting);
     }
 }
 
@@ -98,18 +84,18 @@ impl IoThread {
     #[track_caller]
     pub fn spawn(name: &str) -> io::Result<Self> {
         let context = AioContext::builder().name(name).spin_max(SPIN_MAX).build()?;
-        let ending = Arc::new(Ending::default());
+        let ending = Arc::<Mutex<Ending>>::default();
         let (running, runs) = mpsc::channel();
-        let (here, end) = (context.clone(), Arc::clone(&ending));
+        let (here, tells) = (context.clone(), Tells(Arc::clone(&ending)));
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
             // Declared before the guard, so it is dropped after the thread has left home.
-            let _tells = Tells(end.clone());
+            let end = tells;
             let home = here.enter();
             // Cannot fail, because the spawner waits for it.
             let _ = running.send(());
             // The panic hook has printed a panic of users' code. It must neither end the thread nor become the thread's
             // result.
-            while !end.state().asked {
+            while !lock(&end.0).asked {
                 drop(Payload::of(|| here.poll(true)));
             }
             drop(Payload::of(|| here.close()));
@@ -196,7 +182,7 @@ impl IoThread {
     /// Asks the thread to end, and waits for that until `deadline`. Returns whether it has ended.
     #[track_caller]
     fn end(&self, name: &'static &'static str, site: &'static Location<'static>, deadline: Option<Instant>) -> bool {
-        self.ending.state().asked = true;
+        lock(&self.ending).asked = true;
         self.context.notify();
         if thread::current().id() == self.id {
             return false;
@@ -204,13 +190,13 @@ impl IoThread {
         let frame = Frame::enter(Callee::Own(name), site);
         let ended = frame.block_on_until(deadline, None, || {
             std::future::poll_fn(|cx| {
-                let mut state = self.ending.state();
-                if state.ended {
+                let mut ending = lock(&self.ending);
+                if ending.ended {
                     return Poll::Ready(());
                 }
                 // The waker is this frame's. The next join from the same place has the same one.
-                if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-                    state.waiting.push(cx.waker().clone());
+                if !ending.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                    ending.waiting.push(cx.waker().clone());
                 }
                 Poll::Pending
             })
@@ -218,7 +204,7 @@ impl IoThread {
         if ended.is_err() {
             return false;
         }
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             // Only the thread-locals' destructors are still to run. They are users' code and may wait for an outer
             // scheduler, hence the gate. The panic hook has printed the panic of a destructor.
@@ -232,7 +218,7 @@ impl Drop for IoThread {
     fn drop(&mut self) {
         if fork::is_child() {
             // The thread belongs to the parent.
-            std::mem::forget(self.thread.get_mut().map(Option::take));
+            mem::forget(self.thread.get_mut().map(Option::take));
             return;
         }
         // A drop has no call site in the user's code.

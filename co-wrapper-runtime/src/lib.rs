@@ -119,7 +119,7 @@ pub mod __model {
         tasks::{
             bottom_half::Queued,
             queue::{Allowed, Work},
-            task::{Outcome, Sent, run},
+            task::{Outcome, Schedule, Sent, run},
         },
         trace::Span,
     };

@@ -10,13 +10,14 @@
 mod model;
 
 use std::{
+    panic::Location,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
 };
 
 use co_wrapper_runtime::__model::{
-    Allowed, EndSleep, Home, Outcome, Packed, Parker, Queued, Scheduler, Span, WakeSlot, Work, bottom_half, here, run,
-    send, spawn,
+    Allowed, EndSleep, Home, Outcome, Packed, Parker, Queued, Schedule, Scheduler, Span, WakeSlot, Work, bottom_half,
+    here, run, send, spawn,
 };
 use loom::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -25,7 +26,7 @@ use loom::{
 use model::model;
 
 fn home(parker: &Parker) -> Home {
-    Home { thread: here(), thread_name: String::new(), unparker: parker.unparker(), temporary: false, call: None }
+    Home { thread: here(), thread_name: String::new(), unparker: parker.unparker(), call: None }
 }
 
 /// What a waiting call does: looks at its slot, sleeps, and looks again.
@@ -535,7 +536,7 @@ fn call_in(scheduler: &Arc<Scheduler>, is_ready: bool) -> bool {
     let mut at_home = false;
     let outcome = loop {
         if !at_home && scheduler.home_number().is_none() {
-            at_home = scheduler.move_in(Home { temporary: true, ..home(&parker) }).is_ok();
+            at_home = scheduler.move_in(Home { call: Some(("call", Location::caller())), ..home(&parker) }).is_ok();
         }
         if let Poll::Ready(outcome) = sent.poll(&mut Context::from_waker(&waker)) {
             break outcome;
@@ -606,7 +607,7 @@ fn w06_x05_leaving_while_the_next_moves_in_and_another_closes() {
     model(|| {
         let scheduler = Arc::new(Scheduler::new());
         let parker = Parker::new();
-        assert!(scheduler.move_in(Home { temporary: true, ..home(&parker) }).is_ok());
+        assert!(scheduler.move_in(Home { call: Some(("call", Location::caller())), ..home(&parker) }).is_ok());
         let there = Arc::clone(&scheduler);
         let caller = thread::spawn(move || assert!(!call_in(&there, false)));
         let closed = Arc::clone(&scheduler);

@@ -401,7 +401,7 @@ impl fmt::Display for AioContext {
 
 impl fmt::Debug for AioContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let home = self.scheduler().home();
+        let home = self.scheduler().home().map(|home| home.thread_name);
         f.debug_struct("AioContext").field("name", &self.0.name).field("home", &home).finish()
     }
 }

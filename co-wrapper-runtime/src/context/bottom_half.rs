@@ -33,7 +33,7 @@ use crate::{
 #[doc(alias = "QEMUBH")]
 pub struct BottomHalf {
     pub(super) reusable: Arc<Reusable>,
-    scheduler: Arc<Scheduler>,
+    pub(super) scheduler: Arc<Scheduler>,
 }
 
 impl BottomHalf {

@@ -22,12 +22,7 @@ use crate::{
 };
 
 /// The schedulers of all contexts.
-static ALL: Registry<Scheduler> = Registry::new();
-
-/// The contexts that exist, with their names.
-pub fn all() -> Vec<(Arc<str>, Arc<Scheduler>)> {
-    ALL.all()
-}
+pub static ALL: Registry<Scheduler> = Registry::new();
 
 /// Made on first use.
 static MAIN: OnceLock<AioContext> = OnceLock::new();
@@ -64,7 +59,7 @@ impl AioContext {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn builder() -> Builder {
-        Builder::new()
+        Builder { name: None, spin_max: Duration::ZERO, spin_grow: 2, spin_shrink: 0 }
     }
 
     /// The process's main context. Its home is the thread that enters it, usually the one that runs `main`.
@@ -115,10 +110,6 @@ pub struct Builder {
 }
 
 impl Builder {
-    pub(super) fn new() -> Self {
-        Self { name: None, spin_max: Duration::ZERO, spin_grow: 2, spin_shrink: 0 }
-    }
-
     /// The name in messages. The default is a number.
     ///
     /// # Examples

@@ -265,7 +265,6 @@ impl EndSleep for Alarm {
 #[must_use = "the handler is removed when this is dropped"]
 pub struct FdHandler {
     handlers: Arc<Handlers>,
-    scheduler: Arc<Scheduler>,
     handler: Arc<Handler>,
 }
 
@@ -288,7 +287,7 @@ impl FdHandler {
         }
         // A home thread that sleeps does not watch the handler yet.
         scheduler.ring();
-        Ok(Self { handlers: Arc::clone(handlers), scheduler: Arc::clone(scheduler), handler })
+        Ok(Self { handlers: Arc::clone(handlers), handler })
     }
 }
 
@@ -301,7 +300,7 @@ impl Drop for FdHandler {
         }
         self.handlers.remove(&self.handler);
         // A home thread that sleeps keeps the descriptor open until it is woken.
-        self.scheduler.ring();
+        self.handler.bottom_half.scheduler.ring();
         // Last, because the callback's destructors are users' code.
         self.handler.bottom_half.reusable.delete();
     }

@@ -15,7 +15,7 @@ use crate::{
     sys::{
         panics::{self, Payload},
         park::here,
-        sync::{Mutex, is_send, lock},
+        sync::{Mutex, lock},
     },
     tasks::task::{self, Meta, Outcome, Output, OwnedTask},
 };
@@ -57,7 +57,7 @@ where
     F::Output: Send + 'static,
 {
     // SAFETY: as the caller promises; the future is `'static`.
-    let task = unsafe { task::spawn_pinned(scheduler, future) };
+    let task = unsafe { task::spawn_for(scheduler, task::FIRST, None, future) };
     JoinHandle::new(task, Location::caller())
 }
 
@@ -90,8 +90,6 @@ pub struct JoinHandle<T> {
     /// Where it was spawned.
     site: &'static Location<'static>,
 }
-
-const _: () = is_send::<JoinHandle<()>>();
 
 // SAFETY: as for `task`; `meta` points to a `Meta`, which is `Sync`.
 unsafe impl<T: Send> Send for JoinHandle<T> where Meta<Scheduler>: Sync {}

@@ -36,18 +36,10 @@ impl Sleep {
         Self { scheduler, deadline, counts: true, key: None }
     }
 
-    /// Until a point in time, with a timer of our own, as [`internal`](Self::internal) has it.
-    #[cfg(feature = "coroutine")]
+    /// Until a point in time, with a timer of our own: a poll that only fires such a timer counts as having done nothing.
+    #[cfg(any(feature = "coroutine", all(feature = "graph", not(loom))))]
     pub(crate) fn until(scheduler: Arc<Scheduler>, deadline: Instant) -> Self {
         Self { scheduler, deadline, counts: false, key: None }
-    }
-
-    /// As [`new`](Self::new), for timers of our own: a poll that only fires such a timer counts as having done nothing.
-    #[cfg(all(feature = "graph", not(loom)))]
-    pub(crate) fn internal(scheduler: Arc<Scheduler>, duration: Duration) -> Self {
-        let mut sleep = Self::new(scheduler, duration);
-        sleep.counts = false;
-        sleep
     }
 }
 

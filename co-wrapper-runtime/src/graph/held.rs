@@ -8,7 +8,6 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     panic::Location,
-    ptr,
     rc::Rc,
     sync::Mutex,
 };
@@ -17,16 +16,17 @@ use std::{
 use crate::watch::reasons::Threads;
 use crate::{
     reactor,
-    sys::{fork, park::here, sync::is_send_and_sync},
+    sys::{fork, park::here, sync::plain_lock},
     tasks::activation,
     thread::{
         stack::Kept,
         state::{MOST_NESTED, Thread},
     },
+    watch::record::Static,
 };
 
 // Not from `crate::sys::sync`: records are not part of the lock's protocol, so loom need not model them.
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// How a reader came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub struct Record {
     call: AtomicU64,
     /// The guard's number among those of that thread.
     number: AtomicU64,
-    place: AtomicPtr<Location<'static>>,
+    place: Static<Location<'static>>,
 }
 
 /// Who took a guard, as a number. Its two lowest bits say which kind of holder it is, and the bits above say which one:
@@ -124,8 +124,6 @@ impl Holder {
     }
 }
 
-const _: () = is_send_and_sync::<Location<'static>>();
-
 static ALL: Mutex<Vec<&'static Record>> = Mutex::new(Vec::new());
 static SPARE: Mutex<Vec<&'static Record>> = Mutex::new(Vec::new());
 
@@ -140,7 +138,7 @@ impl Drop for AtHand {
     fn drop(&mut self) {
         LOOKED_AFTER.set(false);
         self.0.get_mut().extend(FIRST.take());
-        crate::sys::sync::plain_lock(&SPARE).append(self.0.get_mut());
+        plain_lock(&SPARE).append(self.0.get_mut());
     }
 }
 
@@ -157,7 +155,7 @@ impl Record {
     #[inline]
     pub fn new(lock: usize, entry: Entry, place: &'static Location<'static>) -> &'static Self {
         let record = FIRST.take().unwrap_or_else(Self::fetch);
-        record.place.store(ptr::from_ref(place).cast_mut(), Ordering::Relaxed);
+        record.place.set(place);
         record.adopt();
         let flags = match entry {
             Entry::Free => 0,
@@ -177,7 +175,7 @@ impl Record {
         if let Ok(Some(record)) = RECORDS.try_with(|records| records.0.borrow_mut().pop()) {
             return record;
         }
-        let mut spare = crate::sys::sync::plain_lock(&SPARE);
+        let mut spare = plain_lock(&SPARE);
         let from = spare.len().saturating_sub(BATCH);
         let mut batch = spare.split_off(from);
         drop(spare);
@@ -188,9 +186,9 @@ impl Record {
                 holder: AtomicU64::new(0),
                 call: AtomicU64::new(0),
                 number: AtomicU64::new(0),
-                place: AtomicPtr::new(ptr::null_mut()),
+                place: Static::nothing(),
             }));
-            crate::sys::sync::plain_lock(&ALL).push(new);
+            plain_lock(&ALL).push(new);
             new
         });
         Self::put_aside(&mut batch);
@@ -199,7 +197,7 @@ impl Record {
 
     fn put_aside(batch: &mut Vec<&'static Self>) {
         if RECORDS.try_with(|records| records.0.borrow_mut().append(batch)).is_err() {
-            crate::sys::sync::plain_lock(&SPARE).append(batch);
+            plain_lock(&SPARE).append(batch);
         }
     }
 
@@ -233,11 +231,11 @@ impl Record {
             let records = &mut *records.0.borrow_mut();
             records.push(self);
             if records.len() > AT_HAND {
-                crate::sys::sync::plain_lock(&SPARE).append(&mut records.split_off(AT_HAND / 2));
+                plain_lock(&SPARE).append(&mut records.split_off(AT_HAND / 2));
             }
         });
         if kept.is_err() {
-            crate::sys::sync::plain_lock(&SPARE).push(self);
+            plain_lock(&SPARE).push(self);
         }
     }
 
@@ -262,11 +260,6 @@ impl Record {
     /// The guard belongs to nobody known from now on.
     pub fn disown(&self) {
         self.holder.store(Holder::NOBODY, Ordering::Relaxed);
-    }
-
-    fn place(&self) -> Option<&'static Location<'static>> {
-        // SAFETY: null or from a `&'static Location`, which any thread may read.
-        unsafe { self.place.load(Ordering::Relaxed).as_ref() }
     }
 }
 
@@ -293,17 +286,17 @@ pub fn by_waiter(lock: usize, blocks: bool) -> Option<&'static Location<'static>
         Holder::PLAIN => kept.zip(Holder::calls_here(holder)).is_some_and(|(kept, at)| at < kept),
         _ => false,
     };
-    let all = crate::sys::sync::plain_lock(&ALL);
+    let all = plain_lock(&ALL);
     let held = all.iter().find(|record| {
         record.lock.load(Ordering::Acquire) & !FLAGS == lock && holds(record, record.holder.load(Ordering::Relaxed))
     });
-    held.and_then(|record| record.place())
+    held.and_then(|record| record.place.get())
 }
 
 /// Where the current guards of `lock` were taken, and who holds each, for reports.
 #[cfg(not(loom))]
 pub fn readers(lock: usize, threads: &Threads<'_>) -> Vec<(&'static Location<'static>, String)> {
-    let all = crate::sys::sync::plain_lock(&ALL).clone();
+    let all = plain_lock(&ALL).clone();
     let held = all.into_iter().filter(|record| record.lock.load(Ordering::Acquire) & !FLAGS == lock);
     held.filter_map(|record| {
         let holder = record.holder.load(Ordering::Relaxed);
@@ -316,7 +309,7 @@ pub fn readers(lock: usize, threads: &Threads<'_>) -> Vec<(&'static Location<'st
                 None => "held by a thread that has ended or makes no calls of ours".to_owned(),
             },
         };
-        Some((record.place()?, holder))
+        Some((record.place.get()?, holder))
     })
     .collect()
 }
@@ -338,7 +331,7 @@ pub fn reads_again(lock: usize) -> bool {
         }
         _ => (on_stack || matches!(current & 3, Holder::CALL | Holder::PLAIN)) && Holder::calls_here(holder).is_some(),
     };
-    let all = crate::sys::sync::plain_lock(&ALL);
+    let all = plain_lock(&ALL);
     all.iter().any(|record| {
         let value = record.lock.load(Ordering::Acquire);
         value & !LET_PAST == lock && holds(record.holder.load(Ordering::Relaxed))
@@ -349,7 +342,7 @@ pub fn reads_again(lock: usize) -> bool {
 /// may have waited for it. Returns how many there are.
 pub fn waited(lock: usize, holder: u64, now: u64) -> usize {
     let mut inside = 0;
-    for record in &*crate::sys::sync::plain_lock(&ALL) {
+    for record in &*plain_lock(&ALL) {
         let value = record.lock.load(Ordering::Acquire);
         if value & !FLAGS == lock && Holder::who(record.holder.load(Ordering::Relaxed)) == holder {
             inside += 1;
@@ -371,7 +364,7 @@ pub fn inside(lock: usize, holder: u64) -> usize {
 /// How many guards of `lock` each holder has.
 pub fn holders(lock: usize) -> BTreeMap<u64, usize> {
     let mut holders = BTreeMap::new();
-    for record in &*crate::sys::sync::plain_lock(&ALL) {
+    for record in &*plain_lock(&ALL) {
         if record.lock.load(Ordering::Acquire) & !FLAGS == lock {
             *holders.entry(Holder::who(record.holder.load(Ordering::Relaxed))).or_default() += 1;
         }

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Wake, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -36,7 +36,7 @@ impl Timer {
     pub fn start(look: impl Fn() + Send + Sync + 'static, number: i64, now: u64, due: u64) -> Self {
         let wait = Duration::from_nanos(due.saturating_sub(now));
         let waker = Waker::from(Arc::new(Look(look)));
-        let mut sleep = Sleep::internal(Arc::clone(AioContext::main().scheduler()), wait);
+        let mut sleep = Sleep::until(Arc::clone(AioContext::main().scheduler()), Instant::now() + wait);
         let _ = Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker));
         reactor::wake_after(wait, waker);
         Self { number, due, sleep }

@@ -1,7 +1,7 @@
 //! Making the reactor's handle current for a call, and remembering which foreign handle was current before. The first
 //! poll needs to know that, and so does the search for the outer scheduler when the call waits (`outer.rs`).
 
-use std::{cell::RefCell, mem::ManuallyDrop};
+use std::{cell::RefCell, mem};
 
 use tokio::runtime::{EnterGuard, Handle, RuntimeFlavor};
 
@@ -35,7 +35,7 @@ pub type Guard = EnterGuard<'static>;
 /// tokio's guard would panic.
 #[derive(Debug)]
 pub struct KeptGuard {
-    guard: ManuallyDrop<Guard>,
+    guard: Option<Guard>,
     kept: bool,
 }
 
@@ -43,15 +43,14 @@ impl KeptGuard {
     /// `kept`: the user keeps the guard beyond a call.
     #[track_caller]
     pub fn new(kept: bool) -> Self {
-        Self { guard: ManuallyDrop::new(Entered::guard()), kept }
+        Self { guard: Some(Entered::guard()), kept }
     }
 }
 
 impl Drop for KeptGuard {
     fn drop(&mut self) {
-        if !self.kept || !Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed()) {
-            // SAFETY: dropped here and nowhere else.
-            unsafe { ManuallyDrop::drop(&mut self.guard) };
+        if self.kept && Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed()) {
+            mem::forget(self.guard.take());
         }
     }
 }

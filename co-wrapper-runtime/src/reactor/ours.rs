@@ -55,7 +55,7 @@ fn start() -> io::Result<&'static Reactor> {
         return Ok(reactor);
     }
     fork::register();
-    let _one_at_a_time = STARTING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _one_at_a_time = plain_lock(&STARTING);
     if let Some(reactor) = REACTOR.get() {
         return Ok(reactor);
     }
@@ -149,7 +149,6 @@ struct Done {
 
 impl Done {
     fn by_each() -> Vec<Self> {
-        #[cfg(target_has_atomic = "64")]
         if let Some(reactor) = REACTOR.get() {
             let metrics = reactor.runtime.metrics();
             let by = |worker| Self {

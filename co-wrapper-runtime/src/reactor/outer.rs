@@ -75,10 +75,7 @@ fn outer_scheduler() -> OuterScheduler {
 /// the second case this worker must not continue on threads of `host`, because dropping `host` would wait for it.
 fn outer_in_task(host: Handle, worker: usize) -> OuterScheduler {
     let metrics = host.metrics();
-    #[cfg(target_has_atomic = "64")]
     let sleeps = worker < metrics.num_workers() && !metrics.worker_park_unpark_count(worker).is_multiple_of(2);
-    #[cfg(not(target_has_atomic = "64"))]
-    let sleeps = false;
     if sleeps && !has_budget() {
         // Not a task but a waker that the driver of `host` calls: its worker is inside the driver and cannot be handed
         // on.

@@ -29,9 +29,7 @@ pub struct Held<S>(Cell<ManuallyDrop<Option<Box<Table<S>>>>>);
 struct Table<S>(Vec<Entry<S>>);
 
 struct Entry<S> {
-    /// The scheduler's address, by which the entry is found.
-    address: *const S,
-    /// Keeps the address from being reused.
+    /// By its address the entry is found.
     scheduler: Arc<S>,
     queue: Queue<S>,
 }
@@ -59,7 +57,7 @@ impl<S> Taken<S> {
     #[inline]
     fn find(&mut self, at: usize, scheduler: &S) -> Option<&mut Queue<S>> {
         let entry = self.table.as_mut()?.0.get_mut(at)?;
-        if ptr::eq(entry.address, scheduler) { Some(&mut entry.queue) } else { None }
+        if ptr::eq(Arc::as_ptr(&entry.scheduler), scheduler) { Some(&mut entry.queue) } else { None }
     }
 }
 
@@ -74,7 +72,7 @@ impl<S> Drop for Taken<S> {
 
 /// Adds a queue to this thread's table. Returns the index at which it is found.
 pub fn put<S>(local: &'static LocalKey<Held<S>>, scheduler: &Arc<S>, queue: Queue<S>) -> usize {
-    let entry = Entry { address: Arc::as_ptr(scheduler), scheduler: Arc::clone(scheduler), queue };
+    let entry = Entry { scheduler: Arc::clone(scheduler), queue };
     let mut taken = Taken::from(local);
     let Table(entries) = &mut **taken.table.get_or_insert_with(|| Box::new(Table(Vec::new())));
     entries.push(entry);

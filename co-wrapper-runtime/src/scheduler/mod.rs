@@ -52,7 +52,7 @@ use crate::{
 };
 
 /// Who polls a context.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Home {
     /// The thread's number, as `here()` gives it.
     pub thread: u64,
@@ -60,9 +60,6 @@ pub struct Home {
     pub thread_name: String,
     /// What wakes the thread.
     pub unparker: Unparker,
-    /// A temporary home: the thread is home only for the length of a call, because the context had no home. A temporary
-    /// home starts no other caller's call, unless the two threads would wait for each other (`poll_loop/circle.rs`).
-    pub temporary: bool,
     /// The function that made it the home for the length of a call, and where that was called.
     pub call: Option<(&'static str, &'static Location<'static>)>,
 }
@@ -90,7 +87,9 @@ pub struct Scheduler {
     kicked: AtomicBool,
     /// The index at which the home thread holds the queue. Means nothing on other threads.
     held_at: AtomicUsize,
-    /// Whether the home is temporary ([`Home::temporary`]). Exact on the home thread itself.
+    /// Whether this is a temporary home: the thread is home only for the length of a call, because the context had no home. A
+    /// temporary home starts no other caller's call, unless the two threads would wait for each other
+    /// (`poll_loop/circle.rs`). Written by the home thread.
     temporary: AtomicBool,
     /// Set by `close`. The home thread then drops what is left.
     closing: AtomicBool,
@@ -254,30 +253,6 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Queues a task. If the context is closed, a new task is given back. A task that was polled is queued
-    /// nevertheless: this may be called within a wake, whose caller may hold a lock that the task's destructor takes.
-    pub fn push_task(self: &Arc<Self>, runnable: Runnable<Self>) -> Result<(), Runnable<Self>> {
-        let runnable = match self.push_task_here(runnable) {
-            PushedHere::Queued => return Ok(()),
-            PushedHere::Refused(runnable) => return Err(runnable),
-            PushedHere::NotHome(runnable) => runnable,
-        };
-        let mut injected = lock(&self.injected);
-        if injected.closed && runnable.metadata().may_be_refused() {
-            return Err(runnable);
-        }
-        injected.new += usize::from(runnable.metadata().key().is_none());
-        self.put(&mut injected, Item::Task(runnable));
-        let abandoned = injected.closed && injected.clearing == 0;
-        drop(injected);
-        self.ring();
-        // A home drops the task, in its next round or when it leaves.
-        if abandoned && self.home_number().is_none() {
-            self.clear_out_elsewhere();
-        }
-        Ok(())
-    }
-
     /// Queues an item if this thread is the home. If the context is closed, an item that may be refused is refused on
     /// any thread.
     #[inline]
@@ -313,8 +288,12 @@ impl Scheduler {
     #[cold]
     fn notify_outside(&self) {
         self.outside.store(false, Ordering::Relaxed);
+        self.unpark_home();
+    }
+
+    /// Outside the lock, because where a coroutine of another executor is suspended there, this runs users' wakers.
+    fn unpark_home(&self) {
         let unparker = lock(&self.home).home().map(|home| home.unparker.clone());
-        // Outside the lock, because it runs users' wakers.
         unparker.into_iter().for_each(|unparker| unparker.unpark());
     }
 
@@ -365,7 +344,7 @@ impl Scheduler {
     /// The thread whose calls alone [`pop`](Self::pop) may return, if there is such a thread: for a temporary home,
     /// itself.
     fn only_calls_of(&self) -> Option<u64> {
-        self.temporary.load(Ordering::Relaxed).then(here)
+        self.is_temporary().then(here)
     }
 
     /// Whether this thread, the home, has started a call of its own here that is not done.
@@ -447,18 +426,8 @@ impl Scheduler {
         if self.is_home_here() {
             return self.notify_here();
         }
-        if self.notified.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        // Outside the lock, because where a coroutine of another executor is suspended there, this runs users' wakers.
-        #[cfg(feature = "coroutine")]
-        {
-            let unparker = lock(&self.home).home().map(|home| home.unparker.clone());
-            unparker.into_iter().for_each(|unparker| unparker.unpark());
-        }
-        #[cfg(not(feature = "coroutine"))]
-        if let Some(home) = lock(&self.home).home() {
-            home.unparker.unpark();
+        if !self.notified.swap(true, Ordering::AcqRel) {
+            self.unpark_home();
         }
     }
 
@@ -471,17 +440,19 @@ impl Scheduler {
             Polled::ByNobody(queue) => mem::take(queue),
         };
         self.held_at.store(held::put(&HELD, self, queue), Ordering::Relaxed);
-        self.temporary.store(new.temporary, Ordering::Relaxed);
+        self.set_temporary(new.call.is_some());
         *home = Polled::By(new);
         Ok(())
     }
 
-    /// Turns a temporary home into a lasting one, or back.
+    /// Turns a temporary home into a lasting one, or back. For the home thread.
     pub fn set_temporary(&self, temporary: bool) {
-        if let Polled::By(home) = &mut *lock(&self.home) {
-            home.temporary = temporary;
-            self.temporary.store(temporary, Ordering::Relaxed);
-        }
+        self.temporary.store(temporary, Ordering::Relaxed);
+    }
+
+    /// Whether the home, if there is one, is temporary.
+    pub fn is_temporary(&self) -> bool {
+        self.temporary.load(Ordering::Relaxed)
     }
 
     /// Leaves home: what waits here stays for the next home. Wakes every caller whose call waits here, so that one of
@@ -635,8 +606,23 @@ impl Schedule for Scheduler {
         runnable.queue();
     }
 
+    /// If the context is closed, a new task is given back. A task that was polled is queued nevertheless: this may be called
+    /// within a wake, whose caller may hold a lock that the task's destructor takes.
     fn push_task(self: &Arc<Self>, runnable: Runnable<Self>) -> Result<(), Runnable<Self>> {
-        self.push_task(runnable)
+        let mut injected = lock(&self.injected);
+        if injected.closed && runnable.metadata().may_be_refused() {
+            return Err(runnable);
+        }
+        injected.new += usize::from(runnable.metadata().key().is_none());
+        self.put(&mut injected, Item::Task(runnable));
+        let abandoned = injected.closed && injected.clearing == 0;
+        drop(injected);
+        self.ring();
+        // A home drops the task, in its next round or when it leaves.
+        if abandoned && self.home_number().is_none() {
+            self.clear_out_elsewhere();
+        }
+        Ok(())
     }
 
     fn push_task_here(&self, runnable: Runnable<Self>) -> PushedHere<Runnable<Self>> {

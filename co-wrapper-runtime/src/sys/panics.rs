@@ -11,15 +11,15 @@ use std::{
     any::Any,
     fmt,
     io::{self, Write},
-    mem::{self, ManuallyDrop},
-    ops::{Deref, DerefMut},
+    mem,
+    ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     task::Waker,
     thread,
 };
 
 /// The payload of a panic in users' code. Dropping it does not panic, although the payload of a `panic_any` may.
-pub struct Payload(ManuallyDrop<Box<dyn Any + Send>>);
+pub struct Payload(Box<dyn Any + Send>);
 
 impl Payload {
     /// Runs `run` and catches its panic.
@@ -29,13 +29,13 @@ impl Payload {
     /// The panic of `run`.
     pub fn of<R>(run: impl FnOnce() -> R) -> Result<R, Self> {
         // The panic drops whatever `run` owns; data that it shares is protected by its owner, as between threads.
-        catch_unwind(AssertUnwindSafe(run)).map_err(|payload| Self(ManuallyDrop::new(payload)))
+        catch_unwind(AssertUnwindSafe(run)).map_err(Self)
     }
 
     /// A panic with this payload that has not begun.
     #[cfg(feature = "coroutine")]
     pub fn new(payload: impl Any + Send) -> Self {
-        Self(ManuallyDrop::new(Box::new(payload)))
+        Self(Box::new(payload))
     }
 
     /// Whether the payload is a `T`.
@@ -45,10 +45,13 @@ impl Payload {
     }
 
     /// Continues the panic, without calling the panic hook again.
-    pub fn resume(self) -> ! {
-        let mut this = ManuallyDrop::new(self);
-        // SAFETY: taken once, because `this` is never dropped.
-        resume_unwind(unsafe { ManuallyDrop::take(&mut this.0) })
+    pub fn resume(mut self) -> ! {
+        resume_unwind(self.take())
+    }
+
+    /// Takes the payload out and leaves one that is nothing, which allocates nothing either.
+    fn take(&mut self) -> Box<dyn Any + Send> {
+        mem::replace(&mut self.0, Box::new(()))
     }
 
     /// Continues the panic, unless the thread unwinds already: a second panic would abort the process, so it is only
@@ -64,8 +67,7 @@ impl Payload {
 
 impl Drop for Payload {
     fn drop(&mut self) {
-        // SAFETY: dropped once: `resume` takes it only out of a value that is never dropped.
-        discard(unsafe { ManuallyDrop::take(&mut self.0) });
+        discard(self.take());
     }
 }
 
@@ -129,18 +131,18 @@ pub fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
 
 /// A user's value in a scope that may unwind. If it does, a panic of the value's destructor is not raised.
 #[derive(Clone, Debug)]
-pub struct Guarded<T>(ManuallyDrop<T>);
+pub struct Guarded<T>(Option<T>);
+
+const THERE: &str = "there until `into_inner` or the drop takes it";
 
 impl<T> Guarded<T> {
     pub fn new(value: T) -> Self {
-        Self(ManuallyDrop::new(value))
+        Self(Some(value))
     }
 
     /// Takes the value out.
-    pub fn into_inner(self) -> T {
-        let mut this = ManuallyDrop::new(self);
-        // SAFETY: taken once, because `this` is never dropped.
-        unsafe { ManuallyDrop::take(&mut this.0) }
+    pub fn into_inner(mut self) -> T {
+        self.0.take().expect(THERE)
     }
 }
 
@@ -148,19 +150,12 @@ impl<T> Deref for Guarded<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for Guarded<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
+        self.0.as_ref().expect(THERE)
     }
 }
 
 impl<T> Drop for Guarded<T> {
     fn drop(&mut self) {
-        // SAFETY: dropped once: `into_inner` takes it only out of a value that is never dropped.
-        drop_one(unsafe { ManuallyDrop::take(&mut self.0) });
+        drop_one(self.0.take());
     }
 }

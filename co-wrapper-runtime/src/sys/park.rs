@@ -11,7 +11,6 @@
 use std::task::Waker;
 use std::{
     cell::Cell,
-    fmt,
     sync::{Arc, atomic},
     task::Wake,
     time::Instant,
@@ -45,7 +44,7 @@ pub fn here() -> u64 {
 }
 
 /// Puts its own thread to sleep. It wraps the `parking` crate so that the crate can be replaced.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Parker {
     parker: parking::Parker,
     elsewhere: Arc<Elsewhere>,
@@ -131,7 +130,7 @@ impl Parker {
 }
 
 /// Gives a [`Parker`] its token, from any thread. Makes no system call unless the parker's thread is asleep.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Unparker {
     unparker: parking::Unparker,
     elsewhere: Arc<Elsewhere>,
@@ -164,17 +163,10 @@ impl Elsewhere {
     }
 }
 
-impl fmt::Debug for Elsewhere {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Elsewhere").field("state", &self.state).finish_non_exhaustive()
-    }
-}
-
 /// Where the wakes of one blocking call's future arrive.
 ///
 /// The thread reuses its slots even while wakers of earlier calls exist: a late wake costs the slot's next call one
 /// spurious poll, which every future must tolerate.
-#[derive(Debug)]
 pub struct WakeSlot {
     /// Set by a wake from another thread.
     woken: AtomicBool,

@@ -228,27 +228,26 @@ impl<S> Queue<S> {
         self.owned > 0 || !self.calls.is_empty()
     }
 
-    /// The live tasks that the thread `owner` owns, except those that are its own calls: their frames wait on its
-    /// stack.
-    pub fn local(&self, owner: u64) -> impl Iterator<Item = &OwnedTask<S>> {
+    /// The live tasks that the thread `owner` owns, each with its caller.
+    fn owned_by(&self, owner: u64) -> impl Iterator<Item = (&OwnedTask<S>, Option<u64>)> {
         let owned = if self.owned > 0 { Some(&self.tasks) } else { None };
-        owned.into_iter().flatten().map(|(_, task)| task).filter(move |task| {
-            let meta = task.metadata();
-            meta.owner() == Some(owner) && meta.caller() != Some(owner)
-        })
+        let owned = owned.into_iter().flatten().map(|(_, task)| task);
+        owned.filter(move |task| task.metadata().owner() == Some(owner)).map(|task| (task, task.metadata().caller()))
+    }
+
+    /// Those of them that are not its own calls: the frames of these wait on its stack.
+    pub fn local(&self, owner: u64) -> impl Iterator<Item = &OwnedTask<S>> {
+        self.owned_by(owner).filter(move |(_, caller)| *caller != Some(owner)).map(|(task, _)| task)
     }
 
     /// Whether `owner` has started a call of its own here that is not done.
     pub fn has_own_call(&self, owner: u64) -> bool {
-        let own = |task: &Meta<S>| task.owner() == Some(owner) && task.caller() == Some(owner);
-        self.owned > 0 && self.tasks.iter().any(|(_, task)| own(task.metadata()))
+        self.owned_by(owner).any(|(_, caller)| caller == Some(owner))
     }
 
     /// Whether `owner` has started another caller's call here that is not done.
     pub fn has_received(&self, owner: u64) -> bool {
-        let received =
-            |task: &Meta<S>| task.owner() == Some(owner) && task.caller().is_some_and(|caller| caller != owner);
-        self.owned > 0 && self.tasks.iter().any(|(_, task)| received(task.metadata()))
+        self.owned_by(owner).any(|(_, caller)| caller.is_some_and(|caller| caller != owner))
     }
 
     /// The oldest waiting call of one of the threads `callers`.

@@ -59,7 +59,7 @@ pub trait Schedule: Sized + Send + Sync + 'static {
     /// Calls [`Runnable::queue`]. A function of the scheduler, so that it is compiled once, in this crate, and not
     /// wherever users spawn.
     fn schedule(runnable: Runnable<Self>);
-    /// Queues a task, from any thread. Gives a new one back if the scheduler is closed.
+    /// Queues a task, from a thread that is not the home. Gives a new one back if the scheduler is closed.
     fn push_task(self: &Arc<Self>, runnable: Runnable<Self>) -> Result<(), Runnable<Self>>;
     /// The same, if this is the home thread.
     fn push_task_here(&self, runnable: Runnable<Self>) -> PushedHere<Runnable<Self>>;
@@ -204,7 +204,7 @@ const _: () = {
 unsafe impl<S> Sync for Meta<S> where Arc<S>: Send + Sync {}
 
 /// Stands for the thread that will poll the task first. No thread has this number.
-const FIRST: u64 = u64::MAX;
+pub const FIRST: u64 = u64::MAX;
 
 impl<S> Meta<S> {
     fn new(scheduler: Arc<S>, owner: u64, caller: Option<Arc<WakeSlot>>) -> Self {
@@ -478,50 +478,27 @@ impl<'a, T: 'a, S: Schedule> Sent<'a, T, S> {
     }
 }
 
+/// Spawns a task that this thread owns, if `owner` is its number; that the thread which first polls it owns from then on,
+/// with [`FIRST`] or a caller; and that nobody owns with 0.
+///
 /// # Safety
 ///
-/// `F` is `Send`, or `owner` is this thread, or there is a caller and sending `F` is sound before its first poll. What
-/// `F` borrows outlives it.
+/// `F` is `Send`; or `owner` is this thread; or sending `F` is sound before its first poll, and `owner` is [`FIRST`] or there
+/// is a caller. What `F` borrows outlives it.
 pub unsafe fn spawn_for<S: Schedule, F: Future>(
     scheduler: &Arc<S>,
     owner: u64,
     caller: Option<Arc<WakeSlot>>,
     future: F,
 ) -> async_task::Task<Output<F::Output>, Meta<S>> {
-    let meta = Meta::new(Arc::clone(scheduler), owner, caller);
-    // SAFETY: by this function's contract.
-    unsafe { spawn_with(meta, future) }
-}
-
-/// Spawns a task that is sent to the scheduler's home thread, and that only the thread which first polls it polls and
-/// drops from then on.
-///
-/// # Safety
-///
-/// Sending `future` must be sound before its first poll, and it is `'static`.
-#[cfg(feature = "coroutine")]
-pub unsafe fn spawn_pinned<S: Schedule, F: Future>(
-    scheduler: &Arc<S>,
-    future: F,
-) -> async_task::Task<Output<F::Output>, Meta<S>> {
-    let meta = Meta::new(Arc::clone(scheduler), FIRST, None);
-    // SAFETY: the caller promises that the future may be sent before its first poll. From then on the thread that polls it
-    // owns it; `run` ensures that.
-    unsafe { spawn_with(meta, future) }
-}
-
-/// # Safety
-///
-/// As [`spawn_for`].
-unsafe fn spawn_with<S: Schedule, F: Future>(meta: Meta<S>, future: F) -> async_task::Task<Output<F::Output>, Meta<S>> {
     let listed = |meta| Listed { future: ManuallyDrop::new(future), meta, unit: Unit::new() };
     let schedule = |runnable| S::schedule(Runnable::new(runnable));
-    let builder = async_task::Builder::new().metadata(meta);
+    let builder = async_task::Builder::new().metadata(Meta::new(Arc::clone(scheduler), owner, caller));
     // SAFETY: `spawn_unchecked` asks for four things, and the head of this file says what is relied on. A future that
     // is not `Send` is run and dropped on one thread: both happen only through its `Runnable`, and `run` and the drop
     // of `Runnable` check the owner. (If another reference to the task is the last one, it hands the future to
-    // `schedule`, so to a `Runnable`.) What the future borrows outlives it, by this function's contract, and `meta` is
-    // the task's own. `schedule` is `Send`, `Sync` and `'static`, because it captures nothing.
+    // `schedule`, so to a `Runnable`.) What the future borrows outlives it, by this function's contract, and the metadata
+    // is the task's own. `schedule` is `Send`, `Sync` and `'static`, because it captures nothing.
     let (runnable, task) = unsafe { builder.spawn_unchecked(listed, schedule) };
     runnable.schedule();
     task

@@ -274,7 +274,6 @@ pub fn move_in(
         thread: here(),
         thread_name: Home::name_of(&thread::current()),
         unparker: parker.unparker(),
-        temporary: call.is_some(),
         call,
     })?;
     homes.add(Served { context: context.clone(), holders: 1, guards: guard, leaving: false });

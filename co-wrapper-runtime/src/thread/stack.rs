@@ -17,7 +17,7 @@ use super::waiting;
 use crate::{
     tasks::activation::{self, Activation, Interrupted, Mark},
     watch::{
-        board::{Registered, Run, Runs},
+        board::{Board, Run, Runs},
         record::Slot,
     },
 };
@@ -37,7 +37,7 @@ pub enum Kept {
 
 pub struct Stack {
     /// What observers see of it, and of its thread.
-    pub board: Registered,
+    pub board: Arc<Board>,
     /// How many blocking calls there are.
     depth: Cell<usize>,
     /// The first `depth` slots belong to these calls, innermost last; the rest are for the next calls. So entering and
@@ -128,7 +128,7 @@ impl Drop for Entered<'_> {
 
 /// Entering and leaving.
 impl Stack {
-    pub fn new(board: Registered) -> Self {
+    pub fn new(board: Arc<Board>) -> Self {
         Self {
             board,
             depth: Cell::new(0),

@@ -23,7 +23,7 @@ use crate::{
         park::{Parker, here},
     },
     watch::{
-        board::{Registered, Runs},
+        board::{Board, Runs},
         record::What,
         watchdog,
     },
@@ -40,7 +40,7 @@ pub struct Thread {
     pub stack: Stack,
     pub parker: Parker,
     pub homes: RefCell<homes::Homes>,
-    /// Spare slots for what waits without a frame of its own on the thread's list: shown polls, and coroutines.
+    /// Spare slots for shown polls, which wait without being calls.
     spare: RefCell<Vec<Arc<Slot>>>,
     /// Whether the block was made in a thread-local destructor, after the thread left its homes.
     late: bool,
@@ -192,7 +192,7 @@ impl Thread {
         watchdog::at_first_use();
         let late = END.try_with(|_| ()).is_err();
         let thread = Rc::new(Self {
-            stack: Stack::new(Registered::new(here(), Home::name_of(&std::thread::current()))),
+            stack: Stack::new(Board::new(here(), Home::name_of(&std::thread::current()))),
             parker: Parker::new(),
             homes: RefCell::default(),
             spare: RefCell::default(),
@@ -210,13 +210,18 @@ impl Thread {
         NonNull::from(&*Self::first_use(name))
     }
 
-    /// Takes the thread's block out of `THREAD`.
-    fn end() {
-        let last = THREAD.replace(ptr::null());
+    /// Takes the thread's block out of `THREAD`, and puts `other` there, an `Rc`'s pointer or null.
+    fn replace(other: *const Self) {
+        let last = THREAD.replace(other);
         if !last.is_null() {
             // SAFETY: the reference that `THREAD` had, which was taken out.
             drop(unsafe { Rc::from_raw(last) });
         }
+    }
+
+    /// Ends the thread's block.
+    fn end() {
+        Self::replace(ptr::null());
         scheduler::free_held();
     }
 
@@ -237,34 +242,38 @@ impl Thread {
         self.stack.board.runs() > 0
     }
 
+    /// Asks the calling thread's stack, if it has one.
+    #[cfg(feature = "graph")]
+    #[inline]
+    fn ask<R>(question: impl FnOnce(&Stack) -> R) -> Option<R> {
+        // SAFETY: as in `get`; a question does not end it.
+        unsafe { THREAD.get().as_ref() }.map(|thread| question(&thread.stack))
+    }
+
     /// As [`Stack::read_in_call`], for the calling thread.
     #[cfg(feature = "graph")]
     #[inline]
     pub fn read_in_call() -> Option<(usize, u64)> {
-        // SAFETY: as in `get`; nothing in this function ends it.
-        unsafe { THREAD.get().as_ref() }?.stack.read_in_call()
+        Self::ask(Stack::read_in_call)?
     }
 
     /// As [`Stack::kept`], for the calling thread.
     #[cfg(feature = "graph")]
     #[inline]
     pub fn kept_here() -> Kept {
-        // SAFETY: as in `get`; nothing in this function ends it.
-        unsafe { THREAD.get().as_ref() }.map_or(Kept::Nothing(0), |thread| thread.stack.kept())
+        Self::ask(Stack::kept).unwrap_or(Kept::Nothing(0))
     }
 
     /// The innermost coroutine with a stack of its own on the calling thread.
     #[cfg(feature = "graph")]
     pub fn root_here() -> Root {
-        // SAFETY: as in `get`; nothing in this function ends it.
-        unsafe { THREAD.get().as_ref() }.map_or(Root::default(), |thread| thread.stack.root.get())
+        Self::ask(|stack| stack.root.get()).unwrap_or_default()
     }
 
     /// As [`Stack::is_at_root`], for the calling thread.
     #[cfg(feature = "graph")]
     pub fn is_at_root_here() -> bool {
-        // SAFETY: as in `get`; nothing in this function ends it.
-        unsafe { THREAD.get().as_ref() }.is_some_and(|thread| thread.stack.is_at_root())
+        Self::ask(Stack::is_at_root).unwrap_or(false)
     }
 
     /// Makes `this` the calling thread's block while `run` runs: in a thread-local destructor, a coroutine's may be
@@ -280,11 +289,7 @@ impl Thread {
     fn with_other_block<R>(this: &Rc<Self>, run: impl FnOnce() -> R) -> R {
         let outer = THREAD.replace(Rc::into_raw(Rc::clone(this)));
         let result = run();
-        let last = THREAD.replace(outer);
-        if !last.is_null() {
-            // SAFETY: the reference that `THREAD` had, which was taken out.
-            drop(unsafe { Rc::from_raw(last) });
-        }
+        Self::replace(outer);
         result
     }
 
@@ -334,26 +339,16 @@ impl Thread {
         context: &AioContext,
     ) -> Shown<'_> {
         self.show_first_polls(self.depth());
-        let slot = self.take_spare();
+        let slot = self.spare.borrow_mut().pop().unwrap_or_else(|| {
+            let slot = Arc::new(Slot::new(self.parker.unparker()));
+            self.stack.board.add_other(&slot);
+            slot
+        });
         slot.begin(name, site, false);
         self.stack.polls.update(|polls| polls + 1);
         self.show(&slot, 1, Some(context));
         slot.record.stamp();
-        Shown { thread: self, slot: Some(slot) }
-    }
-
-    /// Takes a spare slot.
-    pub(super) fn take_spare(&self) -> Arc<Slot> {
-        self.spare.borrow_mut().pop().unwrap_or_else(|| {
-            let slot = Arc::new(Slot::new(self.parker.unparker()));
-            self.stack.board.add_other(&slot);
-            slot
-        })
-    }
-
-    /// Gives a slot back.
-    pub(super) fn give_spare(&self, slot: Arc<Slot>) {
-        self.spare.borrow_mut().push(slot);
+        Shown { thread: self, slot }
     }
 
     /// Shows those of the outermost `count` calls that are not shown yet, as being in their first poll.
@@ -444,15 +439,13 @@ impl Thread {
 /// A poll is shown while this lives.
 pub struct Shown<'a> {
     thread: &'a Thread,
-    slot: Option<Arc<Slot>>,
+    slot: Arc<Slot>,
 }
 
 impl Drop for Shown<'_> {
     fn drop(&mut self) {
-        if let Some(slot) = self.slot.take() {
-            slot.record.hide();
-            self.thread.stack.polls.update(|polls| polls - 1);
-            self.thread.give_spare(slot);
-        }
+        self.slot.record.hide();
+        self.thread.stack.polls.update(|polls| polls - 1);
+        self.thread.spare.borrow_mut().push(Arc::clone(&self.slot));
     }
 }

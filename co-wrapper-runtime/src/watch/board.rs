@@ -20,6 +20,7 @@ use std::{
 };
 
 use super::record::{Record, Slot, Static, lock, now};
+use crate::sys::registry::Registry;
 
 /// Set by an observer, cleared when the thread begins something.
 pub const LOOKED: u8 = 1 << 1;
@@ -55,7 +56,7 @@ pub enum Runs {
 pub struct Board {
     pub number: u64,
     /// The thread's name in messages.
-    pub name: String,
+    pub name: Arc<str>,
     /// What its innermost loop runs; 0 if nothing.
     running: AtomicUsize,
     /// The condition that its innermost `poll_while` is running: laid out like `running`, with the count that `running`
@@ -107,48 +108,12 @@ impl Look {
     }
 }
 
-static BOARDS: Mutex<Vec<Arc<Board>>> = Mutex::new(Vec::new());
-
-/// A thread's board; observers see it while this lives.
-pub struct Registered(Arc<Board>);
-
-impl Registered {
-    pub fn new(number: u64, name: String) -> Self {
-        let board = Arc::new(Board {
-            number,
-            name,
-            running: AtomicUsize::new(0),
-            condition: AtomicUsize::new(0),
-            condition_site: Static::nothing(),
-            parked: AtomicU8::new(0),
-            expects_long: AtomicUsize::new(0),
-            calls: Mutex::default(),
-            others: Mutex::default(),
-            last: Mutex::new(Look { doing: Doing::Waiting, since: 0, again: false }),
-        });
-        lock(&BOARDS).push(Arc::clone(&board));
-        Self(board)
-    }
-}
-
-impl std::ops::Deref for Registered {
-    type Target = Board;
-
-    #[inline]
-    fn deref(&self) -> &Board {
-        &self.0
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        lock(&BOARDS).retain(|board| !Arc::ptr_eq(board, &self.0));
-    }
-}
+/// The boards of all threads.
+static ALL: Registry<Board> = Registry::new();
 
 /// The boards of all threads, in the order of their numbers.
 pub fn all() -> Vec<Arc<Board>> {
-    let mut boards = lock(&BOARDS).clone();
+    let mut boards: Vec<_> = ALL.all().into_iter().map(|(_, board)| board).collect();
     boards.sort_by_key(|board| board.number);
     boards
 }
@@ -171,6 +136,24 @@ impl Run {
 
 /// Methods for the board's own thread.
 impl Board {
+    /// A thread's board; observers see it while this lives.
+    pub fn new(number: u64, name: String) -> Arc<Self> {
+        let board = Arc::new(Self {
+            number,
+            name: name.into(),
+            running: AtomicUsize::new(0),
+            condition: AtomicUsize::new(0),
+            condition_site: Static::nothing(),
+            parked: AtomicU8::new(0),
+            expects_long: AtomicUsize::new(0),
+            calls: Mutex::default(),
+            others: Mutex::default(),
+            last: Mutex::new(Look { doing: Doing::Waiting, since: 0, again: false }),
+        });
+        ALL.register(&board.name, Arc::downgrade(&board));
+        board
+    }
+
     /// Adds the slot for calls that are one deeper than those before.
     pub fn add_call(&self, slot: &Arc<Slot>) {
         lock(&self.calls).push(Arc::clone(slot));

@@ -2,7 +2,6 @@
 //! report.
 
 pub mod board;
-mod heartbeat;
 pub mod reasons;
 pub mod record;
 mod report;

@@ -47,7 +47,7 @@ pub fn register(name: &Arc<str>, awaited: std::sync::Weak<dyn Awaited>) {
 
 /// All reasons, except those of the context `except`.
 pub fn all(threads: &Threads<'_>, except: Option<&Arc<Scheduler>>) -> Vec<String> {
-    let contexts = builder::all();
+    let contexts = builder::ALL.all();
     let contexts = contexts.iter().filter(|(_, scheduler)| except.is_none_or(|except| !Arc::ptr_eq(scheduler, except)));
     let contexts = contexts.flat_map(|(name, scheduler)| of_context(name, scheduler, threads));
     let others = ALL.all();

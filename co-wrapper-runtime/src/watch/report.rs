@@ -1,31 +1,26 @@
-//! The hang report as data, which tests can query. `tell.rs` writes it out for people.
+//! The hang report: what tests can query as data, and for people the lines of `tell.rs`.
 
 use std::{
-    mem,
+    fmt, mem,
     panic::Location,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use super::{
-    board::{self, Board, Doing, Look, POLL_WHILE, Runs},
-    heartbeat,
+    board::{self, Board, Doing, Look, POLL_WHILE},
     reasons::{self, Threads},
     record::{Seen, Slot, What, lock, now},
+    tell::{self, Place},
 };
-use crate::{context::AioContext, reactor::Stopped, scheduler, sys::fork};
+use crate::{context::AioContext, reactor::Stopped, sys::fork};
 
-/// A function and where it was called.
-pub(super) type Place = (&'static str, &'static Location<'static>);
-
-/// An outer call of another one.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct OuterCall {
-    pub place: Place,
-    /// Whether its future is in the middle of a poll. Otherwise the future goes on, and only the call's caller waits
-    /// for the nested frames.
-    pub in_poll: bool,
-}
+/// When the reactor was asked what it has not answered, on the clock of `now`, if the answer is late; else 0. For the
+/// watchdog to set.
+pub(super) static STALLED_SINCE: AtomicU64 = AtomicU64::new(0);
 
 /// The blocking calls that waited when the report was made, and what blocked a thread. Returned by
 /// [`report`](crate::hang::report); its `Display` is for people.
@@ -35,12 +30,11 @@ pub(super) struct OuterCall {
 /// See [`report`](crate::hang::report).
 #[derive(Clone, Debug)]
 pub struct Report {
-    pub(super) calls: Vec<Call>,
-    pub(super) blocked: Vec<Blocked>,
-    pub(super) main_waits: Option<Home>,
-    /// One line for each context and graph lock that may be waited for in vain.
-    pub(super) reasons: Vec<String>,
-    pub(super) stalled_reactor: Option<Duration>,
+    calls: Vec<Call>,
+    /// One line for each thing that a thread's loop runs and that has not returned since the last look, where no call
+    /// inside it waits; and after the calls for each context and graph lock that may be waited for in vain.
+    others: Vec<String>,
+    stalled_reactor: Option<Duration>,
 }
 
 /// A blocking call that waits.
@@ -78,65 +72,9 @@ pub struct Call {
     depth: usize,
     state: State,
     expected_long: bool,
-    pub(super) suspects: Vec<Suspect>,
-    /// The outer calls on its stack, innermost first.
-    pub(super) outer: Vec<OuterCall>,
-    pub(super) dispatched: bool,
-    pub(super) stopped: Stopped,
-    /// What its thread has been doing, and for how long, if that has not returned since the last look.
-    pub(super) blocks: Option<(Blocks, Duration)>,
-    /// The thread that is home to its context, if that is another thread.
-    pub(super) home: Option<Home>,
-    /// That thread, if it is home only for the length of a call of its own, and this call has not begun there.
-    pub(super) temporary: Option<Temporary>,
-}
-
-/// Something that a thread's loop runs and that has not returned since the last look, where no call inside it waits.
-#[derive(Clone, Debug)]
-pub(super) struct Blocked {
-    pub(super) thread: String,
-    pub(super) what: Blocking,
-    pub(super) lasted: Duration,
-    /// The call whose loop runs it, if it is a call.
-    pub(super) call: Option<Place>,
-}
-
-/// What a blocked thread runs.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Blocking {
-    Runs(Runs),
-    /// The condition of the `poll_while` that was called at this place.
-    Condition(&'static Location<'static>),
-}
-
-/// What has not returned on the thread of a waiting call.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Blocks {
-    /// The call's own future.
-    Future,
-    /// The call's own condition, if it is a `poll_while`.
-    Condition,
-    /// Another call, nested in what its loop runs.
-    Call,
-    /// What its loop runs.
-    Runs(Runs),
-}
-
-/// A context's home thread, which is doing something else.
-#[derive(Clone, Debug)]
-pub(super) struct Home {
-    pub thread: String,
-    pub doing: Doing,
-    pub lasted: Duration,
-    /// The innermost call on its stack.
-    pub call: Option<Place>,
-}
-
-/// A thread that is home to a context for the length of a call.
-#[derive(Clone, Debug)]
-pub(super) struct Temporary {
-    pub thread: String,
-    pub call: Option<Place>,
+    suspects: Vec<Suspect>,
+    /// A line for each of them.
+    told: Vec<String>,
 }
 
 /// What the thread of a waiting call is doing.
@@ -193,24 +131,16 @@ pub enum Suspect {
 
 /// Which of the findings go into a report.
 #[derive(Clone, Copy)]
-enum Wanted {
-    All,
+struct Wanted {
     /// Those that have lasted this long.
-    Since(Duration),
-    /// Those that have lasted this long, were not printed before, and are not meant to wait long.
-    News(Duration),
+    least: Duration,
+    /// Of these, those that were not printed before and are not meant to wait long.
+    news: bool,
 }
 
 impl Wanted {
-    fn least(self) -> Duration {
-        match self {
-            Self::All => Duration::ZERO,
-            Self::Since(least) | Self::News(least) => least,
-        }
-    }
-
     fn wants(self, lasted: Duration, expected_long: bool, is_news: impl FnOnce() -> bool) -> bool {
-        lasted >= self.least() && (!matches!(self, Self::News(_)) || !expected_long && is_news())
+        lasted >= self.least && (!self.news || !expected_long && is_news())
     }
 }
 
@@ -218,34 +148,24 @@ impl Wanted {
 type Looks = [(Arc<Board>, Look)];
 
 impl Report {
-    /// Everything that waits.
-    pub(crate) fn all() -> Self {
-        Self::take(Wanted::All)
-    }
-
     /// What has waited at least `least`.
-    pub(super) fn since(least: Duration) -> Self {
-        Self::take(Wanted::Since(least))
+    pub(crate) fn since(least: Duration) -> Self {
+        Self::take(Wanted { least, news: false })
     }
 
     /// What has waited at least `limit`, is not meant to wait long, and was not in such a report before.
     pub(super) fn news(limit: Duration) -> Self {
-        Self::take(Wanted::News(limit))
+        Self::take(Wanted { least: limit, news: true })
     }
 
     fn take(wanted: Wanted) -> Self {
-        let mut report = Self {
-            calls: Vec::new(),
-            blocked: Vec::new(),
-            main_waits: None,
-            reasons: Vec::new(),
-            stalled_reactor: None,
-        };
+        let mut report = Self { calls: Vec::new(), others: Vec::new(), stalled_reactor: None };
         // A forked child has none of the parent's threads, and one of those may have held a lock.
         if fork::is_child() {
             return report;
         }
-        report.stalled_reactor = heartbeat::stalled_reactor();
+        let stalled = Some(STALLED_SINCE.load(Ordering::Relaxed)).filter(|since| *since > 0);
+        report.stalled_reactor = stalled.map(|since| Duration::from_nanos(now().saturating_sub(since)));
         let looks: Vec<_> = board::all().into_iter().map(|board| (Arc::clone(&board), board.look())).collect();
         for (board, look) in &looks {
             report.add_waiting(board, look, &looks, wanted);
@@ -253,23 +173,23 @@ impl Report {
             report.add_suspended(board, &looks, wanted);
             report.add_blocked(board, look, wanted);
         }
-        if let Wanted::News(limit) = wanted
-            && !report.calls.is_empty()
-        {
+        if wanted.news && !report.calls.is_empty() {
             // What these calls wait for may have blocked a little later than the calls began to wait. The lower limit
             // puts both into one report instead of two.
-            looks.iter().for_each(|(board, look)| report.add_blocked(board, look, Wanted::News(limit / 2)));
+            let wanted = Wanted { least: wanted.least / 2, ..wanted };
+            looks.iter().for_each(|(board, look)| report.add_blocked(board, look, wanted));
         }
-        report.main_waits = main_waits(&looks, wanted);
+        let main_waits = main_waits(&looks, wanted);
         if !report.calls.is_empty() {
-            let told = report.main_waits.as_ref().and_then(|_| AioContext::main_if_made());
-            report.reasons = reasons::all(&Threads(&looks), told.map(AioContext::scheduler));
+            let told = main_waits.as_ref().and_then(|_| AioContext::main_if_made());
+            report.others.extend(reasons::all(&Threads(&looks), told.map(AioContext::scheduler)));
         }
+        report.others.extend(main_waits);
         report
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.calls.is_empty() && self.blocked.is_empty() && self.main_waits.is_none()
+        self.calls.is_empty() && self.others.is_empty()
     }
 
     /// Adds the waiting calls of a thread.
@@ -293,17 +213,12 @@ impl Report {
                 continue;
             }
             let innermost = rest.len() == 1;
-            let outer = outer.iter().rev();
-            let outer =
-                outer.map(|(seen, _)| OuterCall { place: (seen.name, seen.site), in_poll: seen.polling }).collect();
-            let mut call = Call::new(board, call, outer, innermost && board.is_parked());
+            let outer: Vec<_> = outer.iter().rev().map(|(seen, _)| ((seen.name, seen.site), seen.polling)).collect();
+            let mut call = Call::new(board, call, &outer, innermost && board.is_parked());
             if innermost {
                 call.look_above(board, look, slot);
             }
-            let home = rest[0].0.context.as_ref().and_then(|context| context.scheduler.home());
-            if let Some(home) = home.filter(|home| home.thread != board.number) {
-                call.look_home(looks, &home, slot.wakes.is_unstarted());
-            }
+            call.look_home(board, looks, &rest[0].0, slot);
             self.calls.push(call);
         }
     }
@@ -316,12 +231,9 @@ impl Report {
             if !wanted.wants(seen.waited, seen.what.expected_long, || slot.record.is_news()) {
                 continue;
             }
-            let mut call = Call::new(board, &seen, Vec::new(), false);
+            let mut call = Call::new(board, &seen, &[], false);
             call.state = State::Suspended;
-            let home = seen.context.as_ref().and_then(|context| context.scheduler.home());
-            if let Some(home) = home.filter(|home| home.thread != board.number) {
-                call.look_home(looks, &home, slot.wakes.is_unstarted());
-            }
+            call.look_home(board, looks, &seen, &slot);
             self.calls.push(call);
         }
     }
@@ -341,26 +253,23 @@ impl Report {
                     && let Some(site) = slot.site()
                 {
                     let outer = outer.iter().rev().filter_map(|slot| {
-                        let in_poll = slot.record.read().is_none_or(|seen| seen.polling);
-                        Some(OuterCall { place: (slot.name(), slot.site()?), in_poll })
+                        Some(((slot.name(), slot.site()?), slot.record.read().is_none_or(|seen| seen.polling)))
                     });
-                    let outer = outer.collect();
+                    let outer: Vec<_> = outer.collect();
                     let what = What { level: depth, dispatched: board.runs() > 0, expected_long, polls: 0 };
                     let (stopped, context) = (Stopped::Nothing, None);
                     let seen = Seen { name: slot.name(), site, what, waited: lasted, polling: true, stopped, context };
-                    let mut call = Call::new(board, &seen, outer, false);
+                    let mut call = Call::new(board, &seen, &outer, false);
                     call.look_above(board, look, slot);
                     self.calls.push(call);
                 }
             }
             Doing::Running { what, depth } if wanted.wants(lasted, board.expects_long(), || board.is_news()) => {
-                let call = innermost(board, depth);
-                self.blocked.push(Blocked { thread: board.name.clone(), what: Blocking::Runs(what), lasted, call });
+                self.others.push(tell::blocked(&board.name, &what, lasted, innermost(board, depth)));
             }
             Doing::Deciding { depth } if wanted.wants(lasted, board.expects_long(), || board.is_condition_news()) => {
                 let Some(site) = board.condition_site() else { return };
-                let (what, call) = (Blocking::Condition(site), innermost(board, depth));
-                self.blocked.push(Blocked { thread: board.name.clone(), what, lasted, call });
+                self.others.push(tell::blocked(&board.name, &tell::condition(site), lasted, innermost(board, depth)));
             }
             _ => {}
         }
@@ -396,9 +305,9 @@ fn innermost(board: &Board, depth: usize) -> Option<Place> {
     Some((slot.name(), slot.site()?))
 }
 
-/// The main context's home thread, if the context was notified, the thread has not looked at it since, and nothing of
-/// ours is on the thread's stack. (Otherwise what is on its stack is reported.)
-fn main_waits(looks: &Looks, wanted: Wanted) -> Option<Home> {
+/// A line for the main context, if it was notified, its home thread has not looked at it since, and nothing of ours is on
+/// the thread's stack. (Otherwise what is on its stack is reported.)
+fn main_waits(looks: &Looks, wanted: Wanted) -> Option<String> {
     /// Since when this has been so, on the clock of `now`, and whether it was printed.
     static WAITS: Mutex<Option<(u64, bool)>> = Mutex::new(None);
 
@@ -408,33 +317,24 @@ fn main_waits(looks: &Looks, wanted: Wanted) -> Option<Home> {
             let home = main.home_number()?;
             looks.iter().find(|(board, look)| board.number == home && look.doing == Doing::Elsewhere && look.again)
         });
-    let Some((board, look)) = home else {
+    let Some((board, _)) = home else {
         *waits = None;
         return None;
     };
     let (since, printed) = waits.get_or_insert((now(), false));
     let lasted = Duration::from_nanos(now().saturating_sub(*since));
     let wants = wanted.wants(lasted, board.expects_long(), || !mem::replace(printed, true));
-    wants.then(|| Home { thread: board.name.clone(), doing: look.doing, lasted, call: None })
+    wants.then(|| tell::main_waits(&board.name, lasted))
 }
 
 impl Call {
-    fn new(board: &Board, seen: &Seen, outer: Vec<OuterCall>, parked: bool) -> Self {
+    /// `outer` are the outer calls on its stack, as `tell::outer_frame` has them.
+    fn new(board: &Board, seen: &Seen, outer: &[(Place, bool)], parked: bool) -> Self {
         let what = seen.what;
-        let mut suspects = Vec::new();
-        if !outer.is_empty() || what.dispatched {
-            suspects.extend([Suspect::OuterFrame, Suspect::OuterLock]);
-        }
-        match seen.stopped {
-            Stopped::Nothing => {}
-            Stopped::CurrentThread | Stopped::Worker => suspects.push(Suspect::DrivenReactor),
-            Stopped::Undriven | Stopped::LocalSet => suspects.push(Suspect::UndrivenReactor),
-            Stopped::Ended => suspects.push(Suspect::EndedThread),
-        }
-        Self {
+        let mut call = Self {
             name: seen.name,
             site: seen.site,
-            thread: board.name.clone(),
+            thread: board.name.to_string(),
             context: seen.context.as_ref().map(|context| (*context.name).to_owned()),
             waited: seen.waited,
             polls: what.polls,
@@ -445,46 +345,53 @@ impl Call {
                 (false, false) => State::Serving,
             },
             expected_long: what.expected_long,
-            suspects,
-            outer,
-            dispatched: what.dispatched,
-            stopped: seen.stopped,
-            blocks: None,
-            home: None,
-            temporary: None,
+            suspects: Vec::new(),
+            told: Vec::new(),
+        };
+        if !outer.is_empty() || what.dispatched {
+            call.suspect(Suspect::OuterFrame, tell::outer_frame(outer, what.dispatched));
+            call.suspect(Suspect::OuterLock, tell::outer_lock());
         }
+        let stopped = match seen.stopped {
+            Stopped::Nothing => return call,
+            Stopped::CurrentThread | Stopped::Worker => Suspect::DrivenReactor,
+            Stopped::Undriven | Stopped::LocalSet => Suspect::UndrivenReactor,
+            Stopped::Ended => Suspect::EndedThread,
+        };
+        call.suspect(stopped, tell::stopped(seen.stopped));
+        call
+    }
+
+    fn suspect(&mut self, suspect: Suspect, why: String) {
+        self.suspects.push(suspect);
+        self.told.push(why);
     }
 
     /// Records what its thread runs inside this call, if that has not returned since the last look.
     fn look_above(&mut self, board: &Board, look: &Look, slot: &Arc<Slot>) {
-        let blocks = match look.doing {
-            Doing::Polling { depth, .. } => {
-                let innermost = board.on_stack(depth).pop();
-                if innermost.is_some_and(|innermost| Arc::ptr_eq(&innermost, slot)) {
-                    Blocks::Future
-                } else {
-                    Blocks::Call
-                }
-            }
+        const NESTED: &str = "a call in what its thread runs meanwhile";
+        let is_own = |call: Option<Arc<Slot>>| call.is_some_and(|call| Arc::ptr_eq(&call, slot));
+        let what = match look.doing {
+            Doing::Polling { depth, .. } if is_own(board.on_stack(depth).pop()) => "its future".to_owned(),
             Doing::Deciding { .. } if slot.name() == POLL_WHILE && slot.site() == board.condition_site() => {
-                Blocks::Condition
+                "its condition".to_owned()
             }
-            Doing::Deciding { .. } => Blocks::Call,
-            Doing::Running { what, .. } => Blocks::Runs(what),
+            Doing::Polling { .. } | Doing::Deciding { .. } => NESTED.to_owned(),
+            Doing::Running { what, .. } => format!("{what} that its thread runs meanwhile"),
             Doing::Waiting | Doing::Elsewhere => return,
         };
         if look.again {
-            self.suspects.push(Suspect::Blocked);
-            self.blocks = Some((blocks, look.lasted()));
+            self.suspect(Suspect::Blocked, tell::blocks(&what, look.lasted()));
         }
     }
 
-    /// Records what the home of the call's context, which is another thread, does, if it does something else; and if this
-    /// call is `unstarted`, that a temporary home does not start it.
-    fn look_home(&mut self, looks: &Looks, home: &scheduler::Home, unstarted: bool) {
-        if home.temporary && unstarted {
-            self.suspects.push(Suspect::TemporaryHome);
-            self.temporary = Some(Temporary { thread: home.thread_name.clone(), call: home.call });
+    /// Records what the home of the call's context, if that is another thread, does, if it does something else; and if this
+    /// call has not begun there, that a temporary home does not start it.
+    fn look_home(&mut self, board: &Board, looks: &Looks, seen: &Seen, slot: &Slot) {
+        let Some(scheduler) = seen.context.as_ref().map(|context| &context.scheduler) else { return };
+        let Some(home) = scheduler.home().filter(|home| home.thread != board.number) else { return };
+        if scheduler.is_temporary() && slot.wakes.is_unstarted() {
+            self.suspect(Suspect::TemporaryHome, tell::temporary_home(&home));
         }
         let Some((board, look)) = looks.iter().find(|(board, _)| board.number == home.thread) else { return };
         if !look.again || look.doing == Doing::Waiting {
@@ -495,8 +402,7 @@ impl Call {
             Doing::Deciding { .. } => board.condition_site().map(|site| (POLL_WHILE, site)),
             Doing::Waiting | Doing::Elsewhere => None,
         };
-        self.suspects.push(Suspect::BusyHome);
-        self.home = Some(Home { thread: board.name.clone(), doing: look.doing, lasted: look.lasted(), call });
+        self.suspect(Suspect::BusyHome, tell::busy_home(&board.name, look.doing, look.lasted(), call));
     }
 
     /// The blocking function's name.
@@ -591,5 +497,52 @@ impl Call {
     /// See [`Call`].
     pub fn suspects(&self) -> &[Suspect] {
         &self.suspects
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "co_wrapper: hang report: {} blocking call(s) waiting", self.calls.len())?;
+        if let Some(late) = self.stalled_reactor {
+            write!(f, "\n  {}", tell::stalled_reactor(late))?;
+        }
+        self.calls.iter().try_for_each(|call| write!(f, "\n  {call}"))?;
+        self.others.iter().try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, site, thread, waited, polls, depth, .. } = self;
+        write!(f, "thread {thread}: {name}, called at {site}, has waited for {waited:.1?}")?;
+        if let Some(context) = &self.context {
+            write!(f, " in AioContext `{context}`")?;
+        }
+        let state = match self.state {
+            State::Parked => "parked",
+            State::Polling => "polling",
+            State::Serving => "serving its contexts",
+            #[cfg(feature = "coroutine")]
+            State::Suspended => "its coroutine is suspended",
+        };
+        write!(f, " ({state}, {polls} polls, depth {depth})")?;
+        if self.expected_long {
+            f.write_str(", as it is expected to")?;
+        }
+        self.told.iter().try_for_each(|line| write!(f, "\n    {line}"))?;
+        match tell::waits_for(name) {
+            Some(what) => write!(f, "\n    waits for {what}"),
+            None if self.suspects.is_empty() && self.state == State::Parked => {
+                f.write_str("\n    nothing on its thread stands in its way: what it awaits has not come")?;
+                if cfg!(feature = "tokio") {
+                    f.write_str(
+                        ". If that is a socket or timer of another tokio runtime, a thread must drive that: a current_thread \
+                         runtime works only while one is in its block_on",
+                    )?;
+                }
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 }

@@ -8,15 +8,22 @@
 use std::{
     env,
     sync::{
-        Condvar, Mutex, MutexGuard, Once, PoisonError,
+        Condvar, Mutex, Once, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use super::{heartbeat::Heartbeat, report::Report};
-use crate::{reactor, sys::fork, trace};
+use super::{
+    record::{lock, now},
+    report::{Report, STALLED_SINCE},
+};
+use crate::{
+    reactor::{self, Question},
+    sys::fork,
+    trace,
+};
 
 /// The limit in seconds, possibly with a fraction; 0 switches the watchdog off.
 const VARIABLE: &str = "CO_WRAPPER_HANG_SECS";
@@ -35,10 +42,6 @@ static CHANGED: Condvar = Condvar::new();
 
 /// While armed: for how long something may last before the thread is started, in ns; else 0. Read before every sleep.
 static FIRST_LOOK: AtomicU64 = AtomicU64::new(0);
-
-fn state() -> MutexGuard<'static, Watch> {
-    WATCH.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Switches the watchdog on: it prints to stderr a [report](crate::hang::report) of each call that waits longer than
 /// `limit`, once per call, and of what blocks a thread for as long; see [the module](crate::hang). Overrides the
@@ -59,14 +62,14 @@ pub fn watch(limit: Duration) {
 }
 
 fn begin(limit: Duration) {
-    state().limit = Some(limit);
+    lock(&WATCH).limit = Some(limit);
     start();
 }
 
 /// Starts the thread, if the watchdog has a limit and no thread.
 #[cold]
 pub fn start() {
-    let mut watch = state();
+    let mut watch = lock(&WATCH);
     CHANGED.notify_one();
     if watch.running || watch.limit.is_none() || fork::is_child() {
         return;
@@ -104,7 +107,7 @@ pub fn at_first_use() {
             }
         };
         if let Some(limit) = limit {
-            state().limit = Some(limit);
+            lock(&WATCH).limit = Some(limit);
             FIRST_LOOK.store(tick(limit).as_nanos().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
             look_now_and_then();
         }
@@ -140,19 +143,32 @@ fn tick(limit: Duration) -> Duration {
 }
 
 fn run() {
-    let mut heartbeat = Heartbeat::default();
-    let mut watch = state();
+    let mut asked = None;
+    let mut watch = lock(&WATCH);
     loop {
         let limit = watch.limit.expect("set before this thread is started");
-        watch = CHANGED.wait_timeout(watch, tick(limit)).unwrap_or_else(PoisonError::into_inner).0;
-        drop(watch);
-        look(limit, &mut heartbeat);
-        watch = state();
+        drop(CHANGED.wait_timeout(watch, tick(limit)).unwrap_or_else(PoisonError::into_inner));
+        look(limit, &mut asked);
+        watch = lock(&WATCH);
     }
 }
 
-fn look(limit: Duration, heartbeat: &mut Heartbeat) {
-    let stalled = heartbeat.beat(limit);
+/// Checks whether the reactor has answered what it was asked, and asks again. Returns whether a worker of it has just become
+/// late. `asked` is the open question, and when it was asked.
+fn beat(asked: &mut Option<(u64, Question)>, limit: Duration) -> bool {
+    if let Some((at, question)) = asked {
+        if !question.is_answered() {
+            let late = Duration::from_nanos(now().saturating_sub(*at)) >= limit;
+            return late && STALLED_SINCE.swap(*at, Ordering::Relaxed) == 0;
+        }
+        STALLED_SINCE.store(0, Ordering::Relaxed);
+    }
+    *asked = Question::ask().map(|question| (now(), question));
+    false
+}
+
+fn look(limit: Duration, asked: &mut Option<(u64, Question)>) {
+    let stalled = beat(asked, limit);
     let report = Report::news(limit);
     for call in report.calls() {
         trace::stall(call.name(), call.site(), call.waited());
