@@ -1,14 +1,14 @@
 //! The guards. A read guard is a count on a stripe and a record of its holder; a write guard marks its thread as
 //! writing.
 
-use std::{fmt, marker::PhantomData, panic::Location, ptr::NonNull, sync::Arc};
+use std::{fmt, marker::PhantomData, panic::Location, sync::Arc};
 
 use super::{
     held::{Entry, Record},
-    queue::{Shared, Stripe},
+    queue::{Shared, Stripe, release},
     refuse,
 };
-use crate::sys::{fork, sync::is_send_and_sync};
+use crate::sys::fork;
 
 /// The graph cannot change while this lives. Dropping it, on any thread, unlocks.
 ///
@@ -19,28 +19,15 @@ use crate::sys::{fork, sync::is_send_and_sync};
 /// See [the module](crate::graph).
 #[must_use = "dropping it unlocks"]
 pub struct GraphRead {
-    stripe: NonNull<Stripe>,
+    stripe: &'static Stripe,
     record: &'static Record,
 }
-
-const _: () = {
-    is_send_and_sync::<Stripe>();
-    is_send_and_sync::<&'static Record>();
-};
-
-// SAFETY: a `Stripe` is `Send` and `Sync`, and the guard holds one of its references. A `Record` is `Send` and `Sync`
-// too.
-unsafe impl Send for GraphRead {}
-// SAFETY: as above; a shared guard gives access to nothing.
-unsafe impl Sync for GraphRead {}
 
 impl GraphRead {
     /// The guard of a reader that was counted on `stripe` and came in as `entry` says.
     #[inline]
-    pub(super) fn new(stripe: NonNull<Stripe>, entry: Entry, place: &'static Location<'static>) -> Self {
-        // SAFETY: the reader's reference keeps the stripe alive.
-        let lock = Arc::as_ptr(unsafe { stripe.as_ref() }.shared()).addr();
-        Self { stripe, record: Record::new(lock, entry, place) }
+    pub(super) fn new(stripe: &'static Stripe, entry: Entry, place: &'static Location<'static>) -> Self {
+        Self { stripe, record: Record::new(stripe.address(), entry, place) }
     }
 
     /// Gives the guard to another task or thread, which the lock cannot see by itself. Without it, taking the write
@@ -73,19 +60,12 @@ impl GraphRead {
 impl Drop for GraphRead {
     fn drop(&mut self) {
         let (entry, holder) = self.record.end();
-        // SAFETY: the guard's reference keeps the stripe alive, and the stripe is not used again if this returns true.
-        if unsafe { Stripe::try_leave(self.stripe) } {
+        // In a forked child another of the parent's threads may hold the mutex.
+        if self.stripe.try_leave() || fork::is_child() {
             return;
         }
-        if fork::is_child() {
-            // Another of the parent's threads may hold the mutex.
-            return;
-        }
-        // Cloned because the stripe may be gone after `release`.
-        // SAFETY: the guard's reference keeps the stripe alive.
-        let shared = Arc::clone(unsafe { self.stripe.as_ref() }.shared());
-        // SAFETY: gives the guard's reference back, once.
-        unsafe { Stripe::release(self.stripe) };
+        let shared = self.stripe.shared();
+        release(self.stripe);
         shared.left(entry, holder);
     }
 }

@@ -2,11 +2,12 @@
 //! `queue.rs`.
 
 use std::{
+    borrow::Borrow,
     fmt,
     future::Future,
     panic::Location,
     pin::Pin,
-    ptr::{self, NonNull},
+    ptr,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -30,7 +31,7 @@ use crate::{
         elapsed::{Elapsed, deadline},
         fork,
         park::here,
-        sync::{AtomicPtr, Ordering, is_send_and_sync},
+        sync::{AtomicPtr, Ordering},
     },
     thread::waiting::Ended,
 };
@@ -94,16 +95,18 @@ impl GraphLock {
 
     /// This thread's stripe. It lives as long as the lock.
     #[track_caller]
-    fn stripe(&self, caller: &str, place: &Location<'_>) -> NonNull<Stripe> {
+    fn stripe(&self, caller: &str, place: &Location<'_>) -> &'static Stripe {
         // Checked here, because every read and every share needs the stripe.
         fork::forbid_at(caller, place);
         let place = &self.0.stripes[index()];
         loop {
-            if let Some(stripe) = NonNull::new(place.load(Ordering::Acquire)) {
+            // SAFETY: null, or the address of a stripe, which is never freed.
+            if let Some(stripe) = unsafe { place.load(Ordering::Acquire).as_ref() } {
                 return stripe;
             }
             self.0.shared.add_stripe(|new| {
-                place.compare_exchange(ptr::null_mut(), new.as_ptr(), Ordering::AcqRel, Ordering::Acquire).is_ok()
+                let new = ptr::from_ref(new).cast_mut();
+                place.compare_exchange(ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire).is_ok()
             });
         }
     }
@@ -112,8 +115,7 @@ impl GraphLock {
     #[track_caller]
     pub(super) fn try_read(&self, name: &str, place: &'static Location<'static>) -> Option<GraphRead> {
         let stripe = self.stripe(name, place);
-        // SAFETY: the stripe lives as long as the lock, which is borrowed.
-        unsafe { stripe.as_ref() }.try_enter().then(|| GraphRead::new(stripe, Entry::Free, place))
+        stripe.try_enter().then(|| GraphRead::new(stripe, Entry::Free, place))
     }
 
     /// Waits for the read lock: in a task, in a blocking call's future or in another executor's task. The lock is taken
@@ -140,7 +142,7 @@ impl GraphLock {
     #[doc(alias = "bdrv_graph_co_rdlock")]
     #[track_caller]
     pub fn read(&self) -> impl Future<Output = GraphRead> + Send {
-        Reading { lock: self, wait: ReadWait::new("GraphLock::read", Location::caller()) }
+        Reading::new(self, "GraphLock::read", Location::caller(), true)
     }
 
     /// Another read guard if the read lock is held: at once, past waiting writers. For code that runs on behalf of a
@@ -171,8 +173,7 @@ impl GraphLock {
     #[track_caller]
     pub(super) fn try_share(&self, name: &str, place: &'static Location<'static>) -> Option<GraphRead> {
         let mine = self.stripe(name, place);
-        // SAFETY: the stripe lives as long as the lock, which is borrowed.
-        let stripe = if unsafe { mine.as_ref() }.try_share() { mine } else { self.shared().share()? };
+        let stripe = if mine.try_share() { mine } else { self.shared().share()? };
         Some(GraphRead::new(stripe, Entry::Again, place))
     }
 
@@ -259,100 +260,57 @@ impl fmt::Debug for GraphLock {
     }
 }
 
-/// One reader's wait.
-struct ReadWait {
+/// One reader's wait for a lock that it has or borrows. One that borrows leaves the lock's reference count alone.
+pub(super) struct Reading<L: Borrow<GraphLock>> {
+    lock: L,
     /// The function that was called, and where.
     name: &'static str,
     place: &'static Location<'static>,
+    /// The wait blocks the stack that it is on, so it is refused on a writer's own stack. False in a bottom half, which
+    /// returns while it waits.
+    blocks: bool,
     number: Option<i64>,
     /// The stripe on which the reader will be counted.
-    stripe: Option<NonNull<Stripe>>,
+    stripe: Option<&'static Stripe>,
 }
 
-const _: () = is_send_and_sync::<Stripe>();
+/// One that has the lock.
+pub(super) type TakeRead = Reading<GraphLock>;
 
-// SAFETY: the stripe is `Send` and `Sync`, and lives as long as the lock beside it; see `Reading` and `TakeRead`.
-unsafe impl Send for ReadWait {}
-
-impl ReadWait {
-    fn new(name: &'static str, place: &'static Location<'static>) -> Self {
-        Self { name, place, number: None, stripe: None }
+impl<L: Borrow<GraphLock>> Reading<L> {
+    pub fn new(lock: L, name: &'static str, place: &'static Location<'static>, blocks: bool) -> Self {
+        Self { lock, name, place, blocks, number: None, stripe: None }
     }
+}
 
-    /// `blocks`: the wait blocks the stack that it is on, so it is refused on a writer's own stack.
-    fn poll(&mut self, lock: &GraphLock, blocks: bool, cx: &mut Context<'_>) -> Poll<GraphRead> {
-        let (name, place) = (self.name, self.place);
-        if self.number.is_none() {
+impl<L: Borrow<GraphLock> + Unpin> Future for Reading<L> {
+    type Output = GraphRead;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<GraphRead> {
+        let Self { lock, name, place, blocks, number, stripe } = &mut *self;
+        let (lock, name, place) = (<L as Borrow<GraphLock>>::borrow(lock), *name, *place);
+        if number.is_none() {
             if let Some(guard) = lock.try_read(name, place) {
                 return Poll::Ready(guard);
             }
-            self.stripe = Some(lock.stripe(name, place));
+            *stripe = Some(lock.stripe(name, place));
         }
         fork::forbid_at(name, place);
-        let stripe = self.stripe.expect("set with the first poll");
+        let stripe = stripe.expect("set with the first poll");
         let refuse = |writing| {
-            if blocks {
+            if *blocks {
                 refuse::read_below(name, writing, place);
             }
         };
-        lock.shared().poll_read(&mut self.number, stripe, cx, refuse).map(|entry| GraphRead::new(stripe, entry, place))
+        lock.shared().poll_read(number, stripe, cx, refuse).map(|entry| GraphRead::new(stripe, entry, place))
     }
+}
 
-    fn cancel(&mut self, lock: &GraphLock) {
+impl<L: Borrow<GraphLock>> Drop for Reading<L> {
+    fn drop(&mut self) {
         if let Some(number) = self.number.take() {
-            lock.shared().cancel_read(number);
+            <L as Borrow<GraphLock>>::borrow(&self.lock).shared().cancel_read(number);
         }
-    }
-}
-
-/// Waits for the read lock of a borrowed lock, which leaves the lock's reference count alone.
-struct Reading<'a> {
-    lock: &'a GraphLock,
-    wait: ReadWait,
-}
-
-impl Future for Reading<'_> {
-    type Output = GraphRead;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<GraphRead> {
-        let Self { lock, wait } = &mut *self;
-        wait.poll(lock, true, cx)
-    }
-}
-
-impl Drop for Reading<'_> {
-    fn drop(&mut self) {
-        self.wait.cancel(self.lock);
-    }
-}
-
-/// As [`Reading`], owning its handle of the lock.
-pub(super) struct TakeRead {
-    lock: GraphLock,
-    /// False in a bottom half, which returns while it waits.
-    blocks: bool,
-    wait: ReadWait,
-}
-
-impl TakeRead {
-    /// For the function `name`.
-    pub fn new(lock: GraphLock, name: &'static str, place: &'static Location<'static>, blocks: bool) -> Self {
-        Self { lock, blocks, wait: ReadWait::new(name, place) }
-    }
-}
-
-impl Future for TakeRead {
-    type Output = GraphRead;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<GraphRead> {
-        let Self { lock, blocks, wait } = &mut *self;
-        wait.poll(lock, *blocks, cx)
-    }
-}
-
-impl Drop for TakeRead {
-    fn drop(&mut self) {
-        self.wait.cancel(&self.lock);
     }
 }
 

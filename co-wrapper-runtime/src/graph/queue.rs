@@ -16,7 +16,7 @@ use std::{
     collections::BTreeMap,
     mem,
     panic::Location,
-    ptr::{self, NonNull},
+    ptr,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -33,23 +33,29 @@ use crate::{
     sys::{
         fork,
         panics::{self, Guarded, wake_all},
-        sync::{Mutex, is_send_and_sync, lock},
+        sync::{Mutex, lock, plain_lock},
     },
     watch::record::now,
 };
 
 pub type Stripe = stripe::Stripe<Shared>;
 
-/// A counted reference to a stripe.
-#[derive(Clone, Copy)]
-pub struct Pointer(pub NonNull<Stripe>);
-
-const _: () = is_send_and_sync::<Stripe>();
 // A record keeps flags in the low bits of the address of its lock's `Shared`.
 const _: () = assert!(align_of::<Shared>() > held::FLAGS);
 
-// SAFETY: a `Stripe` is `Send` and `Sync`, and the pointer comes with one of its references.
-unsafe impl Send for Pointer {}
+/// The stripes that no lock has. In a model none is used again, because what loom models ends with the model's run.
+#[cfg(not(loom))]
+static SPARE: std::sync::Mutex<Vec<&'static Stripe>> = std::sync::Mutex::new(Vec::new());
+
+/// Gives back a reference to a stripe, a reader's or the lock's.
+pub fn release(stripe: &'static Stripe) {
+    let ended = stripe.release();
+    #[cfg(not(loom))]
+    if ended.is_some() {
+        plain_lock(&SPARE).push(stripe);
+    }
+    drop(ended);
+}
 
 pub struct Shared {
     state: Mutex<State>,
@@ -58,7 +64,7 @@ pub struct Shared {
 #[derive(Default)]
 struct State {
     /// All stripes, each with the lock's reference, for as long as the lock lives.
-    stripes: Vec<Pointer>,
+    stripes: Vec<&'static Stripe>,
     /// The waiting readers, and those let in or let past that have not been polled since, in the order in which they
     /// are let past.
     readers: BTreeMap<i64, Reader>,
@@ -112,8 +118,7 @@ pub struct Writing {
 impl State {
     /// How many readers hold the lock.
     fn readers_in(&self) -> usize {
-        // SAFETY: the list holds a reference to each stripe; it is emptied before the lock gives its references back.
-        self.stripes.iter().map(|stripe| unsafe { stripe.0.as_ref() }.readers()).sum()
+        self.stripes.iter().map(|stripe| stripe.readers()).sum()
     }
 
     /// Whether readers must come here rather than take the fast path.
@@ -122,8 +127,7 @@ impl State {
     }
 
     fn set_gated(&self, gated: bool) {
-        // SAFETY: as in `readers_in`.
-        self.stripes.iter().for_each(|stripe| unsafe { stripe.0.as_ref() }.set_gated(gated));
+        self.stripes.iter().for_each(|stripe| stripe.set_gated(gated));
     }
 
     /// Lets in all waiting readers, and returns their wakers, which must be woken after the mutex is released.
@@ -275,15 +279,19 @@ impl Shared {
         Self { state: Mutex::new(State::default()) }
     }
 
-    /// Makes a stripe and publishes it, unless another thread has published one.
-    pub fn add_stripe(self: &Arc<Self>, publish: impl FnOnce(NonNull<Stripe>) -> bool) {
+    /// Takes a stripe and publishes it, unless another thread has published one.
+    pub fn add_stripe(self: &Arc<Self>, publish: impl FnOnce(&'static Stripe) -> bool) {
         let mut state = lock(&self.state);
-        let stripe = Stripe::allocate(Arc::clone(self), state.gated());
+        #[cfg(not(loom))]
+        let spare = plain_lock(&SPARE).pop();
+        #[cfg(loom)]
+        let spare = None;
+        let stripe: &'static Stripe = spare.unwrap_or_else(|| Box::leak(Box::new(Stripe::new())));
+        stripe.begin(Arc::clone(self), state.gated());
         if publish(stripe) {
-            state.stripes.push(Pointer(stripe));
+            state.stripes.push(stripe);
         } else {
-            // SAFETY: the stripe was not published, so this is its only reference.
-            unsafe { Stripe::release(stripe) };
+            release(stripe);
         }
     }
 
@@ -293,17 +301,14 @@ impl Shared {
             return;
         }
         let stripes = mem::take(&mut lock(&self.state).stripes);
-        for stripe in stripes {
-            // SAFETY: gives back the lock's reference, which is no longer in the list.
-            unsafe { Stripe::release(stripe.0) };
-        }
+        stripes.into_iter().for_each(release);
     }
 
     /// Polls for a read lock that is counted on `stripe`. `number` is the reader's, once it waits.
     pub fn poll_read(
         self: &Arc<Self>,
         number: &mut Option<i64>,
-        stripe: NonNull<Stripe>,
+        stripe: &'static Stripe,
         cx: &mut Context<'_>,
         refuse: impl FnOnce(Writing),
     ) -> Poll<Entry> {
@@ -332,8 +337,7 @@ impl Shared {
         let (old, unused);
         let mut next = None;
         if entry.is_some() {
-            // SAFETY: the caller's lock holds a reference to the stripe.
-            unsafe { stripe.as_ref() }.enter();
+            stripe.enter();
             old = number.take().and_then(|number| state.readers.remove(&number));
             unused = Some(new_waker);
         } else {
@@ -536,10 +540,8 @@ impl Shared {
     }
 
     /// Adds a reader beside one that holds the lock, past all that wait. Returns the stripe on which it is counted.
-    pub fn share(&self) -> Option<NonNull<Stripe>> {
-        let state = lock(&self.state);
-        // SAFETY: as in `readers_in`.
-        state.stripes.iter().find(|stripe| unsafe { stripe.0.as_ref() }.try_share()).map(|stripe| stripe.0)
+    pub fn share(&self) -> Option<&'static Stripe> {
+        lock(&self.state).stripes.iter().copied().find(|stripe| stripe.try_share())
     }
 
     /// What the waiting readers and writers wait for.

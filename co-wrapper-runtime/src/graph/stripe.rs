@@ -8,10 +8,13 @@
 //!
 //! The lock holds a reference to each stripe, and so does each reader. So a guard needs no reference to the lock, whose
 //! count all threads would share.
+//!
+//! A stripe is never freed. When its lock has ended and its last reader has left, it is kept for the next lock. So whoever
+//! has one may look at it at any time, as at the record of a guard (`held.rs`).
 
-use std::{cell::Cell, ptr::NonNull, sync::Arc};
+use std::{cell::Cell, sync::Arc};
 
-use crate::sys::sync::{AtomicUsize, Ordering};
+use crate::sys::sync::{AtomicUsize, Mutex, Ordering, lock};
 
 /// Set while a writer waits or holds the lock.
 const GATED: usize = 1;
@@ -21,19 +24,33 @@ const ONE: usize = 2;
 #[repr(align(128))]
 pub struct Stripe<T> {
     word: AtomicUsize,
-    /// The part of the lock that all stripes share.
-    shared: Arc<T>,
+    /// The address of the part of the lock that all stripes share, for guards, which compare it.
+    address: AtomicUsize,
+    /// That part; `None` while no lock has the stripe.
+    shared: Mutex<Option<Arc<T>>>,
 }
 
 impl<T> Stripe<T> {
-    /// A stripe with one reference, the lock's.
-    pub fn allocate(shared: Arc<T>, gated: bool) -> NonNull<Self> {
-        let word = AtomicUsize::new(ONE + if gated { GATED } else { 0 });
-        NonNull::from(Box::leak(Box::new(Self { word, shared })))
+    /// A new stripe, which no lock has.
+    pub fn new() -> Self {
+        Self { word: AtomicUsize::new(0), address: AtomicUsize::new(0), shared: Mutex::new(None) }
     }
 
-    pub fn shared(&self) -> &Arc<T> {
-        &self.shared
+    /// Gives the stripe to a lock, with one reference, the lock's. Nobody else has it.
+    pub fn begin(&self, shared: Arc<T>, gated: bool) {
+        self.address.store(Arc::as_ptr(&shared).addr(), Ordering::Relaxed);
+        *lock(&self.shared) = Some(shared);
+        self.word.store(ONE + if gated { GATED } else { 0 }, Ordering::Release);
+    }
+
+    /// The lock's part, for whoever has a reference to the stripe.
+    pub fn shared(&self) -> Arc<T> {
+        lock(&self.shared).clone().expect("there while there is a reference")
+    }
+
+    #[inline]
+    pub fn address(&self) -> usize {
+        self.address.load(Ordering::Relaxed)
     }
 
     /// Enters and returns true, unless a writer waits or holds the lock.
@@ -67,23 +84,12 @@ impl<T> Stripe<T> {
     }
 
     /// Leaves and returns true, unless a writer waits or holds the lock; then the caller keeps the reader's reference.
-    ///
-    /// Takes a pointer: once the count has changed, another thread may free the stripe, but an argument `&self` would
-    /// have to stay valid until this returns.
-    ///
-    /// # Safety
-    ///
-    /// The caller holds a reader's reference, and does not use `this` again if this returns true.
     #[inline]
-    pub unsafe fn try_leave(this: NonNull<Self>) -> bool {
-        // SAFETY: the caller's reference keeps the stripe until the exchange below succeeds, which is the last use. The
-        // reference is to the field alone: a reference to an atomic may be dangling while the atomic's own function
-        // returns.
-        let count = unsafe { &(*this.as_ptr()).word };
-        let mut word = count.load(Ordering::Relaxed);
+    pub fn try_leave(&self) -> bool {
+        let mut word = self.word.load(Ordering::Relaxed);
         // Only if another reference remains; the last one is released on the slow path.
         while word & GATED == 0 && word >= 2 * ONE {
-            match count.compare_exchange_weak(word, word - ONE, Ordering::Release, Ordering::Relaxed) {
+            match self.word.compare_exchange_weak(word, word - ONE, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }
@@ -91,19 +97,11 @@ impl<T> Stripe<T> {
         false
     }
 
-    /// Gives back one reference, the lock's or a reader's.
-    ///
-    /// # Safety
-    ///
-    /// The caller owns the reference and does not use `this` again.
-    pub unsafe fn release(this: NonNull<Self>) {
-        // SAFETY: the caller's reference keeps the stripe alive.
-        let before = unsafe { this.as_ref() }.word.fetch_sub(ONE, Ordering::AcqRel);
-        if before & !GATED == ONE {
-            // SAFETY: allocated by `Box`. That was the last reference, and the acquire half of the step orders all
-            // earlier uses by other threads before this.
-            drop(unsafe { Box::from_raw(this.as_ptr()) });
-        }
+    /// Gives back one reference, the lock's or a reader's. Returns whether that was the last one: then the stripe is the
+    /// caller's, and so is the lock's part.
+    pub fn release(&self) -> Option<Arc<T>> {
+        let last = self.word.fetch_sub(ONE, Ordering::AcqRel) & !GATED == ONE;
+        if last { lock(&self.shared).take() } else { None }
     }
 
     /// Closes or opens the fast path. The caller holds the mutex.
@@ -183,59 +181,4 @@ pub fn index() -> usize {
 #[cfg(loom)]
 pub fn set_index(index: usize) {
     INDEX.with(|place| place.set(index));
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use std::{
-        ptr,
-        sync::atomic::{AtomicPtr, Ordering},
-        thread,
-    };
-
-    use super::*;
-
-    fn leave(stripe: NonNull<Stripe<()>>) {
-        // SAFETY: each of the two threads that call this holds one reference, and does not use the stripe again.
-        unsafe {
-            if !Stripe::try_leave(stripe) {
-                Stripe::release(stripe);
-            }
-        }
-    }
-
-    /// Catches, under Miri only: a leaving reader that still has a reference to the stripe when another thread may free
-    /// it.
-    #[test]
-    fn a_stripe_is_freed_by_one_reader_while_the_other_leaves() {
-        let rounds = if cfg!(miri) { 40 } else { 1_000 };
-        let shared = Arc::new(());
-        let theirs = AtomicPtr::<Stripe<()>>::new(ptr::null_mut());
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                for _ in 0..rounds {
-                    let stripe = loop {
-                        match NonNull::new(theirs.swap(ptr::null_mut(), Ordering::Acquire)) {
-                            Some(stripe) => break stripe,
-                            None => thread::yield_now(),
-                        }
-                    };
-                    leave(stripe);
-                }
-            });
-            for _ in 0..rounds {
-                // Stands for a lock that has ended: its reference now belongs to the other thread.
-                let stripe = Stripe::allocate(Arc::clone(&shared), false);
-                // SAFETY: just allocated.
-                unsafe { stripe.as_ref() }.enter();
-                theirs.store(stripe.as_ptr(), Ordering::Release);
-                leave(stripe);
-                while !theirs.load(Ordering::Relaxed).is_null() {
-                    thread::yield_now();
-                }
-            }
-        });
-        // Every stripe was freed, and with it its reference.
-        assert_eq!(Arc::strong_count(&shared), 1);
-    }
 }
