@@ -2,7 +2,7 @@
 //! the result. (QEMU's `no_co_wrapper`.)
 
 use std::{
-    future::{Future, ready},
+    future::Future,
     mem,
     panic::Location,
     pin::Pin,
@@ -42,43 +42,35 @@ where
     S: Send + 'static,
     R: 'static,
 {
-    in_main(wrapper, Location::caller(), || (), ready(()), move |()| body(args))
+    in_main(wrapper, Location::caller(), || (), async move { body(args) })
 }
 
-/// As [`no_co`], with a future to complete first, such as a lock: the bottom half polls `first` until it is ready and
-/// passes its output to the body. `check` may panic to refuse the call when it is first polled.
-pub(crate) fn in_main<A, R>(
+/// As [`no_co`], for any `work`, such as a body that a lock comes before: the bottom half polls it until it is ready. `check`
+/// may panic to refuse the call when it is first polled.
+pub(crate) fn in_main<R: 'static>(
     wrapper: &'static Wrapper,
     site: &'static Location<'static>,
     check: impl FnOnce() + Send + Unpin + 'static,
-    first: A,
-    body: impl FnOnce(A::Output) -> Sent<R> + Send + 'static,
-) -> impl Future<Output = R> + Send + 'static
-where
-    A: Future + Send + Unpin + 'static,
-    R: 'static,
-{
-    let call = Call {
-        main: Arc::clone(AioContext::main().scheduler()),
-        stage: Mutex::new(Stage::Packed { first, body, waiter: None }),
-    };
-    NoCo { wrapper, site, check: Some(check), call: Arc::new(call) }
+    work: impl Future<Output = Sent<R>> + Send + 'static,
+) -> impl Future<Output = R> + Send + 'static {
+    let main = Arc::clone(AioContext::main().scheduler());
+    let stage = Mutex::new(Stage::Packed { work: Box::pin(work), waiter: None });
+    NoCo { wrapper, site, check: Some(check), call: Arc::new(Call { main, stage }) }
 }
 
 /// What the bottom half and the coroutine share.
-struct Call<A, B, R> {
+struct Call<R> {
     main: Arc<Scheduler>,
-    stage: Mutex<Stage<A, B, R>>,
+    stage: Mutex<Stage<R>>,
 }
 
-enum Stage<A, B, R> {
-    /// Not started.
+enum Stage<R> {
+    /// Not started, or waits to be polled again.
     Packed {
-        first: A,
-        body: B,
+        work: Pin<Box<dyn Future<Output = Sent<R>> + Send>>,
         waiter: Option<Waker>,
     },
-    /// The bottom half has taken the packed parts: it polls `first`, or runs the body.
+    /// The bottom half has taken the work, and polls it.
     Taken {
         waiter: Option<Waker>,
     },
@@ -89,12 +81,7 @@ enum Stage<A, B, R> {
     Over,
 }
 
-impl<A, B, R> Call<A, B, R>
-where
-    A: Future + Send + Unpin + 'static,
-    B: FnOnce(A::Output) -> Sent<R> + Send + 'static,
-    R: 'static,
-{
+impl<R: 'static> Call<R> {
     fn schedule(self: Arc<Self>) {
         let main = Arc::clone(&self.main);
         let run = Run(Some(self));
@@ -103,7 +90,7 @@ where
     }
 
     /// Stores `stage` and wakes the waiter; if the call is over, returns `stage` instead.
-    fn leave(&self, stage: Stage<A, B, R>) -> Option<Stage<A, B, R>> {
+    fn leave(&self, stage: Stage<R>) -> Option<Stage<R>> {
         let mut place = lock(&self.stage);
         let (Stage::Taken { waiter } | Stage::Packed { waiter, .. }) = &mut *place else { return Some(stage) };
         let waiter = waiter.take();
@@ -117,34 +104,30 @@ where
         None
     }
 
-    /// In the bottom half: runs the body if `first` is ready.
+    /// In the bottom half: polls the work.
     fn run(self: &Arc<Self>) {
         let mut place = lock(&self.stage);
-        let (mut first, body) = match mem::replace(&mut *place, Stage::Over) {
-            Stage::Packed { first, body, waiter } => {
+        let mut work = match mem::replace(&mut *place, Stage::Over) {
+            Stage::Packed { work, waiter } => {
                 *place = Stage::Taken { waiter };
-                (first, body)
+                work
             }
             other => return *place = other,
         };
         drop(place);
         let waker = Waker::from(Arc::clone(self));
-        let had = match Pin::new(&mut first).poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(had) => had,
-            Poll::Pending => {
+        let result = match Payload::of(|| work.as_mut().poll(&mut Context::from_waker(&waker))) {
+            Ok(Poll::Ready(result)) => Ok(result),
+            Ok(Poll::Pending) => {
                 let mut place = lock(&self.stage);
                 if let Stage::Taken { waiter } = &mut *place {
-                    *place = Stage::Packed { first, body, waiter: waiter.take() };
+                    *place = Stage::Packed { work, waiter: waiter.take() };
                 }
-                // Otherwise it was cancelled meanwhile, and `first` and `body` are dropped here.
+                // Otherwise it was cancelled meanwhile, and `work` is dropped here.
                 return;
             }
+            Err(payload) => Err(payload),
         };
-        drop(first);
-        if matches!(*lock(&self.stage), Stage::Over) {
-            return;
-        }
-        let result = Payload::of(|| body(had));
         if let Some(unheard) = self.leave(Stage::Finished(result)) {
             // Dropped like the result of a detached task.
             panics::discard(unheard);
@@ -152,31 +135,17 @@ where
     }
 }
 
-/// The waker of `first`: schedules the bottom half again.
-impl<A, B, R> Wake for Call<A, B, R>
-where
-    A: Future + Send + Unpin + 'static,
-    B: FnOnce(A::Output) -> Sent<R> + Send + 'static,
-    R: 'static,
-{
+/// The waker of the work: schedules the bottom half again.
+impl<R: 'static> Wake for Call<R> {
     fn wake(self: Arc<Self>) {
         self.schedule();
     }
 }
 
 /// The bottom half.
-struct Run<A, B, R>(Option<Arc<Call<A, B, R>>>)
-where
-    A: Future + Send + Unpin + 'static,
-    B: FnOnce(A::Output) -> Sent<R> + Send + 'static,
-    R: 'static;
+struct Run<R: 'static>(Option<Arc<Call<R>>>);
 
-impl<A, B, R> Run<A, B, R>
-where
-    A: Future + Send + Unpin + 'static,
-    B: FnOnce(A::Output) -> Sent<R> + Send + 'static,
-    R: 'static,
-{
+impl<R: 'static> Run<R> {
     fn run(mut self) {
         if let Some(call) = self.0.take() {
             call.run();
@@ -184,12 +153,7 @@ where
     }
 }
 
-impl<A, B, R> Drop for Run<A, B, R>
-where
-    A: Future + Send + Unpin + 'static,
-    B: FnOnce(A::Output) -> Sent<R> + Send + 'static,
-    R: 'static,
-{
+impl<R: 'static> Drop for Run<R> {
     fn drop(&mut self) {
         if let Some(call) = self.0.take() {
             call.leave(Stage::Closed);
@@ -198,21 +162,15 @@ where
 }
 
 /// The coroutine's side.
-struct NoCo<C, A, B, R> {
+struct NoCo<C, R> {
     wrapper: &'static Wrapper,
     site: &'static Location<'static>,
     /// `None` after the first poll.
     check: Option<C>,
-    call: Arc<Call<A, B, R>>,
+    call: Arc<Call<R>>,
 }
 
-impl<C, A, B, R> Future for NoCo<C, A, B, R>
-where
-    C: FnOnce() + Unpin,
-    A: Future + Send + Unpin + 'static,
-    B: FnOnce(A::Output) -> Sent<R> + Send + 'static,
-    R: 'static,
-{
+impl<C: FnOnce() + Unpin, R: 'static> Future for NoCo<C, R> {
     type Output = R;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
@@ -266,7 +224,7 @@ where
     }
 }
 
-impl<C, A, B, R> Drop for NoCo<C, A, B, R> {
+impl<C, R> Drop for NoCo<C, R> {
     fn drop(&mut self) {
         if fork::is_child() {
             // The bottom half belongs to the parent, and one of its threads may hold the mutex.
@@ -276,5 +234,24 @@ impl<C, A, B, R> Drop for NoCo<C, A, B, R> {
         let old = mem::replace(&mut *place, Stage::Over);
         drop(place);
         panics::drop_one(old);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    /// Catches: a panic of what is polled before the body, such as a lock, that leaves the awaiter waiting for ever.
+    #[test]
+    fn a_panic_before_the_body_reaches_the_awaiter() {
+        static WRAPPER: Wrapper = Wrapper { name: "co_body", target: "body", mixed: false };
+        let main = AioContext::main();
+        let _home = main.enter();
+        let work = async { panic!("no lock") };
+        let call = in_main::<()>(&WRAPPER, Location::caller(), || (), work);
+        let panicked = catch_unwind(AssertUnwindSafe(|| main.block_on(call))).unwrap_err();
+        assert_eq!(panicked.downcast_ref::<&str>(), Some(&"no lock"));
     }
 }

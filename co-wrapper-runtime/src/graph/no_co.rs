@@ -79,7 +79,7 @@ where
             refuse::read_below(wrapper.name, writing, place);
         }
     };
-    in_main(wrapper, place, check, wanted, move |guard| body(args, &guard))
+    in_main(wrapper, place, check, async move { body(args, &wanted.await) })
 }
 
 /// As `no_co`, with the write lock held. Waiting for the lock does not block the bottom half.
@@ -102,5 +102,5 @@ where
     let place = Location::caller();
     let wanted = TakeWrite::new(lock.clone(), place, None);
     let check = move || refuse::wait_for_self(wrapper.name, lock.shared(), lock.shared().writing(), place, false);
-    in_main(wrapper, place, check, wanted, move |guard| body(args, &guard))
+    in_main(wrapper, place, check, async move { body(args, &wanted.await) })
 }
