@@ -7,6 +7,7 @@
 //! - [`blocking`]: iterators over streams, readers and writers over async ones and over block devices.
 //! - [`in_coroutine`]: whether the caller may block.
 //! - `file`: files for block drivers (with the feature of that name, on Unix).
+//! - [`interrupt`]: what ends a call that waits, from another thread or a signal handler.
 //! - [`hang`]: which blocking calls wait, for how long, and what they may wait for in vain.
 //!
 //! Most users want the crate `co-wrapper`, which adds the macros and re-exports all of this; the examples here use it under
@@ -41,6 +42,7 @@ pub mod file;
 #[cfg(feature = "graph")]
 pub mod graph;
 pub mod hang;
+pub mod interrupt;
 mod io_thread;
 mod poll_loop;
 mod reactor;
@@ -55,7 +57,7 @@ mod watch;
 
 #[cfg(feature = "tokio")]
 pub use call::reactor;
-pub use call::{block_on, block_on_timeout, in_coroutine};
+pub use call::{block_on, block_on_interruptible, block_on_timeout, in_coroutine};
 #[cfg(all(feature = "tokio", unix))]
 pub use context::FdHandler;
 pub use context::{
@@ -96,10 +98,11 @@ pub mod __private {
     pub use crate::{
         AioContext, Elapsed,
         call::{
-            Owned, Sent, Wrapper, arg, no_co, owned, poll_co, poll_co_in, poll_co_in_timeout, poll_co_timeout,
-            sent_to_ctx,
+            Owned, Sent, Wrapper, arg, no_co, owned, poll_co, poll_co_in, poll_co_in_interruptible, poll_co_in_timeout,
+            poll_co_interruptible, poll_co_timeout, sent_to_ctx,
         },
         hang::expect_long,
+        interrupt::Interrupted,
     };
 }
 
@@ -115,7 +118,10 @@ pub mod __model {
         call::completion::{Packed, send},
         context::join::spawn,
         scheduler::{Home, Scheduler},
-        sys::park::{EndSleep, Parker, Unparker, WakeSlot, here},
+        sys::{
+            interrupts::{Bell, Interrupts},
+            park::{EndSleep, Parker, Unparker, WakeSlot, here},
+        },
         tasks::{
             bottom_half::Queued,
             queue::{Allowed, Work},

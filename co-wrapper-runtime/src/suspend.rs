@@ -18,13 +18,14 @@ use crate::{
     context::{AioContext, Sleep},
     reactor::Entered,
     scheduler::Seen,
-    sys::{fork, panics::Payload},
+    sys::{fork, interrupts::Heeds, panics::Payload},
     tasks::activation::Mark,
     thread::{
         coroutine::Own,
         state::{Place, Thread},
-        waiting::{Ended, InFlight},
+        waiting::{Ended, InFlight, Limits},
     },
+    watch::board::Runs,
 };
 
 /// The panic with which a coroutine that is dropped is unwound.
@@ -63,37 +64,57 @@ impl Drop for Shown<'_> {
 }
 
 /// Waits for the call at `place` without blocking its thread. As [`Frame::wait`](crate::call::frame::Frame::wait) has it,
-/// `target` is the context that the call was sent to, and `called_in` the one whose closing gives it up.
+/// `target` is the context that the call was sent to, and `called_in` the one whose closing gives it up. Returns the panic
+/// of the interrupts' hook, if there was one.
 pub fn wait(
     own: &Own,
     place: &Place,
     target: Option<&AioContext>,
     called_in: Option<&AioContext>,
-    mut deadline: Option<Instant>,
+    limits: Limits,
     call: &mut dyn InFlight,
-) -> Ended {
+) -> (Ended, Option<Payload>) {
     let (thread, slot) = (place.thread(), place.slot());
     thread.show_suspended(slot, target);
     let _shown = Shown(place);
-    let mut timer = pin!(deadline.map(|deadline| {
+    let Limits { mut deadline, interruptible } = limits;
+    let sleep_until = |until| {
         let context = thread.homes.borrow().running_in().cloned();
         let context = context.unwrap_or_else(|| thread.own());
-        Sleep::until(context.scheduler().clone(), deadline)
-    }));
+        Sleep::until(context.scheduler().clone(), until)
+    };
+    let mut timer = pin!(deadline.map(sleep_until));
+    let mut heeds = interruptible.then(|| Heeds::new(own.interrupts(), own.waker().clone()));
+    let run_hook = |hook: &mut dyn FnMut()| thread.stack.dispatch(Runs::Callback, Mark::NONE, hook);
+    let mut panicked = None;
     loop {
         let waker = own.waker();
+        if let Some(heeds) = &heeds {
+            heeds.wake_with(waker);
+        }
         let _watches = called_in.map(|context| Watches::new(context, waker));
         let elapsed = timer
             .as_mut()
             .as_pin_mut()
             .is_some_and(|timer| deadline.is_some() && timer.poll(&mut Context::from_waker(waker)).is_ready());
         let closed = called_in.is_some_and(|context| context.scheduler().is_closed());
-        if elapsed || closed {
-            deadline = None;
-            let why = if elapsed { Ended::Elapsed } else { Ended::Closed };
+        let why = if elapsed {
+            Some(Ended::Elapsed)
+        } else if closed {
+            Some(Ended::Closed)
+        } else {
+            let asked = heeds.as_ref().is_some_and(|heeds| heeds.take() || heeds.ask(&mut panicked, run_hook));
+            asked.then_some(Ended::Interrupted)
+        };
+        if let Some(why) = why {
+            (deadline, heeds) = (None, None);
             if call.give_up(why) {
-                return why;
+                return (why, panicked);
             }
+        }
+        let mut ask = pin!(heeds.as_ref().and_then(Heeds::ask_at).map(sleep_until));
+        if ask.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(&mut Context::from_waker(waker)).is_ready()) {
+            continue;
         }
         if target.is_some() {
             slot.wakes.resume_with(Some(waker.clone()));
@@ -102,13 +123,13 @@ pub fn wait(
             suspend(own);
         }
         if fork::is_child() {
-            return Ended::Forked;
+            return (Ended::Forked, panicked);
         }
         if slot.record.poll(|| call.poll()) {
             if target.is_some() {
                 slot.wakes.resume_with(None);
             }
-            return Ended::Ready;
+            return (Ended::Ready, panicked);
         }
     }
 }

@@ -16,8 +16,7 @@ use std::{
 };
 
 use co_wrapper_runtime::__model::{
-    Allowed, EndSleep, Home, Outcome, Packed, Parker, Queued, Schedule, Scheduler, Span, WakeSlot, Work, bottom_half,
-    here, run, send, spawn,
+    Allowed, Bell, EndSleep, Home, Interrupts, Outcome, Packed, Parker, Queued, Schedule, Scheduler, Span, WakeSlot, Work, bottom_half, here, run, send, spawn,
 };
 use loom::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -118,6 +117,57 @@ fn p08_a_wake_is_never_lost_by_a_thread_that_sleeps_in_poll() {
             threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
     }
+}
+
+/// Two interrupts, which may be one if the first is still pending, the pipe that they ring, and the thread that reads it.
+///
+/// Catches: the bell rung before the flag is set; the flags looked at before the bell is stopped; a call that looks at its flag
+/// before it leaves its waker; a bell or a flag that is set or cleared with `Relaxed`.
+#[test]
+fn i01_an_interrupt_is_never_lost() {
+    model(|| {
+        let parker = Parker::new();
+        let slot = Arc::new(WakeSlot::new(parker.unparker()));
+        let interrupts = Interrupts::new();
+        let (bell, pipe) = (Arc::new(Bell::new()), Arc::new(Pipe::default()));
+        let (done, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let threads = [0, 1].map(|_| {
+            let (interrupts, bell, pipe, done) = (interrupts.clone(), bell.clone(), pipe.clone(), done.clone());
+            thread::spawn(move || {
+                // `Relaxed`: it is the interrupt that carries it over.
+                done.fetch_add(1, Ordering::Relaxed);
+                interrupts.raise(&bell, || pipe.end_sleep());
+            })
+        });
+        let answers = {
+            let (interrupts, bell, pipe, over) = (interrupts.clone(), bell.clone(), pipe.clone(), over.clone());
+            thread::spawn(move || {
+                loop {
+                    pipe.sleep();
+                    if over.load(Ordering::Relaxed) == 1 {
+                        break;
+                    }
+                    bell.stop();
+                    interrupts.wake_if_pending();
+                }
+            })
+        };
+        // A call.
+        drop(interrupts.wake_with(Some(Waker::from(Arc::clone(&slot)))));
+        loop {
+            if interrupts.take() {
+                if done.load(Ordering::Relaxed) == 2 {
+                    break;
+                }
+            } else if !slot.take_woken() {
+                parker.park(None);
+            }
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        over.store(1, Ordering::Relaxed);
+        pipe.end_sleep();
+        answers.join().unwrap();
+    });
 }
 
 /// A slot serves two calls, one after the other, with a waker of the first still about.

@@ -1,9 +1,6 @@
 //! A blocking call of any future: `block_on` and `AioContext::block_on`.
 
-use std::{
-    panic::Location,
-    time::{Duration, Instant},
-};
+use std::{panic::Location, time::Duration};
 
 use super::{
     frame::{Callee, Frame},
@@ -13,18 +10,21 @@ use crate::{
     context::AioContext,
     poll_loop::poll::home_for_call,
     reactor::Entered,
-    sys::elapsed::{Elapsed, deadline},
-    thread::waiting::Ended,
+    sys::{
+        elapsed::{Elapsed, deadline},
+        interrupts::Interrupted,
+    },
+    thread::waiting::{Ended, Limits},
 };
 
 /// Makes the call, with a large future in a box. A macro, because in a debug build each function that the future passes
 /// through has room for it in its frame.
 macro_rules! in_frame {
-    ($callee:expr, $site:expr, $deadline:expr, $future:ident: $type:ty) => {
+    ($callee:expr, $site:expr, $limits:expr, $future:ident: $type:ty) => {
         if const { large::is_large::<$type>() } {
-            in_frame($callee, $site, $deadline, Large::new(Box::pin($future))).map(|output| *output)
+            in_frame($callee, $site, $limits, Large::new(Box::pin($future))).map(|output| *output)
         } else {
-            in_frame($callee, $site, $deadline, $future)
+            in_frame($callee, $site, $limits, $future)
         }
     };
 }
@@ -83,23 +83,50 @@ pub fn block_on_timeout<F: Future>(future: F, timeout: Duration) -> Result<F::Ou
     in_frame!(Callee::Own(name), Location::caller(), deadline, future: F).map_err(|_| Elapsed::new(timeout))
 }
 
+/// As [`block_on`], until the call is [interrupted](crate::interrupt). A future that is ready when it is first polled is not
+/// interrupted.
+///
+/// # Errors
+///
+/// The call was interrupted. The future has been dropped by then.
+///
+/// # Panics
+///
+/// As [`block_on`].
+///
+/// # Examples
+///
+/// ```
+/// use co_wrapper::{block_on_interruptible, interrupt::{Handle, Interrupted}};
+/// use std::future::{pending, ready};
+///
+/// Handle::current().interrupt();
+/// assert_eq!(block_on_interruptible(ready(7)), Ok(7));
+/// assert_eq!(block_on_interruptible(pending::<()>()), Err(Interrupted));
+/// ```
+#[track_caller]
+pub fn block_on_interruptible<F: Future>(future: F) -> Result<F::Output, Interrupted> {
+    let name = &"block_on_interruptible";
+    in_frame!(Callee::Own(name), Location::caller(), Limits::INTERRUPTIBLE, future: F).map_err(|_| Interrupted)
+}
+
 /// The output of a call without a deadline.
 #[inline]
 pub(crate) fn done<R>(ended: Result<R, Ended>) -> R {
     ended.unwrap_or_else(|_| unreachable!("a wait without a deadline ends when the future is ready"))
 }
 
-/// As [`block_on`], shown as a call of `callee` at `site`, at most until `deadline`.
+/// As [`block_on`], shown as a call of `callee` at `site`, within `limits`.
 #[cfg(any(feature = "tokio", feature = "futures-io", feature = "stream"))]
 #[inline]
 #[track_caller]
 pub(crate) fn block_on_as<F: Future>(
     callee: Callee,
     site: &'static Location<'static>,
-    deadline: Option<Instant>,
+    limits: impl Into<Limits>,
     future: F,
 ) -> Result<F::Output, Ended> {
-    in_frame!(callee, site, deadline, future: F)
+    in_frame!(callee, site, limits, future: F)
 }
 
 /// Polls a future that is kept on the stack.
@@ -108,7 +135,7 @@ pub(crate) fn block_on_as<F: Future>(
 fn in_frame<F: Future>(
     callee: Callee,
     site: &'static Location<'static>,
-    deadline: Option<Instant>,
+    limits: impl Into<Limits>,
     future: F,
 ) -> Result<F::Output, Ended> {
     let _guard;
@@ -116,7 +143,7 @@ fn in_frame<F: Future>(
     if frame.needs_guard() {
         _guard = Entered::guard();
     }
-    frame.block_on_until(deadline, None, || future)
+    frame.block_on_until(limits, None, || future)
 }
 
 impl AioContext {
@@ -144,6 +171,36 @@ impl AioContext {
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _home = home_for_call(self, "AioContext::block_on");
         done(in_frame!(Callee::Own(&"AioContext::block_on"), Location::caller(), None, future: F))
+    }
+
+    /// As [`block_on`](Self::block_on), until the call is [interrupted](crate::interrupt). A future that is ready when it is
+    /// first polled is not interrupted.
+    ///
+    /// # Errors
+    ///
+    /// The call was interrupted. The future has been dropped by then.
+    ///
+    /// # Panics
+    ///
+    /// As [`block_on`](Self::block_on).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use co_wrapper::interrupt::{Handle, Interrupted};
+    ///
+    /// let ctx = co_wrapper::AioContext::new()?;
+    /// let main = Handle::current();
+    /// // What the context runs may interrupt the call that waits.
+    /// ctx.schedule_bh(move || main.interrupt());
+    /// assert_eq!(ctx.block_on_interruptible(std::future::pending::<()>()), Err(Interrupted));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn block_on_interruptible<F: Future>(&self, future: F) -> Result<F::Output, Interrupted> {
+        let _home = home_for_call(self, "AioContext::block_on_interruptible");
+        let name = &"AioContext::block_on_interruptible";
+        in_frame!(Callee::Own(name), Location::caller(), Limits::INTERRUPTIBLE, future: F).map_err(|_| Interrupted)
     }
 
     /// As [`block_on`](Self::block_on), for `timeout` at most. A future that is ready when it is first polled is never

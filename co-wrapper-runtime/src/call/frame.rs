@@ -8,13 +8,9 @@ use std::{
     pin::Pin,
     ptr::NonNull,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     thread,
-    time::Instant,
 };
-
-#[cfg(feature = "coroutine")]
-use std::task::Waker;
 
 #[cfg(feature = "coroutine")]
 use crate::suspend;
@@ -22,11 +18,16 @@ use crate::{
     context::AioContext,
     poll_loop::serve::Wait,
     reactor,
-    sys::{fork, panics, park::WakeSlot},
+    sys::{
+        fork,
+        interrupts::Heeds,
+        panics::{self, Payload},
+        park::WakeSlot,
+    },
     tasks::activation::{self, Mark},
     thread::{
         state::Place,
-        waiting::{Ended, InFlight, Waiting},
+        waiting::{Ended, InFlight, Limits, Waiting},
     },
     trace::{self, Span},
 };
@@ -133,9 +134,9 @@ impl Frame {
     #[inline]
     #[track_caller]
     pub fn block_on<F: Future>(&self, make: impl FnOnce() -> F) -> F::Output {
-        match self.block_on_until(None, None, make) {
+        match self.block_on_until(Limits::default(), None, make) {
             Ok(output) => output,
-            Err(Ended::Ready | Ended::Elapsed | Ended::Closed | Ended::Forked) => {
+            Err(Ended::Ready | Ended::Elapsed | Ended::Interrupted | Ended::Closed | Ended::Forked) => {
                 unreachable!("a wait without a deadline ends when the future is ready")
             }
         }
@@ -147,30 +148,30 @@ impl Frame {
     #[track_caller]
     pub fn block_on_for_caller_until<F: Future>(
         &self,
-        deadline: Option<Instant>,
+        limits: impl Into<Limits>,
         make: impl FnOnce() -> F,
     ) -> Result<F::Output, Ended> {
-        self.poll_until::<true, F>(deadline, None, make)
+        self.poll_until::<true, F>(limits.into(), None, make)
     }
 
-    /// As [`block_on`](Self::block_on), at most until `deadline`, or until `called_in`, whose home is this thread, is
-    /// closed. In both cases the future is dropped before this returns.
+    /// As [`block_on`](Self::block_on), within `limits`, and until `called_in`, whose home is this thread, is closed. If
+    /// either gives the call up, the future is dropped before this returns.
     #[inline]
     #[track_caller]
     pub fn block_on_until<F: Future>(
         &self,
-        deadline: Option<Instant>,
+        limits: impl Into<Limits>,
         called_in: Option<&AioContext>,
         make: impl FnOnce() -> F,
     ) -> Result<F::Output, Ended> {
-        self.poll_until::<false, F>(deadline, called_in, make)
+        self.poll_until::<false, F>(limits.into(), called_in, make)
     }
 
     #[inline]
     #[track_caller]
     fn poll_until<const FOR_CALLER: bool, F: Future>(
         &self,
-        deadline: Option<Instant>,
+        limits: Limits,
         called_in: Option<&AioContext>,
         make: impl FnOnce() -> F,
     ) -> Result<F::Output, Ended> {
@@ -195,7 +196,7 @@ impl Frame {
         let mut call = Polled::<FOR_CALLER, F> { frame: self, future: Some(future), output: None };
         // Moved here, after `call`, so that it is dropped before the future when the call unwinds.
         let hint = hint;
-        let ended = self.poll_or_wait(unpolled, called_in, deadline, &mut call);
+        let ended = self.poll_or_wait(unpolled, called_in, limits, &mut call);
         mem::forget(hint);
         if call.output.is_none() {
             // The future is dropped now, on the caller's behalf: its destructors may block where the caller may.
@@ -212,16 +213,16 @@ impl Frame {
         &self,
         unpolled: bool,
         called_in: Option<&AioContext>,
-        deadline: Option<Instant>,
+        limits: Limits,
         call: &mut dyn InFlight,
     ) -> Ended {
         if unpolled && reactor::unconstrained(|| call.poll()) {
             return Ended::Ready;
         }
-        self.wait(None, called_in, deadline, call)
+        self.wait(None, called_in, limits, call)
     }
 
-    /// Serves the thread's contexts until `call` is done, `deadline` passes, or `called_in` is closed. Polls `call`
+    /// Serves the thread's contexts until `call` is done, `limits` give it up, or `called_in` is closed. Polls `call`
     /// whenever the frame's slot was woken. The slow path, compiled once for all types of future. `target` is the
     /// context that the call was sent to, if it was sent to one.
     #[cold]
@@ -231,7 +232,7 @@ impl Frame {
         &self,
         target: Option<&AioContext>,
         called_in: Option<&AioContext>,
-        deadline: Option<Instant>,
+        limits: Limits,
         call: &mut dyn InFlight,
     ) -> Ended {
         let (thread, slot) = (self.place.thread(), self.place.slot());
@@ -241,11 +242,8 @@ impl Frame {
         }
         #[cfg(feature = "coroutine")]
         if let Some(own) = suspend::suspends(thread, self.outer, &self.entered) {
-            let ended = suspend::wait(own, &self.place, target, called_in, deadline, call);
-            if ended == Ended::Forked {
-                self.forbid_fork();
-            }
-            return ended;
+            let (ended, panicked) = suspend::wait(own, &self.place, target, called_in, limits, call);
+            return self.after_wait(ended, panicked, call);
         }
         // The first poll had a waker that resumes the coroutine, which is not to be suspended here.
         #[cfg(feature = "coroutine")]
@@ -260,16 +258,30 @@ impl Frame {
             trace::nested(slot.name(), thread.depth());
         }
         let entry = thread.homes.borrow().entry();
-        let waiting = Waiting::new(thread.depth(), entry, slot, call, self.outer, deadline, called_in);
+        let heeds = limits
+            .interruptible
+            .then(|| Heeds::new(Arc::clone(thread.interrupts()), Waker::from(Arc::clone(&slot.wakes))));
+        let waiting = Waiting::new(thread.depth(), entry, slot, call, self.outer, limits.deadline, called_in);
         let listed = thread.stack.waiting.push(&waiting);
-        let wait = Wait::new(thread, &waiting, target, thread.stack.outer_callback_waits());
+        let wait = Wait::new(thread, &waiting, heeds.as_ref(), target, thread.stack.outer_callback_waits());
         let (ended, panicked) = wait.run(&self.entered);
         drop(listed);
         slot.record.end_wait();
+        self.after_wait(ended, panicked, call)
+    }
+
+    /// After the wait of `call`: raises the first panic of what ran meanwhile.
+    #[track_caller]
+    fn after_wait(&self, ended: Ended, panicked: Option<Payload>, call: &mut dyn InFlight) -> Ended {
         if ended == Ended::Forked {
             self.forbid_fork();
         }
         if let Some(payload) = panicked {
+            if ended == Ended::Interrupted {
+                // The panic leaves its caller no other sign that the call is to be given up.
+                call.give_up(ended);
+            }
+            let slot = self.place.slot();
             // The panic hook printed it when it was caught. To raise it while unwinding would abort.
             if thread::panicking() {
                 let at = slot.site().map(|site| format!(", called at {site}")).unwrap_or_default();
@@ -283,6 +295,16 @@ impl Frame {
             }
         }
         ended
+    }
+
+    /// Leaves an interrupt that the wait took to the next call, because this one has a result nevertheless.
+    #[cold]
+    pub fn put_interrupt_back(&self) {
+        #[cfg(feature = "coroutine")]
+        if let Some(own) = suspend::suspends(self.place.thread(), self.outer, &self.entered) {
+            return own.interrupts().put_back();
+        }
+        self.place.thread().interrupts().put_back();
     }
 
     /// Blocks with `block` instead of the poll loop.

@@ -11,7 +11,7 @@ use std::{
     process,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
@@ -27,13 +27,14 @@ use crate::{
     sys::{
         elapsed::{Elapsed, deadline},
         fork,
+        interrupts::Interrupted,
         panics::{self, Payload},
         park::here,
     },
     tasks::task::{Outcome, Sent as Task},
     thread::{
         EnterGuard,
-        waiting::{Ended, InFlight},
+        waiting::{Ended, InFlight, Limits},
     },
 };
 
@@ -87,7 +88,7 @@ where
     match ended {
         Ok(output) => output,
         Err(Ended::Closed) => refuse_closed(wrapper, context, site),
-        Err(Ended::Ready | Ended::Elapsed | Ended::Forked) => {
+        Err(Ended::Ready | Ended::Elapsed | Ended::Interrupted | Ended::Forked) => {
             unreachable!("a call without a deadline ends when it is done")
         }
     }
@@ -109,29 +110,32 @@ where
     E: FnOnce(S) -> Fut + Send,
     Fut: Future<Output: Send>,
 {
-    let (site, deadline) = (Location::caller(), deadline(timeout));
-    let ended = if const { large::is_large::<Fut>() } {
-        call_in(wrapper, type_name::<S>(), site, context, deadline, Box::new(args), |args| Large::make(|| entry(*args)))
-            .map(|output| *output)
-    } else {
-        call_in(wrapper, type_name::<S>(), site, context, deadline, args, entry)
-    };
-    match ended {
-        Err(Ended::Closed) => refuse_closed(wrapper, context, site),
-        ended => ended.map_err(|_| Elapsed::new(timeout)),
-    }
+    poll_co_in_until(wrapper, context, deadline(timeout).into(), args, entry).map_err(|_| Elapsed::new(timeout))
 }
 
-/// As [`poll_co_in`], shown as a call at `site`, at most until `deadline`, for futures of any size but on the stack. If
-/// the context is closed before the call is done, the arguments or the future have been dropped, and this returns
-/// [`Ended::Closed`].
+/// As [`poll_co_in`], until it is interrupted. Then the call is cancelled in the context as when a timeout expires. If it
+/// is done there nevertheless, its result is returned, and the interrupt stays pending.
 #[track_caller]
-pub(crate) fn call_in<S, E, Fut>(
+pub fn poll_co_in_interruptible<S, E, Fut>(
     wrapper: &'static Wrapper,
-    args_type: &'static str,
-    site: &'static Location<'static>,
     context: &AioContext,
-    deadline: Option<Instant>,
+    args: S,
+    entry: E,
+) -> Result<Fut::Output, Interrupted>
+where
+    S: Send,
+    E: FnOnce(S) -> Fut + Send,
+    Fut: Future<Output: Send>,
+{
+    poll_co_in_until(wrapper, context, Limits::INTERRUPTIBLE, args, entry).map_err(|_| Interrupted)
+}
+
+/// As [`poll_co_in`], within `limits`.
+#[track_caller]
+fn poll_co_in_until<S, E, Fut>(
+    wrapper: &'static Wrapper,
+    context: &AioContext,
+    limits: Limits,
     args: S,
     entry: E,
 ) -> Result<Fut::Output, Ended>
@@ -140,6 +144,38 @@ where
     E: FnOnce(S) -> Fut + Send,
     Fut: Future<Output: Send>,
 {
+    let site = Location::caller();
+    let ended = if const { large::is_large::<Fut>() } {
+        call_in(wrapper, type_name::<S>(), site, context, limits, Box::new(args), |args| Large::make(|| entry(*args)))
+            .map(|output| *output)
+    } else {
+        call_in(wrapper, type_name::<S>(), site, context, limits, args, entry)
+    };
+    match ended {
+        Err(Ended::Closed) => refuse_closed(wrapper, context, site),
+        ended => ended,
+    }
+}
+
+/// As [`poll_co_in`], shown as a call at `site`, within `limits`, for futures of any size but on the stack. If
+/// the context is closed before the call is done, the arguments or the future have been dropped, and this returns
+/// [`Ended::Closed`].
+#[track_caller]
+pub(crate) fn call_in<S, E, Fut>(
+    wrapper: &'static Wrapper,
+    args_type: &'static str,
+    site: &'static Location<'static>,
+    context: &AioContext,
+    limits: impl Into<Limits>,
+    args: S,
+    entry: E,
+) -> Result<Fut::Output, Ended>
+where
+    S: Send,
+    E: FnOnce(S) -> Fut + Send,
+    Fut: Future<Output: Send>,
+{
+    let limits = limits.into();
     let _guard;
     let frame = Frame::begin(Callee::Wrapper(wrapper, args_type), site);
     if frame.needs_guard() {
@@ -151,7 +187,7 @@ where
         if context.scheduler().is_closed() {
             return Err(Ended::Closed);
         }
-        return frame.block_on_until(deadline, Some(context), || entry(args));
+        return frame.block_on_until(limits, Some(context), || entry(args));
     }
 
     // Cloned before anything is sent, because a subscriber may panic.
@@ -174,11 +210,11 @@ where
     // The first panic of what ran meanwhile waits for the call too, so that nothing is raised before it is done.
     let mut panicked: Option<Payload> = None;
     while !elsewhere.poll() {
-        let until = deadline.filter(|_| elsewhere.ended == Ended::Ready);
-        let waited = Payload::of(|| frame.wait(Some(context), None, until, &mut elsewhere));
+        let limits = if elsewhere.ended == Ended::Ready { limits } else { Limits::default() };
+        let waited = Payload::of(|| frame.wait(Some(context), None, limits, &mut elsewhere));
         match waited {
             Ok(Ended::Ready | Ended::Closed | Ended::Forked) => {}
-            Ok(Ended::Elapsed) => _ = elsewhere.give_up(Ended::Elapsed),
+            Ok(why @ (Ended::Elapsed | Ended::Interrupted)) => _ = elsewhere.give_up(why),
             Err(payload) if fork::is_child() => {
                 // The thread that runs the call belongs to the parent: in this process nothing will use it again.
                 std::mem::forget((abort, elsewhere));
@@ -199,6 +235,9 @@ where
     // It may have been cancelled before.
     frame.wakes().set_unstarted(false);
     panics::catch(&mut panicked, || drop(home));
+    if ended == Ended::Interrupted && !matches!(outcome, Some(Some(Outcome::Aborted)) | Some(None)) {
+        frame.put_interrupt_back();
+    }
     if let Some(payload) = panicked {
         // Only one panic is raised: the call's own panic, its result or its arguments are dropped.
         panics::discard(packed);
@@ -215,7 +254,7 @@ where
         Some(Outcome::Aborted) | None => {
             // First, because the arguments' destructors may panic.
             drop(packed);
-            Err(if ended == Ended::Elapsed { Ended::Elapsed } else { Ended::Closed })
+            Err(if ended == Ended::Ready { Ended::Closed } else { ended })
         }
     }
 }

@@ -11,13 +11,13 @@ mod poll_co;
 #[cfg(feature = "tokio")]
 mod tokio_handle;
 
-pub use block_on::{block_on, block_on_timeout};
+pub use block_on::{block_on, block_on_interruptible, block_on_timeout};
 pub use frame::{Wrapper, in_coroutine};
-pub use in_context::{Sent, arg, poll_co_in, poll_co_in_timeout, sent_to_ctx};
+pub use in_context::{Sent, arg, poll_co_in, poll_co_in_interruptible, poll_co_in_timeout, sent_to_ctx};
 #[cfg(feature = "graph")]
 pub(crate) use no_co::in_main;
 pub use no_co::no_co;
 pub use owned::{Owned, owned};
-pub use poll_co::{poll_co, poll_co_timeout};
+pub use poll_co::{poll_co, poll_co_interruptible, poll_co_timeout};
 #[cfg(feature = "tokio")]
 pub use tokio_handle::reactor;

@@ -1,11 +1,7 @@
 //! What a generated wrapper calls: makes the future from the packed arguments and blocks until it is ready. (QEMU's
 //! `bdrv_poll_co`.)
 
-use std::{
-    any::type_name,
-    panic::Location,
-    time::{Duration, Instant},
-};
+use std::{any::type_name, panic::Location, time::Duration};
 
 use super::{
     frame::{Callee, Frame, Wrapper},
@@ -13,8 +9,11 @@ use super::{
 };
 use crate::{
     reactor::Entered,
-    sys::elapsed::{Elapsed, deadline},
-    thread::waiting::Ended,
+    sys::{
+        elapsed::{Elapsed, deadline},
+        interrupts::Interrupted,
+    },
+    thread::waiting::{Ended, Limits},
 };
 
 /// Calls `entry(args)` and polls the future it makes, on this thread, until it is ready.
@@ -75,22 +74,47 @@ where
     E: FnOnce(S) -> Fut,
     Fut: Future,
 {
-    let (args_type, deadline) = (type_name::<S>(), deadline(timeout));
-    let ended = if const { large::is_large::<Fut>() } {
-        let entry = |args: Box<S>| Large::make(|| entry(*args));
-        poll_in_place_until(wrapper, args_type, deadline, Box::new(args), entry).map(|output| *output)
-    } else {
-        poll_in_place_until(wrapper, args_type, deadline, args, entry)
-    };
-    ended.map_err(|_| Elapsed::new(timeout))
+    poll_co_until(wrapper, deadline(timeout).into(), args, entry).map_err(|_| Elapsed::new(timeout))
 }
 
-/// As [`poll_in_place`], at most until `deadline`.
+/// As [`poll_co`], until it is interrupted. In that case the future is dropped before this returns.
+///
+/// A call whose future is ready at its first poll succeeds even if an interrupt is pending, and leaves that pending.
+#[track_caller]
+pub fn poll_co_interruptible<S, E, Fut>(
+    wrapper: &'static Wrapper,
+    args: S,
+    entry: E,
+) -> Result<Fut::Output, Interrupted>
+where
+    E: FnOnce(S) -> Fut,
+    Fut: Future,
+{
+    poll_co_until(wrapper, Limits::INTERRUPTIBLE, args, entry).map_err(|_| Interrupted)
+}
+
+/// As [`poll_co`], within `limits`.
+#[track_caller]
+fn poll_co_until<S, E, Fut>(wrapper: &'static Wrapper, limits: Limits, args: S, entry: E) -> Result<Fut::Output, Ended>
+where
+    E: FnOnce(S) -> Fut,
+    Fut: Future,
+{
+    let args_type = type_name::<S>();
+    if const { large::is_large::<Fut>() } {
+        let entry = |args: Box<S>| Large::make(|| entry(*args));
+        poll_in_place_until(wrapper, args_type, limits, Box::new(args), entry).map(|output| *output)
+    } else {
+        poll_in_place_until(wrapper, args_type, limits, args, entry)
+    }
+}
+
+/// As [`poll_in_place`], within `limits`.
 #[track_caller]
 fn poll_in_place_until<S, E, Fut>(
     wrapper: &'static Wrapper,
     args_type: &'static str,
-    deadline: Option<Instant>,
+    limits: Limits,
     args: S,
     entry: E,
 ) -> Result<Fut::Output, Ended>
@@ -103,5 +127,5 @@ where
     if frame.needs_guard() {
         _guard = Entered::guard();
     }
-    frame.block_on_until(deadline, None, || entry(args))
+    frame.block_on_until(limits, None, || entry(args))
 }

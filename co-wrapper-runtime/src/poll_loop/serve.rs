@@ -43,6 +43,7 @@ use crate::{
     scheduler::Scheduler,
     sys::{
         fork,
+        interrupts::Heeds,
         panics::{Payload, catch},
     },
     tasks::{
@@ -223,6 +224,8 @@ pub fn run_all(thread: &Thread, context: &AioContext) -> bool {
 pub struct Wait<'a> {
     thread: &'a Thread,
     call: &'a Waiting<'a>,
+    /// Of an interruptible call.
+    heeds: Option<&'a Heeds>,
     allowed: Allowed,
     /// The first panic of what the loop ran. It must not end the call, which is in flight.
     panicked: Option<Payload>,
@@ -256,11 +259,12 @@ enum Round {
 
 impl<'a> Wait<'a> {
     /// The wait of `call`, the innermost. `outer_callback_waits`: a bottom half or handler waits in an outer frame.
-    /// `target` is the context that the call was sent to, if it was.
+    /// `heeds` is there for an interruptible one, and `target` is the context that the call was sent to, if it was.
     #[inline]
     pub fn new(
         thread: &'a Thread,
         call: &'a Waiting<'a>,
+        heeds: Option<&'a Heeds>,
         target: Option<&AioContext>,
         outer_callback_waits: bool,
     ) -> Self {
@@ -276,7 +280,7 @@ impl<'a> Wait<'a> {
             current.counters().deepest.at_least(depth as u64);
         }
         let waits = target.filter(|_| nested).map(|target| circle::Waits::new(target.scheduler()));
-        Self { thread, call, allowed, panicked: None, held_back: HeldBack::default(), waits }
+        Self { thread, call, heeds, allowed, panicked: None, held_back: HeldBack::default(), waits }
     }
 
     /// Waits until the call is done. Returns how it ended and the first panic of what ran meanwhile.
@@ -318,11 +322,37 @@ impl<'a> Wait<'a> {
         if !outer.is_empty() {
             moved |= poll_outer(self.thread, outer, if self.polls_outer() { Polls::Woken } else { Polls::None });
         }
-        match self.call.is_to_give_up() {
+        match self.call.is_to_give_up().or_else(|| self.is_interrupted()) {
             Some(ended) => Round::Done(ended),
             None if moved => Round::Moved,
             None => Round::Idle,
         }
+    }
+
+    /// Whether an interrupt ends the call. A result that the call already has is not lost: then the interrupt stays
+    /// pending.
+    #[inline]
+    fn is_interrupted(&mut self) -> Option<Ended> {
+        let heeds = self.heeds?;
+        self.is_interrupted_by(heeds).then_some(Ended::Interrupted)
+    }
+
+    #[cold]
+    fn is_interrupted_by(&mut self, heeds: &Heeds) -> bool {
+        let Self { thread, call, panicked, .. } = self;
+        // A nested loop may have ended the call: just now, or while the hook runs.
+        if call.is_over() {
+            return false;
+        }
+        if heeds.take() {
+            return true;
+        }
+        let ends = heeds.ask(panicked, |hook| dispatch(thread, As::Callback, hook));
+        if ends && call.is_over() {
+            heeds.put_back();
+            return false;
+        }
+        ends
     }
 
     /// Whether outer calls are polled freely, as tasks that were polled before are. Otherwise they are held back,
@@ -353,7 +383,8 @@ impl<'a> Wait<'a> {
                 return Ended::Forked;
             }
             let (wakes, outer, polls_outer) = (&self.call.slot().wakes, self.call.outer(), self.polls_outer());
-            let wake_up = [take, self.call.deadline(), outer.deadline()].into_iter().flatten().min();
+            let ask = self.heeds.and_then(Heeds::ask_at);
+            let wake_up = [take, ask, self.call.deadline(), outer.deadline()].into_iter().flatten().min();
             if sleeper.sleep(wake_up, || wakes.is_woken() || polls_outer && outer.any_woken()) {
                 if let Some(ended) = self.call.poll() {
                     return ended;

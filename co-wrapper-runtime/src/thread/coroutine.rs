@@ -10,6 +10,7 @@
 //! - the write guards of the graph lock that it holds;
 //! - the contexts that it has entered and not left;
 //! - whether its calls are meant to wait long;
+//! - what interrupts the calls that suspend it;
 //! - the spans that it has entered.
 //!
 //! What belongs to the thread, and stays: the parker, the contexts that the thread is home to, its board, the spare slots.
@@ -35,6 +36,7 @@ use super::{
 };
 use crate::{
     context::AioContext,
+    sys::interrupts::Interrupts,
     tasks::{
         activation::{self, Mark},
         unit::Unit,
@@ -57,6 +59,8 @@ pub struct Own {
     writing: RefCell<Vec<Writing>>,
     entered: RefCell<Vec<(u64, AioContext)>>,
     expects_long: Cell<bool>,
+    /// Made when a handle names it, or an interruptible call suspends it.
+    interrupts: RefCell<Option<Arc<Interrupts>>>,
     spans: trace::Left,
     /// What the futures of its outermost calls are woken through.
     waker: Box<Cell<*const Waker>>,
@@ -92,6 +96,7 @@ impl Own {
             writing: RefCell::default(),
             entered: RefCell::default(),
             expects_long: Cell::new(false),
+            interrupts: RefCell::default(),
             spans: trace::Left::new(),
             waker,
             yielder: Cell::new(ptr::null()),
@@ -113,6 +118,12 @@ impl Own {
         self.expects_long.set(self.thread.stack.board.expects_long());
         self.yielder.set(ptr::null());
         self.cancelled.set(false);
+        self.interrupts.replace(None);
+    }
+
+    /// What interrupts the calls that suspend it.
+    pub fn interrupts(&self) -> Arc<Interrupts> {
+        Arc::clone(self.interrupts.borrow_mut().get_or_insert_with(Interrupts::new))
     }
 
     /// Its number among the coroutines of its thread.

@@ -5,7 +5,7 @@
 //! with it.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     panic::Location,
     ptr::{self, NonNull},
     rc::Rc,
@@ -20,6 +20,7 @@ use crate::{
     scheduler::{self, Home},
     sys::{
         fork,
+        interrupts::Interrupts,
         park::{Parker, here},
     },
     watch::{
@@ -44,6 +45,8 @@ pub struct Thread {
     spare: RefCell<Vec<Arc<Slot>>>,
     /// Whether the block was made in a thread-local destructor, after the thread left its homes.
     late: bool,
+    /// Made when a handle names the thread, or an interruptible call waits on it.
+    interrupts: OnceCell<Arc<Interrupts>>,
 }
 
 /// A blocking call's place on its thread's stack. Places are made and dropped in stack order. So the pointers are
@@ -197,6 +200,7 @@ impl Thread {
             homes: RefCell::default(),
             spare: RefCell::default(),
             late,
+            interrupts: OnceCell::new(),
         });
         thread.set_shown(0);
         THREAD.set(Rc::into_raw(Rc::clone(&thread)));
@@ -229,6 +233,11 @@ impl Thread {
     fn forget() {
         THREAD.set(ptr::null());
         scheduler::forget_held();
+    }
+
+    /// What interrupts the calls that block this thread.
+    pub fn interrupts(&self) -> &Arc<Interrupts> {
+        self.interrupts.get_or_init(Interrupts::new)
     }
 
     /// How many blocking calls are on this stack.

@@ -22,10 +22,30 @@ use crate::{
 pub enum Ended {
     Ready,
     Elapsed,
+    Interrupted,
     /// The context was closed during the call.
     Closed,
     /// Something that ran meanwhile forked, and this process is the child.
     Forked,
+}
+
+/// What gives a call up before its future is ready.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    pub deadline: Option<Instant>,
+    /// Whether an interrupt of the thread, or of the coroutine that the call suspends, does.
+    pub interruptible: bool,
+}
+
+impl Limits {
+    pub const INTERRUPTIBLE: Self = Self { deadline: None, interruptible: true };
+}
+
+impl From<Option<Instant>> for Limits {
+    #[inline]
+    fn from(deadline: Option<Instant>) -> Self {
+        Self { deadline, interruptible: false }
+    }
 }
 
 /// A call in flight, in its frame.
@@ -132,6 +152,11 @@ impl<'a> Waiting<'a> {
             payload.resume();
         }
         Some(ended)
+    }
+
+    /// Whether a nested loop has ended the wait; [`poll`](Self::poll) says how.
+    pub fn is_over(&self) -> bool {
+        self.ended.get().is_some()
     }
 
     /// When the call must be given up.

@@ -1,0 +1,264 @@
+//! Interrupts: what a signal handler may touch, and the thread that wakes whoever is interrupted.
+//!
+//! A thread has one [`Interrupts`], and so has a stackful coroutine. A signal handler may take no lock and allocate
+//! nothing, and our parker takes a lock. So an interrupt sets a flag and rings the [`Bell`]: one byte in a pipe. A thread
+//! of ours reads it and wakes the calls whose flags are set.
+//!
+//! No interrupt is lost. A waiting call leaves its waker first and looks at its flag second; an interrupt sets the flag
+//! first and rings second, and the bell's thread clears the bell before it looks at the flags.
+//!
+//! Only [`Interrupts::raise`] may be called in a signal handler. It uses no thread-local, no lock and no reference count.
+
+use std::{
+    cell::Cell,
+    error::Error,
+    fmt,
+    io::{self, PipeReader, PipeWriter, Read, Write},
+    sync::{Arc, Mutex as StdMutex, OnceLock},
+    task::Waker,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    fork,
+    panics::{self, Payload},
+    registry::Registry,
+    sync::{AtomicBool, Mutex, Ordering, lock, plain_lock},
+};
+
+/// A blocking call was interrupted. If it polled a future, that was dropped before the call returned.
+///
+/// As an [`io::Error`] it is of the kind [`Other`](io::ErrorKind::Other), not
+/// [`Interrupted`](io::ErrorKind::Interrupted): at that one, the loops of std, such as
+/// [`read_exact`](io::Read::read_exact), try again.
+///
+/// # Examples
+///
+/// ```
+/// use co_wrapper::interrupt::Interrupted;
+///
+/// let error = std::io::Error::from(Interrupted);
+/// assert!(error.get_ref().is_some_and(|error| error.is::<Interrupted>()));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupted;
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the call was interrupted")
+    }
+}
+
+impl Error for Interrupted {}
+
+impl From<Interrupted> for io::Error {
+    fn from(interrupted: Interrupted) -> Self {
+        Self::other(interrupted)
+    }
+}
+
+/// The interrupts of one thread or coroutine.
+#[derive(Debug)]
+pub struct Interrupts {
+    /// An interrupt that no call has taken yet.
+    pending: AtomicBool,
+    /// Wakes the innermost interruptible call that waits.
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Interrupts {
+    /// Nothing is pending, and nobody waits.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { pending: AtomicBool::new(false), waker: Mutex::new(None) })
+    }
+
+    /// Makes an interrupt pending, and rings `bell`.
+    pub fn raise(&self, bell: &Bell, ring: impl FnOnce()) {
+        self.put_back();
+        bell.ring(ring);
+    }
+
+    /// Makes an interrupt pending for the next call, without waking one. Also for the code that took one and did not use
+    /// it.
+    pub fn put_back(&self) {
+        // A swap, so that who takes one of several interrupts sees what each of their threads did before.
+        self.pending.swap(true, Ordering::AcqRel);
+    }
+
+    /// Whether an interrupt is pending.
+    pub fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::Acquire)
+    }
+
+    /// Takes the pending interrupt, if there is one.
+    pub fn take(&self) -> bool {
+        self.pending.load(Ordering::Relaxed) && self.pending.swap(false, Ordering::AcqRel)
+    }
+
+    /// Has an interrupt wake `waker` from now on. Returns what it woke before. The caller looks at the flag after this.
+    pub fn wake_with(&self, waker: Option<Waker>) -> Option<Waker> {
+        std::mem::replace(&mut *lock(&self.waker), waker)
+    }
+
+    /// For the bell's thread, after [`Bell::stop`]: wakes the call that waits, if an interrupt is pending.
+    pub fn wake_if_pending(&self) {
+        if self.is_pending() {
+            let waker = lock(&self.waker).clone();
+            if let Some(waker) = waker {
+                // A panic of a coroutine's waker would end the thread on which every other interrupt relies.
+                drop(Payload::of(|| waker.wake()));
+            }
+        }
+    }
+}
+
+/// Wakes the bell's thread. There is at most one byte in the pipe for each time that the thread has stopped the bell, so
+/// writing it never blocks.
+#[derive(Debug)]
+pub struct Bell {
+    rung: AtomicBool,
+}
+
+impl Bell {
+    /// A bell that was not rung.
+    pub fn new() -> Self {
+        Self { rung: AtomicBool::new(false) }
+    }
+
+    /// Calls `write`, unless the thread is about to look at the flags anyway.
+    pub fn ring(&self, write: impl FnOnce()) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            write();
+        }
+    }
+
+    /// For the thread, when it has read the byte and before it looks at the flags: an interrupt that comes later rings
+    /// again.
+    pub fn stop(&self) {
+        self.rung.swap(false, Ordering::AcqRel);
+    }
+}
+
+/// The process's bell.
+struct OurBell {
+    bell: Bell,
+    writer: PipeWriter,
+}
+
+static BELL: OnceLock<OurBell> = OnceLock::new();
+
+/// What handles name, for the bell's thread.
+static NAMED: Registry<Interrupts> = Registry::new();
+
+/// Lets handles interrupt `interrupts`. Starts the bell's thread if there is none.
+///
+/// # Errors
+///
+/// The pipe or the thread cannot be made.
+pub fn name(interrupts: &Arc<Interrupts>) -> io::Result<()> {
+    /// Held by the one that makes the bell.
+    static MAKING: StdMutex<()> = StdMutex::new(());
+
+    if BELL.get().is_none() {
+        let _making = plain_lock(&MAKING);
+        if BELL.get().is_none() {
+            let (reader, writer) = io::pipe()?;
+            thread::Builder::new().name("co-wrapper-interrupt".into()).spawn(|| answer(reader))?;
+            // Only the holder of `MAKING` sets it.
+            let _ = BELL.set(OurBell { bell: Bell::new(), writer });
+        }
+    }
+    NAMED.register(&Arc::from("interrupts"), Arc::downgrade(interrupts));
+    Ok(())
+}
+
+/// Interrupts `interrupts`. It may be called in a signal handler.
+pub fn raise(interrupts: &Interrupts) {
+    // In a forked child the pipe is shared with the parent, whose thread it would wake.
+    match BELL.get().filter(|_| !fork::is_child()) {
+        // It fails only if somebody has closed the descriptor; the flag is set nevertheless.
+        Some(OurBell { bell, writer }) => interrupts.raise(bell, || _ = (&*writer).write(&[0])),
+        None => interrupts.put_back(),
+    }
+}
+
+/// The bell's thread.
+fn answer(mut reader: PipeReader) {
+    let OurBell { bell, .. } = BELL.wait();
+    loop {
+        match reader.read(&mut [0]) {
+            Ok(1..) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // Somebody has closed the descriptor.
+            Ok(0) | Err(_) => return panics::report("interrupts wake nobody any more, for their pipe was closed"),
+        }
+        bell.stop();
+        NAMED.all().iter().for_each(|(_, interrupts)| interrupts.wake_if_pending());
+    }
+}
+
+/// How often a waiting call asks the hook.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+
+/// What is asked while an interruptible call waits; see [`crate::interrupt::set_hook`].
+pub static HOOK: StdMutex<Option<fn() -> bool>> = StdMutex::new(None);
+
+/// An interruptible call that waits. Calls that wait nested inside it have another one of their own, or none.
+#[derive(Debug)]
+pub struct Heeds {
+    interrupts: Arc<Interrupts>,
+    /// What an interrupt woke before.
+    outer: Option<Waker>,
+    hook: Option<fn() -> bool>,
+    ask_at: Cell<Option<Instant>>,
+}
+
+impl Heeds {
+    /// An interrupt of `interrupts` wakes `waker` while the result lives.
+    pub fn new(interrupts: Arc<Interrupts>, waker: Waker) -> Self {
+        let outer = interrupts.wake_with(Some(waker));
+        let hook = *plain_lock(&HOOK);
+        Self { interrupts, outer, hook, ask_at: Cell::new(hook.map(|_| Instant::now() + ASK_EVERY)) }
+    }
+
+    /// An interrupt wakes `waker` instead.
+    #[cfg(feature = "coroutine")]
+    pub fn wake_with(&self, waker: &Waker) {
+        // The old one is dropped after the lock is released, because that runs users' code.
+        drop(self.interrupts.wake_with(Some(waker.clone())));
+    }
+
+    /// When to ask the hook next.
+    pub fn ask_at(&self) -> Option<Instant> {
+        self.ask_at.get()
+    }
+
+    /// Takes the pending interrupt, if there is one.
+    pub fn take(&self) -> bool {
+        self.interrupts.take()
+    }
+
+    /// Leaves the interrupt that was taken to the next call.
+    pub fn put_back(&self) {
+        self.interrupts.put_back();
+    }
+
+    /// Asks the hook, if it is time, through `run`. Returns whether the call is to end. A hook that panics ends it too;
+    /// its panic is kept in `panicked` if it is the first.
+    pub fn ask(&self, panicked: &mut Option<Payload>, run: impl FnOnce(&mut dyn FnMut())) -> bool {
+        let due = self.ask_at.get().is_some_and(|at| Instant::now() >= at);
+        let Some(hook) = self.hook.filter(|_| due) else { return false };
+        let mut ends = true;
+        panics::catch(panicked, || run(&mut || ends = hook()));
+        self.ask_at.set(Some(Instant::now() + ASK_EVERY));
+        ends
+    }
+}
+
+impl Drop for Heeds {
+    fn drop(&mut self) {
+        let own = self.interrupts.wake_with(self.outer.take());
+        panics::drop_one(own);
+    }
+}
