@@ -16,6 +16,7 @@ pages! {
     vis = "reference/vis.md";
     ctx = "reference/ctx.md";
     timeout = "reference/timeout.md";
+    interrupt = "reference/interrupt.md";
     expect_long = "reference/expect_long.md";
     suffix = "reference/suffix.md";
     output = "reference/output.md";

@@ -58,7 +58,7 @@ impl Node {
         later(&self.size).await
     }
 
-    #[co_wrapper(bdrv_rdlock = if self.size > 0 { &self.graph } else { &self.graph }, timeout)]
+    #[co_wrapper(bdrv_rdlock = if self.size > 0 { &self.graph } else { &self.graph }, timeout, interrupt)]
     async fn co_held(&self, ever: bool) -> bool {
         if ever {
             future::pending::<()>().await;
@@ -91,6 +91,9 @@ fn the_lock_is_held_and_given_back() {
     assert!(node.held(false));
     assert!(node.held_timeout(true, Duration::from_millis(2)).is_err());
     assert_eq!(node.held_timeout(false, Duration::from_secs(3600)), Ok(true));
+    assert_eq!(node.held_interruptible(false), Ok(true));
+    co_wrapper::interrupt::Handle::current().interrupt();
+    assert_eq!(node.held_interruptible(true), Err(co_wrapper::interrupt::Interrupted));
     // SAFETY: nothing is trusted.
     *unsafe { node.trust() } += 1;
     assert_eq!(node.boxed(), 8);

@@ -11,7 +11,14 @@ pub const RUNTIME: &str = "co_wrapper_runtime";
 
 /// A twin calls one of these, all in the runtime's room `call`, with a `&'static Wrapper` that says its name, that of the
 /// async fn, and whether it is `mixed`.
-pub const POLLS: [&str; 4] = ["poll_co", "poll_co_timeout", "poll_co_in", "poll_co_in_timeout"];
+pub const POLLS: [&str; 6] = [
+    "poll_co",
+    "poll_co_timeout",
+    "poll_co_interruptible",
+    "poll_co_in",
+    "poll_co_in_timeout",
+    "poll_co_in_interruptible",
+];
 
 /// Whether the caller is in coroutine context. In the code that is analysed it is.
 pub const ASKS: [&str; 1] = ["in_coroutine"];

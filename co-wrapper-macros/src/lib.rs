@@ -87,6 +87,8 @@ use proc_macro::{Span, TokenStream, TokenTree};
 /// - **`output = io::Result<u64>`**: the future's result, for signatures that do not tell it.
 /// - **`timeout`**: adds a second wrapper that gives up after a time. Its name is the wrapper's with `_timeout` added, or that
 ///   of `timeout = read_within`.
+/// - **`interrupt`**: adds another wrapper, which can be interrupted. Its name is the wrapper's with `_interruptible` added, or
+///   that of `interrupt = read_or_ctrl_c`.
 /// - **`expect_long`**: calls are meant to wait for long, so the watchdog of `hang` leaves them out.
 /// - **`bdrv_rdlock`**, **`bdrv_rdlock = self.graph`**: the graph's read lock is held around the call: the process's one,
 ///   or the one given. With the feature `graph`.
@@ -152,6 +154,24 @@ use proc_macro::{Span, TokenStream, TokenTree};
 /// assert!(reply_timeout(false, Duration::from_millis(1)).is_err());
 /// ```
 ///
+/// With `interrupt`, that wrapper returns `Result<R, Interrupted>`. It ends when another thread or a signal handler has
+/// interrupted its thread (`co_wrapper::interrupt`), and its future has been dropped by then.
+///
+/// ```
+/// # use co_wrapper::co_wrapper;
+/// use co_wrapper::interrupt::{Handle, Interrupted};
+///
+/// #[co_wrapper(interrupt)]
+/// async fn co_stuck() {
+///     std::future::pending().await
+/// }
+///
+/// let main = Handle::current();
+/// let other = std::thread::spawn(move || main.interrupt());
+/// assert_eq!(stuck_interruptible(), Err(Interrupted));
+/// # other.join().unwrap();
+/// ```
+///
 /// With `bdrv_rdlock`, the wrapper waits for the lock first, and releases it when the call is done. A parameter of type
 /// `&GraphRead` is a *witness*: it proves to the async fn that the lock is held. The wrapper supplies the witness, so its own
 /// parameters have none. If the wrapper is also `mixed`, its caller in coroutine context must already hold the lock, and the
@@ -185,7 +205,7 @@ use proc_macro::{Span, TokenStream, TokenTree};
 ///   fn that returns a future. The wrapper's name is the whole name with that added. `#[co_wrapper(skip)]` leaves a fn out.
 ///   `#[co_wrapper(…)]` on a fn adds options of its own, and its `name` takes precedence. In a module, the fns in its inherent
 ///   `impl`s, traits and modules get wrappers too.
-/// - **`mixed`**, **`ctx`**, **`bdrv_rdlock`**, **`timeout`**, **`expect_long`** and **`crate`**: for all wrappers in the
+/// - **`mixed`**, **`ctx`**, **`bdrv_rdlock`**, **`timeout`**, **`interrupt`**, **`expect_long`** and **`crate`**: for all wrappers in the
 ///   block.
 ///
 /// ```
@@ -341,7 +361,7 @@ pub fn if_in_an_impl_mark_that_too(path: TokenStream) -> TokenStream {
 /// assert_eq!(bdrv_getlength("disk"), length("disk"));
 /// ```
 ///
-/// A declaration may have the attribute `#[co_wrapper(…)]` with the options `mixed`, `ctx`, `bdrv_rdlock`, `timeout`,
+/// A declaration may have the attribute `#[co_wrapper(…)]` with the options `mixed`, `ctx`, `bdrv_rdlock`, `timeout`, `interrupt`,
 /// `expect_long` and `crate`. If the async fn takes a witness, the declaration has that parameter too. All other attributes
 /// are the wrapper's own.
 ///

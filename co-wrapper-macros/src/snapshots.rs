@@ -145,6 +145,7 @@ fn half_typed_options() {
         "ctx = self.",
         "ctx",
         "timeout =",
+        "interrupt =",
         "vis =",
         "crate = ::",
         "=",
@@ -183,7 +184,7 @@ fn reference() {
         expect_file![&path].assert_eq(&expected);
         pages += 1;
     }
-    assert_eq!(pages, 17);
+    assert_eq!(pages, 18);
 }
 
 fn marked_items(example: &str) -> TokenStream {

@@ -112,7 +112,7 @@ pub fn other() -> &'static AioContext {
 
 pub const LONG: Duration = Duration::from_secs(60);
 
-/// The async original first, then its wrapper, and the one with a timeout if there is one.
+/// The async original first, then its wrapper, and those that give up if there are any.
 pub fn check(seed: u64, original: impl FnOnce() -> String, wrappers: Vec<Box<dyn FnOnce() -> String + '_>>) {
     let before = WAITED.load(Ordering::SeqCst);
     let expected = original();

@@ -58,14 +58,14 @@ pub mod clean {
 
         /// None.
         #[inline]
-        #[co_wrapper(mixed, timeout)]
+        #[co_wrapper(mixed, timeout, interrupt)]
         fn co_none(&self) -> impl Future<Output = ()> {
             return ready(());
         }
     }
 
     /// In its context and in time.
-    #[co_wrapper(ctx = co_wrapper::AioContext::current(), timeout)]
+    #[co_wrapper(ctx = co_wrapper::AioContext::current(), timeout, interrupt)]
     #[inline]
     #[must_use]
     pub async fn co_len(text: String) -> usize {
@@ -382,7 +382,7 @@ pub mod results {
             }
         }
 
-        #[co_wrapper(suffix = "_blocking", timeout)]
+        #[co_wrapper(suffix = "_blocking", timeout, interrupt)]
         impl Private {
             async fn used(&self) -> u8 {
                 later(1).await

@@ -85,7 +85,7 @@ impl Disk {
 }
 
 /// In another context, and in time.
-#[co_wrapper(suffix = "_there", ctx = co_wrapper::AioContext::current(), timeout)]
+#[co_wrapper(suffix = "_there", ctx = co_wrapper::AioContext::current(), timeout, interrupt)]
 impl Disk {
     /// Sent there.
     ///
@@ -113,11 +113,11 @@ impl Disk {
 
 co_wrapper::declare! {
     /// Declared.
-    #[co_wrapper(timeout)]
+    #[co_wrapper(timeout, interrupt)]
     pub fn declared<T: Clone + Send + Sync>(x: &[T; 3], mut _more: u8, (_, _): (u8, u8)) -> [T; 3] = declared_elsewhere;
 
     /// Methods.
-    #[co_wrapper(timeout)]
+    #[co_wrapper(timeout, interrupt)]
     pub impl DiskNow for Disk {
         /// Reads.
         #[must_use]
@@ -170,7 +170,7 @@ impl Node {
     }
 
     /// In time, and under the lock.
-    #[co_wrapper(bdrv_rdlock = self.graph, timeout)]
+    #[co_wrapper(bdrv_rdlock = self.graph, timeout, interrupt)]
     pub async fn co_len(&mut self, (a, _): (u64, u64)) -> u64 {
         later(a).await
     }

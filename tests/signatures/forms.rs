@@ -1,6 +1,7 @@
-//! `ctx`, `timeout` and `declare!`, each called and each really waiting.
+//! `ctx`, `timeout`, `interrupt` and `declare!`, each called and each really waiting.
 
 use super::{later, pending_once};
+use co_wrapper::interrupt::{Handle, Interrupted};
 use co_wrapper::{AioContext, IoThread, co_wrapper, declare};
 use std::cell::Cell;
 use std::fmt::Debug;
@@ -71,7 +72,7 @@ impl Disk {
     }
 }
 
-#[co_wrapper(suffix = "_there", ctx = self.ctx, timeout)]
+#[co_wrapper(suffix = "_there", ctx = self.ctx, timeout, interrupt)]
 impl Disk {
     async fn size(&self) -> (ThreadId, usize) {
         (place().await, 512)
@@ -96,6 +97,7 @@ fn in_another_context() {
     assert_eq!(disk.lent_timeout(&text, LONG), Ok((there, &*text)));
     assert_eq!(disk.size_there(), (there, 512));
     assert_eq!(disk.size_there_timeout(LONG), Ok((there, 512)));
+    assert_eq!(disk.size_there_interruptible(), Ok((there, 512)));
     assert_eq!(disk.here_there(), thread::current().id());
     assert_eq!(disk.unwrapped_in(LONG), Ok(thread::current().id()));
     let disk = Arc::new(disk);
@@ -120,7 +122,7 @@ impl There for AioContext {
     }
 }
 
-#[co_wrapper(timeout)]
+#[co_wrapper(timeout, interrupt)]
 async fn co_wait(timeout: u8, forever: bool) -> u8 {
     if forever {
         pending::<()>().await;
@@ -128,19 +130,19 @@ async fn co_wait(timeout: u8, forever: bool) -> u8 {
     later(timeout).await
 }
 
-#[co_wrapper(mixed, timeout = numbers_within)]
+#[co_wrapper(mixed, timeout = numbers_within, interrupt = numbers_or_none)]
 async fn co_numbers<'a>(of: &'a [u8]) -> impl Iterator<Item = u8> + 'a {
     later(of.iter().copied()).await
 }
 
-#[co_wrapper(timeout)]
+#[co_wrapper(timeout, interrupt)]
 fn co_boxed() -> Pin<Box<dyn Future<Output = ()>>> {
     Box::pin(async { pending_once().await })
 }
 
 #[co_wrapper]
 trait Timed {
-    #[co_wrapper(timeout)]
+    #[co_wrapper(timeout, interrupt)]
     async fn co_own(self) -> Self;
 }
 
@@ -161,6 +163,23 @@ fn in_time() {
     assert_eq!(boxed_timeout(LONG), Ok(()));
     assert_eq!(5u8.own(), 5);
     assert_eq!(5u8.own_timeout(LONG), Ok(5));
+}
+
+#[test]
+fn interrupted() {
+    let interrupt = || Handle::current().interrupt();
+    assert_eq!(wait_interruptible(3, false), Ok(3));
+    assert_eq!(numbers_or_none(&[1, 2]).unwrap().sum::<u8>(), 3);
+    assert_eq!(boxed_interruptible(), Ok(()));
+    assert_eq!(5u8.own_interruptible(), Ok(5));
+    interrupt();
+    assert_eq!(wait_interruptible(3, true), Err(Interrupted));
+    interrupt();
+    assert!(numbers_or_none(&[1, 2]).is_err());
+    interrupt();
+    assert_eq!(boxed_interruptible(), Err(Interrupted));
+    interrupt();
+    assert_eq!(5u8.own_interruptible(), Err(Interrupted));
 }
 
 /// What `declare!` finds elsewhere.

@@ -55,13 +55,13 @@ async fn co_read(a: A0, b: A1, c: ReadArgs) -> (A0, A1, u8, Fut) {
 
 fn arg() {}
 
-#[::co_wrapper::co_wrapper(ctx = ::co_wrapper::AioContext::current(), timeout)]
+#[::co_wrapper::co_wrapper(ctx = ::co_wrapper::AioContext::current(), timeout, interrupt)]
 async fn co_sent(x: u8, y: ReadArgs, timeout: u8) -> u8 {
     later(x + y.0 + timeout).await
 }
 
 ::co_wrapper::declare! {
-    #[co_wrapper(timeout)]
+    #[co_wrapper(timeout, interrupt)]
     fn declared(a: A0, b: A1, c: ReadArgs) -> (A0, A1, u8, Fut) = co_read;
 
     impl Extension for Wrapper {
@@ -91,6 +91,7 @@ fn all() {
     assert_eq!(sent(1, ReadArgs(2), 3), 6);
     let long = ::core::time::Duration::from_secs(60);
     assert_eq!(sent_timeout(1, ReadArgs(2), 3, long).unwrap(), 6);
+    assert_eq!(sent_interruptible(1, ReadArgs(2), 3).unwrap(), 6);
     assert_eq!(declared(A0, A1, ReadArgs(4)).2, 4);
     assert_eq!(declared_timeout(A0, A1, ReadArgs(4), long).unwrap().2, 4);
 }

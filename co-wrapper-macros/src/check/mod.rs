@@ -111,25 +111,32 @@ fn owned_and_witness(plan: &Plan, errors: &mut Errors) {
 
 fn names(plan: &Plan, errors: &mut Errors) {
     match &plan.names {
-        Ok(names) => timeout(plan, names, errors),
+        Ok(names) => second_twins(plan, names, errors),
         Err(error) => error.iter().for_each(|error| errors.push(error.clone())),
     }
 }
 
-/// Checks the wrapper with a timeout: its name, and whether the fn can be late.
-fn timeout(plan: &Plan, names: &Names, errors: &mut Errors) {
-    let Some(name) = &names.timeout else { return };
-    for (other, what) in [(unraw(&names.wrapper), "the wrapper"), (names.target.name.clone(), "the async fn")] {
-        if unraw(name) == other {
-            errors.error(name, format!("`{name}` is {what} itself; give the one with a timeout another name"));
-            return;
+/// Checks the wrappers that give up: their names, and whether the fn has a result that they can wrap.
+fn second_twins(plan: &Plan, names: &Names, errors: &mut Errors) {
+    let mut taken = vec![(unraw(&names.wrapper), "the wrapper"), (names.target.name.clone(), "the async fn")];
+    let timeout = "a fn that returns `!` has nothing to be in time with; remove `timeout`";
+    let interrupt =
+        "a result of the type `!` cannot be wrapped; return `std::convert::Infallible`, or remove `interrupt`";
+    for (name, key, what, of_never) in [
+        (&names.timeout, "timeout", "the one with a timeout", timeout),
+        (&names.interrupt, "interrupt", "the interruptible one", interrupt),
+    ] {
+        let Some(name) = name else { continue };
+        if let Some((_, other)) = taken.iter().find(|(other, _)| unraw(name) == *other) {
+            errors.error(name, format!("`{name}` is {other} itself; give {what} another name"));
+            continue;
         }
-    }
-    if let Some(never) = never(&plan.sig) {
-        let message = "a fn that returns `!` has nothing to be in time with; remove `timeout`";
-        match plan.options.key("timeout") {
-            Some(key) => errors.error(key, message),
-            None => errors.error(never, message),
+        taken.push((unraw(name), what));
+        if let Some(never) = never(&plan.sig) {
+            match plan.options.key(key) {
+                Some(key) => errors.error(key, of_never),
+                None => errors.error(never, of_never),
+            }
         }
     }
 }

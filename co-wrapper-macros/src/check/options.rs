@@ -53,8 +53,10 @@ fn no_coroutine(options: &Options, errors: &mut Errors) {
 
 /// Checks what no block can have, whether an attribute is on it or `declare!` writes it.
 pub fn of_any_block(options: &Options, errors: &mut Errors) {
-    if let Some(name) = options.timeout.as_ref().and_then(|timeout| timeout.name.as_ref()) {
-        errors.error(name, "this name is of one fn; write `timeout` here, or the name on the fn inside");
+    for (key, twin) in [("timeout", &options.timeout), ("interrupt", &options.interrupt)] {
+        if let Some(name) = twin.as_ref().and_then(|twin| twin.name.as_ref()) {
+            errors.error(name, format!("this name is of one fn; write `{key}` here, or the name on the fn inside"));
+        }
     }
     no_ctx(options, errors);
     no_coroutine(options, errors);
@@ -65,7 +67,7 @@ pub fn of_no_co(options: &Options, errors: &mut Errors) {
     refuse(options, &["output"], errors, |key| {
         format!("`{key}` is for `#[co_wrapper]`; a blocking fn says what it returns, remove it")
     });
-    let of_waiting = ["mixed", "ctx", "timeout", "expect_long", "suffix", "prefix", "skip"];
+    let of_waiting = ["mixed", "ctx", "timeout", "interrupt", "expect_long", "suffix", "prefix", "skip"];
     refuse(options, &of_waiting, errors, |key| {
         format!("`{key}` is for `#[co_wrapper]`; an async fn waits for nobody, remove it")
     });

@@ -1,6 +1,7 @@
 //! The blocking twin of an async fn. Its body packs the arguments and calls the runtime with a closure that makes the
-//! future. The closure captures nothing, so it is `Send` whatever the arguments are. With the option `timeout` there is a
-//! second twin, which gives up: `read_timeout(…, Duration) -> Result<R, Elapsed>`.
+//! future. The closure captures nothing, so it is `Send` whatever the arguments are. With the options `timeout` and
+//! `interrupt` there are further twins, which give up: `read_timeout(…, Duration) -> Result<R, Elapsed>` and
+//! `read_interruptible(…) -> Result<R, Interrupted>`.
 //!
 //! ```text
 //! // Input
@@ -25,6 +26,7 @@ use crate::model::plan::{Names, Plan};
 use crate::model::signature::{self, Slot};
 use crate::parse::future::Returned;
 use crate::parse::ident::{Taken, unraw};
+use crate::parse::options::SecondTwin;
 use crate::parse::tokens::located;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -36,31 +38,48 @@ struct Call<'a> {
     packing: Packing<'a>,
     ctx: Option<Ctx<'a>>,
     held: Option<Held<'a>>,
-    /// The parameter that the twin with a timeout has after the others.
-    timeout: Option<Ident>,
+    gives_up: GivesUp,
     /// The variable that marks a call as meant to wait long (`expect_long`).
     expect_long: Option<Ident>,
 }
 
+/// What makes a twin give up.
+enum GivesUp {
+    Never,
+    /// A time, which is this parameter after the others.
+    Timeout(Ident),
+    Interrupt,
+}
+
+/// Makes a twin's signature that of one that gives up.
+type Widen = fn(&mut Signature, &TokenStream, &mut Taken) -> GivesUp;
+
 pub fn twin<'a>(plan: &'a Plan, names: &'a Names) -> Twin<'a> {
     let options = &plan.options;
     let by_affix = !options.affixes.is_empty() && options.name.is_none();
-    let call = Call::new(plan, names, &names.wrapper, false);
+    let call = Call::new(plan, names, &names.wrapper, |_, _, _| GivesUp::Never);
     let docs = docs::of_wrapper(plan, names);
     call.twin(docs, plan.declared, by_affix)
 }
 
-/// The second twin, if the mark asks for it.
-pub fn timeout_twin<'a>(plan: &'a Plan, names: &'a Names) -> Option<Twin<'a>> {
-    let call = Call::new(plan, names, names.timeout.as_ref()?, true);
+/// The twin with a timeout and the interruptible one, if the mark asks for them.
+pub fn second_twins<'a>(plan: &'a Plan, names: &'a Names) -> [Option<Twin<'a>>; 2] {
     let options = &plan.options;
-    let named_here = options.name.is_some() || options.timeout.as_ref().is_some_and(|timeout| timeout.name.is_some());
-    let named = options.key("timeout").is_some() && named_here;
-    Some(call.twin(docs::of_timeout(plan, names), false, !options.affixes.is_empty() && !named))
+    let second = |name: Option<&Ident>, key, option: &Option<SecondTwin>, widen, docs: fn(&Plan, &Names) -> _| {
+        let call = Call::new(plan, names, name?, widen);
+        let named_here = options.name.is_some() || option.as_ref().is_some_and(|twin| twin.name.is_some());
+        let named = options.key(key).is_some() && named_here;
+        Some(call.twin(docs(plan, names), false, !options.affixes.is_empty() && !named))
+    };
+    let (timeout, interrupt) = (names.timeout.as_ref(), names.interrupt.as_ref());
+    [
+        second(timeout, "timeout", &options.timeout, widen_with_timeout, docs::of_timeout),
+        second(interrupt, "interrupt", &options.interrupt, widen_with_interrupt, docs::of_interruptible),
+    ]
 }
 
 impl<'a> Call<'a> {
-    fn new(plan: &'a Plan, names: &'a Names, wrapper: &Ident, gives_up: bool) -> Self {
+    fn new(plan: &'a Plan, names: &'a Names, wrapper: &Ident, widen: Widen) -> Self {
         let options = &plan.options;
         let mut packing = Packing::new(plan, names, wrapper, blamed(plan, wrapper));
         let Packing { sig, slots, taken, span, krate, .. } = &mut packing;
@@ -80,9 +99,9 @@ impl<'a> Call<'a> {
         }
         let held = options.lock.as_ref().map(|lock| Held::new(lock, taken));
         slots.extend(held.as_ref().map(Held::slot));
-        let timeout = gives_up.then(|| give_up(sig, krate, taken));
+        let gives_up = widen(sig, krate, taken);
         let expect_long = options.expect_long.then(|| taken.fresh("__cw_long"));
-        Call { packing, ctx, held, timeout, expect_long }
+        Call { packing, ctx, held, gives_up, expect_long }
     }
 
     /// `unasked` says that a block's `suffix` or `prefix` has given the twin its name, not its own mark.
@@ -135,7 +154,7 @@ impl<'a> Call<'a> {
         let [entry, args] = [unpack, args].map(|name| located(name, *span));
         let parameters = slots.iter().map(|slot| &slot.argument);
         let ctx = self.ctx.iter().map(|Ctx { variable, .. }| quote!(&#variable,));
-        let timeout = self.timeout.iter();
+        let timeout = self.timeout().into_iter();
         let run = quote_spanned!(self.result_span()=> |#args| #entry(#args, |#(#parameters),*| #co));
         let arguments = quote_spanned! {*span=>
             #wrapper,
@@ -150,13 +169,22 @@ impl<'a> Call<'a> {
     }
 
     fn poll_co(&self) -> Ident {
-        let name = match (&self.ctx, &self.timeout) {
-            (None, None) => "poll_co",
-            (None, Some(_)) => "poll_co_timeout",
-            (Some(_), None) => "poll_co_in",
-            (Some(_), Some(_)) => "poll_co_in_timeout",
+        let name = match (&self.ctx, &self.gives_up) {
+            (None, GivesUp::Never) => "poll_co",
+            (None, GivesUp::Timeout(_)) => "poll_co_timeout",
+            (None, GivesUp::Interrupt) => "poll_co_interruptible",
+            (Some(_), GivesUp::Never) => "poll_co_in",
+            (Some(_), GivesUp::Timeout(_)) => "poll_co_in_timeout",
+            (Some(_), GivesUp::Interrupt) => "poll_co_in_interruptible",
         };
         Ident::new(name, self.packing.span)
+    }
+
+    fn timeout(&self) -> Option<&Ident> {
+        match &self.gives_up {
+            GivesUp::Timeout(parameter) => Some(parameter),
+            GivesUp::Never | GivesUp::Interrupt => None,
+        }
     }
 
     /// The result of a call in another context must be `Send`. If it is not, the error points at the result's type.
@@ -201,18 +229,28 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Turns a signature into that of the twin with a timeout. Returns the new parameter.
-fn give_up(sig: &mut Signature, krate: &TokenStream, taken: &mut Taken) -> Ident {
+fn widen_with_timeout(sig: &mut Signature, krate: &TokenStream, taken: &mut Taken) -> GivesUp {
     let parameter = taken.fresh("timeout");
     sig.inputs.push(parse_quote!(#parameter: #krate::__private::Duration));
+    widen_result(sig, krate, "Elapsed");
+    GivesUp::Timeout(parameter)
+}
+
+fn widen_with_interrupt(sig: &mut Signature, krate: &TokenStream, _: &mut Taken) -> GivesUp {
+    widen_result(sig, krate, "Interrupted");
+    GivesUp::Interrupt
+}
+
+/// Wraps the result in a `Result` with this error of the runtime's.
+fn widen_result(sig: &mut Signature, krate: &TokenStream, error: &str) {
+    let error = Ident::new(error, Span::call_site());
     let (arrow, ty): (_, Type) = match &sig.output {
         ReturnType::Type(arrow, ty) => (*arrow, (**ty).clone()),
         ReturnType::Default => (parse_quote!(->), parse_quote!(())),
     };
     let result = quote_spanned!(arrow.spans[0]=> Result);
-    let result = quote!(#krate::__private::#result<#ty, #krate::__private::Elapsed>);
+    let result = quote!(#krate::__private::#result<#ty, #krate::__private::#error>);
     sig.output = ReturnType::Type(arrow, Box::new(Type::Verbatim(result)));
-    parameter
 }
 
 /// The span of errors about the body: that of the declaration or of the attribute. But if a type breaks a bound of its own,

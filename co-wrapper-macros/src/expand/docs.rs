@@ -55,6 +55,16 @@ fn twin(plan: &Plan, names: &Names, what: &str, context: &str) -> TokenStream {
 
 /// The documentation of the twin with a timeout.
 pub fn of_timeout(plan: &Plan, names: &Names) -> TokenStream {
+    of_second(plan, names, "the last argument has passed", "`Elapsed`, if it gave up.")
+}
+
+/// The documentation of the interruptible twin.
+pub fn of_interruptible(plan: &Plan, names: &Names) -> TokenStream {
+    of_second(plan, names, "its thread is interrupted", "`Interrupted`, if it gave up.")
+}
+
+/// The documentation of a twin that gives up.
+fn of_second(plan: &Plan, names: &Names, when: &str, error: &str) -> TokenStream {
     let wrapper = unraw(&names.wrapper);
     let twin = match &names.target.link {
         Link::To(_) if plan.free => format!("[`{wrapper}`](fn@{wrapper})"),
@@ -62,11 +72,11 @@ pub fn of_timeout(plan: &Plan, names: &Names) -> TokenStream {
         Link::None => format!("`{wrapper}`"),
     };
     let mut text = vec![
-        format!(" As {twin}, but gives up when the last argument has passed. The call has been dropped by then."),
+        format!(" As {twin}, but gives up when {when}. The call has been dropped by then."),
         String::new(),
         " # Errors".to_owned(),
         String::new(),
-        " `Elapsed`, if it gave up.".to_owned(),
+        format!(" {error}"),
     ];
     if is_unsafe(&plan.sig) {
         text.extend([String::new(), " # Safety".to_owned(), String::new(), format!(" As {twin}.")]);

@@ -17,15 +17,16 @@ mod twin;
 pub use crate::expand::twin::Twin;
 use crate::model::plan::Plan;
 
-/// The wrapper, and the one with a timeout if the mark asks for it.
+/// The wrapper, and those that give up if the mark asks for them.
 pub fn twins(plan: &Plan) -> impl Iterator<Item = Twin<'_>> {
     let names = plan.names.iter();
     names
         .flat_map(|names| {
             if plan.options.no_co {
-                return [Some(asynchronous::twin(plan, names)), None];
+                return [Some(asynchronous::twin(plan, names)), None, None];
             }
-            [Some(blocking::twin(plan, names)), blocking::timeout_twin(plan, names)]
+            let [timeout, interruptible] = blocking::second_twins(plan, names);
+            [Some(blocking::twin(plan, names)), timeout, interruptible]
         })
         .flatten()
 }

@@ -10,7 +10,7 @@ use crate::model::signature;
 use crate::parse::future::{Returned, as_async};
 use crate::parse::ident::{is_reserved, unraw};
 use crate::parse::item::Function;
-use crate::parse::options::{BlockContext, Options};
+use crate::parse::options::{BlockContext, Options, SecondTwin};
 use crate::parse::pieces::Declaration;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -46,6 +46,8 @@ pub struct Names {
     pub wrapper: Ident,
     /// The name of the wrapper with a timeout, if the mark asks for one.
     pub timeout: Option<Ident>,
+    /// The name of the interruptible wrapper, if the mark asks for one.
+    pub interrupt: Option<Ident>,
     pub target: Target,
 }
 
@@ -207,13 +209,16 @@ impl Link {
 
 impl Names {
     fn new(wrapper: Ident, target: Target, options: &Options) -> Self {
-        let timeout = options.timeout.as_ref().filter(|_| !options.no_co).map(|timeout| {
-            timeout.name.clone().unwrap_or_else(|| {
-                let name = format!("{}_timeout", unraw(&wrapper));
-                debug_assert!(!is_reserved(&name));
-                Ident::new(&name, wrapper.span())
+        let second = |twin: &Option<SecondTwin>, suffix| {
+            twin.as_ref().filter(|_| !options.no_co).map(|twin| {
+                twin.name.clone().unwrap_or_else(|| {
+                    let name = format!("{}_{suffix}", unraw(&wrapper));
+                    debug_assert!(!is_reserved(&name));
+                    Ident::new(&name, wrapper.span())
+                })
             })
-        });
-        Names { wrapper, timeout, target }
+        };
+        let (timeout, interrupt) = (second(&options.timeout, "timeout"), second(&options.interrupt, "interruptible"));
+        Names { wrapper, timeout, interrupt, target }
     }
 }

@@ -22,6 +22,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("name", "name = read_blocking"),
     ("ctx", "ctx = self.ctx"),
     ("timeout", "timeout = read_timeout"),
+    ("interrupt", "interrupt = read_interruptible"),
     ("expect_long", "expect_long"),
     ("vis", "vis = pub(crate)"),
     ("crate", "crate = ::co_wrapper"),
@@ -54,7 +55,8 @@ pub struct Options {
     pub ctx: Option<Expr>,
     /// `ctx = none`: the call has no context, even if the block has a `ctx`.
     pub no_ctx: bool,
-    pub timeout: Option<Timeout>,
+    pub timeout: Option<SecondTwin>,
+    pub interrupt: Option<SecondTwin>,
     pub expect_long: bool,
     pub vis: Option<Visibility>,
     pub krate: Option<Path>,
@@ -69,9 +71,9 @@ pub struct Options {
     pub block: Option<Rc<BlockContext>>,
 }
 
-/// `timeout`, or `timeout = read_within`.
-pub struct Timeout {
-    /// The default is the wrapper's name with `_timeout` added.
+/// `timeout`, or `timeout = read_within`; likewise `interrupt`.
+pub struct SecondTwin {
+    /// The default is the wrapper's name with `_timeout` or `_interruptible` added.
     pub name: Option<Ident>,
 }
 
@@ -187,7 +189,8 @@ impl Options {
         self.mixed |= all.mixed;
         self.expect_long |= all.expect_long;
         // A name cannot be shared by all fns of the block.
-        self.timeout = self.timeout.take().or_else(|| all.timeout.as_ref().map(|_| Timeout { name: None }));
+        self.timeout = self.timeout.take().or_else(|| all.timeout.as_ref().map(|_| SecondTwin { name: None }));
+        self.interrupt = self.interrupt.take().or_else(|| all.interrupt.as_ref().map(|_| SecondTwin { name: None }));
         if !self.no_ctx {
             self.ctx = self.ctx.take().or_else(|| all.ctx.clone());
         }
@@ -257,9 +260,10 @@ impl Options {
                 self.no_ctx = matches!(&expr, Expr::Path(path) if path.path.is_ident("none"));
                 self.ctx = Some(expr).filter(|_| !self.no_ctx);
             }
-            "timeout" => {
+            "timeout" | "interrupt" => {
                 let name = if is_bare(input) { None } else { Some(identifier(&key, value()?)?) };
-                self.timeout = Some(Timeout { name });
+                let twin = if key == "timeout" { &mut self.timeout } else { &mut self.interrupt };
+                *twin = Some(SecondTwin { name });
             }
             "bdrv_wrlock" => {
                 flag(&key, input)?;
@@ -328,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_context_survives_its_journey() {
-        let written = "mixed, timeout, expect_long, ctx = self.context(1, 2) + 3, bdrv_rdlock = self.graph,
+        let written = "mixed, timeout, interrupt, expect_long, ctx = self.context(1, 2) + 3, bdrv_rdlock = self.graph,
             crate = ::reexport::co_wrapper, suffix = \"_blocking\"";
         let block = parse(written).0;
         let within = quote!(<Self as Gate<'a, A, B>>);
@@ -336,7 +340,8 @@ mod tests {
         for mark in ["name = x, ", "mixed, ", ""] {
             let (options, errors) = parse(&format!("{mark}{}", context.to_token_stream()));
             assert_eq!(errors, "");
-            assert!(options.mixed && options.expect_long && options.timeout.is_some() && options.krate.is_some());
+            assert!(options.mixed && options.expect_long && options.krate.is_some());
+            assert!(options.timeout.is_some() && options.interrupt.is_some());
             assert_eq!(options.keys.len(), usize::from(!mark.is_empty()));
             assert_eq!(options.ctx.to_token_stream().to_string(), "self . context (1 , 2) + 3");
             assert_eq!(options.lock.and_then(|lock| lock.expr).to_token_stream().to_string(), "self . graph");
@@ -377,6 +382,7 @@ mod tests {
             ("sufix", Some("suffix")),
             ("krate", Some("crate")),
             ("timout", Some("timeout")),
+            ("interupt", Some("interrupt")),
             ("ctxt", Some("ctx")),
             ("rdlock", None),
         ] {

@@ -115,6 +115,7 @@ pub struct Function {
     pub vis: &'static str,
     pub mixed: bool,
     pub timeout: bool,
+    pub interrupt: bool,
     pub ctx: bool,
     pub is_unsafe: bool,
     /// Bounds stand in a where clause.
@@ -156,6 +157,7 @@ impl Function {
             ctx: rng.one_in(5),
             is_unsafe: rng.one_in(8),
             where_clause: rng.one_in(3),
+            interrupt: rng.one_in(4),
         }
     }
 
@@ -314,8 +316,14 @@ impl Function {
         if self.name != 0 {
             with(&|function| function.name = 0);
         }
-        let flags: [fn(&mut Function) -> &mut bool; 5] =
-            [|f| &mut f.mixed, |f| &mut f.timeout, |f| &mut f.ctx, |f| &mut f.is_unsafe, |f| &mut f.where_clause];
+        let flags: [fn(&mut Function) -> &mut bool; 5] = [
+            |f| &mut f.mixed,
+            |f| &mut f.timeout,
+            |f| &mut f.interrupt,
+            |f| &mut f.ctx,
+            |f| &mut f.is_unsafe,
+            |f| &mut f.where_clause,
+        ];
         for flag in flags {
             if *flag(&mut self.clone()) {
                 with(&|function| *flag(function) = false);

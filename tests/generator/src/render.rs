@@ -7,11 +7,14 @@ use crate::shapes::{Is, Needs};
 pub fn module(function: &Function) -> String {
     let seed = function.seed;
     let items = items(function);
-    let (original, wrapper, timeout) = names(function);
+    let (original, wrapper) = names(function);
     let call = |name: &str, timeout: bool| call(function, name, timeout);
     let mut wrappers = vec![shown(function, &call(&wrapper, false))];
     if function.timeout {
-        wrappers.push(shown(function, &format!("{}.unwrap()", call(&timeout, true))));
+        wrappers.push(shown(function, &format!("{}.unwrap()", call(&format!("{wrapper}_timeout"), true))));
+    }
+    if function.interrupt {
+        wrappers.push(shown(function, &format!("{}.unwrap()", call(&format!("{wrapper}_interruptible"), false))));
     }
     let wrappers: String = wrappers.iter().map(|body| format!("Box::new(|| {{ {body} }}), ")).collect();
     let original = shown(function, &format!("{}.await", call(&original, false)));
@@ -20,10 +23,10 @@ pub fn module(function: &Function) -> String {
     )
 }
 
-/// The async fn, its wrapper, and the one with a timeout.
-fn names(function: &Function) -> (String, String, String) {
+/// The async fn and its wrapper.
+fn names(function: &Function) -> (String, String) {
     let seed = function.seed;
-    let (original, wrapper) = match (function.place, function.name) {
+    match (function.place, function.name) {
         (Place::Suffix | Place::Module | Place::FreeSuffix | Place::TraitSuffix, _) => {
             (format!("read_{seed}"), format!("read_{seed}_blocking"))
         }
@@ -34,9 +37,7 @@ fn names(function: &Function) -> (String, String, String) {
         (_, 3) => (format!("r#co_x_{seed}"), format!("x_{seed}")),
         (_, 4) => (format!("g_{seed}_co"), format!("g_{seed}")),
         _ => (format!("plain_{seed}"), format!("blocking_{seed}")),
-    };
-    let timeout = format!("{wrapper}_timeout");
-    (original, wrapper, timeout)
+    }
 }
 
 fn shown(function: &Function, call: &str) -> String {
@@ -80,7 +81,7 @@ fn call(function: &Function, name: &str, timeout: bool) -> String {
 /// Options that stand on the function.
 fn options(function: &Function) -> String {
     let mut options = Vec::new();
-    let (_, wrapper, _) = names(function);
+    let (_, wrapper) = names(function);
     if function.name == 5
         && !function.place.has_affix()
         && !matches!(function.place, Place::Declared | Place::Extension)
@@ -92,6 +93,9 @@ fn options(function: &Function) -> String {
     }
     if function.timeout {
         options.push("timeout".to_owned());
+    }
+    if function.interrupt {
+        options.push("interrupt".to_owned());
     }
     if function.ctx {
         options.push("ctx = other()".to_owned());

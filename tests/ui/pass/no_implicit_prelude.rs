@@ -10,13 +10,13 @@ impl Disk {
     }
 }
 
-#[::co_wrapper::co_wrapper(ctx = ::co_wrapper::AioContext::current(), timeout)]
+#[::co_wrapper::co_wrapper(ctx = ::co_wrapper::AioContext::current(), timeout, interrupt)]
 async fn co_sent(x: u8) -> u8 {
     x
 }
 
 ::co_wrapper::declare! {
-    #[co_wrapper(timeout)]
+    #[co_wrapper(timeout, interrupt)]
     impl DiskNow for Disk {
         fn read_now(&self, x: u8) -> ::std::result::Result<u8, ()> = read;
     }
