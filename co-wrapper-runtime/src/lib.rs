@@ -6,6 +6,7 @@
 //! - [`block_on`]: a blocking call of any future.
 //! - [`blocking`]: iterators over streams, readers and writers over async ones and over block devices.
 //! - [`in_coroutine`]: whether the caller may block.
+//! - `ffi`: twins for C (with the feature `tokio`, on Unix).
 //! - `file`: files for block drivers (with the feature of that name, on Unix).
 //! - [`interrupt`]: what ends a call that waits, from another thread or a signal handler.
 //! - [`hang`]: which blocking calls wait, for how long, and what they may wait for in vain.
@@ -37,6 +38,8 @@ mod call;
 mod context;
 #[cfg(feature = "coroutine")]
 pub mod coroutine;
+#[cfg(all(feature = "tokio", unix))]
+pub mod ffi;
 #[cfg(all(feature = "file", unix))]
 pub mod file;
 #[cfg(feature = "graph")]
