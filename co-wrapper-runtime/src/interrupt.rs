@@ -87,7 +87,7 @@ impl Handle {
     /// A handle of the calling thread; in a `Coroutine`'s own code (feature `coroutine`), of that coroutine. The first one of
     /// the process starts the thread that wakes calls.
     ///
-    /// In the destructor of a thread-local the handle interrupts nothing.
+    /// In the destructor of a thread-local that runs after this crate's own, the handle interrupts nothing.
     ///
     /// # Panics
     ///

@@ -122,7 +122,7 @@ pub mod __model {
         context::join::spawn,
         scheduler::{Home, Scheduler},
         sys::{
-            interrupts::{Bell, Interrupts},
+            interrupts::{Bell, Interrupts, Wakes},
             park::{EndSleep, Parker, Unparker, WakeSlot, here},
         },
         tasks::{

@@ -18,7 +18,11 @@ use crate::{
     context::{AioContext, Sleep},
     reactor::Entered,
     scheduler::Seen,
-    sys::{fork, interrupts::Heeds, panics::Payload},
+    sys::{
+        fork,
+        interrupts::{Heeds, Wakes},
+        panics::Payload,
+    },
     tasks::activation::Mark,
     thread::{
         coroutine::Own,
@@ -84,7 +88,7 @@ pub fn wait(
         Sleep::until(context.scheduler().clone(), until)
     };
     let mut timer = pin!(deadline.map(sleep_until));
-    let mut heeds = interruptible.then(|| Heeds::new(own.interrupts(), own.waker().clone()));
+    let mut heeds = interruptible.then(|| Heeds::new(own.interrupts(), Wakes::Coroutine(own.waker().clone())));
     let run_hook = |hook: &mut dyn FnMut()| thread.stack.dispatch(Runs::Callback, Mark::NONE, hook);
     let mut panicked = None;
     loop {

@@ -304,6 +304,69 @@ fn i03_a_handle_names_one_thread() {
     });
 }
 
+/// Before and after our own destructor, which a thread has once it has used us.
+///
+/// Catches: a panic, or a call that an interrupt of a block that is gone ends.
+#[test]
+fn i03_handles_work_in_a_thread_locals_destructor() {
+    struct AtEnd(std::sync::mpsc::Sender<u8>);
+    impl Drop for AtEnd {
+        fn drop(&mut self) {
+            let handle = Handle::current();
+            handle.interrupt();
+            assert!(handle.is_pending());
+            // Whether it was this one's depends on the order of the destructors.
+            let _ = interrupt::take();
+            self.0.send(block_on_interruptible(ready(7)).unwrap()).unwrap();
+        }
+    }
+    thread_local! { static AT_END: std::cell::RefCell<Option<AtEnd>> = const { std::cell::RefCell::new(None) } }
+    for uses_us_first in [None, Some(true), Some(false)] {
+        within_bounds(move || {
+            let (tell, told) = std::sync::mpsc::channel();
+            let ends = thread::spawn(move || {
+                let _first = (uses_us_first == Some(true)).then(Handle::current);
+                AT_END.set(Some(AtEnd(tell)));
+                let _second = (uses_us_first == Some(false)).then(Handle::current);
+            });
+            ends.join().unwrap();
+            assert_eq!(told.recv(), Ok(7));
+        });
+    }
+}
+
+/// An inner call takes the interrupt of the outer one by hand, which then waits for the next.
+///
+/// Catches: a call that is woken for its first interrupt only.
+#[test]
+fn i01_a_call_that_was_woken_in_vain_is_woken_again() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let _home = ctx.enter();
+        let handle = Handle::current();
+        let task = ctx.spawn(async move {
+            for _ in 0..3 {
+                // Woken, the outer call is polled by this loop, and finds nothing.
+                handle.interrupt();
+                let (tx, rx) = async_channel::bounded::<()>(1);
+                let later = thread::spawn(move || {
+                    thread::sleep(ms(2));
+                    drop(tx);
+                });
+                assert!(block_on(rx.recv()).is_err());
+                later.join().unwrap();
+                assert!(interrupt::take());
+            }
+            thread::spawn(move || {
+                thread::sleep(ms(2));
+                handle.interrupt();
+            });
+        });
+        assert_eq!(block_on_interruptible(pending::<()>()), Err(Interrupted));
+        ctx.block_on(task);
+    });
+}
+
 /// Catches: an interrupt, a result or a call that is lost when they meet at random.
 #[test]
 fn i02_calls_and_interrupts_at_random_all_end() {

@@ -16,7 +16,8 @@ use std::{
 };
 
 use co_wrapper_runtime::__model::{
-    Allowed, Bell, EndSleep, Home, Interrupts, Outcome, Packed, Parker, Queued, Schedule, Scheduler, Span, WakeSlot, Work, bottom_half, here, run, send, spawn,
+    Allowed, Bell, EndSleep, Home, Interrupts, Outcome, Packed, Parker, Queued, Schedule, Scheduler, Span, WakeSlot,
+    Wakes, Work, bottom_half, here, run, send, spawn,
 };
 use loom::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -153,7 +154,7 @@ fn i01_an_interrupt_is_never_lost() {
             })
         };
         // A call.
-        drop(interrupts.wake_with(Some(Waker::from(Arc::clone(&slot)))));
+        drop(interrupts.wake_with(Some(Wakes::Thread(Arc::clone(&slot)))));
         loop {
             if interrupts.take() {
                 if done.load(Ordering::Relaxed) == 2 {

@@ -8,9 +8,12 @@ use std::{
     pin::Pin,
     ptr::NonNull,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     thread,
 };
+
+#[cfg(feature = "coroutine")]
+use std::task::Waker;
 
 #[cfg(feature = "coroutine")]
 use crate::suspend;
@@ -20,7 +23,7 @@ use crate::{
     reactor,
     sys::{
         fork,
-        interrupts::Heeds,
+        interrupts::{Heeds, Wakes},
         panics::{self, Payload},
         park::WakeSlot,
     },
@@ -260,7 +263,7 @@ impl Frame {
         let entry = thread.homes.borrow().entry();
         let heeds = limits
             .interruptible
-            .then(|| Heeds::new(Arc::clone(thread.interrupts()), Waker::from(Arc::clone(&slot.wakes))));
+            .then(|| Heeds::new(Arc::clone(thread.interrupts()), Wakes::Thread(Arc::clone(&slot.wakes))));
         let waiting = Waiting::new(thread.depth(), entry, slot, call, self.outer, limits.deadline, called_in);
         let listed = thread.stack.waiting.push(&waiting);
         let wait = Wait::new(thread, &waiting, heeds.as_ref(), target, thread.stack.outer_callback_waits());

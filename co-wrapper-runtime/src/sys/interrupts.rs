@@ -14,15 +14,19 @@ use std::{
     error::Error,
     fmt,
     io::{self, PipeReader, PipeWriter, Read, Write},
-    sync::{Arc, Mutex as StdMutex, OnceLock},
-    task::Waker,
+    sync::{Arc, Mutex as StdMutex, OnceLock, atomic},
+    task::Wake,
     thread,
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "coroutine")]
+use std::task::Waker;
+
 use super::{
     fork,
     panics::{self, Payload},
+    park::WakeSlot,
     registry::Registry,
     sync::{AtomicBool, Mutex, Ordering, lock, plain_lock},
 };
@@ -64,13 +68,29 @@ pub struct Interrupts {
     /// An interrupt that no call has taken yet.
     pending: AtomicBool,
     /// Wakes the innermost interruptible call that waits.
-    waker: Mutex<Option<Waker>>,
+    wakes: Mutex<Option<Wakes>>,
+    /// Whether the bell's thread knows of it. No model looks at it.
+    is_named: atomic::AtomicBool,
+}
+
+/// What an interrupt wakes.
+#[derive(Debug)]
+pub enum Wakes {
+    /// A call that blocks its thread. It stays until the call has ended.
+    Thread(Arc<WakeSlot>),
+    /// A call that suspends a coroutine, which leaves its waker again whenever it is suspended.
+    #[cfg(feature = "coroutine")]
+    Coroutine(Waker),
 }
 
 impl Interrupts {
     /// Nothing is pending, and nobody waits.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { pending: AtomicBool::new(false), waker: Mutex::new(None) })
+        Arc::new(Self {
+            pending: AtomicBool::new(false),
+            wakes: Mutex::new(None),
+            is_named: atomic::AtomicBool::new(false),
+        })
     }
 
     /// Makes an interrupt pending, and rings `bell`.
@@ -96,18 +116,34 @@ impl Interrupts {
         self.pending.load(Ordering::Relaxed) && self.pending.swap(false, Ordering::AcqRel)
     }
 
-    /// Has an interrupt wake `waker` from now on. Returns what it woke before. The caller looks at the flag after this.
-    pub fn wake_with(&self, waker: Option<Waker>) -> Option<Waker> {
-        std::mem::replace(&mut *lock(&self.waker), waker)
+    /// Has an interrupt wake `wakes` from now on. Returns what it woke before, which the caller drops after it was put in
+    /// place, because that may run users' code. The caller looks at the flag after this.
+    pub fn wake_with(&self, wakes: Option<Wakes>) -> Option<Wakes> {
+        std::mem::replace(&mut *lock(&self.wakes), wakes)
     }
 
     /// For the bell's thread, after [`Bell::stop`]: wakes the call that waits, if an interrupt is pending.
     pub fn wake_if_pending(&self) {
-        if self.is_pending() {
-            let waker = lock(&self.waker).clone();
-            if let Some(waker) = waker {
-                // A panic of a coroutine's waker would end the thread on which every other interrupt relies.
-                drop(Payload::of(|| waker.wake()));
+        if !self.is_pending() {
+            return;
+        }
+        let mut place = lock(&self.wakes);
+        match &*place {
+            None => {}
+            Some(Wakes::Thread(slot)) => {
+                let slot = Arc::clone(slot);
+                drop(place);
+                slot.wake();
+            }
+            #[cfg(feature = "coroutine")]
+            Some(Wakes::Coroutine(_)) => {
+                // A clone would run users' code under the lock.
+                let wakes = place.take();
+                drop(place);
+                if let Some(Wakes::Coroutine(waker)) = wakes {
+                    // A panic of it would end the thread on which every other interrupt relies.
+                    drop(Payload::of(|| waker.wake()));
+                }
             }
         }
     }
@@ -169,7 +205,9 @@ pub fn name(interrupts: &Arc<Interrupts>) -> io::Result<()> {
             let _ = BELL.set(OurBell { bell: Bell::new(), writer });
         }
     }
-    NAMED.register(&Arc::from("interrupts"), Arc::downgrade(interrupts));
+    if !interrupts.is_named.swap(true, atomic::Ordering::Relaxed) {
+        NAMED.register(&Arc::from("interrupts"), Arc::downgrade(interrupts));
+    }
     Ok(())
 }
 
@@ -209,24 +247,23 @@ pub static HOOK: StdMutex<Option<fn() -> bool>> = StdMutex::new(None);
 pub struct Heeds {
     interrupts: Arc<Interrupts>,
     /// What an interrupt woke before.
-    outer: Option<Waker>,
+    outer: Option<Wakes>,
     hook: Option<fn() -> bool>,
     ask_at: Cell<Option<Instant>>,
 }
 
 impl Heeds {
-    /// An interrupt of `interrupts` wakes `waker` while the result lives.
-    pub fn new(interrupts: Arc<Interrupts>, waker: Waker) -> Self {
-        let outer = interrupts.wake_with(Some(waker));
+    /// An interrupt of `interrupts` wakes `wakes` while the result lives.
+    pub fn new(interrupts: Arc<Interrupts>, wakes: Wakes) -> Self {
+        let outer = interrupts.wake_with(Some(wakes));
         let hook = *plain_lock(&HOOK);
         Self { interrupts, outer, hook, ask_at: Cell::new(hook.map(|_| Instant::now() + ASK_EVERY)) }
     }
 
-    /// An interrupt wakes `waker` instead.
+    /// An interrupt wakes the coroutine that `waker` resumes.
     #[cfg(feature = "coroutine")]
     pub fn wake_with(&self, waker: &Waker) {
-        // The old one is dropped after the lock is released, because that runs users' code.
-        drop(self.interrupts.wake_with(Some(waker.clone())));
+        drop(self.interrupts.wake_with(Some(Wakes::Coroutine(waker.clone()))));
     }
 
     /// When to ask the hook next.
@@ -260,5 +297,20 @@ impl Drop for Heeds {
     fn drop(&mut self) {
         let own = self.interrupts.wake_with(self.outer.take());
         panics::drop_one(own);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Catches: an entry for every handle of a thread that makes many.
+    #[test]
+    fn a_thread_is_named_once() {
+        let interrupts = Interrupts::new();
+        for _ in 0..100 {
+            name(&interrupts).unwrap();
+        }
+        assert_eq!(NAMED.all().iter().filter(|(_, named)| Arc::ptr_eq(named, &interrupts)).count(), 1);
     }
 }
