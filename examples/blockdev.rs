@@ -57,7 +57,7 @@ const CAN_FLUSH: u16 = 1 << 2;
 const CAN_TRIM: u16 = 1 << 5;
 const MOST: usize = 32 << 20; // what any NBD server takes in one request
 
-#[co_wrapper(suffix = "_blocking")]
+#[co_wrapper(suffix = "_blocking", interrupt)]
 impl Disk {
     /// Opens a path, `nbd://host[:port]/export` or `nbd+unix:///export?socket=path`; read-only if need be. With
     /// `?timeout=seconds` (30), a server that takes longer to open fails, and so does one that owes a reply twice as long.

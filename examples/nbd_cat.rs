@@ -3,15 +3,14 @@
 //!
 //!     cargo run --example nbd_cat -- 'nbd+unix:///img?socket=/run/nbd.sock' >disk.img
 //!
-//! The handler of SIGINT does one thing: it interrupts the main thread. That ends the call in which this waits, and if it waits
-//! in none, the loop sees it. A second Ctrl-C ends the process if the first one has not been heeded yet, for example
-//! because whoever reads standard output does not.
+//! The driver is that of `blockdev.rs`, whose mark says `interrupt`. The handler of SIGINT does one thing: it interrupts the
+//! main thread. That ends the call in which this waits, and if it waits in none, the loop sees it. A second Ctrl-C ends the
+//! process if the first one has not been heeded yet, for example because whoever reads standard output does not.
 
 use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::{env, mem, process::ExitCode, ptr};
 
-use co_wrapper::co_wrapper;
 use co_wrapper::interrupt::{self, Handle, Interrupted};
 
 #[path = "blockdev.rs"]
@@ -22,20 +21,10 @@ use blockdev::Disk;
 
 const CHUNK: usize = 1 << 20;
 
-#[co_wrapper(interrupt)]
-async fn disk_co_open(url: &str) -> io::Result<Disk> {
-    Disk::open(url).await
-}
-
-#[co_wrapper(interrupt)]
-async fn disk_co_read(disk: &Disk, off: u64, buf: &mut [u8]) -> io::Result<()> {
-    disk.read(off, buf).await
-}
-
 /// Copies the disk, and counts the bytes in `done`.
 fn copy(url: &str, out: &mut impl Write, done: &mut u64) -> io::Result<()> {
     // The first `?` is for the interrupt, the second for what the disk says.
-    let disk = disk_open_interruptible(url)??;
+    let disk = Disk::open_blocking_interruptible(url)??;
     let mut buf = vec![0; CHUNK];
     while *done < disk.size {
         let len = (disk.size - *done).min(CHUNK as u64) as usize;
@@ -43,7 +32,7 @@ fn copy(url: &str, out: &mut impl Write, done: &mut u64) -> io::Result<()> {
         if interrupt::take() {
             return Err(Interrupted.into());
         }
-        disk_read_interruptible(&disk, *done, &mut buf[..len])??;
+        disk.read_blocking_interruptible(*done, &mut buf[..len])??;
         out.write_all(&buf[..len])?;
         *done += len as u64;
     }

@@ -104,7 +104,7 @@ fn i04_ctrl_c_ends_a_read_of_a_server_that_has_stopped() {
     let run = Run::new(&format!("{url}&timeout=3600"));
     let first = run.out.recv_timeout(BOUND).unwrap();
     kill(server.0.id(), libc::SIGSTOP);
-    let more = run.is_stuck_in("disk_read_interruptible");
+    let more = run.is_stuck_in("read_blocking_interruptible");
     run.interrupt();
     let (status, said, written) = run.ended();
     assert_eq!(status.code(), Some(130), "{said}");
@@ -118,7 +118,7 @@ fn i04_ctrl_c_ends_a_read_of_a_server_that_has_stopped() {
 fn i04_ctrl_c_ends_a_connection_to_a_server_that_never_speaks() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let run = Run::new(&format!("nbd://{}/img?timeout=3600", silent.local_addr().unwrap()));
-    run.is_stuck_in("disk_open_interruptible");
+    run.is_stuck_in("open_blocking_interruptible");
     run.interrupt();
     let (status, said, written) = run.ended();
     assert_eq!(status.code(), Some(130), "{said}");

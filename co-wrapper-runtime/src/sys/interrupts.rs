@@ -127,24 +127,20 @@ impl Interrupts {
         if !self.is_pending() {
             return;
         }
-        let mut place = lock(&self.wakes);
-        match &*place {
+        let wakes = {
+            let place = &mut *lock(&self.wakes);
+            match place {
+                Some(Wakes::Thread(slot)) => Some(Wakes::Thread(Arc::clone(slot))),
+                // A clone of a coroutine's waker would run users' code under the lock.
+                _ => place.take(),
+            }
+        };
+        match wakes {
             None => {}
-            Some(Wakes::Thread(slot)) => {
-                let slot = Arc::clone(slot);
-                drop(place);
-                slot.wake();
-            }
+            Some(Wakes::Thread(slot)) => slot.wake(),
+            // A panic of it would end the thread on which every other interrupt relies.
             #[cfg(feature = "coroutine")]
-            Some(Wakes::Coroutine(_)) => {
-                // A clone would run users' code under the lock.
-                let wakes = place.take();
-                drop(place);
-                if let Some(Wakes::Coroutine(waker)) = wakes {
-                    // A panic of it would end the thread on which every other interrupt relies.
-                    drop(Payload::of(|| waker.wake()));
-                }
-            }
+            Some(Wakes::Coroutine(waker)) => drop(Payload::of(|| waker.wake())),
         }
     }
 }

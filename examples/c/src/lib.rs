@@ -87,7 +87,11 @@ pub unsafe extern "C" fn disk_open(path: *const c_char, disk: *mut *mut Disk) ->
 pub unsafe extern "C" fn disk_close(disk: *mut Disk) {
     if !disk.is_null() {
         // SAFETY: by this function's contract.
-        ffi::status(|| Ok(drop(unsafe { Box::from_raw(disk) })));
+        let disk = unsafe { Box::from_raw(disk) };
+        ffi::status(|| {
+            drop(disk);
+            Ok(())
+        });
     }
 }
 

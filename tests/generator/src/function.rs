@@ -316,7 +316,7 @@ impl Function {
         if self.name != 0 {
             with(&|function| function.name = 0);
         }
-        let flags: [fn(&mut Function) -> &mut bool; 5] = [
+        let flags: [fn(&mut Function) -> &mut bool; 6] = [
             |f| &mut f.mixed,
             |f| &mut f.timeout,
             |f| &mut f.interrupt,

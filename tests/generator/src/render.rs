@@ -218,7 +218,7 @@ fn body(function: &Function) -> String {
 }
 
 fn items(function: &Function) -> String {
-    let (original, wrapper, _) = names(function);
+    let (original, wrapper) = names(function);
     let options = options(function);
     let output = output(function);
     let own = output.as_ref().map(|output| mark(output)).unwrap_or_default();
