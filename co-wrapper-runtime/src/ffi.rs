@@ -55,7 +55,7 @@
 //! | in Rust | in C | through |
 //! |---|---|---|
 //! | `&[u8]`, `&mut [u8]` | `const uint8_t *`, `uint8_t *` and a `size_t` | [`bytes`], [`bytes_mut`] |
-//! | `&T` | `const T *`, of an incomplete type | [`reference`] |
+//! | `&T` | `const T *`, of an incomplete type | [`reference`](reference()) |
 //! | `&CStr` | `const char *` | [`c_str`] |
 //! | `io::Result<()>` | an `int`: 0 or a negative errno | [`status`] |
 //! | `io::Result<T>` | the same, and a `T *` for the result | [`call`] |
