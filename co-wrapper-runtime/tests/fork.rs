@@ -19,7 +19,7 @@ use std::{
 
 use co_wrapper_runtime::{
     __private::{Wrapper, poll_co_in},
-    AioContext, IoThread, block_on, hang,
+    AioContext, IoThread, block_on, block_on_interruptible, hang, interrupt,
 };
 use common::{in_child, message_of, mixed, panic_of, plain, until_other_threads_sleep};
 
@@ -86,7 +86,16 @@ fn forks_after_use() {
     wait();
     // The child starts a thread.
     until_other_threads_sleep();
+    let handle = interrupt::Handle::current();
     let status = forked(|| {
+        // More often than a pipe has room for: nobody reads it here.
+        for _ in 0..100_000 {
+            handle.interrupt();
+        }
+        assert!(handle.is_pending());
+        says_fork("interrupt::Handle::current", interrupt::Handle::current);
+        says_fork("interrupt::take", interrupt::take);
+        says_fork("block_on_interruptible", || block_on_interruptible(async {}));
         says_fork("a ready call", || plain(async {}));
         says_fork("a call that waits", wait);
         says_fork("a call in another context", || {

@@ -669,6 +669,42 @@ mod coroutines {
         }
     }
 
+    /// Catches: a panic that ends the thread which wakes for interrupts.
+    #[test]
+    fn i06_a_waker_that_panics_costs_no_other_interrupt() {
+        struct Panics(AtomicBool);
+        impl std::task::Wake for Panics {
+            fn wake(self: Arc<Self>) {
+                if !self.0.swap(true, Ordering::Relaxed) {
+                    panic!("on purpose, in a waker");
+                }
+            }
+        }
+        within_bounds(|| {
+            let panics = Arc::new(Panics(AtomicBool::new(false)));
+            let waker = std::task::Waker::from(panics.clone());
+            let (tell, told) = std::sync::mpsc::channel();
+            let mut suspended = Box::pin(coroutine(move || {
+                tell.send(Handle::current()).unwrap();
+                block_on_interruptible(pending::<()>())
+            }));
+            let mut poll = || suspended.as_mut().poll(&mut std::task::Context::from_waker(&waker));
+            assert!(poll().is_pending());
+            told.recv().unwrap().interrupt();
+            while !panics.0.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+            // Its wake was lost; another poll finds the interrupt.
+            assert_eq!(poll(), Poll::Ready(Err(Interrupted)));
+            let main = Handle::current();
+            thread::spawn(move || {
+                thread::sleep(ms(2));
+                main.interrupt();
+            });
+            assert_eq!(block_on_interruptible(pending::<()>()), Err(Interrupted));
+        });
+    }
+
     /// Catches: a coroutine in whose place another one is named that had the same memory.
     #[test]
     fn i06_a_coroutine_that_has_ended_is_named_no_more() {
