@@ -61,7 +61,7 @@
 //! ctrl_c.join().unwrap();
 //! ```
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 pub use crate::sys::interrupts::Interrupted;
 #[cfg(feature = "coroutine")]
@@ -80,7 +80,7 @@ use crate::{
 /// # Examples
 ///
 /// See the [module](self).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Handle(Arc<Interrupts>);
 
 impl Handle {
@@ -132,6 +132,12 @@ impl Handle {
     #[must_use]
     pub fn is_pending(&self) -> bool {
         self.0.is_pending()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("pending", &self.is_pending()).finish_non_exhaustive()
     }
 }
 

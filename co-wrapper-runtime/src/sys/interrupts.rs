@@ -63,7 +63,6 @@ impl From<Interrupted> for io::Error {
 }
 
 /// The interrupts of one thread or coroutine.
-#[derive(Debug)]
 pub struct Interrupts {
     /// An interrupt that no call has taken yet.
     pending: AtomicBool,
@@ -74,7 +73,6 @@ pub struct Interrupts {
 }
 
 /// What an interrupt wakes.
-#[derive(Debug)]
 pub enum Wakes {
     /// A call that blocks its thread. It stays until the call has ended.
     Thread(Arc<WakeSlot>),
@@ -147,7 +145,6 @@ impl Interrupts {
 
 /// Wakes the bell's thread. There is at most one byte in the pipe for each time that the thread has stopped the bell, so
 /// writing it never blocks.
-#[derive(Debug)]
 pub struct Bell {
     rung: AtomicBool,
 }
@@ -239,7 +236,6 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 pub static HOOK: StdMutex<Option<fn() -> bool>> = StdMutex::new(None);
 
 /// An interruptible call that waits. Calls that wait nested inside it have another one of their own, or none.
-#[derive(Debug)]
 pub struct Heeds {
     interrupts: Arc<Interrupts>,
     /// What an interrupt woke before.
