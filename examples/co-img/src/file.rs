@@ -6,10 +6,12 @@
 //! something is written.
 
 use std::fmt::{self, Display, Formatter};
+use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 use co_wrapper::file::{ExtentKind, Zeroes};
@@ -18,7 +20,7 @@ use imago::io_buffers::{IoVector, IoVectorMut};
 use imago::storage::PreallocateMode;
 use imago::storage::drivers::CommonStorageHelper;
 use nix::libc::{O_DSYNC, O_NONBLOCK};
-use tokio::sync::RwLock;
+use tokio::sync::{Mutex, RwLock};
 
 use crate::driver::{Cache, Extent};
 use crate::error::refused;
@@ -48,9 +50,12 @@ pub struct File {
     /// Held shared while something is written, and alone to make the file longer, which would cut off what is being written
     /// behind its end.
     writing: RwLock<()>,
+    /// Who writes to the page cache. The system has one do that at a time, and a thread that it has wait for its turn does
+    /// nothing else meanwhile; here only the request waits.
+    turn: Mutex<()>,
     /// Counts beginnings and ends of changes: what was known before one is not known any more.
     changes: AtomicU64,
-    known: Mutex<Option<Known>>,
+    known: sync::Mutex<Option<Known>>,
     /// See [`File::write_back_early`]: bytes written since that was done, or `u64::MAX` if it is not wished.
     since: AtomicU64,
     helper: CommonStorageHelper,
@@ -116,8 +121,9 @@ impl File {
             cache,
             identity,
             writing: RwLock::default(),
+            turn: Mutex::default(),
             changes: AtomicU64::new(0),
-            known: Mutex::default(),
+            known: sync::Mutex::default(),
             since: AtomicU64::new(u64::MAX),
             helper: CommonStorageHelper::default(),
         })
@@ -231,6 +237,12 @@ impl File {
         Ok(())
     }
 
+    /// To be called when it was cut to nothing. ext4, XFS and btrfs begin to write such a file to the disk when a handle of it
+    /// is closed the next time, for programs that forget to sync. So one is closed now, while there is nothing to write.
+    fn write_nothing_at_close(&self) {
+        drop(fs::File::open(format!("/proc/self/fd/{}", self.file.as_std().as_raw_fd())));
+    }
+
     fn wrote(&self, length: u64) {
         let before = self.since.load(Relaxed);
         if before == u64::MAX {
@@ -284,7 +296,9 @@ impl Storage for File {
         let length = bufv.len();
         let end = offset.checked_add(length).ok_or_else(|| refused("a write past the end of all files"))?;
         let changing = self.change(end).await;
+        let turn = if self.cache.direct() { None } else { Some(self.turn.lock().await) };
         self.file.writev_at(&bufv.into_inner(), offset).await.map_err(plain)?;
+        drop(turn);
         drop(changing);
         self.reaches(end);
         self.wrote(length);
@@ -344,6 +358,9 @@ impl Storage for File {
             self.file.settle().await;
             let _change = Change::begin(self);
             self.file.set_len(new_size).await.map_err(plain)?;
+            if new_size == 0 && self.cache.unsafe_flush() {
+                self.write_nothing_at_close();
+            }
             self.size.store(new_size, Relaxed);
             self.length.store(new_size, Relaxed);
             self.unwritten.fetch_min(new_size, Relaxed); // what is cut off and comes back is zeroes

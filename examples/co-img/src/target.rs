@@ -14,6 +14,7 @@ use std::time::Duration;
 use std::{future, process, ptr, thread};
 
 use co_wrapper::{AioContext, co_wrapper};
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::libc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, Semaphore};
@@ -94,6 +95,8 @@ pub struct Target {
     overwrites: bool,
     half: HalfMade,
     committed: bool,
+    /// Whether it is to survive a power cut once it is committed.
+    durable: bool,
     /// What is to be replaced, which nobody may begin to write to meanwhile.
     _there: Option<fs::File>,
 }
@@ -146,18 +149,21 @@ impl Target {
             overwrites: false,
             half: HalfMade::File(file),
             committed: false,
+            durable: true,
             _there: there,
         })
     }
 
     /// Has `write` write to `name`, and commits. On a disk that has no room for a second file, but for one of as many bytes
-    /// as `most` says, it is written in place.
+    /// as `most` says, it is written in place. If it need not be `durable`, nothing waits for the disk.
     pub fn write(
         name: &ImageName,
+        durable: bool,
         most: impl FnOnce() -> Result<u64>,
         write: impl Fn(&Target) -> Result<()>,
     ) -> Result<()> {
         let mut target = Target::new(name)?;
+        target.durable = durable;
         let error = match write(&target) {
             Ok(()) => return target.commit(),
             Err(error) => target.blame(error),
@@ -197,6 +203,7 @@ impl Target {
             name,
             place: None,
             committed: false,
+            durable: true,
             _there: None,
         }
     }
@@ -229,7 +236,7 @@ impl Target {
         error
     }
 
-    /// It is whole: takes its place. Its data must be durable by now.
+    /// It is whole: takes its place. Its data must be durable by now, if it is to be.
     pub fn commit(mut self) -> Result<()> {
         let failed = |cause| Error::new(Doing::Create, &self.shown, cause);
         let mut half_made = half_made();
@@ -239,10 +246,15 @@ impl Target {
                 let _ = chown(from, Some(there.uid()), Some(there.gid()));
                 fs::set_permissions(from, there.permissions()).map_err(failed)?;
             }
-            fs::rename(from, place).map_err(failed)?;
+            let replace =
+                if self.durable { |from: &_, place: &_| fs::rename(from, place) } else { rename_without_writing };
+            replace(from, place).map_err(failed)?;
             half_made.retain(|half| *half != self.half);
             drop(half_made);
             self.committed = true;
+            if !self.durable {
+                return Ok(());
+            }
             let folder = folder(place);
             return fs::File::open(folder)
                 .and_then(|folder| folder.sync_all())
@@ -264,6 +276,18 @@ impl Drop for Target {
                 let _ = fs::remove_file(path);
             }
         }
+    }
+}
+
+/// Renames a file that need not be durable. Where a rename replaces a file, ext4 and btrfs begin to write the new one to the
+/// disk at once, for programs that forget to sync; where two files change places, they do not.
+fn rename_without_writing(from: &Path, place: &Path) -> io::Result<()> {
+    let exchange = || renameat2(AT_FDCWD, from, AT_FDCWD, place, RenameFlags::RENAME_EXCHANGE);
+    match exchange() {
+        // If it has become a directory meanwhile, it stays one.
+        Ok(()) => fs::remove_file(from).inspect_err(|_| _ = exchange()),
+        // There is nothing to replace, or this file system does not know it; what else is wrong, this tells too.
+        Err(_) => fs::rename(from, place),
     }
 }
 

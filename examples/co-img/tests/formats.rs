@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::{fs, iter, process::Command};
+use std::{fs, iter, os::unix::fs::FileExt, process::Command};
 
 use serde_json::Value;
 use support::{Folder, content, one_line, qemu_is_here, text};
@@ -380,4 +380,44 @@ fn an_empty_image_and_compressed_clusters_are_mapped_as_qemu_does() {
     let theirs = support::run(Command::new("qemu-img").args(["map", "packed"]).current_dir(folder.path(".")));
     assert_eq!(text(&ours.stdout), text(&theirs.stdout));
     assert!(text(&ours.stdout).lines().count() > 1);
+}
+
+#[test]
+fn an_image_of_many_stripes_with_holes_across_them() {
+    const MIB: u64 = 1 << 20;
+    let folder = Folder::new();
+    let raw = fs::File::create(folder.path("raw")).unwrap();
+    raw.set_len(100 * MIB + 1536).unwrap();
+    // Holes within a stripe, over an end of one, over several; data over several, and at both ends.
+    for (at, length) in
+        [(0, 4096), (3 * MIB + 512, 9 * MIB), (40 * MIB - 7, 20), (64 * MIB, 17 * MIB), (100 * MIB, 1536)]
+    {
+        let bytes: Vec<u8> = (at..at + length).map(|at| (at >> 9) as u8 | 1).collect();
+        raw.write_all_at(&bytes, at).unwrap();
+    }
+    let same = |format, image| {
+        assert_eq!(
+            folder.ok(&["compare", "-f", "raw", "-F", format, "raw", image]),
+            "Images are identical.\n",
+            "{image}"
+        );
+    };
+    for (cluster, sparse) in [("512", "4k"), ("64k", "4k"), ("2M", "64k"), ("64k", "0")] {
+        let cluster = format!("cluster_size={cluster}");
+        folder.ok(&["convert", "-O", "qcow2", "-o", &cluster, "-S", sparse, "-f", "raw", "raw", "qcow2"]);
+        same("qcow2", "qcow2");
+        folder.ok(&["convert", "-O", "raw", "-S", sparse, "qcow2", "copy"]);
+        same("raw", "copy");
+        // Into what is there and not blank, where zeroes have to be made.
+        fs::write(folder.path("full"), vec![7; 101 * MIB as usize]).unwrap();
+        folder.ok(&["convert", "-n", "-O", "raw", "-S", sparse, "qcow2", "full"]);
+        let (full, copy) = (fs::read(folder.path("full")).unwrap(), fs::read(folder.path("copy")).unwrap());
+        assert!(full[..copy.len()] == copy[..], "{cluster} {sparse}");
+        // Only what an image has itself.
+        folder.ok(&["create", "-f", "qcow2", "-b", "raw", "-F", "raw", "top"]);
+        folder.ok(&["bench", "-w", "-c", "300", "-s", "64k", "-f", "qcow2", "top"]);
+        folder.ok(&["convert", "-O", "qcow2", "-B", "raw", "-F", "raw", "-S", sparse, "top", "own"]);
+        assert_eq!(folder.ok(&["compare", "top", "own"]), "Images are identical.\n");
+    }
+    assert_eq!(folder.ok(&["check", "qcow2"]).lines().next(), Some("No errors were found on the image."));
 }

@@ -1,7 +1,10 @@
 //! `convert`: from one format, or place, to another.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::pin::pin;
+use std::sync::Mutex;
+use std::thread::{self, ScopedJoinHandle};
 
 use clap::Args;
 use co_wrapper::co_wrapper;
@@ -15,7 +18,7 @@ use crate::backend::{
 use crate::cli::{cache, cluster_size, format};
 use crate::driver::{Cache, Protocol};
 use crate::error::{Doing, Error, Result, refused};
-use crate::name::{ImageName, parse_size};
+use crate::name::{ImageName, Name, parse_size};
 use crate::open::{
     Access, ImageFormat, NewImage, blk_create, blk_locate, blk_lock_target, blk_open, blk_open_as, blk_open_at,
     blk_open_target,
@@ -75,6 +78,11 @@ pub struct Options {
 const WINDOW: u64 = 256 << 10;
 /// So many windows are in flight. Times [`WINDOW`], and again for what drivers copy, this is the memory it takes.
 const IN_FLIGHT: usize = 8;
+/// On so many threads, if the source is on files: one reads while the other one writes. What is in flight is theirs together.
+/// A server is one thread's, which asks it in order.
+const THREADS: usize = 2;
+/// So much a thread takes at a time: some windows.
+const STRIPE: u64 = 8 << 20;
 /// What `-S` may be at most, as in qemu-img.
 const MOST_SPARSE: u64 = 16 << 20;
 /// Zeroes of a raw image are looked for in pieces of this size; of a qcow2 image, in clusters.
@@ -98,7 +106,8 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let most = || most_data(&from, cluster_size.unwrap_or(65536));
     let new = NewImage { format: options.output_format, size, cluster_size, backing };
-    Target::write(&options.target, most, |target| into_new(options, &from, new.clone(), sparse, target))
+    let durable = !options.cache.unsafe_flush();
+    Target::write(&options.target, durable, most, |target| into_new(options, &from, new.clone(), sparse, target))
 }
 
 /// Makes an image in `target`, and copies `from` into it.
@@ -138,8 +147,9 @@ fn into_new(options: &Options, from: &BlockBackend, mut new: NewImage, sparse: u
             ImageFormat::Qcow2 => new.cluster_size.unwrap_or(65536),
         },
         progress: &progress,
+        taken: Mutex::default(),
     };
-    let copied = img_convert(&copy);
+    let copied = copy.run();
     progress.finish_and_clear();
     copied?;
     blk_flush(&to).map_err(Error::at(Doing::Flush, target.name()))
@@ -202,8 +212,18 @@ fn into_existing(options: &Options, from: &BlockBackend, sparse: u64) -> Result<
     let progress = progress::of_bytes("convert", from.end(), options.progress);
     let grain = GRAIN.min(sparse.max(512));
     let window = window(from, to.layers[0].header.as_ref().map(|header| header.cluster_size));
-    let copied =
-        img_convert(&Copy { from, to: &to, blank: false, own: false, sparse, window, grain, progress: &progress });
+    let copied = Copy {
+        from,
+        to: &to,
+        blank: false,
+        own: false,
+        sparse,
+        window,
+        grain,
+        progress: &progress,
+        taken: Mutex::default(),
+    }
+    .run();
     progress.finish_and_clear();
     let copied = copied.and_then(|()| blk_flush(&to).map_err(Error::at(Doing::Flush, to.name())));
     drop(to);
@@ -224,6 +244,17 @@ struct Copy<'a> {
     window: u64,
     grain: u64,
     progress: &'a Progress,
+    /// Up to here threads have taken it.
+    taken: Mutex<u64>,
+}
+
+/// What a thread has taken, and has not begun to copy.
+#[derive(Default)]
+struct Share {
+    at: u64,
+    end: u64,
+    /// Up to here nothing is to be read, as far as is known.
+    left_out: u64,
 }
 
 /// A piece of the source, with data or to be read as zeroes.
@@ -235,29 +266,29 @@ struct Piece {
     skip: bool,
 }
 
-/// Copies all of it, several requests in flight.
+/// Buffers of a window each. What they had need not be cleared.
+type Buffers = Mutex<Vec<Vec<u8>>>;
+
+/// Copies one thread's share, with so many requests in flight.
 #[co_wrapper]
-async fn img_co_convert(copy: &Copy<'_>) -> Result<()> {
-    let pieces = stream::try_unfold(0, |at| async move {
-        match at < copy.from.end() {
-            false => Ok(None),
-            true => {
-                let piece = copy.piece(at).await?;
-                let next = piece.at + piece.length;
-                Ok(Some((piece, next)))
-            }
+async fn img_co_convert(copy: &Copy<'_>, in_flight: usize) -> Result<()> {
+    let pieces = stream::try_unfold(Share::default(), |mut share| async move {
+        if share.at == share.end && !copy.take(&mut share) {
+            return Ok(None);
         }
+        let piece = copy.piece(&mut share).await?;
+        Ok(Some((piece, share)))
     });
-    let stop = pin!(interrupted());
+    let (stop, buffers) = (pin!(interrupted()), &Buffers::default());
     let copying = pieces
         .map_ok(|piece| async move {
             let length = piece.length;
-            copy.piece_over(piece).await?;
+            copy.piece_over(piece, buffers).await?;
             copy.progress.inc(length);
             Ok(())
         })
         .take_until(stop)
-        .try_buffer_unordered(IN_FLIGHT)
+        .try_buffer_unordered(in_flight)
         .try_collect();
     // Below a host's runtime its budget would run out in the first poll; a stream of futures is then woken through wakers
     // of its own, which the host keeps back until we return.
@@ -265,39 +296,84 @@ async fn img_co_convert(copy: &Copy<'_>) -> Result<()> {
 }
 
 impl Copy<'_> {
-    /// What is at `at`: zeroes as far as they go, or data up to the window's end, with such zeroes in it as it may have.
-    async fn piece(&self, at: u64) -> Result<Piece> {
-        let failed = || Error::at(Doing::Map, self.from.name());
-        let end = self.from.end();
-        let status = blk_co_block_status(self.from, at, end - at).await.map_err(failed())?;
-        let window = (at + 1).next_multiple_of(self.window).min(end);
-        if self.own {
-            let (skip, zero) = (!status.present || status.depth > 0, status.zero && self.sparse > 0);
-            let length = if skip || zero { status.length } else { status.length.min(window - at) };
-            return Ok(Piece { at, length: length.min(end - at), zero, skip });
-        }
-        let zero = status.zero && self.sparse > 0;
-        if zero && at + status.length >= window {
-            return Ok(Piece { at, length: status.length, zero: true, skip: false });
-        }
-        // All of the window is asked about, for data out of the file's bounds is only found this way.
-        let (mut to, mut zero) = (at + status.length, zero);
-        while to < window {
-            let status = blk_co_block_status(self.from, to, window - to).await.map_err(failed())?;
-            (to, zero) = (to + status.length, zero && status.zero);
-        }
-        Ok(Piece { at, length: window - at, zero, skip: false })
+    /// Copies all of it.
+    fn run(&self) -> Result<()> {
+        let on_files = self.from.layers.iter().all(|layer| matches!(layer.place, Name::Path(_)));
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let threads = if on_files { THREADS.min(processors) } else { 1 };
+        let share = || {
+            let copied = img_convert(self, IN_FLIGHT / threads);
+            if copied.is_err() {
+                *self.taken.lock().unwrap() = u64::MAX; // the others are to end, too
+            }
+            copied
+        };
+        thread::scope(|scope| {
+            // If there can be no other thread, this one does it all.
+            let other = |_| thread::Builder::new().name("convert".into()).spawn_scoped(scope, share).ok();
+            let others: Vec<_> = (1..threads).filter_map(other).collect();
+            let joined = |other: ScopedJoinHandle<'_, _>| other.join().unwrap_or_else(|panic| resume_unwind(panic));
+            others.into_iter().map(joined).fold(share(), Result::and)
+        })
     }
 
-    async fn piece_over(&self, Piece { at, length, zero, skip }: Piece) -> Result<()> {
+    /// Takes the next stripe, or as many as there is nothing to be read of.
+    fn take(&self, share: &mut Share) -> bool {
+        let (mut taken, end) = (self.taken.lock().unwrap(), self.from.end());
+        if *taken >= end {
+            return false;
+        }
+        share.at = *taken;
+        *taken = (*taken + STRIPE).max(share.left_out / STRIPE * STRIPE).min(end);
+        share.end = *taken;
+        true
+    }
+
+    /// What is next in a share: zeroes as far as they go, or data up to the window's end, with such zeroes in it as it may
+    /// have.
+    async fn piece(&self, share: &mut Share) -> Result<Piece> {
+        let status = async |at, length| {
+            blk_co_block_status(self.from, at, length).await.map_err(Error::at(Doing::Map, self.from.name()))
+        };
+        let Share { at, end, .. } = *share;
+        let window = (at + 1).next_multiple_of(self.window).min(end);
+        let found = status(at, self.from.end() - at).await?;
+        let alike = found.length.min(end - at);
+        let mut piece = Piece {
+            at,
+            length: alike,
+            zero: found.zero && self.sparse > 0,
+            skip: self.own && (!found.present || found.depth > 0),
+        };
+        if self.own {
+            if !piece.skip && !piece.zero {
+                piece.length = alike.min(window - at);
+            }
+        } else if !piece.zero || at + alike < window {
+            // All of the window is asked about, for data out of the file's bounds is only found this way.
+            let mut to = at + alike;
+            while to < window {
+                let found = status(to, window - to).await?;
+                piece.zero &= found.zero;
+                to += found.length;
+            }
+            piece.length = window - at;
+        }
+        share.at += piece.length;
+        share.left_out = if piece.zero || piece.skip { at + found.length } else { 0 };
+        Ok(piece)
+    }
+
+    async fn piece_over(&self, Piece { at, length, zero, skip }: Piece, buffers: &Buffers) -> Result<()> {
         if skip {
             return Ok(());
         }
         if zero {
             return self.zeroes(at, length).await;
         }
-        let mut buf = vec![0; length as usize];
-        blk_co_pread(self.from, at, &mut buf).await.map_err(Error::at(Doing::Read, self.from.name()))?;
+        let mut buffer = buffers.lock().unwrap().pop().unwrap_or_else(|| vec![0; self.window as usize]);
+        let buf = &mut buffer[..length as usize];
+        blk_co_pread(self.from, at, buf).await.map_err(Error::at(Doing::Read, self.from.name()))?;
         let mut done = 0;
         while done < buf.len() {
             let (zero, len) = run_of(&buf[done..], at + done as u64, self.grain);
@@ -310,6 +386,7 @@ impl Copy<'_> {
             }
             done += len;
         }
+        buffers.lock().unwrap().push(buffer);
         Ok(())
     }
 
