@@ -523,7 +523,11 @@ fn refusing() {
     let error = std::env::var("ERROR").unwrap().parse().unwrap();
     let temporary = Temporary::new(&[7; 8192]);
     supervise(move |call| match call.number {
-        libc::SYS_preadv2 | libc::SYS_fallocate | libc::SYS_sync_file_range | libc::SYS_io_uring_setup
+        libc::SYS_preadv2
+        | libc::SYS_fallocate
+        | libc::SYS_sync_file_range
+        | libc::SYS_fadvise64
+        | libc::SYS_io_uring_setup
             if error != 0 =>
         {
             Verdict::Fail(error)
@@ -556,6 +560,7 @@ fn refusing() {
         assert_eq!(at, 9000);
         assert!(data >= 4000);
         file.start_writeback(0, 9000);
+        file.read_ahead(0, 9000);
         file.sync_blocking().unwrap();
         file.set_len_blocking(8192).unwrap();
         assert_eq!(file.size_blocking().unwrap(), 8192);

@@ -57,18 +57,68 @@ pub fn rows() -> Vec<Row> {
             rows.push(time(&images, format!("convert {from} to {to}, cold"), cold, 1.0));
         }
     }
+    let bench = |source, args: &[&'static str]| {
+        let args = [&["bench"], args, &["IN"]].concat();
+        Job { source, ours: args.clone(), theirs: args, cold: false }
+    };
     for source in ["raw", "qcow2"] {
-        let args = vec!["bench", "-d", "32", "-f", source, "IN"];
-        let job = Job { source, ours: args.clone(), theirs: args, cold: false };
-        rows.push(time(&images, format!("bench -d 32, {source}"), job, 0.5));
+        for depth in ["32", "1"] {
+            let job = bench(source, &["-d", depth, "-f", source]);
+            rows.push(time(&images, format!("bench -d {depth}, {source}"), job, 0.5));
+        }
     }
+    // What is written to are copies, whose clusters the first run allocates.
+    for (format, copy) in [("raw", "raw.copy"), ("qcow2", "qcow2.copy")] {
+        let job = bench(copy, &["-w", "-d", "32", "-f", format]);
+        rows.push(time(&images, format!("bench -w -d 32, {format}"), job, 0.5));
+    }
+    for depth in ["32", "1"] {
+        // Most of it is the server's time.
+        rows.push(time_alone(&images, format!("bench -d {depth}, NBD"), &bench("nbd", &["-d", depth, "-f", "raw"])));
+    }
+    rows.extend(past_the_page_cache(&images));
     rows
 }
 
+/// 32 reads in flight with O_DIRECT, beside each of the ways that qemu-img has.
+fn past_the_page_cache(images: &Images) -> [Row; 4] {
+    const READS: &str = "20000";
+    const MANY: f64 = 20_000.0;
+    let measure = |images: &Images, run: Run<'_>, what: fn(Ended) -> f64| {
+        let folder = folder(images);
+        let ours = ["bench", "-t", "none", "-d", "32", "-c", READS, "-f", "raw", "IN"];
+        let job = Job { source: "raw", ours: ours.to_vec(), theirs: Vec::new(), cold: false };
+        let side = |role, name: String, program: PathBuf, args: Vec<&'static str>| {
+            let job = job.clone();
+            Side::counted(role, name, move || what(folder.run(&program, &job, &args)))
+        };
+        let mut sides = vec![side(Role::Ours, "co-img".into(), co_img(), ours.to_vec())];
+        for aio in ["native", "threads", "io_uring"] {
+            let args = [&ours[..1], &["-i", aio], &ours[1..]].concat();
+            sides.push(side(Role::Peer, format!("{QEMU} -i {aio}"), QEMU.into(), args));
+        }
+        run.sides(sides)
+    };
+    let row = |what: &str, unit, value: fn(Ended) -> f64| {
+        let images = Arc::clone(images);
+        Row::new(format!("bench -t none -d 32, {what}"), unit, move |run| measure(&images, run, value))
+    };
+    [
+        row("a read", Unit::Nanoseconds, |ended| ended.took.as_nanos() as f64 / MANY),
+        row("reads a second", Unit::Count, |ended| MANY / ended.took.as_secs_f64()),
+        row("processor time a read", Unit::Nanoseconds, |ended| ended.processor.as_nanos() as f64 / MANY),
+        row("waits a read", Unit::Count, |ended| ended.waits / MANY),
+    ]
+}
+
 fn time(images: &Images, name: String, job: Job, most: f64) -> Row {
-    let images = Arc::clone(images);
+    time_alone(images, name, &job).within(Limit::Of(most, QEMU))
+}
+
+/// Without a limit.
+fn time_alone(images: &Images, name: String, job: &Job) -> Row {
+    let (images, job) = (Arc::clone(images), job.clone());
     Row::time(name, move |run| measure(&images, run, &job, |ended| ended.took.as_nanos() as f64))
-        .within(Limit::Of(most, QEMU))
 }
 
 fn memory(images: &Images, name: String, job: Job) -> Row {
@@ -78,18 +128,29 @@ fn memory(images: &Images, name: String, job: Job) -> Row {
 }
 
 fn measure(images: &Images, run: Run<'_>, job: &Job, what: fn(Ended) -> f64) -> Vec<Measured> {
-    let folder = images.get_or_init(|| Folder::make().expect("room for the images, and QEMU's programs"));
-    let co_img = env::current_exe().expect("this program").with_file_name("co-img");
+    let folder = folder(images);
     let side = |role, name, program: PathBuf, args: &[&'static str]| {
         let args = args.to_vec();
         Side::counted(role, name, move || what(folder.run(&program, job, &args)))
     };
-    run.sides(vec![side(Role::Ours, "co-img", co_img, &job.ours), side(Role::Peer, QEMU, QEMU.into(), &job.theirs)])
+    run.sides(vec![side(Role::Ours, "co-img", co_img(), &job.ours), side(Role::Peer, QEMU, QEMU.into(), &job.theirs)])
+}
+
+fn folder(images: &Images) -> &Folder {
+    images.get_or_init(|| Folder::make().expect("room for the images, and QEMU's programs"))
+}
+
+fn co_img() -> PathBuf {
+    env::current_exe().expect("this program").with_file_name("co-img")
 }
 
 /// How a process ended.
 struct Ended {
     took: Duration,
+    /// The time that processors spent on it, in its code and in the system.
+    processor: Duration,
+    /// How often its threads waited for something else than a processor.
+    waits: f64,
     /// Its peak, in bytes.
     memory: f64,
 }
@@ -119,6 +180,8 @@ impl Folder {
         let convert = |args: &[&str]| run(Command::new(QEMU).current_dir(&path).arg("convert").args(args));
         convert(&["-O", "qcow2", "raw", "qcow2"])?;
         convert(&["-c", "-O", "qcow2", "raw", "compressed"])?;
+        convert(&["-O", "raw", "raw", "raw.copy"])?;
+        convert(&["-O", "qcow2", "raw", "qcow2.copy"])?;
         let mut server = Command::new("qemu-nbd");
         server
             .current_dir(&path)
@@ -156,8 +219,16 @@ impl Folder {
             arg => arg,
         });
         let start = Instant::now();
-        let memory = run(Command::new(program).current_dir(&self.path).args(args)).expect("the programs work");
-        Ended { took: start.elapsed(), memory }
+        let usage = run(Command::new(program).current_dir(&self.path).args(args)).expect("the programs work");
+        let time = |time: libc::timeval| {
+            Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs())
+        };
+        Ended {
+            took: start.elapsed(),
+            processor: time(usage.ru_utime) + time(usage.ru_stime),
+            waits: usage.ru_nvcsw as f64,
+            memory: usage.ru_maxrss as f64 * 1024.0,
+        }
     }
 }
 
@@ -177,8 +248,8 @@ fn forget(path: &Path) {
     unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
 }
 
-/// Runs a command to its end and says how much memory it took at most, in bytes.
-fn run(command: &mut Command) -> io::Result<f64> {
+/// Runs a command to its end and says what it took.
+fn run(command: &mut Command) -> io::Result<libc::rusage> {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
     let mut status = 0;
     // SAFETY: a `rusage` of zeroes is a valid one.
@@ -188,6 +259,6 @@ fn run(command: &mut Command) -> io::Result<f64> {
     match ended {
         -1 => Err(io::Error::last_os_error()),
         _ if status != 0 => Err(io::Error::other(format!("{command:?}: status {status}"))),
-        _ => Ok(usage.ru_maxrss as f64 * 1024.0),
+        _ => Ok(usage),
     }
 }

@@ -129,6 +129,34 @@ impl File {
         }
     }
 
+    /// Has the system begin to read a part of the file into the page cache, and does not wait for it: a read finds it there
+    /// later. For who knows what will be read next better than the system, which looks ahead by itself only where reads follow
+    /// each other. On systems other than Linux, and past the page cache, it does nothing.
+    ///
+    /// Another thread makes the call, which may wait for the disk; so this function is not async. For what the page cache
+    /// has already, it costs a hand-off to that thread and a look at each page.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let image = tempfile::NamedTempFile::new()?;
+    /// # std::fs::write(image.path(), [7; 8192])?;
+    /// # let path = image.path();
+    /// let file = co_wrapper::file::File::open_blocking(path)?;
+    /// file.read_ahead(4096, 4096);
+    /// // … what comes before that is worked on …
+    /// file.read_at_blocking(&mut [0; 4096], 4096)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "posix_fadvise")]
+    pub fn read_ahead(&self, offset: u64, length: u64) {
+        let wanted = length > 0 && !self.shared.how.direct;
+        if wanted && self.shared.check(Operation::Read, offset, length).is_ok() && pool::check().is_ok() {
+            let shared = Arc::clone(&self.shared);
+            pool::run(move || syscall::read_ahead(&shared.file, offset, length)).detach();
+        }
+    }
+
     /// Its size in bytes. (QEMU's `bdrv_co_getlength`.)
     ///
     /// The blocking twin is [`size_blocking`](Self::size_blocking).

@@ -176,6 +176,41 @@ pub async fn blk_co_make_empty(blk: &mut BlockBackend) -> io::Result<()> {
 /// Past the image's end; those of the formats and drivers; data past the end of a file that has lost its tail.
 #[co_wrapper(mixed)]
 pub async fn blk_co_block_status(blk: &BlockBackend, offset: u64, length: u64) -> io::Result<BlockStatus> {
+    Ok(find(blk, offset, length).await?.0)
+}
+
+/// Has the data of a range read into the page cache, as far as it is scattered over files that are not all there, and does not
+/// wait for it. The system looks ahead by itself where all is in one piece, in larger units, and stops where there are holes.
+/// Compressed data is left to it.
+///
+/// # Errors
+/// As [`blk_block_status`].
+#[co_wrapper(mixed)]
+pub async fn blk_co_read_ahead(blk: &BlockBackend, offset: u64, length: u64) -> io::Result<()> {
+    if !blk.access.inner().collect_storage_dependencies().into_iter().any(Driver::has_missed) {
+        return Ok(());
+    }
+    let (mut at, end) = (offset, offset + length);
+    let mut parts: Vec<(&Driver, u64, u64)> = Vec::new();
+    while at < end {
+        let (found, file) = find(blk, at, end - at).await?;
+        at += found.length;
+        let Some((file, from)) = file.zip(found.offset).filter(|_| !found.zero) else { continue };
+        match parts.last_mut() {
+            Some((same, start, length)) if std::ptr::eq(*same, file) && *start + *length == from => {
+                *length += found.length;
+            }
+            _ => parts.push((file, from, found.length)),
+        }
+    }
+    if parts.len() > 1 {
+        parts.into_iter().for_each(|(file, from, length)| file.read_ahead(from, length));
+    }
+    Ok(())
+}
+
+/// As [`blk_block_status`], and the file that has it.
+async fn find(blk: &BlockBackend, offset: u64, length: u64) -> io::Result<(BlockStatus, Option<&Driver>)> {
     let all = blk.access.size().next_multiple_of(SECTOR);
     let mut length = length.min(all.saturating_sub(offset));
     if length == 0 {
@@ -188,7 +223,7 @@ pub async fn blk_co_block_status(blk: &BlockBackend, offset: u64, length: u64) -
             // The rest of a last sector; what an image below ends before was taken care of above it.
             let length = length.min(layer.size().next_multiple_of(SECTOR) - offset);
             let offset = (layer.inner().format() == Format::Raw).then_some(offset);
-            return Ok(BlockStatus { offset, ..BlockStatus::zero(length, depth, true) });
+            return Ok((BlockStatus { offset, ..BlockStatus::zero(length, depth, true) }, None));
         }
         let (mapping, n) = layer.get_shallow_mapping(offset, length.min(layer.size() - offset)).await?;
         length = n;
@@ -196,7 +231,8 @@ pub async fn blk_co_block_status(blk: &BlockBackend, offset: u64, length: u64) -
             ShallowMapping::Raw { storage, offset: at, .. } if layer.inner().format() == Format::Raw => {
                 let found = storage.block_status(at, length).await?;
                 let status = BlockStatus { data: found.data, offset: Some(at), ..BlockStatus::zero(0, depth, true) };
-                return Ok(BlockStatus { length: found.length.min(length), zero: found.zero, ..status });
+                let status = BlockStatus { length: found.length.min(length), zero: found.zero, ..status };
+                return Ok((status, Some(storage)));
             }
             ShallowMapping::Raw { storage, offset: at, .. } => {
                 let size = storage.size()?;
@@ -213,19 +249,19 @@ pub async fn blk_co_block_status(blk: &BlockBackend, offset: u64, length: u64) -
                     let found = storage.block_status(at, length).await?;
                     (status.length, status.zero) = (found.length.min(length), found.zero);
                 }
-                return Ok(status);
+                return Ok((status, Some(storage)));
             }
             ShallowMapping::Special { .. } => {
                 let status = BlockStatus { data: true, compressed: true, ..BlockStatus::zero(length, depth, true) };
-                return Ok(BlockStatus { zero: false, ..status });
+                return Ok((BlockStatus { zero: false, ..status }, None));
             }
             ShallowMapping::Indirect { layer: below, offset: at, .. } if at == offset => {
                 if offset >= below.size().next_multiple_of(SECTOR) {
-                    return Ok(BlockStatus::zero(length, depth, false));
+                    return Ok((BlockStatus::zero(length, depth, false), None));
                 }
                 (layer, depth) = (below, depth + 1);
             }
-            ShallowMapping::Zero { explicit, .. } => return Ok(BlockStatus::zero(length, depth, explicit)),
+            ShallowMapping::Zero { explicit, .. } => return Ok((BlockStatus::zero(length, depth, explicit), None)),
             other => return Err(io::Error::other(format!("imago maps {offset} to {other:?}"))),
         }
     }

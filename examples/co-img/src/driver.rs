@@ -228,6 +228,19 @@ impl Driver {
         }
     }
 
+    /// Whether reading ahead is likely to be of use.
+    pub fn has_missed(&self) -> bool {
+        matches!(&self.protocol, Protocol::File(file) if file.has_missed())
+    }
+
+    /// Will be read soon.
+    pub fn read_ahead(&self, offset: u64, length: u64) {
+        match &self.protocol {
+            Protocol::File(file) => file.read_ahead(offset, length),
+            Protocol::Nbd(_) | Protocol::Null(_) => {}
+        }
+    }
+
     /// The bytes that it takes on its disk, where that can be known.
     ///
     /// # Errors

@@ -7,12 +7,14 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::fs;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::pin::pin;
 use std::sync;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 use co_wrapper::file::{ExtentKind, Zeroes};
 use imago::Storage;
@@ -56,6 +58,8 @@ pub struct File {
     /// Counts beginnings and ends of changes: what was known before one is not known any more.
     changes: AtomicU64,
     known: sync::Mutex<Option<Known>>,
+    /// Something was read that the page cache did not have.
+    missed: AtomicBool,
     /// See [`File::write_back_early`]: bytes written since that was done, or `u64::MAX` if it is not wished.
     since: AtomicU64,
     helper: CommonStorageHelper,
@@ -124,6 +128,7 @@ impl File {
             turn: Mutex::default(),
             changes: AtomicU64::new(0),
             known: sync::Mutex::default(),
+            missed: AtomicBool::new(false),
             since: AtomicU64::new(u64::MAX),
             helper: CommonStorageHelper::default(),
         })
@@ -161,6 +166,16 @@ impl File {
         if self.cache == Cache::Writeback {
             self.since.store(0, Relaxed);
         }
+    }
+
+    /// Whether something was read that the page cache did not have. What is read next is likely not to be there either.
+    pub fn has_missed(&self) -> bool {
+        self.missed.load(Relaxed)
+    }
+
+    /// Will be read soon: see [`co_wrapper::file::File::read_ahead`].
+    pub fn read_ahead(&self, offset: u64, length: u64) {
+        self.file.read_ahead(offset, length);
     }
 
     /// What there is from `offset` on, and for how long. A file system that cannot tell has data everywhere.
@@ -278,7 +293,18 @@ impl Storage for File {
 
     async unsafe fn pure_readv(&self, bufv: IoVectorMut<'_>, offset: u64) -> io::Result<()> {
         let mut parts = bufv.into_inner();
-        match self.file.readv_at(&mut parts, offset).await {
+        let read = {
+            let mut reading = pin!(self.file.readv_at(&mut parts, offset));
+            poll_fn(|cx| {
+                let read = reading.as_mut().poll(cx);
+                if read.is_pending() {
+                    self.missed.store(true, Relaxed);
+                }
+                read
+            })
+            .await
+        };
+        match read {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                 let mut there = error.completed() as usize;
                 for part in &mut parts {

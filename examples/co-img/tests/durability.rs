@@ -1,4 +1,5 @@
-//! What waits for the disk: everything that is written, unless it is told not to be durable (`-t unsafe`), and then nothing.
+//! What is asked of the disk: to have everything that is written, unless that need not be durable (`-t unsafe`), and then
+//! nothing; and what is scattered over a source before it is needed.
 
 #![cfg(target_os = "linux")]
 
@@ -203,4 +204,49 @@ fn what_is_replaced_without_a_sync_is_replaced_whole() {
         reader.read_exact_at(&mut byte, SIZE as u64 + 1).or_else(|_| reader.read_exact_at(&mut byte, 0)).unwrap();
         assert_eq!(byte == [7], before == Before::File, "{args:?}");
     }
+}
+
+/// What is asked for ahead: what the page cache has not, and the system does not look ahead for by itself.
+#[test]
+fn what_is_scattered_is_read_ahead_unless_it_is_there() {
+    const PIECE: u64 = 64 << 10;
+    // Not in a folder that may be one in memory.
+    let folder = Folder(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
+    for (name, scattered) in [("scattered", true), ("whole", false)] {
+        let raw = File::create(folder.path(name)).unwrap();
+        for piece in 0..400 {
+            let at = if scattered { piece * 3 * PIECE } else { piece * PIECE };
+            raw.write_all_at(&[piece as u8 | 1; PIECE as usize], at).unwrap();
+        }
+    }
+    for (source, is_there, asked) in [("scattered", false, true), ("scattered", true, false), ("whole", false, false)] {
+        let file = File::open(folder.path(source)).unwrap();
+        file.sync_all().unwrap();
+        if is_there {
+            fs::read(folder.path(source)).unwrap();
+        } else if !forget(&file) {
+            let _ = writeln!(io::stderr(), "skipped: this file system keeps what it is asked to forget"); // past the capture
+            continue;
+        }
+        let output = without(&folder, &[libc::SYS_fadvise64], &["convert", "-t", "unsafe", "-O", "raw", source, "out"]);
+        let expected = asked.then_some(libc::SIGSYS);
+        assert_eq!(output.status.signal(), expected, "{source}, {is_there}: {}", text(&output.stderr));
+    }
+    // And it is copied right, in as far as it is forgotten.
+    forget(&File::open(folder.path("scattered")).unwrap());
+    folder.ok(&["convert", "-O", "qcow2", "scattered", "out"]);
+    assert_eq!(folder.ok(&["compare", "scattered", "out"]), "Images are identical.\n");
+}
+
+/// Drops what the page cache has of a file that ends with data, if that can be done.
+fn forget(file: &File) -> bool {
+    let end = file.metadata().unwrap().len() as i64;
+    let mut byte = 0_u8;
+    let part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    // SAFETY: the descriptor is open, and the part is one byte that lives as long as the call.
+    let read = unsafe {
+        libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED);
+        libc::preadv2(file.as_raw_fd(), &raw const part, 1, end - 1, libc::RWF_NOWAIT)
+    };
+    read == -1
 }

@@ -4,11 +4,14 @@ use std::{
     ffi::{c_int, c_long, c_uint},
     fs,
     io::{self, IoSlice, IoSliceMut},
+    num::NonZeroU64,
     os::fd::{AsFd, AsRawFd},
 };
 
 use rustix::{
-    fs::{AtFlags, FallocateFlags, OFlags, SeekFrom, StatxFlags, fallocate, ioctl_blksszget, seek, statx},
+    fs::{
+        Advice, AtFlags, FallocateFlags, OFlags, SeekFrom, StatxFlags, fadvise, fallocate, ioctl_blksszget, seek, statx,
+    },
     io::{Errno, ReadWriteFlags, preadv, preadv2, pwritev, retry_on_intr},
 };
 
@@ -118,6 +121,11 @@ pub fn alignment(file: &fs::File) -> io::Result<Option<Alignment>> {
     // Before Linux 6.1. A device's sector is what it asks for, in both.
     let sector = ioctl_blksszget(file).ok();
     Ok(sector.map(|sector| Alignment { offset: sector, memory: sector }))
+}
+
+/// Has the system begin to read a part of the file from the disk. That it does is not sure, nor needed.
+pub fn read_ahead(file: &fs::File, offset: u64, length: u64) {
+    let _ = fadvise(file, offset, NonZeroU64::new(length), Advice::WillNeed);
 }
 
 /// Has the system begin to write a part of the file to the disk. What goes wrong there, the next sync tells.

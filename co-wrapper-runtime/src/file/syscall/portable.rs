@@ -53,6 +53,8 @@ pub fn alignment(_: &fs::File) -> io::Result<Option<Alignment>> {
     Ok(None)
 }
 
+pub fn read_ahead(_: &fs::File, _: u64, _: u64) {}
+
 pub fn start_writeback(_: &fs::File, _: u64, _: u64) {}
 
 /// How often this thread has waited: not known.

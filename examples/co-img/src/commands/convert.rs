@@ -1,6 +1,7 @@
 //! `convert`: from one format, or place, to another.
 
 use std::io;
+use std::mem;
 use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::Mutex;
@@ -12,8 +13,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::task::unconstrained;
 
 use crate::backend::{
-    BlockBackend, blk_block_status, blk_co_block_status, blk_co_pread, blk_co_pwrite, blk_co_pwrite_zeroes, blk_flush,
-    blk_getlength,
+    BlockBackend, blk_block_status, blk_co_block_status, blk_co_pread, blk_co_pwrite, blk_co_pwrite_zeroes,
+    blk_co_read_ahead, blk_flush, blk_getlength,
 };
 use crate::cli::{cache, cluster_size, format};
 use crate::driver::{Cache, Protocol};
@@ -253,6 +254,8 @@ struct Copy<'a> {
 struct Share {
     at: u64,
     end: u64,
+    /// The stripe that comes after that.
+    next: (u64, u64),
     /// Up to here nothing is to be read, as far as is known.
     left_out: u64,
 }
@@ -273,7 +276,7 @@ type Buffers = Mutex<Vec<Vec<u8>>>;
 #[co_wrapper]
 async fn img_co_convert(copy: &Copy<'_>, in_flight: usize) -> Result<()> {
     let pieces = stream::try_unfold(Share::default(), |mut share| async move {
-        if share.at == share.end && !copy.take(&mut share) {
+        if share.at == share.end && !copy.next_stripe(&mut share).await? {
             return Ok(None);
         }
         let piece = copy.piece(&mut share).await?;
@@ -317,16 +320,30 @@ impl Copy<'_> {
         })
     }
 
-    /// Takes the next stripe, or as many as there is nothing to be read of.
-    fn take(&self, share: &mut Share) -> bool {
-        let (mut taken, end) = (self.taken.lock().unwrap(), self.from.end());
-        if *taken >= end {
-            return false;
+    /// Begins with the stripe that was taken before, and takes another one, which is read ahead meanwhile.
+    async fn next_stripe(&self, share: &mut Share) -> Result<bool> {
+        share.at = share.end;
+        while share.at == share.end {
+            let next = self.take(share.left_out);
+            (share.at, share.end) = mem::replace(&mut share.next, next);
+            if next.0 < next.1 {
+                let read_ahead = blk_co_read_ahead(self.from, next.0, next.1 - next.0);
+                read_ahead.await.map_err(Error::at(Doing::Map, self.from.name()))?;
+            } else {
+                break;
+            }
         }
-        share.at = *taken;
-        *taken = (*taken + STRIPE).max(share.left_out / STRIPE * STRIPE).min(end);
-        share.end = *taken;
-        true
+        Ok(share.at < share.end)
+    }
+
+    /// Takes a stripe, or as many as there is nothing to be read of up to `left_out`. An empty one if none is left.
+    fn take(&self, left_out: u64) -> (u64, u64) {
+        let (mut taken, end) = (self.taken.lock().unwrap(), self.from.end());
+        let from = (*taken).min(end);
+        if from < end {
+            *taken = (from + STRIPE).max(left_out / STRIPE * STRIPE).min(end);
+        }
+        (from, (*taken).min(end))
     }
 
     /// What is next in a share: zeroes as far as they go, or data up to the window's end, with such zeroes in it as it may
