@@ -63,6 +63,11 @@ impl Cache {
         matches!(self, Cache::Writethrough | Cache::Directsync)
     }
 
+    /// Whether every write waits for the disk. Many of them may do so at once.
+    pub fn waits_for_the_disk(self) -> bool {
+        self.direct() || self.writethrough()
+    }
+
     /// Whether flushes are ignored.
     pub fn unsafe_flush(self) -> bool {
         self == Cache::Unsafe
