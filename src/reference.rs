@@ -20,10 +20,13 @@ pages! {
     expect_long = "reference/expect_long.md";
     suffix = "reference/suffix.md";
     output = "reference/output.md";
+    blocking_type = "reference/blocking_type.md";
+    blocking_trait = "reference/blocking_trait.md";
     marked = "reference/marked.md";
     krate = "reference/krate.md";
     declare = "reference/declare.md";
     declare_impl = "reference/declare_impl.md";
+    declare_type = "reference/declare_type.md";
     no_co_wrapper = "reference/no_co_wrapper.md";
 }
 
@@ -38,6 +41,15 @@ pages! {
 pages! {
     coroutine = "reference/coroutine.md";
 }
+
+#[cfg(feature = "stream")]
+pages! {
+    stream = "reference/stream.md";
+}
+
+#[cfg(not(feature = "stream"))]
+/// With the feature `stream`: a fn that returns a stream has a twin that returns an iterator.
+pub mod stream {}
 
 #[cfg(not(feature = "coroutine"))]
 /// With the feature `coroutine`: `#[no_co_wrapper(unsafe(coroutine))]`, an async twin that runs a blocking fn as a coroutine.

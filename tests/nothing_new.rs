@@ -59,7 +59,9 @@ fn without_marks(source: &str) -> String {
     let mut declared = false;
     let lines = source.lines().map(|line| {
         declared |= line.starts_with("co_wrapper::declare!");
-        let ours = ["#[co_wrapper", "#[no_co_wrapper"].iter().any(|mark| line.trim_start().starts_with(mark));
+        let ours = ["#[co_wrapper", "#[no_co_wrapper", "#[derive(co_wrapper"]
+            .iter()
+            .any(|mark| line.trim_start().starts_with(mark));
         let kept = if declared || ours { "//" } else { line };
         declared &= line != "}";
         format!("{kept}\n")
@@ -93,7 +95,7 @@ fn nothing_new() {
             fs::write(folder.join(&package).join("src/lib.rs"), source).unwrap();
             let manifest = format!(
                 "[package]\nname = \"{package}\"\nversion = \"0.0.0\"\nedition = \"{edition}\"\n\n\
-                 [dependencies]\nco-wrapper = {{ path = {root:?}, default-features = false, features = [\"graph\"] }}\n"
+                 [dependencies]\nco-wrapper = {{ path = {root:?}, default-features = false, features = [\"graph\", \"stream\"] }}\nfutures = \"0.3\"\n"
             );
             fs::write(folder.join(&package).join("Cargo.toml"), manifest).unwrap();
         }

@@ -1,6 +1,8 @@
 //! The two attributes, from their tokens to their expansion: parse, plan, check, expand. Whatever the errors, the expansion
 //! begins with the whole item, so that other code that uses the item still compiles.
 
+use crate::blocking_trait;
+use crate::blocking_type;
 use crate::check;
 use crate::expand::{self, block};
 use crate::model::plan::Plan;
@@ -79,6 +81,12 @@ fn of_block(
     check::options::of_block(&options, &block, errors);
     if !errors.is_empty() {
         return block::without_marks(&block, names);
+    }
+    if options.blocking.is_some() {
+        return blocking_type::expand(options, written, &block, names, errors);
+    }
+    if options.blocking_trait.is_some() {
+        return blocking_trait::expand(options, written, &block, names, errors);
     }
     let (within, in_trait) = (block.within.clone(), block.keyword == "trait");
     block::rewrite(&BlockContext { within, in_trait, options, written }, &block, names, errors)

@@ -20,6 +20,8 @@
 //!     fn read_now(&self, off: u64) -> Result { … Self::read(self, off) … }
 //! }
 //! ```
+//!
+//! In an `impl` without a trait, the methods are of a blocking type, as those of `#[co_wrapper(type = …)]` are.
 
 use crate::check;
 use crate::expand;
@@ -35,14 +37,14 @@ use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use std::rc::Rc;
 use syn::parse::Parser;
-use syn::{Attribute, Meta, Type};
+use syn::{Attribute, Meta, Type, Visibility};
 
 pub fn declare(input: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let mut output = TokenStream::new();
     for piece in pieces(input.into_iter().collect()) {
         each(&mut errors, |errors| {
-            output.extend(if piece.is_impl() { extension(&piece, errors)? } else { function(&piece, errors)? });
+            output.extend(if piece.is_impl() { methods(&piece, errors)? } else { function(&piece, errors)? });
             Ok(())
         });
     }
@@ -96,6 +98,15 @@ fn plan(piece: &Piece, within: Option<(&Type, &Rc<BlockContext>)>, errors: &mut 
     Ok(plan)
 }
 
+/// The checked plan of a method that is declared for a blocking type.
+fn plan_of_blocking(piece: &Piece, ty: &Type, block: &Rc<BlockContext>, errors: &mut Errors) -> syn::Result<Plan> {
+    let mut declaration = piece.declaration(errors)?;
+    let options = options(&mut declaration.attrs, errors).inside(block.clone());
+    let plan = Plan::of_blocking_declaration(options, declaration, ty);
+    check::declaration_in_blocking_type(&plan, errors);
+    Ok(plan)
+}
+
 /// Expands `pub fn bdrv_read(bs: &Bds) -> R = path::bdrv_co_read;`.
 fn function(piece: &Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
     let plan = plan(piece, None, errors)?;
@@ -103,8 +114,8 @@ fn function(piece: &Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
     Ok(quote!(#(#twins)*))
 }
 
-/// Expands `pub impl<S> Ident for Type<S> { … }` to a trait and its impl.
-fn extension(piece: &Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
+/// Expands `pub impl<S> Ident for Type<S> { … }` to a trait and its impl, and `impl<S> blocking::Type<S> { … }` to an impl.
+fn methods(piece: &Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
     let (mut attrs, trees) = piece.split()?;
     let Some((TokenTree::Group(braces), head)) = trees.split_last() else {
         let last = trees.last().to_token_stream();
@@ -117,8 +128,12 @@ fn extension(piece: &Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
     let options = options(&mut attrs, errors);
     check::options::of_any_block(&options, errors);
     let faulty = !errors.is_empty();
-    let block = BlockContext { within: quote!(Self), in_trait: true, options, written: TokenStream::new() };
+    let in_trait = head.ident.is_some();
+    let block = BlockContext { within: quote!(Self), in_trait, options, written: TokenStream::new() };
     let block = Rc::new(block);
+    if !in_trait {
+        return Ok(inherent(&attrs, &head, braces, &block, errors));
+    }
     let mut declarations = TokenStream::new();
     let mut definitions = TokenStream::new();
     for piece in pieces(braces.stream().into_iter().collect()) {
@@ -148,6 +163,36 @@ fn extension(piece: &Piece, errors: &mut Errors) -> syn::Result<TokenStream> {
         #(#of_impl)*
         impl #impl_generics #ident #ty_generics for #ty #where_clause #definitions
     })
+}
+
+/// The impl of a blocking type.
+fn inherent(
+    attrs: &[Attribute],
+    head: &Head,
+    braces: &Group,
+    block: &Rc<BlockContext>,
+    errors: &mut Errors,
+) -> TokenStream {
+    let Head { vis, impl_token, generics, ty, .. } = head;
+    if !matches!(vis, Visibility::Inherited) {
+        errors.error(vis, "the methods of a type are as visible as each says; write this on them");
+    }
+    check::options::of_blocking_declarations(&block.options, errors);
+    let faulty = !errors.is_empty();
+    let mut methods = TokenStream::new();
+    for piece in pieces(braces.stream().into_iter().collect()) {
+        each(errors, |errors| {
+            let plan = plan_of_blocking(&piece, ty, block, errors)?;
+            methods.extend(expand::twins(&plan).filter(|_| errors.is_empty()).map(|twin| twin.to_token_stream()));
+            Ok(())
+        });
+    }
+    if faulty {
+        return TokenStream::new();
+    }
+    let (of_impl, _, where_clause) = generics.split_for_impl();
+    let methods = braced(braces, methods);
+    quote!(#(#attrs)* #impl_token #of_impl #ty #where_clause #methods)
 }
 
 /// Braces at the same place with another content.

@@ -9,8 +9,11 @@
 //! static or unit struct of the same name is in scope where the macro is used, the variable's pattern means that item.
 
 mod attribute;
+mod blocking_trait;
+mod blocking_type;
 mod check;
 mod declare;
+mod derive;
 mod expand;
 mod model;
 mod parse;
@@ -53,6 +56,10 @@ use proc_macro::{Span, TokenStream, TokenTree};
 /// `unsafe`, and generic in every way. Arguments and result may borrow, and need not be `Send`. The function may also
 /// return `impl Future<Output = R>`, `Pin<Box<dyn Future<Output = R> + …>>` or `BoxFuture<'_, R>` instead of being `async`.
 /// Its twin then returns `R`. If it returns another type that is or becomes a future, `output = R` names the result.
+///
+/// If the result is or holds a stream (`impl Stream<Item = T>`, `Pin<Box<dyn Stream<Item = T>>>`, `BoxStream<'_, T>`), the twin
+/// returns an iterator in its place, each `next` of which is a blocking call, and the fn need not be async. This needs the
+/// feature `stream`.
 ///
 /// # The name
 ///
@@ -207,6 +214,10 @@ use proc_macro::{Span, TokenStream, TokenTree};
 ///   `impl`s, traits and modules get wrappers too.
 /// - **`mixed`**, **`ctx`**, **`bdrv_rdlock`**, **`timeout`**, **`interrupt`**, **`expect_long`** and **`crate`**: for all wrappers in the
 ///   block.
+/// - **`type = blocking::Disk`**, on an inherent `impl` and in the place of a `suffix`: the wrappers are methods of that type,
+///   under the async fns' own names. The type [derives `Blocking`](macro@Blocking).
+/// - **`trait = BlockingNode`**, **`trait = BlockingNode: Send`**, on a trait: the wrappers are the methods of that second trait,
+///   which each type with the first one has, and which `dyn` can be of. With a `suffix` or without.
 ///
 /// ```
 /// # use co_wrapper::co_wrapper;
@@ -230,7 +241,7 @@ use proc_macro::{Span, TokenStream, TokenTree};
 /// assert_eq!(Pool::open_blocking(2).count(), 2);
 /// ```
 ///
-/// A module must have one of the two. Without them, only marked functions get a wrapper, and the attribute on the block tells
+/// A module must have a `suffix` or `prefix`. Without one, only marked functions get a wrapper, and the attribute on the block tells
 /// these functions where they are. That matters in two cases. A method without a receiver and without `Self` in its signature
 /// looks like a free function. And in a trait or its impl, the wrapper must call `<Self as Trait>::co_read` even if `Self` has
 /// another `co_read`.
@@ -395,6 +406,9 @@ pub fn if_in_an_impl_mark_that_too(path: TokenStream) -> TokenStream {
 /// of the `impl`, or without these the name by QEMU's rule, as above. A method with `Self` in its types requires
 /// `Self: Sized`.
 ///
+/// Without a trait, `impl blocking::Disk { … }` declares methods of a blocking type, which [derives `Blocking`](macro@Blocking) over
+/// the foreign type. Each calls the async fn of its own name, or of the name after the `=`.
+///
 /// # Async functions
 ///
 /// With `#[no_co_wrapper(…)]`, the declaration is that of an `async fn`, the twin of a blocking fn. The blocking fn may follow a
@@ -439,6 +453,42 @@ pub fn if_in_an_impl_mark_that_too(path: TokenStream) -> TokenStream {
 #[proc_macro]
 pub fn declare(input: TokenStream) -> TokenStream {
     declare::declare(input.into()).into()
+}
+
+/// Makes a struct the blocking type of the async one that is its only field: implements
+/// [`Blocking`](https://docs.rs/co-wrapper/latest/co_wrapper/trait.Blocking.html), and `From` in both directions.
+///
+/// ```
+/// use co_wrapper::co_wrapper;
+///
+/// pub struct Counter(u64);
+///
+/// pub mod blocking {
+///     /// A [`Counter`](super::Counter) for code that is not async.
+///     #[derive(co_wrapper::Blocking)]
+///     pub struct Counter(super::Counter);
+/// }
+///
+/// #[co_wrapper(type = blocking::Counter)]
+/// impl Counter {
+///     pub async fn next(&mut self) -> u64 {
+///         self.0 += 1;
+///         self.0
+///     }
+/// }
+///
+/// fn main() {
+///     let mut counter = blocking::Counter::from(Counter(6));
+///     assert_eq!(counter.next(), 7);
+///     assert_eq!(Counter::from(counter).0, 7);
+/// }
+/// ```
+///
+/// `#[blocking(has_drop)]` is for a type with a `Drop` of its own, out of which Rust moves no field: there is no `From` into
+/// the async type then. `#[blocking(crate = $crate::reexport)]` names the path of co-wrapper, if it is not `::co_wrapper`.
+#[proc_macro_derive(Blocking, attributes(blocking))]
+pub fn blocking(input: TokenStream) -> TokenStream {
+    derive::blocking(input.into()).into()
 }
 
 /// Gives a blocking fn an async twin, which coroutines can await. The twin runs the fn as a bottom half of the main context,

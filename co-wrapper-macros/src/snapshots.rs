@@ -184,7 +184,7 @@ fn reference() {
         expect_file![&path].assert_eq(&expected);
         pages += 1;
     }
-    assert_eq!(pages, 18);
+    assert_eq!(pages, 22);
 }
 
 fn marked_items(example: &str) -> TokenStream {

@@ -58,6 +58,7 @@ mod thread;
 mod trace;
 mod watch;
 
+pub use blocking::pair::Blocking;
 #[cfg(feature = "tokio")]
 pub use call::reactor;
 pub use call::{block_on, block_on_interruptible, block_on_timeout, in_coroutine};
@@ -82,15 +83,22 @@ pub use tokio::io::Interest;
 pub mod __private {
     pub use core::{
         clone::Clone,
-        future::{Future, IntoFuture},
+        convert::From,
+        future::{Future, IntoFuture, ready},
         marker::Send,
+        module_path,
         ops::FnOnce,
+        panic::Location,
+        pin::Pin,
         result::Result,
         time::Duration,
     };
 
     #[cfg(feature = "stream")]
-    pub use crate::blocking::iter_of;
+    pub use crate::blocking::{iter_in_of, iter_of};
+    pub use std::boxed::Box;
+
+    pub use crate::blocking::pair::map_vec;
     #[cfg(feature = "coroutine")]
     pub use crate::coroutine::twin::{as_coroutine, owned_here, promise};
     #[cfg(feature = "graph")]

@@ -173,10 +173,11 @@ fn w03_a_twins_iterator_is_refused_where_the_twin_is() {
     static MIXED: Wrapper = Wrapper { name: "list_blocking", target: "list", mixed: true };
     within_bounds(|| {
         let args = type_name::<Told>();
-        assert_eq!(iter_of(&PLAIN, args, stream::iter(0..2)).count(), 2);
-        let refused = panic_of(|| block_on(async { iter_of(&PLAIN, args, stream::iter(0..2)).count() }));
+        assert_eq!(iter_of(&PLAIN, args, Location::caller(), stream::iter(0..2)).count(), 2);
+        let refused =
+            panic_of(|| block_on(async { iter_of(&PLAIN, args, Location::caller(), stream::iter(0..2)).count() }));
         assert!(refused.contains("list_blocking: blocking call in coroutine context"), "{refused}");
-        assert_eq!(block_on(async { iter_of(&MIXED, args, stream::iter(0..2)).count() }), 2);
+        assert_eq!(block_on(async { iter_of(&MIXED, args, Location::caller(), stream::iter(0..2)).count() }), 2);
     });
 }
 

@@ -3,6 +3,7 @@
 
 use co_wrapper::graph::{GraphLock, GraphRead, GraphWrite};
 use co_wrapper::{co_wrapper, no_co_wrapper};
+use futures::Stream;
 #[allow(redundant_imports, reason = "before edition 2024 it is not in the prelude")]
 use std::future::Future;
 use std::future::poll_fn;
@@ -146,6 +147,78 @@ pub trait Driver {
     async fn itself(self, x: Self) -> Self
     where
         Self: Sized;
+}
+
+/// A pool.
+#[derive(Debug)]
+#[allow(missing_copy_implementations)]
+pub struct Pool(u64);
+
+/// A pool for blocking code.
+#[derive(Debug, co_wrapper::Blocking)]
+pub struct BlockingPool(Pool);
+
+#[co_wrapper(type = BlockingPool, timeout)]
+impl Pool {
+    /// Opens one.
+    pub async fn open(size: u64) -> Self {
+        later(Self(size)).await
+    }
+
+    /// Takes others.
+    ///
+    /// # Errors
+    ///
+    /// Never.
+    pub async fn joined(mut self, rest: Vec<Self>, other: &Self) -> Result<(Self, Option<u64>), std::io::Error> {
+        self.0 += other.0 + rest.iter().map(|pool| pool.0).sum::<u64>();
+        later(Ok((self, None))).await
+    }
+
+    /// Changes it.
+    pub async fn changed(&mut self, (by, _): (u64, u8), other: Option<Self>) -> Option<Vec<Self>> {
+        self.0 += by + other.map_or(0, |pool| pool.0);
+        later(None).await
+    }
+
+    /// Numbers.
+    #[must_use]
+    pub fn numbers(&self) -> Pin<Box<dyn Stream<Item = u64> + Send + '_>> {
+        Box::pin(futures::stream::iter(0..self.0))
+    }
+
+    /// The same, in a result.
+    ///
+    /// # Errors
+    ///
+    /// Never.
+    pub async fn listed(&self) -> Result<impl Stream<Item = u64> + use<>, std::io::Error> {
+        later(Ok(futures::stream::iter(0..self.0))).await
+    }
+
+    async fn private(&self) -> u64 {
+        later(self.0).await
+    }
+
+    /// Not async.
+    pub fn and_more(&self) -> impl Future<Output = u64> + '_ {
+        self.private()
+    }
+}
+
+/// A reader.
+#[allow(async_fn_in_trait)]
+#[co_wrapper(trait = BlockingReader: Send, timeout)]
+pub trait Reader: Send {
+    /// Reads.
+    ///
+    /// # Errors
+    ///
+    /// Never.
+    async fn read_at(&self, mut off: u64, _: u8, buf: &mut [u8]) -> Result<u64, std::io::Error> {
+        off += buf.len() as u64;
+        later(Ok(off)).await
+    }
 }
 
 /// A free one.

@@ -50,7 +50,7 @@ declare! {
 }
 
 declare! {
-    impl Disk {
+    impl some::Trait for Disk {
         fn read_now(&self) = read;
     }
 

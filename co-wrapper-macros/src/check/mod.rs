@@ -2,7 +2,9 @@
 //! is reported once, and what only follows from a reported mistake is not reported. Nothing is changed or written here.
 
 pub mod attrs;
+pub mod conversion;
 pub mod options;
+pub mod outside;
 pub mod owned;
 pub mod signature;
 pub mod witness;
@@ -12,6 +14,7 @@ use crate::model::signature::never;
 use crate::parse::errors::Errors;
 use crate::parse::future::{Returned, is_async};
 use crate::parse::ident::unraw;
+use crate::parse::tokens::mentions;
 use syn::Visibility;
 
 /// Checks a fn that is marked with `#[co_wrapper]`.
@@ -30,16 +33,41 @@ pub fn co_wrapper(plan: &Plan, errors: &mut Errors) {
         }
     } else if options.key("output").is_none() || options.output.is_some() {
         // If the option `output` could not be parsed, that is the mistake, and it has been reported.
-        let message = format!(
-            "`{}` is not async; make it an `async fn`, or let it return `impl Future<Output = …>` or `Pin<Box<dyn Future<Output = …>>>`",
-            unraw(&sig.ident)
-        );
+        let name = unraw(&sig.ident);
+        let message = if mentions(&sig.output, "Stream") || mentions(&sig.generics, "Stream") {
+            format!(
+                "`{name}` is not async, and returns no type that is known as a stream; return `impl Stream<Item = …>`"
+            )
+        } else {
+            format!(
+                "`{name}` is not async; make it an `async fn`, or let it return `impl Future<Output = …>` or `Pin<Box<dyn Future<Output = …>>>`"
+            )
+        };
         errors.error(sig.fn_token, message);
     }
     if plan.free {
         signature::check_hiding(&sig.ident, sig, errors);
     }
+    if !options.skip && plan.returned != Returned::Unknown {
+        conversion::of_streams(plan, errors);
+    }
     names(plan, errors);
+}
+
+/// Checks a fn of an `impl` with a `type`, whose twin is in the impl of that type.
+pub fn in_blocking_type(plan: &Plan, errors: &mut Errors) {
+    co_wrapper(plan, errors);
+    if errors.is_empty() && plan.names.is_ok() {
+        conversion::of_selves(plan, errors);
+    }
+}
+
+/// Checks a fn of a trait, whose twin is in the blocking trait.
+pub fn in_blocking_trait(plan: &Plan, errors: &mut Errors) {
+    co_wrapper(plan, errors);
+    if errors.is_empty() && plan.names.is_ok() {
+        outside::of_dyn(plan, errors);
+    }
 }
 
 /// Checks a fn that is marked with `#[no_co_wrapper]`, whose options have been checked.
@@ -101,6 +129,32 @@ pub fn declaration(plan: &Plan, errors: &mut Errors) {
         }
     }
     names(plan, errors);
+}
+
+/// Checks a method that is declared for a blocking type.
+pub fn declaration_in_blocking_type(plan: &Plan, errors: &mut Errors) {
+    let (options, sig) = (&plan.options, &plan.sig);
+    if options.no_co {
+        errors.error(
+            &sig.ident,
+            "an async fn is no method of a blocking type; declare it in `impl Trait for Type { … }`",
+        );
+        return;
+    }
+    options::affixes_of_declaration(options, plan.free, errors);
+    options::no_ctx(options, errors);
+    attrs::check(&plan.attrs, errors);
+    signature::check(sig, errors);
+    if let Some(token) = &sig.asyncness {
+        errors.error(token, "what is declared is the blocking fn; remove it");
+    }
+    if !options::is_lock_faulty(options) {
+        witness::check(sig, options.lock.as_ref(), errors);
+    }
+    names(plan, errors);
+    if errors.is_empty() {
+        conversion::of_selves(plan, errors);
+    }
 }
 
 fn owned_and_witness(plan: &Plan, errors: &mut Errors) {

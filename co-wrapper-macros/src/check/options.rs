@@ -1,5 +1,6 @@
 //! Refuses options that do not suit their item, or each other.
 
+use crate::check::outside;
 use crate::parse::errors::Errors;
 use crate::parse::item::Block;
 use crate::parse::options::Options;
@@ -17,12 +18,13 @@ pub fn of_fn(options: &Options, errors: &mut Errors) {
     no_coroutine(options, errors);
     co_lock(options, errors);
     no_ctx(options, errors);
+    outside::of_fn(options, errors);
     if options.key("name").is_some() {
         let message = |key: &_| format!("`name` is the whole of the name; remove it or `{key}`");
         refuse(options, &["suffix", "prefix"], errors, message);
     }
     let Some(key) = options.key("skip") else { return };
-    if options.block.as_ref().is_none_or(|block| block.options.affixes.is_empty()) {
+    if options.block.as_ref().is_none_or(|block| !block.options.is_of_every_fn()) {
         let message =
             "only an `impl`, `trait` or `mod` with a `suffix` or `prefix` has something to skip; remove the attribute";
         errors.error(key, message);
@@ -33,10 +35,15 @@ pub fn of_fn(options: &Options, errors: &mut Errors) {
 
 /// Checks `#[co_wrapper]` on an `impl`, `trait` or module.
 pub fn of_block(options: &Options, block: &Block, errors: &mut Errors) {
-    if block.keyword == "mod" && options.key("suffix").is_none() && options.key("prefix").is_none() {
+    if block.keyword == "mod"
+        && !options.is_outside()
+        && options.key("suffix").is_none()
+        && options.key("prefix").is_none()
+    {
         let message = "a module cannot have a wrapper; give a `suffix` for all async fns in it, or mark those";
         errors.error(&block.keyword, message);
     }
+    outside::of_block(options, block, errors);
     let of_one_fn = |key: &_| format!("`{key}` is of one fn; write it on the fn inside");
     refuse(options, &["name", "vis", "output"], errors, of_one_fn);
     refuse(options, &["skip"], errors, |key| of_one_fn(key) + ", or remove this attribute");
@@ -67,6 +74,8 @@ pub fn of_no_co(options: &Options, errors: &mut Errors) {
     refuse(options, &["output"], errors, |key| {
         format!("`{key}` is for `#[co_wrapper]`; a blocking fn says what it returns, remove it")
     });
+    let of_blocks = |key: &_| format!("`{key}` is for `#[co_wrapper]` on a block; remove it");
+    refuse(options, &["type", "trait"], errors, of_blocks);
     let of_waiting = ["mixed", "ctx", "timeout", "interrupt", "expect_long", "suffix", "prefix", "skip"];
     refuse(options, &of_waiting, errors, |key| {
         format!("`{key}` is for `#[co_wrapper]`; an async fn waits for nobody, remove it")
@@ -107,12 +116,20 @@ pub fn of_declaration(options: &Options, errors: &mut Errors) {
         ("name", "the wrapper is called as it is declared; remove it"),
         ("output", "the wrapper returns what its declaration says; remove it"),
         ("vis", "the wrapper is as visible as its declaration says; remove it"),
+        ("type", "the blocking type is named by `impl blocking::Disk { … }` here; remove it"),
+        ("trait", "a trait of declared twins is named by `impl Trait for Type { … }`; remove it"),
     ] {
         refuse(options, &[key], errors, |_| message.to_owned());
     }
     if !options.no_co {
         refuse(options, &["skip"], errors, |_| "nothing is declared that need be skipped; remove it".to_owned());
     }
+}
+
+/// Checks the mark of an `impl` of a blocking type, whose methods have names of their own.
+pub fn of_blocking_declarations(options: &Options, errors: &mut Errors) {
+    let message = |key: &_| format!("the methods have the async fns' own names, or those after a `=`; remove `{key}`");
+    refuse(options, &["suffix", "prefix"], errors, message);
 }
 
 /// Refuses `suffix` and `prefix` on a declared function or method, whose name is already given.

@@ -123,7 +123,7 @@ pub fn without_marks(block: &Block, names: &MarkNames) -> TokenStream {
     with_body(block, body)
 }
 
-fn with_body(block: &Block, body: TokenStream) -> TokenStream {
+pub fn with_body(block: &Block, body: TokenStream) -> TokenStream {
     let mut braces = Group::new(block.braces.delimiter(), body);
     braces.set_span(block.braces.span());
     let Block { attrs, head, .. } = block;

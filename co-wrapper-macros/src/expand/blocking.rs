@@ -18,10 +18,12 @@
 //! }
 //! ```
 
+use crate::expand::conversion::{self, Direction, Iter, Writer};
 use crate::expand::expressions::{Ctx, Held};
 use crate::expand::packing::Packing;
 use crate::expand::twin::Twin;
 use crate::expand::{docs, lints};
+use crate::model::conversion::Conversion;
 use crate::model::plan::{Names, Plan};
 use crate::model::signature::{self, Slot};
 use crate::parse::future::Returned;
@@ -39,6 +41,8 @@ struct Call<'a> {
     ctx: Option<Ctx<'a>>,
     held: Option<Held<'a>>,
     gives_up: GivesUp,
+    /// The variable with the place of the call, if iterators are made of its result.
+    site: Option<Ident>,
     /// The variable that marks a call as meant to wait long (`expect_long`).
     expect_long: Option<Ident>,
 }
@@ -56,7 +60,7 @@ type Widen = fn(&mut Signature, &TokenStream, &mut Taken) -> GivesUp;
 
 pub fn twin<'a>(plan: &'a Plan, names: &'a Names) -> Twin<'a> {
     let options = &plan.options;
-    let by_affix = !options.affixes.is_empty() && options.name.is_none();
+    let by_affix = options.is_of_every_fn() && options.name.is_none();
     let call = Call::new(plan, names, &names.wrapper, |_, _, _| GivesUp::Never);
     let docs = docs::of_wrapper(plan, names);
     call.twin(docs, plan.declared, by_affix)
@@ -69,7 +73,7 @@ pub fn second_twins<'a>(plan: &'a Plan, names: &'a Names) -> [Option<Twin<'a>>; 
         let call = Call::new(plan, names, name?, widen);
         let named_here = options.name.is_some() || option.as_ref().is_some_and(|twin| twin.name.is_some());
         let named = options.key(key).is_some() && named_here;
-        Some(call.twin(docs(plan, names), false, !options.affixes.is_empty() && !named))
+        Some(call.twin(docs(plan, names), false, options.is_of_every_fn() && !named))
     };
     let (timeout, interrupt) = (names.timeout.as_ref(), names.interrupt.as_ref());
     [
@@ -99,9 +103,14 @@ impl<'a> Call<'a> {
         }
         let held = options.lock.as_ref().map(|lock| Held::new(lock, taken));
         slots.extend(held.as_ref().map(Held::slot));
+        let has_stream = !plan.declared && Conversion::of_result(sig, false).is_ok_and(|found| found.has_stream());
+        let site = has_stream.then(|| {
+            conversion::iterators(sig, krate, ctx.is_some());
+            taken.fresh("__cw_site")
+        });
         let gives_up = widen(sig, krate, taken);
         let expect_long = options.expect_long.then(|| taken.fresh("__cw_long"));
-        Call { packing, ctx, held, gives_up, expect_long }
+        Call { packing, ctx, held, gives_up, site, expect_long }
     }
 
     /// `unasked` says that a block's `suffix` or `prefix` has given the twin its name, not its own mark.
@@ -129,9 +138,11 @@ impl<'a> Call<'a> {
         let entry = self.packing.unpack(elsewhere.then(|| quote!(.into_inner())));
         let call = self.call();
         let expect_long = self.expect_long.iter().map(|long| quote!(let #long = #krate::__private::expect_long();));
+        let site = self.site.iter().map(|site| quote!(let #site = #krate::__private::Location::caller();));
         let all = quote! {
             #args_struct
             #entry
+            #(#site)*
             #(#expect_long)*
             #call
         };
@@ -165,7 +176,29 @@ impl<'a> Call<'a> {
         };
         // Errors about the result's bounds point at this whole expression.
         let path = located(quote!(#krate::__private::#poll_co), self.result_span());
-        quote_spanned!(self.result_span()=> #path(#arguments))
+        self.converted(quote_spanned!(self.result_span()=> #path(#arguments)))
+    }
+
+    /// The result of the call as that of the twin.
+    fn converted(&self, call: TokenStream) -> TokenStream {
+        let Packing { plan, krate, span, .. } = &self.packing;
+        let Ok(mut conversion) = Conversion::of_result(&plan.sig, plan.converts()) else { return call };
+        if plan.declared && !plan.converts() {
+            return call;
+        }
+        if !matches!(self.gives_up, GivesUp::Never) {
+            conversion = Conversion::Result(conversion.into(), Conversion::None.into());
+        }
+        let span = match &plan.sig.output {
+            ReturnType::Type(_, ty) => ty.span().resolved_at(Span::call_site()),
+            ReturnType::Default => *span,
+        };
+        let function = Ident::new(if self.ctx.is_some() { "iter_in_of" } else { "iter_of" }, span);
+        let context = self.ctx.as_ref().map(|Ctx { variable, .. }| quote!(&#variable,));
+        let function = quote!(#krate::__private::#function);
+        let iter = |site: &Ident| Iter { function, wrapper: self.packing.wrapper(), site: site.clone(), context };
+        let iter = self.site.as_ref().map(iter);
+        Writer { krate, direction: Direction::ToBlocking, iter, span }.convert(&conversion, call)
     }
 
     fn poll_co(&self) -> Ident {
@@ -221,6 +254,9 @@ impl<'a> Call<'a> {
         let mut co = quote_spanned!(*span=> #path(#(#arguments),*));
         if plan.returned == Returned::IntoFuture {
             co = quote_spanned!(*span=> #krate::__private::IntoFuture::into_future(#co));
+        }
+        if plan.returned == Returned::Stream {
+            co = quote_spanned!(*span=> #krate::__private::ready(#co));
         }
         let awaited = self.held.is_some().then(|| quote!(.await));
         let co = quote_spanned!(*span=> #co #awaited);

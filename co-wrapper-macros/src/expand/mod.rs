@@ -8,6 +8,7 @@ pub mod block;
 
 mod asynchronous;
 mod blocking;
+mod conversion;
 mod docs;
 mod expressions;
 mod lints;

@@ -1,7 +1,8 @@
 //! What a blocking and an async twin have in common: the twin's signature, the struct of packed arguments, and the fn that
 //! unpacks them and calls the other fn. `blocking` and `asynchronous` decide how the arguments get there.
 
-use crate::model::plan::{Names, Plan};
+use crate::expand::conversion;
+use crate::model::plan::{Names, Pair, Plan};
 use crate::model::signature::{self, Slot};
 use crate::model::witness::{self, Place};
 use crate::parse::ident::{Taken, unraw, upper_camel_case};
@@ -46,6 +47,9 @@ impl<'a> Packing<'a> {
         let in_trait = plan.in_trait && !options.no_co;
         let mut sig = signature::blocking(sig, wrapper, plan.declared, in_trait, &mut taken);
         let mut slots = signature::slots(&sig, &mut taken);
+        if plan.converts() {
+            conversion::of_arguments(&sig, &mut slots, &krate);
+        }
         let witness = witness::take(&mut sig, &mut slots);
         let (unpack, call) = if options.no_co { ("bh", "__cw_call") } else { ("entry", "__cw_co") };
         Packing {
@@ -161,7 +165,11 @@ impl<'a> Packing<'a> {
     /// What the runtime is told about the wrapper, for panics and hang reports.
     pub fn wrapper(&self) -> TokenStream {
         let (krate, mixed) = (&self.krate, self.plan.options.mixed);
-        let (name, target) = (unraw(&self.sig.ident), &self.names.target.name);
+        let (mut name, mut target) = (unraw(&self.sig.ident), self.names.target.name.clone());
+        if let Some(Pair { blocking, of, .. }) = &self.plan.pair {
+            // They may have one name.
+            (name, target) = (format!("{blocking}::{name}"), format!("{of}::{target}"));
+        }
         quote_spanned!(self.span=> &#krate::__private::Wrapper { name: #name, target: #target, mixed: #mixed })
     }
 }

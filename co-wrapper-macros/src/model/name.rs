@@ -19,6 +19,10 @@ pub fn of_wrapper(options: &Options, target: &Ident) -> Result<Ident, Option<Err
     {
         return Err(None);
     }
+    if options.is_outside() && options.affixes.is_empty() {
+        // In another type's impl, or another trait, it may have the same name, and without another it has.
+        return Ok(options.name.as_ref().unwrap_or(target).clone());
+    }
     if let Some(name) = &options.name {
         let message = format!("`{name}` is the async fn itself; give the wrapper another name");
         return another(name, target, message);

@@ -10,6 +10,7 @@
 //! ```
 
 use crate::parse::rewritten;
+use crate::parse::stream::returns_stream;
 use crate::parse::tokens::ungroup;
 use syn::{
     AngleBracketedGenericArguments, GenericArgument, PathArguments, PathSegment, ReturnType, Signature, Token, Type,
@@ -24,11 +25,14 @@ pub enum Returned {
     Future,
     /// The fn returns something that `IntoFuture` turns into a future.
     IntoFuture,
+    /// The fn is not async and returns a stream, which needs no call to be made.
+    Stream,
     /// The fn returns nothing that is recognized as a future.
     Unknown,
 }
 
-/// The signature of the `async fn`, and what the fn returns. `None` if it returns nothing that is recognized as a future.
+/// The signature of the `async fn`, and what the fn returns. `None` if it returns nothing that is recognized as a future or
+/// a stream.
 /// `output` is the result that the fn's mark gives.
 pub fn as_async(sig: &Signature, output: Option<&Type>) -> Option<(Signature, Returned)> {
     if sig.asyncness.is_some() {
@@ -38,6 +42,10 @@ pub fn as_async(sig: &Signature, output: Option<&Type>) -> Option<(Signature, Re
     let (result, made) = match (output, future(ty)) {
         (Some(output), future) => (output, !matches!(future, Some((_, false)))),
         (None, Some(future)) => future,
+        (None, None) if returns_stream(sig) => {
+            let asyncness = Some(Token![async](sig.fn_token.span));
+            return Some((Signature { asyncness, ..sig.clone() }, Returned::Stream));
+        }
         (None, None) => return None,
     };
     let mut sig = sig.clone();
@@ -49,7 +57,7 @@ pub fn as_async(sig: &Signature, output: Option<&Type>) -> Option<(Signature, Re
     Some((sig, if made { Returned::IntoFuture } else { Returned::Future }))
 }
 
-/// Whether a fn is an `async fn` or is known to return a future. These are the fns that a block's `suffix` is for.
+/// Whether a fn is an `async fn` or is known to return a future or a stream. These are the fns that a block's `suffix` is for.
 pub fn is_async(sig: &Signature) -> bool {
     as_async(sig, None).is_some()
 }

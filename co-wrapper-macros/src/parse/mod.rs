@@ -12,5 +12,6 @@ pub mod options;
 pub mod pieces;
 pub mod rewritten;
 pub mod spelling;
+pub mod stream;
 pub mod tokens;
 pub mod values;

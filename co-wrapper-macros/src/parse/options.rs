@@ -14,7 +14,8 @@ use quote::{ToTokens, quote};
 use std::rc::Rc;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
-use syn::{Error, Expr, LitStr, Path, Token, Type, Visibility, parenthesized};
+use syn::punctuated::Punctuated;
+use syn::{Error, Expr, LitStr, Path, Token, Type, TypeParamBound, Visibility, parenthesized};
 
 /// The key of each option, and an example of it with a value, for errors about a missing value.
 const KNOWN: &[(&str, &str)] = &[
@@ -30,6 +31,8 @@ const KNOWN: &[(&str, &str)] = &[
     ("prefix", "prefix = \"blocking_\""),
     ("skip", "skip"),
     ("output", "output = io::Result<u8>"),
+    ("type", "type = blocking::Disk"),
+    ("trait", "trait = BlockingNode"),
     ("bdrv_rdlock", "bdrv_rdlock = self.graph"),
     ("bdrv_wrlock", "bdrv_wrlock"),
     ("unsafe", "unsafe(coroutine)"),
@@ -64,6 +67,10 @@ pub struct Options {
     pub skip: bool,
     /// The future's result, for signatures that do not tell it.
     pub output: Option<Type>,
+    /// `type = …`: the blocking type whose `impl` the wrappers are put into, under the async fns' own names.
+    pub blocking: Option<Type>,
+    /// `trait = …`: the trait that is made of the wrappers, under the async fns' own names.
+    pub blocking_trait: Option<BlockingTrait>,
     pub lock: Option<Lock>,
     /// `unsafe(coroutine)`: the async twin runs the fn as a stackful coroutine. The word `coroutine`.
     pub coroutine: Option<Ident>,
@@ -89,6 +96,14 @@ impl Lock {
     pub fn is_write(&self) -> bool {
         self.key == "bdrv_wrlock"
     }
+}
+
+/// `BlockingNode`, or `BlockingNode: Send + Debug`.
+#[derive(Clone)]
+pub struct BlockingTrait {
+    pub ident: Ident,
+    pub colon: Option<Token![:]>,
+    pub supertraits: Punctuated<TypeParamBound, Token![+]>,
 }
 
 /// `prefix` and `suffix`, which are added to the async fn's name.
@@ -200,7 +215,19 @@ impl Options {
         if self.key("prefix").or(self.key("suffix")).is_none() {
             self.affixes = all.affixes.clone();
         }
+        self.blocking = all.blocking.clone();
+        self.blocking_trait = all.blocking_trait.clone();
         self
+    }
+
+    /// Whether the wrappers are outside the block, under the async fns' own names.
+    pub fn is_outside(&self) -> bool {
+        self.blocking.is_some() || self.blocking_trait.is_some()
+    }
+
+    /// Whether the block's attribute gives each async fn inside a wrapper.
+    pub fn is_of_every_fn(&self) -> bool {
+        !self.affixes.is_empty() || self.is_outside()
     }
 
     pub fn key(&self, name: &str) -> Option<&Ident> {
@@ -278,6 +305,14 @@ impl Options {
                 let message =
                     "`coroutine` asks for a promise, which its documentation states; write `unsafe(coroutine)`";
                 return Err(Error::new(key.span(), message));
+            }
+            "type" => self.blocking = Some(ty(value()?, form)?),
+            "trait" => {
+                let ident = identifier(&key, value()?)?;
+                let colon = input.parse::<Option<Token![:]>>()?;
+                let supertraits =
+                    if colon.is_some() { Punctuated::parse_separated_nonempty(input)? } else { Punctuated::new() };
+                self.blocking_trait = Some(BlockingTrait { ident, colon, supertraits });
             }
             "output" => self.output = Some(ty(value()?, form)?),
             "vis" => self.vis = Some(visibility(value()?)?),

@@ -20,12 +20,13 @@ pub struct Declaration {
     pub end: Span,
 }
 
-/// The head of an `impl`: `pub impl<S> Ident for Type<S> where …`.
+/// The head of an `impl`: `pub impl<S> Ident for Type<S> where …`, or `impl<S> blocking::Type<S> where …`.
 pub struct Head {
     pub vis: Visibility,
     pub impl_token: Token![impl],
     pub generics: Generics,
-    pub ident: Ident,
+    /// The trait that is made. Without one, the methods are of the type, which is a blocking one.
+    pub ident: Option<Ident>,
     pub ty: Type,
 }
 
@@ -123,13 +124,15 @@ impl Head {
         let vis = input.parse()?;
         let impl_token = input.parse()?;
         let mut generics: Generics = input.parse()?;
-        let ident: Ident = input.parse()?;
-        if !input.peek(Token![for]) {
-            let message = "no trait to put the methods in; name one that is made here, as in `impl Trait for Type`";
-            return Err(syn::Error::new(ident.span(), message));
-        }
-        input.parse::<Token![for]>()?;
-        let ty = input.parse()?;
+        let first: Type = input.parse()?;
+        let (ident, ty) = match input.parse::<Option<Token![for]>>()? {
+            Some(_) => {
+                let message = "not the name of a trait that is made here; write one, as in `impl Trait for Type`";
+                let ident = syn::parse2::<Ident>(first.to_token_stream());
+                (Some(ident.map_err(|_| syn::Error::new_spanned(first, message))?), input.parse()?)
+            }
+            None => (None, first),
+        };
         generics.where_clause = input.parse()?;
         Ok(Head { vis, impl_token, generics, ident, ty })
     }

@@ -50,7 +50,7 @@ static BY_HAND: Wrapper = Wrapper { name: "blocking::Iter::next", target: "next"
 pub struct Iter<S> {
     stream: S,
     wrapper: &'static Wrapper,
-    /// The name of the twin's packed arguments' type.
+    /// The twin's module, or a type of its own.
     args_type: &'static str,
     /// Where it was made. A `for` loop's calls of `next` have no place of their own, nor have those inside an adapter.
     made: &'static Location<'static>,
@@ -65,7 +65,7 @@ impl<S: Stream + Unpin> Iter<S> {
     /// See [`Iter`].
     #[track_caller]
     pub fn new(stream: S) -> Self {
-        iter_of(&BY_HAND, type_name::<S>(), stream)
+        iter_of(&BY_HAND, type_name::<S>(), Location::caller(), stream)
     }
 
     /// As [`Iterator::next`], for `timeout` at most. A stream that has its next item ready gives it even if the timeout
@@ -169,11 +169,15 @@ impl<S> Iter<S> {
     }
 }
 
-/// The iterator of a generated twin, whose calls of `next` are that twin's calls. `args_type` is the name of its packed
-/// arguments' type.
-#[track_caller]
-pub fn iter_of<S: Stream + Unpin>(wrapper: &'static Wrapper, args_type: &'static str, stream: S) -> Iter<S> {
-    Iter { stream, wrapper, args_type, made: Location::caller(), ended: false }
+/// The iterator of a generated twin, whose calls of `next` are that twin's calls. `args_type` is the twin's module, or the
+/// name of a type in it, and `made` the place of its call.
+pub fn iter_of<S: Stream + Unpin>(
+    wrapper: &'static Wrapper,
+    args_type: &'static str,
+    made: &'static Location<'static>,
+    stream: S,
+) -> Iter<S> {
+    Iter { stream, wrapper, args_type, made, ended: false }
 }
 
 impl<S: Stream + Unpin> Iterator for Iter<S> {

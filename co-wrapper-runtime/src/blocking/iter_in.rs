@@ -61,6 +61,9 @@ pub struct IterIn<S: Send> {
     /// `None` once it was given or dropped.
     stream: Option<S>,
     context: AioContext,
+    /// What its calls of `next` are calls of, and that wrapper's module or a type of its own.
+    wrapper: &'static Wrapper,
+    args_type: &'static str,
     made: &'static Location<'static>,
     ended: bool,
 }
@@ -76,7 +79,17 @@ impl<S: Stream + Unpin + Send> IterIn<S> {
             Ok(stream) => stream,
             Err(_) => refuse_closed(&MAKE, context, made),
         };
-        Self { stream: Some(stream), context: context.clone(), made, ended: false }
+        Self::over(&NEXT, type_name::<S>(), context, made, stream)
+    }
+
+    fn over(
+        wrapper: &'static Wrapper,
+        args_type: &'static str,
+        context: &AioContext,
+        made: &'static Location<'static>,
+        stream: S,
+    ) -> Self {
+        Self { stream: Some(stream), context: context.clone(), wrapper, args_type, made, ended: false }
     }
 
     /// As [`Iterator::next`], for `timeout` at most. On expiry the context has stopped polling the stream before this
@@ -111,7 +124,7 @@ impl<S: Stream + Unpin + Send> IterIn<S> {
         match self.next_until(Some(timeout)) {
             Ok(item) => Ok(item),
             Err(Ended::Elapsed) => Err(Elapsed::new(timeout)),
-            Err(_) => refuse_closed(&NEXT, &self.context, self.made),
+            Err(_) => refuse_closed(self.wrapper, &self.context, self.made),
         }
     }
 
@@ -139,12 +152,23 @@ impl<S: Stream + Unpin + Send> IterIn<S> {
     {
         let Some(stream) = self.stream.as_mut().filter(|_| !self.ended) else { return Ok(None) };
         let deadline = timeout.and_then(deadline);
-        let item = call_in(&NEXT, type_name::<S>(), self.made, &self.context, deadline, stream, |stream| {
+        let item = call_in(self.wrapper, self.args_type, self.made, &self.context, deadline, stream, |stream| {
             poll_fn(move |cx| Pin::new(&mut *stream).poll_next(cx))
         })?;
         self.ended = item.is_none();
         Ok(item)
     }
+}
+
+/// As [`iter_of`](super::iter_of), of a twin with a `ctx`, in which the stream was made.
+pub fn iter_in_of<S: Stream + Unpin + Send>(
+    wrapper: &'static Wrapper,
+    module: &'static str,
+    made: &'static Location<'static>,
+    context: &AioContext,
+    stream: S,
+) -> IterIn<S> {
+    IterIn::over(wrapper, module, context, made, stream)
 }
 
 impl<S: Stream<Item: Send> + Unpin + Send> Iterator for IterIn<S> {
@@ -153,7 +177,7 @@ impl<S: Stream<Item: Send> + Unpin + Send> Iterator for IterIn<S> {
     fn next(&mut self) -> Option<S::Item> {
         match self.next_until(None) {
             Ok(item) => item,
-            Err(_) => refuse_closed(&NEXT, &self.context, self.made),
+            Err(_) => refuse_closed(self.wrapper, &self.context, self.made),
         }
     }
 

@@ -28,6 +28,7 @@ mod io;
 mod iter;
 #[cfg(feature = "stream")]
 mod iter_in;
+pub(crate) mod pair;
 #[cfg(feature = "tokio")]
 mod tokio_io;
 
@@ -42,3 +43,6 @@ pub use iter::Iter;
 pub use iter::iter_of;
 #[cfg(feature = "stream")]
 pub use iter_in::IterIn;
+#[cfg(feature = "stream")]
+#[doc(hidden)]
+pub use iter_in::iter_in_of;

@@ -32,6 +32,8 @@ pub enum Place {
     InAsyncTrait,
     /// `declare! { impl Trait for Node { … } }`
     Extension,
+    /// In an `impl` with a `type`: the twin is of another type.
+    OtherType,
 }
 
 const PLACES: &[Place] = &[
@@ -51,6 +53,7 @@ const PLACES: &[Place] = &[
     Place::AsyncTrait,
     Place::InAsyncTrait,
     Place::Extension,
+    Place::OtherType,
 ];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -258,10 +261,17 @@ impl Function {
         // And a name that it uses itself.
         let refuses = self.parameters.iter().any(|(shape, name)| refused(shape) || name == "__self");
         let form = form && !(place.is_async_trait() && refuses);
+        // `Self` is another type in the twin, and is converted where it may be.
+        let other_type = place != Place::OtherType
+            || !of_self
+                && !self.output.ty.contains("&Self")
+                && self
+                    .receiver
+                    .is_none_or(|receiver| !["Arc", "Rc", "Pin"].iter().any(|pointer| receiver.text.contains(pointer)));
         // A method that shows nowhere that it is one needs something around it.
         let method = place != Place::Method || self.receiver.is_some() || of_self || self.output.ty.contains("Self");
         let selfless = place.has_self() || !of_self && self.receiver.is_none();
-        output && form && elided && ctx && method && selfless && !(of_self && place == Place::Generic)
+        output && form && other_type && elided && ctx && method && selfless && !(of_self && place == Place::Generic)
     }
 
     /// The smallest form of it that still fails.

@@ -9,15 +9,29 @@ pub fn module(function: &Function) -> String {
     let items = items(function);
     let (original, wrapper) = names(function);
     let call = |name: &str, timeout: bool| call(function, name, timeout);
-    let mut wrappers = vec![shown(function, &call(&wrapper, false))];
+    let of_node = if function.place == Place::Generic { "Generic(5u32)" } else { "Node::new(5)" }.to_owned();
+    let of_wrapper = match function.place {
+        Place::OtherType => format!("B{seed}::from({of_node})"),
+        _ => of_node.clone(),
+    };
+    let mut wrappers = vec![shown(function, &of_wrapper, &call(&wrapper, false))];
     if function.timeout {
-        wrappers.push(shown(function, &format!("{}.unwrap()", call(&format!("{wrapper}_timeout"), true))));
+        wrappers.push(shown(function, &of_wrapper, &format!("{}.unwrap()", call(&format!("{wrapper}_timeout"), true))));
     }
     if function.interrupt {
-        wrappers.push(shown(function, &format!("{}.unwrap()", call(&format!("{wrapper}_interruptible"), false))));
+        wrappers.push(shown(
+            function,
+            &of_wrapper,
+            &format!("{}.unwrap()", call(&format!("{wrapper}_interruptible"), false)),
+        ));
     }
     let wrappers: String = wrappers.iter().map(|body| format!("Box::new(|| {{ {body} }}), ")).collect();
-    let original = shown(function, &format!("{}.await", call(&original, false)));
+    let original = match function.place {
+        // Both have one name, and perhaps no receiver.
+        Place::OtherType => call(&original, false).replacen(&format!("B{seed}::"), "Node::", 1),
+        _ => call(&original, false),
+    };
+    let original = shown(function, &of_node, &format!("{original}.await"));
     format!(
         "pub mod f{seed} {{ use super::*;\n{items}\npub fn run() {{ check({seed}, || block_on(async {{ {original} }}), vec![{wrappers}]); }} }}"
     )
@@ -30,6 +44,7 @@ fn names(function: &Function) -> (String, String) {
         (Place::Suffix | Place::Module | Place::FreeSuffix | Place::TraitSuffix, _) => {
             (format!("read_{seed}"), format!("read_{seed}_blocking"))
         }
+        (Place::OtherType, _) => (format!("read_{seed}"), format!("read_{seed}")),
         (Place::Prefix, _) => (format!("co_read_{seed}"), format!("sync_co_read_{seed}")),
         (_, 0) => (format!("co_f_{seed}"), format!("f_{seed}")),
         (_, 1) => (format!("bdrv_co_read_{seed}"), format!("bdrv_read_{seed}")),
@@ -40,11 +55,10 @@ fn names(function: &Function) -> (String, String) {
     }
 }
 
-fn shown(function: &Function, call: &str) -> String {
-    let node = match (function.receiver, function.place) {
-        (None, _) => String::new(),
-        (Some(receiver), place) => {
-            let owned = if place == Place::Generic { "Generic(5u32)" } else { "Node::new(5)" };
+fn shown(function: &Function, owned: &str, call: &str) -> String {
+    let node = match function.receiver {
+        None => String::new(),
+        Some(receiver) => {
             let node = receiver.value.replace("NODE", "owned");
             format!("let mut owned = {owned}; let mut node = {node}; ")
         }
@@ -67,8 +81,10 @@ fn call(function: &Function, name: &str, timeout: bool) -> String {
     if timeout {
         arguments.push("LONG");
     }
+    let other = format!("B{}::", function.seed);
     let through = match (function.receiver, function.place) {
         (Some(_), _) => "node.",
+        (None, Place::OtherType) => &other,
         (None, Place::Generic) => "Generic::<u32>::",
         (None, place) if place.has_self() => "Node::",
         (None, Place::Module) => "inner::",
@@ -84,7 +100,7 @@ fn options(function: &Function) -> String {
     let (_, wrapper) = names(function);
     if function.name == 5
         && !function.place.has_affix()
-        && !matches!(function.place, Place::Declared | Place::Extension)
+        && !matches!(function.place, Place::Declared | Place::Extension | Place::OtherType)
     {
         options.push(format!("name = {wrapper}"));
     }
@@ -275,6 +291,12 @@ fn items(function: &Function) -> String {
         ),
         Place::InAsyncTrait => format!(
             "#[co_wrapper] #[async_trait(?Send)] pub trait Trait{seed}: Get{sent} {{ {mark}{bodiless}; }} #[async_trait(?Send)] impl Trait{seed} for Node {{ {async_fn} }}"
+        ),
+        Place::OtherType => format!(
+            "#[derive(co_wrapper::Blocking)] pub struct B{seed}(Node); \
+             impl Debug for B{seed} {{ fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {{ self.0.fmt(f) }} }} \
+             #[co_wrapper({})] impl Node {{ {own}{vis}{async_fn} }}",
+            block(&format!("type = B{seed}"))
         ),
         Place::Extension => format!(
             "impl Node {{ pub {async_fn} }} declare! {{ pub impl Trait{seed} for Node {{ {optional_mark}{declared} = {original}; }} }}"
