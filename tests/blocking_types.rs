@@ -160,7 +160,7 @@ impl Disk {
         self.data.len()
     }
 
-    #[co_wrapper(timeout)]
+    #[co_wrapper(timeout, interrupt)]
     pub(crate) async fn stuck(&self, is_stuck: bool) -> Option<Self> {
         if is_stuck {
             std::future::pending::<()>().await;
@@ -247,6 +247,7 @@ fn options_are_those_of_other_twins() {
     assert_eq!(disk.stuck(false), Some(disk.clone()));
     assert_eq!(disk.stuck_timeout(false, Duration::ZERO), Ok(Some(disk.clone())));
     assert!(disk.stuck_timeout(true, Duration::from_millis(1)).is_err());
+    assert_eq!(disk.stuck_interruptible(false).unwrap(), Some(disk.clone()));
     let context = AioContext::new().unwrap();
     assert_eq!(context.block_on(async { disk.anywhere() }), 4);
     let refused = std::panic::catch_unwind(|| context.block_on(async { disk.size() })).unwrap_err();
