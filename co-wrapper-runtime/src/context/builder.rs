@@ -125,6 +125,9 @@ impl Builder {
     /// occupies a processor, and reduces the 50 µs or so of a wake to less than one. [`IoThread`](crate::IoThread)s
     /// spin for up to 32 µs.
     ///
+    /// Where the threads that bring the work run on this thread's own processor, spinning only delays them. Then spins fail
+    /// however long they are, and after a few of them the context goes without for up to 1024 waits before it tries again.
+    ///
     /// # Examples
     ///
     /// See [`Builder`].

@@ -84,6 +84,10 @@ impl<'a> Sleeper<'a> {
         let Some(context) = self.thread.entered() else {
             return self.park(watch, wake_up, woken);
         };
+        if !context.spin().learns() {
+            context.counters().parks.count();
+            return self.park(watch, wake_up, woken);
+        }
         let budget = context.spin().budget();
         let start = Instant::now();
         // Never past the next deadline, which ends the wait anyway.
@@ -98,7 +102,7 @@ impl<'a> Sleeper<'a> {
             context.counters().parks.count();
             self.park(watch, wake_up, woken);
         }
-        context.spin().adapt(start.elapsed());
+        context.spin().adapt(start.elapsed(), spins.then_some(paid));
     }
 
     fn park(&self, watch: &Watch, wake_up: Option<Instant>, woken: impl Fn() -> bool) {
