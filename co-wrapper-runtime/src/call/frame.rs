@@ -15,8 +15,6 @@ use std::{
 #[cfg(feature = "coroutine")]
 use std::task::Waker;
 
-#[cfg(feature = "coroutine")]
-use crate::suspend;
 use crate::{
     context::AioContext,
     poll_loop::serve::Wait,
@@ -34,6 +32,8 @@ use crate::{
     },
     trace::{self, Span},
 };
+#[cfg(feature = "coroutine")]
+use crate::{context::wait_cycle::WaitsFor, suspend};
 
 /// Whether the caller runs in coroutine context: inside a task of an [`AioContext`](crate::AioContext), or inside the
 /// future of a blocking wrapper or of `block_on`, or inside a `Coroutine` (feature `coroutine`).
@@ -245,6 +245,7 @@ impl Frame {
         }
         #[cfg(feature = "coroutine")]
         if let Some(own) = suspend::suspends(thread, self.outer, &self.entered) {
+            let _waits = target.map(|target| WaitsFor::new(target.scheduler(), None));
             let (ended, panicked) = suspend::wait(own, &self.place, target, called_in, limits, call);
             return self.after_wait(ended, panicked, call);
         }

@@ -6,17 +6,21 @@ use std::{
     mem,
     panic::Location,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Wake, Waker},
 };
 
 use super::{frame::Wrapper, in_context::Sent};
 use crate::{
-    context::AioContext,
+    context::{AioContext, wait_cycle::WaitsFor},
     scheduler::Scheduler,
     sys::{
         fork,
         panics::{self, Guarded, Payload},
+        park::here,
         sync::plain_lock as lock,
     },
     tasks::bottom_half::Queued,
@@ -55,12 +59,14 @@ pub(crate) fn in_main<R: 'static>(
 ) -> impl Future<Output = R> + Send + 'static {
     let main = Arc::clone(AioContext::main().scheduler());
     let stage = Mutex::new(Stage::Packed { work: Box::pin(work), waiter: None });
-    NoCo { wrapper, site, check: Some(check), call: Arc::new(Call { main, stage }) }
+    NoCo { wrapper, site, check: Some(check), call: Arc::new(Call { main, awaited_by: AtomicU64::new(0), stage }), waits: None }
 }
 
 /// What the bottom half and the coroutine share.
 struct Call<R> {
     main: Arc<Scheduler>,
+    /// The thread that has polled the coroutine first.
+    awaited_by: AtomicU64,
     stage: Mutex<Stage<R>>,
 }
 
@@ -84,9 +90,10 @@ enum Stage<R> {
 impl<R: 'static> Call<R> {
     fn schedule(self: Arc<Self>) {
         let main = Arc::clone(&self.main);
+        let by = self.awaited_by.load(Ordering::Relaxed);
         let run = Run(Some(self));
         // A closed context drops it, which tells the waiter.
-        drop(main.push_bottom_half(Queued::once(move || run.run())));
+        drop(main.push_bottom_half(Queued::awaited(by, move || run.run())));
     }
 
     /// Stores `stage` and wakes the waiter; if the call is over, returns `stage` instead.
@@ -168,6 +175,8 @@ struct NoCo<C, R> {
     /// `None` after the first poll.
     check: Option<C>,
     call: Arc<Call<R>>,
+    /// From the first poll on, until the result is there.
+    waits: Option<WaitsFor>,
 }
 
 impl<C: FnOnce() + Unpin, R: 'static> Future for NoCo<C, R> {
@@ -200,6 +209,7 @@ impl<C: FnOnce() + Unpin, R: 'static> Future for NoCo<C, R> {
             _ => match mem::replace(&mut *place, Stage::Over) {
                 Stage::Finished(result) => {
                     drop(place);
+                    self.waits = None;
                     // The result exists only once; a panic of a waker's destructor must not lose it.
                     panics::discard(waker);
                     return Poll::Ready(result.unwrap_or_else(|payload| payload.resume()).into_inner());
@@ -218,7 +228,10 @@ impl<C: FnOnce() + Unpin, R: 'static> Future for NoCo<C, R> {
             },
         }
         if send {
+            self.call.awaited_by.store(here(), Ordering::Relaxed);
             Arc::clone(&self.call).schedule();
+            let main = &self.call.main;
+            self.waits = if main.is_home_here() { None } else { Some(WaitsFor::new(main, None)) };
         }
         Poll::Pending
     }

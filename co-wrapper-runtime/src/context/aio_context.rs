@@ -316,6 +316,7 @@ impl AioContext {
             spins: counters.spins.get(),
             spins_paid: counters.spins_paid.get(),
             deepest_nesting: counters.deepest.get(),
+            held_back_runs: counters.held_back_runs.get(),
             tasks_live: self.scheduler().live() as u64,
             tasks_leaked: task::leaked() as u64,
             spin_budget: self.spin().budget().as_nanos() as u64,

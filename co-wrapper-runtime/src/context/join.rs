@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::{Future, poll_fn},
+    mem,
     panic::{Location, RefUnwindSafe, UnwindSafe},
     pin::Pin,
     ptr::NonNull,
@@ -10,6 +11,7 @@ use std::{
     task::{Context, Poll, Wake, Waker, ready},
 };
 
+use super::wait_cycle::WaitsFor;
 use crate::{
     scheduler::Scheduler,
     sys::{
@@ -186,7 +188,13 @@ impl<T> JoinHandle<T> {
             let joiner = self.joiner.get_or_insert_default();
             joiner.set(cx.waker());
             let waker = Waker::from(Arc::clone(joiner));
-            polled = Pin::new(task).poll(&mut Context::from_waker(&waker));
+            polled = Pin::new(&mut *task).poll(&mut Context::from_waker(&waker));
+            // A task of another thread's; where it has moved since then is not looked for.
+            // SAFETY: `task` is still there, and it keeps `meta` alive.
+            let meta = unsafe { self.meta.as_ref() };
+            if polled.is_pending() && !meta.spawned_in().is_home_here() {
+                joiner.waits_for(meta);
+            }
         }
         let output = ready!(polled);
         self.task = None;
@@ -224,7 +232,7 @@ impl<T> JoinHandle<T> {
         if let Poll::Ready(Some(output)) = Pin::new(task).poll(&mut Context::from_waker(Waker::noop())) {
             panics::catch(&mut panicked, || drop(output.into_inner()));
         }
-        panics::catch(&mut panicked, || drop(self.joiner.as_ref().and_then(|joiner| joiner.take())));
+        panics::catch(&mut panicked, || drop(self.joiner.as_ref().map(|joiner| joiner.take())));
         panicked
     }
 }
@@ -311,22 +319,44 @@ impl fmt::Debug for AbortHandle {
 /// What async-task wakes when the task ends. It wraps the user's waker, which may panic, or may use or drop the handle.
 #[derive(Default)]
 struct Joiner {
-    waker: Mutex<Option<Waker>>,
+    joining: Mutex<Joining>,
+}
+
+#[derive(Default)]
+struct Joining {
+    waker: Option<Waker>,
+    /// Set if the task is another thread's.
+    waits: Option<WaitsFor>,
 }
 
 impl Joiner {
     /// Registers `waker`. Clones and drops wakers outside the mutex, because that runs users' code.
     fn set(&self, waker: &Waker) {
-        if lock(&self.waker).as_ref().is_some_and(|old| old.will_wake(waker)) {
+        if lock(&self.joining).waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
             return;
         }
         let new = waker.clone();
-        let old = lock(&self.waker).replace(new);
+        let old = lock(&self.joining).waker.replace(new);
         drop(old);
     }
 
-    fn take(&self) -> Option<Waker> {
-        lock(&self.waker).take()
+    /// Publishes that this thread waits for `task`, which was spawned in another thread's context.
+    #[cold]
+    fn waits_for(&self, task: &Meta<Scheduler>) {
+        if lock(&self.joining).waits.is_some() {
+            return;
+        }
+        // Outside the mutex, because this may wake other threads, and so run users' code.
+        let waits = WaitsFor::new(task.spawned_in(), Some(task.identity()));
+        let mut joining = lock(&self.joining);
+        // Otherwise the task has ended meanwhile.
+        if joining.waker.is_some() {
+            joining.waits = Some(waits);
+        }
+    }
+
+    fn take(&self) -> Joining {
+        mem::take(&mut *lock(&self.joining))
     }
 }
 
@@ -336,7 +366,9 @@ impl Wake for Joiner {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if let Some(waker) = self.take() {
+        let Joining { waker, waits } = self.take();
+        drop(waits);
+        if let Some(waker) = waker {
             // The task has ended and nobody can take this panic; the hook has printed it.
             drop(Payload::of(|| waker.wake()));
         }

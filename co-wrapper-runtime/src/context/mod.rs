@@ -12,6 +12,7 @@ mod reschedule;
 pub mod sleep;
 mod spin;
 mod stats;
+pub mod wait_cycle;
 
 pub use aio_context::AioContext;
 pub use bottom_half::BottomHalf;

@@ -10,6 +10,7 @@ pub struct Counters {
     pub spins: Counter,
     pub spins_paid: Counter,
     pub deepest: Counter,
+    pub held_back_runs: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +57,8 @@ pub struct Stats {
     pub spins_paid: u64,
     /// The most blocking calls that were on its home thread's stack at once while one waited in this context.
     pub deepest_nesting: u64,
+    /// How often a nested wait ran something that it had held back, because nothing else had moved for some milliseconds.
+    pub held_back_runs: u64,
     /// Tasks and received calls that have not finished.
     pub tasks_live: u64,
     /// `!Send` tasks, of the whole process, that were leaked because only a thread that has ended could have dropped

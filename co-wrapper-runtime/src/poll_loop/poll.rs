@@ -205,7 +205,7 @@ pub fn try_home_for_call(
 }
 
 /// Before the thread leaves: serves the context until the received calls are done that a temporary home started for
-/// other callers to break a cycle (`circle.rs`).
+/// other callers to break a cycle (`context/wait_cycle.rs`).
 fn finish_received(home: &EnterGuard) -> Option<Payload> {
     let mut panicked = None;
     if home.is_last_stay() {

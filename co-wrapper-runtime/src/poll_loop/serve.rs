@@ -23,8 +23,10 @@
 //! processor time. A handler whose descriptor stays ready whatever it does costs none either: while a loop takes
 //! held-back items, it looks for no more handlers.
 //!
-//! A received call is not held back if, through any chain of calls, the thread waits for its caller (`circle.rs`): neither
-//! before its first poll nor, past [`DEEP`] frames, after it. Any other received call is not started by a temporary home at all: it waits for the next home.
+//! A received call is not held back if, through any chain of waits, the thread waits for its caller
+//! (`context/wait_cycle.rs`): neither before its first poll nor, past [`DEEP`] frames, after it. Nor is, up to [`DEEP`]
+//! frames, what such a thread awaits here. Any other received call is not started by a temporary home at all: it waits for
+//! the next home.
 //!
 //! # Outer calls
 //!
@@ -36,9 +38,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{circle, sleep::Sleeper};
+use super::sleep::Sleeper;
 use crate::{
-    context::AioContext,
+    context::{
+        AioContext,
+        wait_cycle::{WaitedFor, WaitsFor},
+    },
     reactor::{self, Entered, Stopped},
     scheduler::Scheduler,
     sys::{
@@ -231,7 +236,7 @@ pub struct Wait<'a> {
     panicked: Option<Payload>,
     held_back: HeldBack,
     /// Set for a nested wait for a call in another context.
-    waits: Option<circle::Waits>,
+    waits: Option<WaitsFor>,
 }
 
 /// Since when a loop has been holding work back.
@@ -279,7 +284,7 @@ impl<'a> Wait<'a> {
         if let Some(current) = thread.homes.borrow().current() {
             current.counters().deepest.at_least(depth as u64);
         }
-        let waits = target.filter(|_| nested).map(|target| circle::Waits::new(target.scheduler()));
+        let waits = target.filter(|_| nested).map(|target| WaitsFor::new(target.scheduler(), None));
         Self { thread, call, heeds, allowed, panicked: None, held_back: HeldBack::default(), waits }
     }
 
@@ -405,7 +410,7 @@ impl<'a> Wait<'a> {
     // Out of line, so that a call that is not nested does not pay for this frame.
     #[inline(never)]
     fn attend_to_nested(&mut self, moved: bool) -> Take {
-        if self.take_callers() {
+        if self.take_waited_for() {
             return Take::Now;
         }
         // A temporary home checks again after a while, even with nothing held back: the context that its call was sent
@@ -473,16 +478,21 @@ impl<'a> Wait<'a> {
         any
     }
 
-    /// In each context, starts or polls the oldest received call whose caller this thread waits for. Returns whether there
-    /// was any.
-    fn take_callers(&mut self) -> bool {
+    /// In each context, runs the oldest item for which a thread waits that this one waits for (`wait_cycle.rs`). Returns
+    /// whether there was any. A caller has but one call here that it waits for, so calls are taken at any depth. Code that
+    /// awaits others may await many of them at once, and these would all nest, so [`DEEP`] is the limit.
+    fn take_waited_for(&mut self) -> bool {
         let Self { thread, panicked, .. } = self;
         let (mut waited_for, mut taken) = (None, false);
+        // What is held back and is being taken, one item after the other, is not searched each time.
+        let others = thread.depth() <= DEEP && self.held_back.looks_from.is_none();
         served(&thread.homes, |context| {
             let scheduler = context.scheduler();
-            if scheduler.has_calls()
-                && let Some(work) = scheduler.pop_call_of(waited_for.get_or_insert_with(circle::waited_for))
-            {
+            if !scheduler.may_be_waited_for(others) {
+                return;
+            }
+            let WaitedFor { threads, tasks } = waited_for.get_or_insert_with(WaitedFor::now);
+            if let Some(work) = scheduler.pop_waited_for(threads, others.then_some(tasks)) {
                 taken = true;
                 let _current = AsCurrent::new(&thread.homes, context);
                 catch(panicked, || run(thread, scheduler, work));
@@ -501,6 +511,7 @@ impl<'a> Wait<'a> {
             let scheduler = context.scheduler();
             if let Some(work) = scheduler.pop(u64::MAX, Allowed::ALL) {
                 taken = true;
+                context.counters().held_back_runs.count();
                 let _current = AsCurrent::new(&thread.homes, context);
                 catch(panicked, || run(thread, scheduler, work));
             }

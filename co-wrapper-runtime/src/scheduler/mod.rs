@@ -46,7 +46,7 @@ use crate::{
     tasks::{
         bottom_half::Queued,
         queue::{Allowed, Queue, Work},
-        task::{Meta, PushedHere, Runnable, Running, Schedule},
+        task::{Identity, Meta, PushedHere, Runnable, Running, Schedule},
         timers::Timers,
     },
 };
@@ -357,14 +357,16 @@ impl Scheduler {
         self.at_home(|queue| queue.has_received(here())).unwrap_or(false)
     }
 
-    /// Whether calls from other threads wait here, to be started or to go on. For the home thread.
-    pub fn has_calls(&self) -> bool {
-        !self.is_empty() && self.at_home(|queue| queue.calls().next().is_some()).unwrap_or(false)
+    /// Whether anything waits here that other threads may wait for: calls from them, to be started or to go on, and with
+    /// `others` also bottom halves and new tasks. For the home thread.
+    pub fn may_be_waited_for(&self, others: bool) -> bool {
+        !self.is_empty() && self.at_home(|queue| queue.may_be_waited_for(others)).unwrap_or(false)
     }
 
-    /// The oldest call of one of the threads `callers` that waits here, to be started or to go on.
-    pub fn pop_call_of(&self, callers: &BTreeSet<u64>) -> Option<Work<Self>> {
-        if self.is_closed() { None } else { self.at_home(|queue| queue.pop_call_of(callers))? }
+    /// What waits here that one of the `threads` waits for: a call of one of them, to be started or to go on; with
+    /// `tasks`, also a bottom half for one of them, or a new one of these tasks.
+    pub fn pop_waited_for(&self, threads: &BTreeSet<u64>, tasks: Option<&BTreeSet<Identity>>) -> Option<Work<Self>> {
+        if self.is_closed() { None } else { self.at_home(|queue| queue.pop_waited_for(threads, tasks))? }
     }
 
     /// The timers that the home thread fires.

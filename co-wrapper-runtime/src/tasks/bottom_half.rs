@@ -17,6 +17,14 @@ pub enum Queued {
     Once(Box<dyn FnOnce() + Send>),
     /// Runs if it is scheduled when its turn comes.
     Again(Arc<Reusable>),
+    /// Runs once, and code of a thread awaits what it does.
+    Awaited(Box<Awaited>),
+}
+
+/// In a box of its own, so that the other bottom halves stay small.
+pub struct Awaited {
+    by: u64,
+    callback: Box<dyn FnOnce() + Send>,
 }
 
 impl Queued {
@@ -25,12 +33,25 @@ impl Queued {
         Self::Once(Box::new(callback))
     }
 
+    /// As [`once`](Self::once), for code of the thread `by`, which awaits what it does.
+    pub fn awaited(by: u64, callback: impl FnOnce() + Send + 'static) -> Self {
+        Self::Awaited(Box::new(Awaited { by, callback: Box::new(callback) }))
+    }
+
+    /// The thread whose code awaits what it does, if that is known.
+    pub fn awaited_by(&self) -> Option<u64> {
+        match self {
+            Self::Awaited(awaited) => Some(awaited.by),
+            Self::Once(_) | Self::Again(_) => None,
+        }
+    }
+
     /// Called for an entry taken from the queue. Returns whether it is to run now, that is, whether it was not cancelled
     /// and is not running in an outer frame. Then it must be run.
     #[inline]
     pub fn settle(&self) -> bool {
         match self {
-            Self::Once(_) => true,
+            Self::Once(_) | Self::Awaited(_) => true,
             Self::Again(reusable) => reusable.begin(),
         }
     }
@@ -40,6 +61,7 @@ impl Queued {
     pub fn run(self, requeue: impl Fn(Self)) {
         match self {
             Self::Once(callback) => callback(),
+            Self::Awaited(awaited) => (awaited.callback)(),
             Self::Again(reusable) => reusable.run(requeue),
         }
     }

@@ -12,7 +12,7 @@ use slab::Slab;
 
 use super::{
     bottom_half::Queued,
-    task::{Meta, OwnedTask, Runnable},
+    task::{Identity, Meta, OwnedTask, Runnable},
 };
 
 /// One item to run.
@@ -78,6 +78,12 @@ impl<S> Default for Queue<S> {
             owned: 0,
         }
     }
+}
+
+/// Takes the oldest item out for which `which` is true.
+fn take_first<T>(queue: &mut VecDeque<(u64, T)>, which: impl Fn(&T) -> bool) -> Option<T> {
+    let at = queue.iter().position(|(_, item)| which(item))?;
+    queue.remove(at).map(|(_, item)| item)
 }
 
 impl<S> Queue<S> {
@@ -250,11 +256,26 @@ impl<S> Queue<S> {
         self.owned_by(owner).any(|(_, caller)| caller.is_some_and(|caller| caller != owner))
     }
 
-    /// The oldest waiting call of one of the threads `callers`.
-    pub fn pop_call_of(&mut self, callers: &BTreeSet<u64>) -> Option<Work<S>> {
-        let at = self.calls().position(|call| call.caller().is_some_and(|caller| callers.contains(&caller)))?;
-        self.len -= 1;
-        self.calls.remove(at).map(|item| Work::Task(item.1))
+    /// Whether there are calls or, with `others`, bottom halves or new tasks.
+    pub fn may_be_waited_for(&self, others: bool) -> bool {
+        !self.calls.is_empty() || others && !(self.bottom_halves.is_empty() && self.new.is_empty())
+    }
+
+    /// The oldest call of one of the `threads`. With `tasks`, if there is none, the oldest bottom half that one of the
+    /// threads awaits, or else the oldest new one of the tasks.
+    pub fn pop_waited_for(&mut self, threads: &BTreeSet<u64>, tasks: Option<&BTreeSet<Identity>>) -> Option<Work<S>> {
+        let of = |thread: Option<u64>| thread.is_some_and(|thread| threads.contains(&thread));
+        let mut popped = take_first(&mut self.calls, |call| of(call.metadata().caller())).map(Work::Task);
+        if popped.is_none() && tasks.is_some() && !threads.is_empty() {
+            popped = take_first(&mut self.bottom_halves, |item| of(item.awaited_by())).map(Work::BottomHalf);
+        }
+        if popped.is_none()
+            && let Some(tasks) = tasks.filter(|tasks| !tasks.is_empty())
+        {
+            popped = take_first(&mut self.new, |task| tasks.contains(&task.metadata().identity())).map(Work::Task);
+        }
+        self.len -= usize::from(popped.is_some());
+        popped
     }
 
     /// The wakers of all live tasks.

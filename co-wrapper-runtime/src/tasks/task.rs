@@ -170,10 +170,10 @@ impl<S> Drop for Runnable<S> {
 /// Only one thread at a time polls a task or holds its [`Runnable`], and async-task's state orders these threads. Only
 /// that thread writes here, apart from `cancelled` and `aborted`.
 pub struct Meta<S> {
-    /// The scheduler that the task belongs to. It is queued there when it is woken.
-    scheduler: UnsafeCell<Arc<S>>,
-    /// The scheduler to which it moves when it is queued next (`reschedule_self`).
-    moves_to: UnsafeCell<Option<Arc<S>>>,
+    /// The scheduler in which the task was spawned.
+    spawned_in: Arc<S>,
+    /// Set once it has asked to move to another.
+    moves: UnsafeCell<Option<Box<Moves<S>>>>,
     /// One more than its index in the list of live tasks; 0 if it is not listed.
     key: AtomicU32,
     /// The thread that owns a `!Send` task or a started call; 0 if there is none, [`FIRST`] if the first that polls it will.
@@ -199,9 +199,21 @@ const _: () = {
     is_send_and_sync::<Arc<WakeSlot>>();
 };
 
-// SAFETY: only the thread that polls the task or holds its `Runnable` touches two of the cells. `lent` is written
+// SAFETY: only the thread that polls the task or holds its `Runnable` touches `moves`. `lent` is written
 // before any other thread reads it, see there. The rest is atomic or never changes.
 unsafe impl<S> Sync for Meta<S> where Arc<S>: Send + Sync {}
+
+/// Where a task is that has asked to move (`reschedule_self`).
+struct Moves<S> {
+    /// The scheduler that it belongs to; `None` if that is still the first one.
+    present: Option<Arc<S>>,
+    /// The scheduler to which it moves when it is queued next.
+    wanted: Option<Arc<S>>,
+}
+
+/// Tells a live task from others: its address, which is compared and never dereferenced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Identity(usize);
 
 /// Stands for the thread that will poll the task first. No thread has this number.
 pub const FIRST: u64 = u64::MAX;
@@ -209,8 +221,8 @@ pub const FIRST: u64 = u64::MAX;
 impl<S> Meta<S> {
     fn new(scheduler: Arc<S>, owner: u64, caller: Option<Arc<WakeSlot>>) -> Self {
         Self {
-            scheduler: UnsafeCell::new(scheduler),
-            moves_to: UnsafeCell::new(None),
+            spawned_in: scheduler,
+            moves: UnsafeCell::new(None),
             key: AtomicU32::new(0),
             owner: AtomicU64::new(owner),
             started: AtomicBool::new(false),
@@ -220,6 +232,16 @@ impl<S> Meta<S> {
             ended: AtomicBool::new(false),
             caller,
         }
+    }
+
+    /// The scheduler in which the task was spawned.
+    pub fn spawned_in(&self) -> &Arc<S> {
+        &self.spawned_in
+    }
+
+    /// Tells this task from others while it lives.
+    pub fn identity(&self) -> Identity {
+        Identity(ptr::from_ref(self).addr())
     }
 
     /// Whether the task was polled.
@@ -290,13 +312,28 @@ impl<S> Meta<S> {
         self.owner().is_none_or(|owner| owner == here())
     }
 
+    /// The scheduler that the task belongs to. It is queued there when it is woken.
+    ///
     /// # Safety
     ///
     /// This thread polls the task or holds its `Runnable` for as long as the result is used.
     unsafe fn scheduler(&self) -> &Arc<S> {
         // SAFETY: only this thread uses the cell, by this function's contract, and `move_on`, which writes it, is not
         // called meanwhile.
-        unsafe { &*self.scheduler.get() }
+        let moves = unsafe { &*self.moves.get() };
+        moves.as_ref().and_then(|moves| moves.present.as_ref()).unwrap_or(&self.spawned_in)
+    }
+
+    /// # Safety
+    ///
+    /// This thread polls the task or holds its `Runnable`, and uses neither a result of this nor of
+    /// [`scheduler`](Self::scheduler) for as long as the result is used.
+    #[cold]
+    #[expect(clippy::mut_from_ref, reason = "the caller is the only user of the cell")]
+    unsafe fn moves_mut(&self) -> &mut Moves<S> {
+        // SAFETY: only this thread uses the cell, and only through this reference, by this function's contract.
+        let moves = unsafe { &mut *self.moves.get() };
+        moves.get_or_insert_with(|| Box::new(Moves { present: None, wanted: None }))
     }
 
     /// Moves the task to the scheduler that it has asked for, if it has.
@@ -308,12 +345,13 @@ impl<S> Meta<S> {
     where
         S: Schedule,
     {
-        // SAFETY: only this thread uses the two cells, by this function's contract.
-        unsafe {
-            if let Some(target) = (*self.moves_to.get()).take() {
-                (*self.scheduler.get()).remove(self);
-                *self.scheduler.get() = target;
-            }
+        // SAFETY: only this thread uses the cell, by this function's contract.
+        let wanted = unsafe { (*self.moves.get()).as_mut().and_then(|moves| moves.wanted.take()) };
+        if let Some(target) = wanted {
+            // SAFETY: as above; the result is not used after this statement.
+            unsafe { self.scheduler() }.remove(self);
+            // SAFETY: as above.
+            unsafe { self.moves_mut() }.present = Some(target);
         }
     }
 }
@@ -593,7 +631,7 @@ impl<F: Future, S: Schedule> Future for Listed<'_, F, S> {
             Ok(Poll::Pending) => {
                 if let Some(target) = S::running().with(|running| running.wanted.take()) {
                     // SAFETY: this thread polls the task.
-                    unsafe { *meta.moves_to.get() = Some(target) };
+                    unsafe { meta.moves_mut() }.wanted = Some(target);
                 }
                 return Poll::Pending;
             }
