@@ -21,7 +21,7 @@ use co_wrapper_runtime::{
 };
 use common::{
     main_loop::{NO_CO, on_main},
-    mixed,
+    mixed, ms, plain, within_bounds,
 };
 
 static REMOTE: Wrapper = Wrapper { name: "remote", target: "co_remote", mixed: true };
@@ -189,6 +189,33 @@ fn x07_a_chain_of_any_waits_comes_back_without_a_pause() {
         }
         assert!(late.is_empty(), "{} chains paused:\n{}", late.len(), late.join("\n"));
     });
+}
+
+/// A thread waits for one that joins many tasks of the first one's.
+///
+/// Catches: tasks that nest without end because all of them are waited for; a search through all of them for each.
+#[test]
+#[cfg_attr(miri, ignore = "Miri takes long")]
+fn x07_w11_many_tasks_that_are_joined_from_elsewhere_do_not_nest_without_end() {
+    for (tasks, waits) in [(20_000, false), (300, true)] {
+        within_bounds(move || {
+            let [io, other] = ["io", "other"].map(|name| IoThread::spawn(name).unwrap());
+            let (ctx, there) = (io.context().clone(), other.context().clone());
+            let joins = move |ctx: AioContext| async move {
+                let one = || async move {
+                    if waits {
+                        mixed(AioContext::current().sleep(ms(1)));
+                    }
+                };
+                futures::future::join_all((0..tasks).map(|_| ctx.spawn(one()))).await.len()
+            };
+            let here = ctx.clone();
+            let joined = ctx.spawn(async move { poll_co_in(&REMOTE, &there, here, joins) });
+            assert_eq!(plain(joined), tasks);
+            let deepest = io.context().stats().deepest_nesting;
+            assert!(deepest < 32, "{deepest}");
+        });
+    }
 }
 
 fn origins() -> Vec<Origin> {

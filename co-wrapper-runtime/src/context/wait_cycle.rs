@@ -17,49 +17,64 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    ptr,
+    sync::{Arc, Mutex},
 };
 
 use crate::{
     scheduler::Scheduler,
     sys::{fork, park::here, sync::plain_lock},
-    tasks::task::Identity,
+    tasks::{queue::Work, task::Identity},
 };
 
-/// What each thread waits for, by the thread's number.
+/// What each thread waits for, by the thread's number. An empty list stays for the thread's next wait, which then allocates
+/// less, unless there are [`MANY`] lists.
 type Waiting = BTreeMap<u64, Vec<Wait>>;
 
+const MANY: usize = 64;
+
+/// All that code of one thread waits for in one context: a thread may join many tasks at once.
 struct Wait {
-    number: u64,
     target: Arc<Scheduler>,
-    /// The task in it that is awaited, if it is one.
-    task: Option<Identity>,
+    count: usize,
+    /// The tasks that it awaits there.
+    tasks: BTreeSet<Identity>,
 }
 
-static WAITING: std::sync::Mutex<Waiting> = std::sync::Mutex::new(BTreeMap::new());
+static WAITING: Mutex<Waiting> = Mutex::new(BTreeMap::new());
 
 /// Code of one thread waits for something in another context while this lives.
 pub struct WaitsFor {
     thread: u64,
-    number: u64,
+    /// Only compared: `WAITING` keeps it alive.
+    target: *const Scheduler,
+    task: Option<Identity>,
 }
+
+// SAFETY: the pointer is only compared.
+unsafe impl Send for WaitsFor {}
 
 impl WaitsFor {
     /// This thread waits for something in `target`: for `task`, if that is given.
     pub fn new(target: &Arc<Scheduler>, task: Option<Identity>) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-
-        let this = Self { thread: here(), number: NEXT.fetch_add(1, Ordering::Relaxed) };
+        let this = Self { thread: here(), target: Arc::as_ptr(target), task };
         // Another of the parent's threads may hold the lock.
         if fork::is_child() {
             return this;
         }
         let mut waiting = plain_lock(&WAITING);
-        let wait = Wait { number: this.number, target: Arc::clone(target), task };
-        waiting.entry(this.thread).or_default().push(wait);
+        let waits = waiting.entry(this.thread).or_default();
+        let at = waits.iter().position(|wait| this.is_for(wait)).unwrap_or_else(|| {
+            waits.push(Wait { target: Arc::clone(target), count: 0, tasks: BTreeSet::new() });
+            waits.len() - 1
+        });
+        waits[at].count += 1;
+        waits[at].tasks.extend(task);
+        // Usual case: whoever is waited for waits for nobody.
+        let next = target.home_number().and_then(|home| waiting.get(&home));
+        if next.is_none_or(Vec::is_empty) {
+            return this;
+        }
         let threads = reached(&waiting);
         let mut cycle = Vec::new();
         if threads.contains(&this.thread) {
@@ -69,6 +84,10 @@ impl WaitsFor {
         drop(waiting);
         cycle.iter().for_each(|scheduler| scheduler.ring());
         this
+    }
+
+    fn is_for(&self, wait: &Wait) -> bool {
+        ptr::eq(Arc::as_ptr(&wait.target), self.target)
     }
 }
 
@@ -80,9 +99,13 @@ impl Drop for WaitsFor {
         }
         let mut waiting = plain_lock(&WAITING);
         let Some(waits) = waiting.get_mut(&self.thread) else { return };
-        let at = waits.iter().rposition(|wait| wait.number == self.number);
-        let ended = at.map(|at| waits.swap_remove(at));
-        if waits.is_empty() {
+        let Some(at) = waits.iter().position(|wait| self.is_for(wait)) else { return };
+        waits[at].count -= 1;
+        if let Some(task) = &self.task {
+            waits[at].tasks.remove(task);
+        }
+        let ended = if waits[at].count == 0 { Some(waits.swap_remove(at)) } else { None };
+        if waits.is_empty() && waiting.len() > MANY {
             waiting.remove(&self.thread);
         }
         drop(waiting);
@@ -90,27 +113,21 @@ impl Drop for WaitsFor {
     }
 }
 
-/// What this thread waits for, through any chain of waits.
-pub struct WaitedFor {
-    /// Contains this thread if there is a cycle.
-    pub threads: BTreeSet<u64>,
-    /// The tasks that code of these threads awaits.
-    pub tasks: BTreeSet<Identity>,
+/// Takes an item out of `scheduler`, whose home is this thread, that a thread waits for which this thread waits for: a call of
+/// that thread's, to be started or to go on. With `others`, if there is none, a bottom half or a new task that is awaited
+/// there.
+pub fn pop_waited_for(scheduler: &Arc<Scheduler>, others: bool) -> Option<Work<Scheduler>> {
+    // No users' code runs under this lock, as nothing is dropped.
+    let waiting = plain_lock(&WAITING);
+    let threads = reached(&waiting);
+    let elsewhere = threads.iter().filter(|thread| **thread != here());
+    let here = elsewhere.filter_map(|thread| waiting.get(thread)).flatten();
+    let here = here.filter(|wait| Arc::ptr_eq(&wait.target, scheduler) && !wait.tasks.is_empty());
+    let tasks: Vec<_> = if others { here.map(|wait| &wait.tasks).collect() } else { Vec::new() };
+    scheduler.pop_waited_for(&threads, others, &tasks)
 }
 
-impl WaitedFor {
-    /// What this thread waits for now.
-    pub fn now() -> Self {
-        let waiting = plain_lock(&WAITING);
-        let threads = reached(&waiting);
-        let others = threads.iter().filter(|thread| **thread != here());
-        let waits = others.filter_map(|thread| waiting.get(thread)).flatten();
-        let tasks = waits.filter_map(|wait| wait.task).collect();
-        drop(waiting);
-        Self { threads, tasks }
-    }
-}
-
+/// The threads for which this one waits, through any chain of waits. It is one of them if there is a cycle.
 fn reached(waiting: &Waiting) -> BTreeSet<u64> {
     let (mut threads, mut new) = (BTreeSet::new(), vec![here()]);
     while let Some(thread) = new.pop() {
@@ -154,7 +171,7 @@ mod tests {
             scope.spawn(move || {
                 move_in(last);
                 for target in asked {
-                    waits.send((WaitsFor::new(&target, None), WaitedFor::now().threads, here())).unwrap();
+                    waits.send((WaitsFor::new(&target, None), reached(&plain_lock(&WAITING)), here())).unwrap();
                 }
                 last.move_out();
             });
@@ -192,6 +209,6 @@ mod tests {
             [here(), second_number, last_number]
         });
         let waiting = plain_lock(&WAITING);
-        assert!(numbers.iter().all(|number| !waiting.contains_key(number)));
+        assert!(numbers.iter().all(|number| waiting.get(number).is_none_or(Vec::is_empty)));
     }
 }

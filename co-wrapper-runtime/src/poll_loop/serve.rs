@@ -42,7 +42,7 @@ use super::sleep::Sleeper;
 use crate::{
     context::{
         AioContext,
-        wait_cycle::{WaitedFor, WaitsFor},
+        wait_cycle::{self, WaitsFor},
     },
     reactor::{self, Entered, Stopped},
     scheduler::Scheduler,
@@ -483,16 +483,14 @@ impl<'a> Wait<'a> {
     /// awaits others may await many of them at once, and these would all nest, so [`DEEP`] is the limit.
     fn take_waited_for(&mut self) -> bool {
         let Self { thread, panicked, .. } = self;
-        let (mut waited_for, mut taken) = (None, false);
+        let mut taken = false;
         // What is held back and is being taken, one item after the other, is not searched each time.
         let others = thread.depth() <= DEEP && self.held_back.looks_from.is_none();
         served(&thread.homes, |context| {
             let scheduler = context.scheduler();
-            if !scheduler.may_be_waited_for(others) {
-                return;
-            }
-            let WaitedFor { threads, tasks } = waited_for.get_or_insert_with(WaitedFor::now);
-            if let Some(work) = scheduler.pop_waited_for(threads, others.then_some(tasks)) {
+            if scheduler.may_be_waited_for(others)
+                && let Some(work) = wait_cycle::pop_waited_for(scheduler, others)
+            {
                 taken = true;
                 let _current = AsCurrent::new(&thread.homes, context);
                 catch(panicked, || run(thread, scheduler, work));

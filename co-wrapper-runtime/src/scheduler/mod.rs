@@ -363,10 +363,14 @@ impl Scheduler {
         !self.is_empty() && self.at_home(|queue| queue.may_be_waited_for(others)).unwrap_or(false)
     }
 
-    /// What waits here that one of the `threads` waits for: a call of one of them, to be started or to go on; with
-    /// `tasks`, also a bottom half for one of them, or a new one of these tasks.
-    pub fn pop_waited_for(&self, threads: &BTreeSet<u64>, tasks: Option<&BTreeSet<Identity>>) -> Option<Work<Self>> {
-        if self.is_closed() { None } else { self.at_home(|queue| queue.pop_waited_for(threads, tasks))? }
+    /// What waits here for one of the `threads`, see [`Queue::pop_waited_for`].
+    pub fn pop_waited_for(
+        &self,
+        threads: &BTreeSet<u64>,
+        bottom_halves: bool,
+        tasks: &[&BTreeSet<Identity>],
+    ) -> Option<Work<Self>> {
+        if self.is_closed() { None } else { self.at_home(|queue| queue.pop_waited_for(threads, bottom_halves, tasks))? }
     }
 
     /// The timers that the home thread fires.

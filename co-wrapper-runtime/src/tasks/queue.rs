@@ -261,18 +261,22 @@ impl<S> Queue<S> {
         !self.calls.is_empty() || others && !(self.bottom_halves.is_empty() && self.new.is_empty())
     }
 
-    /// The oldest call of one of the `threads`. With `tasks`, if there is none, the oldest bottom half that one of the
-    /// threads awaits, or else the oldest new one of the tasks.
-    pub fn pop_waited_for(&mut self, threads: &BTreeSet<u64>, tasks: Option<&BTreeSet<Identity>>) -> Option<Work<S>> {
+    /// The oldest call of one of the `threads`. If there is none, and `bottom_halves`, the oldest bottom half that is awaited
+    /// on one of them, or else the oldest new task that is in one of the sets `tasks`.
+    pub fn pop_waited_for(
+        &mut self,
+        threads: &BTreeSet<u64>,
+        bottom_halves: bool,
+        tasks: &[&BTreeSet<Identity>],
+    ) -> Option<Work<S>> {
         let of = |thread: Option<u64>| thread.is_some_and(|thread| threads.contains(&thread));
         let mut popped = take_first(&mut self.calls, |call| of(call.metadata().caller())).map(Work::Task);
-        if popped.is_none() && tasks.is_some() && !threads.is_empty() {
+        if popped.is_none() && bottom_halves && !threads.is_empty() {
             popped = take_first(&mut self.bottom_halves, |item| of(item.awaited_by())).map(Work::BottomHalf);
         }
-        if popped.is_none()
-            && let Some(tasks) = tasks.filter(|tasks| !tasks.is_empty())
-        {
-            popped = take_first(&mut self.new, |task| tasks.contains(&task.metadata().identity())).map(Work::Task);
+        if popped.is_none() && !tasks.is_empty() {
+            let is_awaited = |task: Identity| tasks.iter().any(|tasks| tasks.contains(&task));
+            popped = take_first(&mut self.new, |task| is_awaited(task.metadata().identity())).map(Work::Task);
         }
         self.len -= usize::from(popped.is_some());
         popped
