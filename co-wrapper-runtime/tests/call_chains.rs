@@ -37,6 +37,14 @@ enum Origin {
     NoCo,
 }
 
+const ORIGINS: &[Origin] = &[
+    Origin::Task,
+    Origin::BottomHalf,
+    #[cfg(all(feature = "tokio", unix))]
+    Origin::Handler,
+    Origin::NoCo,
+];
+
 /// How a thread waits for what the next one runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waits {
@@ -54,7 +62,22 @@ enum Waits {
     NoCo,
     /// In a call on yet another thread, whose future awaits a `no_co_wrapper`.
     NoCoThere,
+    /// In a call on yet another thread, whose future joins a coroutine there that makes the call with `ctx`.
+    #[cfg(feature = "coroutine")]
+    CoroutineThere,
 }
+
+const ALL: &[Waits] = &[
+    Waits::Call,
+    Waits::CallInACall,
+    Waits::Join,
+    Waits::JoinAmongOthers,
+    Waits::JoinThere,
+    Waits::NoCo,
+    Waits::NoCoThere,
+    #[cfg(feature = "coroutine")]
+    Waits::CoroutineThere,
+];
 
 impl Waits {
     fn needs_main(self) -> bool {
@@ -87,6 +110,14 @@ fn go_on(chain: &Arc<Chain>, at: usize) {
             drop(mixed(futures::future::join_all(all)));
         }
         Waits::JoinThere => poll_co_in(&REMOTE, &chain.elsewhere, task, |task| ctx.spawn(task)),
+        #[cfg(feature = "coroutine")]
+        Waits::CoroutineThere => {
+            let (there, ctx) = (chain.elsewhere.clone(), ctx.clone());
+            poll_co_in(&REMOTE, &chain.elsewhere, task, move |task| {
+                // SAFETY: nothing in the coroutine is a scope that others may leave before it.
+                unsafe { there.spawn_coroutine(move || poll_co_in(&REMOTE, &ctx, task, |task| task)) }
+            });
+        }
         Waits::NoCo | Waits::NoCoThere => {
             let next = Arc::clone(chain);
             let body = move |()| {
@@ -151,22 +182,19 @@ fn held_back_runs(main: &AioContext, io: &[IoThread], origin: Origin, waits: &[W
 #[test]
 #[cfg_attr(miri, ignore = "the threads spin, which takes Miri long")]
 fn x07_a_chain_of_any_waits_comes_back_without_a_pause() {
-    use Waits::{Call, CallInACall, Join, JoinAmongOthers, JoinThere, NoCo, NoCoThere};
-    const ALL: [Waits; 7] = [Call, CallInACall, Join, JoinAmongOthers, JoinThere, NoCo, NoCoThere];
-
     on_main(|main| {
         let io: Vec<_> = (0..5).map(|n| IoThread::spawn(&format!("io{n}")).unwrap()).collect();
         let mut late = Vec::new();
-        for origin in origins() {
+        for origin in ORIGINS.iter().copied() {
             for count in 2..=4 {
-                for (some, other) in ALL.into_iter().flat_map(|some| ALL.map(|other| (some, other))) {
+                for (some, other) in ALL.iter().flat_map(|some| ALL.iter().map(|other| (*some, *other))) {
                     for main_at in [None, Some(0), Some(1)] {
                         // Each waits as one of the two says, where its next one can be waited for like that.
                         let waits: Vec<_> = (0..count)
                             .map(|at| if at % 2 == 0 { some } else { other })
                             .enumerate()
                             .map(|(at, waits)| match main_at == Some((at + 1) % count) {
-                                false if waits.needs_main() => Call,
+                                false if waits.needs_main() => Waits::Call,
                                 _ => waits,
                             })
                             .collect();
@@ -216,14 +244,4 @@ fn x07_w11_many_tasks_that_are_joined_from_elsewhere_do_not_nest_without_end() {
             assert!(deepest < 32, "{deepest}");
         });
     }
-}
-
-fn origins() -> Vec<Origin> {
-    vec![
-        Origin::Task,
-        Origin::BottomHalf,
-        #[cfg(all(feature = "tokio", unix))]
-        Origin::Handler,
-        Origin::NoCo,
-    ]
 }
