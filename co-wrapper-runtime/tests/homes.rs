@@ -7,7 +7,10 @@ mod common;
 #[path = "common/waiting.rs"]
 mod waiting;
 
-use co_wrapper_runtime::{AioContext, EnterGuard, in_coroutine};
+use co_wrapper_runtime::{
+    __private::{Wrapper, poll_co_in},
+    AioContext, EnterGuard, in_coroutine,
+};
 use common::*;
 use std::{
     cell::{Cell, RefCell},
@@ -661,5 +664,113 @@ fn many_contexts_are_left_in_any_order() {
                 }
             }
         }
+    });
+}
+
+/// A temporary home of `ctx` that leaves when the sender is dropped. Returns when the thread is at home.
+fn temporary_home(ctx: &AioContext) -> (async_channel::Sender<()>, thread::JoinHandle<()>) {
+    let (release, released) = async_channel::bounded::<()>(1);
+    let (at_home, is_at_home) = mpsc::channel();
+    let ctx = ctx.clone();
+    let home = thread::spawn(move || {
+        call_in(&ctx, released, |released| async move {
+            at_home.send(()).unwrap();
+            assert!(released.recv().await.is_err());
+        });
+    });
+    is_at_home.recv().unwrap();
+    (release, home)
+}
+
+/// Calls as a mixed wrapper `call_in` of `co_call_in` with `ctx = ctx`.
+#[track_caller]
+fn call_in<S, E, Fut>(ctx: &AioContext, args: S, entry: E) -> Fut::Output
+where
+    S: Send,
+    E: FnOnce(S) -> Fut + Send,
+    Fut: Future<Output: Send>,
+{
+    static CALL_IN: Wrapper = Wrapper { name: "call_in", target: "co_call_in", mixed: true };
+    poll_co_in(&CALL_IN, ctx, args, entry)
+}
+
+/// Two calls of one thread, the second nested in the wait of the first, wait in a context that another thread is home to.
+/// That one leaves. So the second call makes its thread the home, which starts both, and is done first. It is nested so deep
+/// that the first one is not polled meanwhile. Then a third thread calls.
+///
+/// Catches: a thread that leaves home with its second call, though its first one was started there: the next home may not
+/// poll that, and it never ends.
+#[test]
+fn x05_a_thread_stays_home_for_a_call_of_its_own_that_a_nested_call_has_started() {
+    for calls in [0, waiting::DEEP] {
+        within_bounds(move || {
+            let ctx = AioContext::new().unwrap();
+            let (release, home) = temporary_home(&ctx);
+            let (go_on, goes_on) = async_channel::bounded(1);
+            let (ends, third) = mpsc::channel();
+            let there = ctx.clone();
+            let caller = thread::spawn(move || {
+                let nested = there.clone();
+                AioContext::current().schedule_bh(move || {
+                    waiting::below(calls, &mut || call_in(&nested, (), |()| async {}));
+                    assert_eq!(nested.stats().tasks_live, 1, "the first call was started and waits");
+                    let own = AioContext::new().unwrap();
+                    let third_sleeps = sleeps(&own);
+                    let next = thread::spawn(move || {
+                        let _own = own.enter();
+                        call_in(&nested, (), |()| async {});
+                    });
+                    // It waits for a home.
+                    third_sleeps();
+                    ends.send(next).unwrap();
+                    go_on.try_send(5).unwrap();
+                });
+                call_in(&there, goes_on, |goes_on| async move { goes_on.recv().await.unwrap() })
+            });
+            while ctx.stats().tasks_live < 2 {
+                thread::yield_now();
+            }
+            drop(release);
+            assert_eq!(caller.join().unwrap(), 5);
+            third.recv().unwrap().join().unwrap();
+            assert_eq!(ctx.stats().tasks_live, 0);
+            home.join().unwrap();
+        });
+    }
+}
+
+/// Two callers wait for a home. The first one's thread is blocked by a bottom half until the second one's call is done.
+///
+/// Catches: a thread that leaves home and wakes the first caller alone, or only callers whose calls were started.
+#[test]
+fn x05_a_thread_that_leaves_home_wakes_every_caller() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let (release, home) = temporary_home(&ctx);
+        let (second_is_done, done) = mpsc::channel();
+        let (blocks, blocked) = mpsc::channel();
+        let there = ctx.clone();
+        let first = thread::spawn(move || {
+            AioContext::current().schedule_bh(move || {
+                blocks.send(()).unwrap();
+                done.recv().unwrap();
+            });
+            call_in(&there, 1, |n| async move { n });
+        });
+        blocked.recv().unwrap();
+        let (there, own) = (ctx.clone(), AioContext::new().unwrap());
+        let second_sleeps = sleeps(&own);
+        let second = thread::spawn(move || {
+            let _own = own.enter();
+            call_in(&there, 2, |n| async move { n });
+            second_is_done.send(()).unwrap();
+        });
+        while ctx.stats().tasks_live < 2 {
+            thread::yield_now();
+        }
+        // Before it sleeps it would see for itself that there is no home.
+        second_sleeps();
+        drop(release);
+        [home, first, second].into_iter().for_each(|thread| thread.join().unwrap());
     });
 }

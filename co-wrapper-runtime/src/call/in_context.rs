@@ -230,6 +230,7 @@ where
             }
         }
     }
+    elsewhere.keep_home();
     let Elsewhere { outcome, home, ended, .. } = elsewhere;
     std::mem::forget(abort);
     // It may have been cancelled before.
@@ -274,6 +275,16 @@ struct Elsewhere<'a, R> {
     ended: Ended,
 }
 
+impl<R> Elsewhere<'_, R> {
+    /// This thread may be the home for this call, although another call has made it that: one nested in this one's wait,
+    /// which has started this call and was done first. Then this one has to leave.
+    fn keep_home(&mut self) {
+        if self.home.is_none() && self.context.scheduler().is_home_here() {
+            self.home = try_home_for_call(self.context, self.name, self.site).ok();
+        }
+    }
+}
+
 impl<'a, R: 'a> InFlight for Elsewhere<'a, R> {
     fn is_for_caller(&self) -> bool {
         false
@@ -300,6 +311,7 @@ impl<'a, R: 'a> InFlight for Elsewhere<'a, R> {
     /// nested inside this call may wait for that caller. If one of these frames runs in that home, the home stays, and
     /// from then on serves all callers.
     fn release(&mut self) {
+        self.keep_home();
         match &self.home {
             Some(home) if home.is_innermost() => self.home = None,
             Some(_) => self.context.scheduler().set_temporary(false),

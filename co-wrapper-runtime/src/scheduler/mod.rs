@@ -462,8 +462,8 @@ impl Scheduler {
     }
 
     /// Leaves home: what waits here stays for the next home. Wakes every caller whose call waits here, so that one of
-    /// them becomes the home. The first of them alone would not do: it may be in a nested wait that does not serve this
-    /// context.
+    /// them becomes the home. The first of them alone would not do: its thread may run code that does not serve this
+    /// context, and waits for another one of them.
     pub fn move_out(self: &Arc<Self>) {
         // A forked child holds no queue, and may not take the lock.
         let at = self.held_at.load(Ordering::Relaxed);

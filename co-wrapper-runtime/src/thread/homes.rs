@@ -46,7 +46,7 @@ struct Served {
 
 impl Served {
     /// Whether the thread stays home after `ended`. A self-call that the thread started here, in a call nested inside
-    /// the self-call's frame, also keeps it: that frame leaves later.
+    /// the self-call's frame, also keeps it: no other thread may poll it, and that frame leaves later.
     fn is_kept_after(&self, ended: Keeps) -> bool {
         let stays = self.holders > 0 || self.context.scheduler().has_own_call();
         if stays && self.guards == 0 && ended == Keeps::Guard {
