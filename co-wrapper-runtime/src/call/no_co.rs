@@ -59,7 +59,13 @@ pub(crate) fn in_main<R: 'static>(
 ) -> impl Future<Output = R> + Send + 'static {
     let main = Arc::clone(AioContext::main().scheduler());
     let stage = Mutex::new(Stage::Packed { work: Box::pin(work), waiter: None });
-    NoCo { wrapper, site, check: Some(check), call: Arc::new(Call { main, awaited_by: AtomicU64::new(0), stage }), waits: None }
+    NoCo {
+        wrapper,
+        site,
+        check: Some(check),
+        call: Arc::new(Call { main, awaited_by: AtomicU64::new(0), stage }),
+        waits: None,
+    }
 }
 
 /// What the bottom half and the coroutine share.

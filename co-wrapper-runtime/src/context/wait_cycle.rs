@@ -145,14 +145,8 @@ mod tests {
     use crate::{scheduler::Home, sys::park::Parker};
 
     fn move_in(scheduler: &Arc<Scheduler>) {
-        let home = Home {
-            thread: here(),
-            thread_name: String::new(),
-            unparker: Parker::new().unparker(),
-            temporary: false,
-            call: None,
-        };
-        scheduler.move_in(home).expect("it has no home");
+        let home = Home { thread: here(), thread_name: String::new(), unparker: Parker::new().unparker(), call: None };
+        assert!(scheduler.move_in(home).is_ok());
     }
 
     /// Three threads, each home to one scheduler. The first two wait for the next one; then the last one waits for the

@@ -89,7 +89,7 @@ pub struct Scheduler {
     held_at: AtomicUsize,
     /// Whether this is a temporary home: the thread is home only for the length of a call, because the context had no home. A
     /// temporary home starts no other caller's call, unless the two threads would wait for each other
-    /// (`poll_loop/circle.rs`). Written by the home thread.
+    /// (`context/wait_cycle.rs`). Written by the home thread.
     temporary: AtomicBool,
     /// Set by `close`. The home thread then drops what is left.
     closing: AtomicBool,
