@@ -6,7 +6,7 @@ pub use co_wrapper_macros::{annotate_the_trait_or_use_declare, if_in_an_impl_mar
 #[doc(hidden)]
 pub use co_wrapper_runtime::__private;
 pub use co_wrapper_runtime::*;
-// By themselves too: then rustc names the feature to whom they are not there.
+// Named one by one as well as by the `*` above: then rustc's error names the feature if one of them is missing.
 #[cfg(all(feature = "file", unix))]
 pub use co_wrapper_runtime::file;
 #[cfg(feature = "graph")]

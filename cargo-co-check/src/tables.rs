@@ -9,7 +9,7 @@ use crate::{
 /// The runtime's crate.
 pub const RUNTIME: &str = "co_wrapper_runtime";
 
-/// A twin calls one of these, all in the runtime's room `call`, with a `&'static Wrapper` that says its name, that of the
+/// A twin calls one of these, all in the runtime's module `call`, with a `&'static Wrapper` that says its name, that of the
 /// async fn, and whether it is `mixed`.
 pub const POLLS: [&str; 6] = [
     "poll_co",
@@ -40,7 +40,7 @@ pub const LATER: [&str; 10] = [
 ];
 
 /// Files of the runtime that are all about what runs later.
-pub const LATER_ROOMS: [&str; 4] = [
+pub const LATER_MODULES: [&str; 4] = [
     "co_wrapper_runtime::call::no_co",
     "co_wrapper_runtime::graph::no_co",
     "co_wrapper_runtime::coroutine::",
@@ -98,7 +98,7 @@ pub fn ends_a_chain(item: &Item) -> bool {
     match item.origin {
         Origin::Runtime => {
             let plain = names::plain(&item.name);
-            LATER.contains(&last) || LATER_ROOMS.iter().any(|room| plain.contains(room))
+            LATER.contains(&last) || LATER_MODULES.iter().any(|module| plain.contains(module))
         }
         _ => ELSEWHERE.contains(&(&item.krate, last)) || is_foreign_spawn(item),
     }
@@ -173,9 +173,9 @@ mod tests {
         for name in LATER.into_iter().chain(FOR_US).filter(|name| *name != "spawn_coroutine" || has_coroutines) {
             assert!(defines(&all, name), "no `fn {name}`");
         }
-        for room in LATER_ROOMS.into_iter().filter(|room| !room.contains("coroutine") || has_coroutines) {
-            let path = room.trim_start_matches(RUNTIME).trim_matches(':').replace("::", "/");
-            assert!(runtime.join(&path).exists() || runtime.join(path + ".rs").exists(), "no {room}");
+        for module in LATER_MODULES.into_iter().filter(|module| !module.contains("coroutine") || has_coroutines) {
+            let path = module.trim_start_matches(RUNTIME).trim_matches(':').replace("::", "/");
+            assert!(runtime.join(&path).exists() || runtime.join(path + ".rs").exists(), "no {module}");
         }
         for (path, _) in BLOCKING {
             assert!(defines(&all, path.rsplit("::").next().unwrap()), "no {path}");

@@ -527,9 +527,10 @@ pub fn blocking(input: TokenStream) -> TokenStream {
 ///   block the main loop. The twin supplies a parameter `&GraphRead` or `&GraphWrite`, so its own parameters have none. This
 ///   needs the feature `graph`.
 /// - **`unsafe(coroutine)`**: the twin does not send the fn to the main context. It runs it as a stackful coroutine where it is
-///   awaited, and is pending wherever a call of ours would block inside the fn. Nothing need be `Send`, and the future is not.
-///   What is promised is what [`Coroutine::new`](https://docs.rs/co-wrapper/latest/co_wrapper/struct.Coroutine.html#method.new)
-///   asks for, where one fn that keeps it and one that breaks it are shown. This needs the feature `coroutine`.
+///   awaited, and is pending wherever a call of co-wrapper's would block inside the fn. Nothing need be `Send`, and the
+///   future is not. You promise what
+///   [`Coroutine::new`](https://docs.rs/co-wrapper/latest/co_wrapper/struct.Coroutine.html#method.new) asks for. Its
+///   documentation shows one fn that keeps the promise and one that breaks it. This needs the feature `coroutine`.
 /// - **`name = open_async`**, **`vis = pub(crate)`**, **`crate = $crate::reexport`**: the same as for
 ///   [`#[co_wrapper]`](macro@co_wrapper#options).
 ///

@@ -138,8 +138,9 @@ impl IoThread {
     ///
     /// # Errors
     ///
-    /// The thread had not ended when the time was up, because something that it runs has not returned. That it is to end
-    /// cannot be undone: it ends as soon as that returns, and drops what is pending. Joining it again waits for that.
+    /// The thread had not ended when the time was up, because something that it runs has not returned. The request to
+    /// end is not taken back: the thread ends as soon as that returns, and drops what is pending. You may join it
+    /// again.
     ///
     /// The destructors of its thread-locals, which run last, are waited for in any case.
     ///

@@ -9,7 +9,7 @@
 //! - `ffi`: twins for C (with the feature `tokio`, on Unix).
 //! - `file`: files for block drivers (with the feature of that name, on Unix).
 //! - [`interrupt`]: what ends a call that waits, from another thread or a signal handler.
-//! - [`hang`]: which blocking calls wait, for how long, and what they may wait for in vain.
+//! - [`hang`]: which blocking calls wait, for how long, and why a wait may never end.
 //!
 //! Most users want the crate `co-wrapper`, which adds the macros and re-exports all of this; the examples here use it under
 //! that name. This crate is usable without the macros.

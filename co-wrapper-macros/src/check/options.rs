@@ -1,4 +1,5 @@
-//! Refuses options that do not suit their item, or each other.
+//! Refuses options that do not suit their item, or each other. It reads only the options and the kind of the item,
+//! never a signature.
 
 use crate::check::outside;
 use crate::parse::errors::Errors;

@@ -150,7 +150,7 @@ impl<'a> Call<'a> {
         let lock = self.held.as_ref().map(|held| held.take(krate, &name, self.packing.plan.options.mixed));
         match (self.ctx.as_ref().map(|ctx| ctx.clone_it(krate)), lock) {
             (None, None) => all,
-            // The block keeps the items of ours out of the scope of the user's expressions.
+            // The block keeps the generated items out of the scope of the user's expressions.
             (context, lock) => quote! {
                 #context
                 #lock
@@ -289,9 +289,9 @@ fn widen_result(sig: &mut Signature, krate: &TokenStream, error: &str) {
     sig.output = ReturnType::Type(arrow, Box::new(Type::Verbatim(result)));
 }
 
-/// The span of errors about the body: that of the declaration or of the attribute. But if a type breaks a bound of its own,
-/// rustc reports that where the type is written, and again wherever the body uses it. If all of these have the span of the
-/// type, they are one error.
+/// The span of errors about the body: that of the declaration or of the attribute, with one exception. If a type in the
+/// signature breaks a bound of its own, rustc reports that where the type is written, and again wherever the body uses
+/// it. If the body has the span of the type, rustc shows these reports as one error.
 fn blamed(plan: &Plan, wrapper: &Ident) -> Span {
     let mut bounded = signature::bounded(&plan.sig);
     let span = match (bounded.next(), bounded.next()) {

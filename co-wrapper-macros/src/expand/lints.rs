@@ -1,6 +1,7 @@
-//! The lints that a twin allows. A twin has the user's spans, so rustc and clippy judge it as the user's code. It allows a
-//! lint that would fire for the twin alone, on which the user could not act, or for both fns, which the user would hear of
-//! twice. `tests/nothing_new.rs` finds those that are missing here.
+//! The lints that a twin allows. A twin has the user's spans, so rustc and clippy judge it as the user's code. There
+//! are two kinds of lints to allow. One would fire for the twin alone, and the user could do nothing about it. The
+//! other would fire for both fns, and the user would see it twice. `tests/nothing_new.rs` finds lints that are missing
+//! here.
 
 use crate::model::plan::Plan;
 use crate::model::signature::parameter_names;

@@ -1,4 +1,4 @@
-//! What a wrapper will be: its plan, its name, its signature. This room reports no errors and writes no code.
+//! What a wrapper will be: its plan, its name, its signature. This module reports no errors and writes no code.
 
 pub mod blocking_type;
 pub mod conversion;

@@ -74,7 +74,7 @@ impl Item {
     }
 }
 
-/// A body of at most so many tokens has no more than the hundred lines that clippy's `too_many_lines` allows by default.
+/// A body with at most this many tokens has at most the 100 lines that clippy's `too_many_lines` allows by default.
 const SHORT: usize = 100;
 
 /// The second half of errors about an item that cannot be annotated.

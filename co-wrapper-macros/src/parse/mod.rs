@@ -1,5 +1,5 @@
-//! What the user wrote, parsed into values: marks, items, declarations and signatures. This room refuses only what it
-//! cannot parse. Whether that makes sense is up to `check`. The body of a fn is never parsed.
+//! What the user wrote, parsed into values: marks, items, declarations and signatures. This module refuses only what it
+//! cannot parse. `check` decides whether the parsed values make sense. The body of a fn is never parsed.
 
 pub mod attrs;
 pub mod errors;

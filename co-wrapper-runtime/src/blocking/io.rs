@@ -160,7 +160,7 @@ impl<T: Unpin, Of> Io<T, Of> {
     }
 }
 
-/// What a buffered reader that has shown bytes shows when it is asked again, which needs no waiting.
+/// The bytes of a buffered reader that was ready just before, and so must be ready when it is polled again.
 pub(super) fn shown_again(polled: Poll<io::Result<&[u8]>>) -> io::Result<&[u8]> {
     match polled {
         Poll::Ready(shown) => shown,

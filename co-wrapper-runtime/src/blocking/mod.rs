@@ -1,7 +1,7 @@
 //! What blocking code expects, over what is async: an iterator over a stream, a reader and writer over tokio's or
 //! `futures`' ones, and a reader and writer over a block device.
 //!
-//! | of this | it makes | with the feature |
+//! | from | you get | with the feature |
 //! |---|---|---|
 //! | a `Stream` | `Iter`, an [`Iterator`] | `stream` |
 //! | a `Stream` that lives in a context | `IterIn`, an [`Iterator`] | `stream` |

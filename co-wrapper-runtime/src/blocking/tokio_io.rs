@@ -81,7 +81,7 @@ impl<T: AsyncSeek + Unpin> Seek for Io<T, Tokio> {
         let mut started = false;
         self.call(&"blocking::Io::seek", |mut inner, cx| {
             if !started {
-                // A seek of before, such as one that timed out, has to be over first.
+                // An earlier seek, such as one that timed out, must be completed first.
                 ready!(inner.as_mut().poll_complete(cx))?;
                 inner.as_mut().start_seek(to)?;
                 started = true;

@@ -29,20 +29,21 @@ macro_rules! in_frame {
     };
 }
 
-/// Polls `future` on this thread until it is ready, as the blocking twin of an async function does with that function's: for
-/// futures that have no twin, of another crate or made on the spot.
+/// Polls `future` on this thread until it is ready, as a blocking twin does with the future of its async function. It
+/// is for futures that have no twin, such as those of another crate or of an `async` block.
 ///
-/// It works wherever a twin does, inside other runtimes too, and needs no context; the contexts that this thread is home to
-/// are served meanwhile. With the feature `tokio`, tokio's sockets, timers and tasks work in it, on the process's reactor. A
-/// future that is ready costs as little as with a twin.
+/// It works wherever a twin does, also inside other runtimes, and needs no context. The contexts that this thread is
+/// home to are served meanwhile. With the feature `tokio`, tokio's sockets, timers and tasks work in it, on the
+/// process's reactor. A call whose future is ready costs as little as with a twin.
 ///
 /// May be called in coroutine context, where it nests, as with a twin marked `mixed`. [Hang reports](crate::hang) name it
 /// `block_on`.
 ///
 /// # Panics
 ///
-/// If calls nest more than 256 deep; if the reactor cannot be started; in a forked child. A panic of the future goes to the caller, and so does, once the future is ready, the first panic of a bottom half that ran
-/// meanwhile.
+/// If calls nest more than 256 deep; if the reactor cannot be started; in a forked child. A panic of the future goes to
+/// the caller. If a bottom half that ran meanwhile panicked, the first such panic goes to the caller once the future is
+/// ready.
 ///
 /// # Examples
 ///

@@ -1,4 +1,10 @@
 //! A blocking call in flight: its name and call site, its place on the thread's stack, its activation, its wait.
+//!
+//! Invariants: frames are made and dropped in stack order. A future is pinned where it was made, and is dropped before
+//! its frame. A call whose future is ready takes no lock, and allocates nothing after the thread's first call at its
+//! depth. What does not depend on the future's type is out of line and compiled once ([`Frame::wait`]).
+//!
+//! How a wait serves the thread's contexts and sleeps is not decided here, but in `poll_loop/serve.rs`.
 
 use std::{
     marker::PhantomData,
@@ -75,7 +81,7 @@ pub struct Wrapper {
 pub(crate) enum Callee {
     /// A generated wrapper, and the name of its packed arguments' type, which says where that is declared.
     Wrapper(&'static Wrapper, &'static str),
-    /// A blocking function of ours, by its name.
+    /// A blocking function of this crate, by its name.
     Own(&'static &'static str),
 }
 
@@ -311,7 +317,7 @@ impl Frame {
         self.place.thread().interrupts().put_back();
     }
 
-    /// Blocks with `block` instead of the poll loop.
+    /// Blocks the thread with `block` instead of a poll loop, for a wait that wakes no waker, such as joining a thread.
     pub fn gate<R>(&self, block: impl FnOnce() -> R) -> R {
         self.entered.gate(|below, _| {
             let slot = self.place.slot();
@@ -423,7 +429,7 @@ impl Drop for Frame {
     }
 }
 
-/// Prints the cure if a call's future panics because tokio's thread-locals are gone. Tokio's own message cannot know
+/// Prints what to do if a call's future panics because tokio's thread-locals are gone. Tokio's own message cannot say
 /// it.
 struct HintOnPanic<'a>(&'a Frame);
 

@@ -2,8 +2,8 @@
 //! the caller serves its own contexts until the result is back. (QEMU's `AIO_WAIT_WHILE` over a coroutine in another
 //! `AioContext`.)
 //!
-//! The arguments stay in the caller's frame until the call is started, and the frame waits until it is done: see
-//! `completion.rs`.
+//! Invariant: the arguments stay in the caller's frame until the call is started, and the frame is not left before the
+//! call is done (`completion.rs`). If the frame were unwound earlier, the process would be aborted instead.
 
 use std::{
     any::type_name,
@@ -70,7 +70,8 @@ pub fn arg<T: Send>(value: T) -> Sent<T> {
 ///
 /// # Panics
 ///
-/// As `poll_co`, and if the context is closed before the call is done: then its future has been dropped. A panic of the future goes to the caller.
+/// As `poll_co`. Also if the context is closed before the call is done; its future has been dropped by then. A panic of
+/// the future goes to the caller.
 #[track_caller]
 pub fn poll_co_in<S, E, Fut>(wrapper: &'static Wrapper, context: &AioContext, args: S, entry: E) -> Fut::Output
 where

@@ -1,5 +1,8 @@
-//! What a generated wrapper calls: makes the future from the packed arguments and blocks until it is ready. (QEMU's
-//! `bdrv_poll_co`.)
+//! `poll_co`, which a generated wrapper calls. It makes the future from the packed arguments and blocks until the
+//! future is ready. (QEMU's `bdrv_poll_co`.)
+//!
+//! This file decides only where the future lives: on the stack or, if it is large, in a box. `frame.rs` makes the call.
+//! Invariant: the reactor's guard is a variable that is declared before the frame, so it is dropped after the frame.
 
 use std::{any::type_name, panic::Location, time::Duration};
 
@@ -16,13 +19,13 @@ use crate::{
     thread::waiting::{Ended, Limits},
 };
 
-/// Calls `entry(args)` and polls the future it makes, on this thread, until it is ready.
+/// Calls `entry(args)` and polls the future that it makes, on this thread, until the future is ready.
 ///
-/// The future is polled once before anything else, so a call that need not wait touches no event loop and allocates
-/// nothing. One that waits serves the thread's contexts meanwhile.
+/// The future is polled once before any event loop is entered. So a call that need not wait allocates nothing. A call
+/// that waits serves the thread's contexts meanwhile.
 ///
-/// A future of more than 16 KiB may be larger than what is left of the caller's stack. So it is kept in a box, and made
-/// and polled on a second stack; each call allocates both.
+/// A future of more than 16 KiB may be larger than what is left of the caller's stack. So it is kept in a box, and is
+/// made and polled on a second stack. Each such call allocates both.
 ///
 /// # Panics
 ///

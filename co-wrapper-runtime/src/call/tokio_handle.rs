@@ -4,8 +4,9 @@ use tokio::runtime::Handle;
 
 use crate::{reactor::handle, sys::fork, watch::watchdog};
 
-/// The handle of the tokio runtime that serves blocking calls, which is started if need be and never ends: to spawn tasks
-/// on, or to make sockets and timers outside a call that belong to it all the same. Inside a call it is the current one.
+/// The handle of the tokio runtime that serves blocking calls. This starts the runtime if it does not run yet; it never
+/// ends. Use the handle to spawn tasks on the runtime, or enter it to make sockets and timers that belong to the
+/// runtime outside a blocking call. Inside a call it is the current handle.
 ///
 /// A task that blocks there blocks one of its few workers, unless it does so through a blocking call of this crate.
 ///

@@ -1,7 +1,8 @@
 //! The handle of a context: what any thread may do with it, whichever thread polls it.
 //!
-//! Whatever needs the thread or the poll loop, such as `enter`, `poll` and `block_on`, is implemented in the rooms
-//! above.
+//! Invariant: only handles keep a context alive. Wakers and tasks hold its scheduler, and dropping the last handle
+//! closes the context. Methods that need the thread or the poll loop, such as `enter`, `poll` and `block_on`, are in
+//! the modules above.
 
 use std::{
     fmt, mem,
@@ -60,10 +61,11 @@ use crate::{
 /// [`block_on`](Self::block_on), and in every blocking twin that has to wait, so tasks spawned there go on. Other threads
 /// may spawn, schedule and notify through a handle, which is cheap to clone.
 ///
-/// Without a home, tasks and bottom halves wait for one. A blocking call with `ctx` does not: its caller becomes the home for
-/// the length of the call. Such a temporary home runs tasks and bottom halves. It starts no blocking call of another thread,
-/// except to break a circle of blocking calls that wait for each other. All others begin when the home has left, so its call
-/// may not wait for what only they do; [hang reports](crate::hang) name such a call.
+/// Without a home, tasks and bottom halves wait for one. A blocking call with `ctx` does not: its caller becomes the
+/// home for the length of the call. Such a temporary home runs tasks and bottom halves. It starts no blocking call of
+/// another thread, except to break a cycle of blocking calls that wait for each other. The others begin after it has
+/// left. So its own call must not wait for something that only one of them does. [Hang reports](crate::hang) name such
+/// a call.
 ///
 /// # Its end
 ///

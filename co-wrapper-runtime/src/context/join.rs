@@ -1,4 +1,7 @@
 //! The handles of a spawned task: `JoinHandle` waits for it, `AbortHandle` cancels it.
+//!
+//! Invariant: no user's waker is given to async-task itself, because async-task would end the process if the waker
+//! panicked. [`Joiner`] wraps it.
 
 use std::{
     fmt,

@@ -1,5 +1,5 @@
-//! The context: its handle, and what the handle gives out (QEMU's `AioContext`). Whatever needs the poll loop is
-//! implemented in rooms above, in `impl AioContext` blocks there.
+//! The context: its handle, and what the handle gives out (QEMU's `AioContext`). Methods that need the poll loop are in
+//! modules above this one, in `impl AioContext` blocks there.
 
 mod aio_context;
 mod bottom_half;

@@ -1,9 +1,9 @@
 //! Coroutines that another executor than our loop polls, such as tokio's `LocalSet`.
 //!
-//! A blocking call serves the contexts of its thread while it waits. One that suspends its coroutine leaves that to the
-//! loop of ours that polls the coroutine. If another executor does, that knows nothing of the contexts. So a poll of a
-//! coroutine that stays suspended serves them, and whatever would end a sleep of our loop wakes the suspended coroutines:
-//! what another thread or this one puts into a context, and a timer.
+//! A blocking call serves the contexts of its thread while it waits. A call that suspends its coroutine leaves this to
+//! the loop that polls the coroutine. But another executor's loop knows nothing of our contexts. So when it polls a
+//! coroutine that stays suspended, that poll serves them. And whatever would end a sleep of our own loop wakes the
+//! suspended coroutines: an item that this or another thread puts into a context, and a timer.
 //!
 //! Descriptor handlers are the exception: their descriptors are looked at in each such poll, and not in between.
 
@@ -98,8 +98,8 @@ pub fn serve(thread: &Thread, number: u64, waker: &Waker) -> Option<Guest> {
             drop(Payload::of(|| reactor::unconstrained(|| run_all(thread, context))));
         });
     }
-    // First the coroutine is listed, then what it is woken for is watched, then looked at a last time: so nothing that
-    // comes in meanwhile is missed.
+    // The order matters. First the coroutine is listed, then wakes are directed to it, and then the contexts are
+    // checked a last time. So nothing that comes in meanwhile is missed.
     let waker = waker.clone();
     let old = plain_lock(&all.0).wakers.insert(number, waker);
     drop(old);

@@ -1,8 +1,10 @@
-//! As `switch.rs`, for ThreadSanitizer, which must be told of each switch of stacks: built with `--cfg co_wrapper_tsan`.
+//! The same as `switch.rs`, for builds under ThreadSanitizer (`--cfg co_wrapper_tsan`), which must know of each switch
+//! of stacks.
 //!
-//! To it each stack is a *fiber*, and it is told right before each switch. It also keeps a list of the functions that were entered
-//! on each, which a switch upsets: so build with `-Cllvm-args=-tsan-instrument-func-entry-exit=0`. The function that begins a
-//! coroutine never returns: its result is left in a box, and it is suspended for the last time.
+//! ThreadSanitizer calls a stack a *fiber*, and is told right before each switch. It also keeps a list of the functions
+//! that were entered on each stack. A switch makes that list wrong, so build with
+//! `-Cllvm-args=-tsan-instrument-func-entry-exit=0`. The function that begins a coroutine never returns: it leaves its
+//! result in a cell, and is suspended for the last time.
 
 use std::{
     cell::RefCell,

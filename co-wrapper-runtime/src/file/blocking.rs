@@ -1,8 +1,9 @@
-//! The blocking twins. They work wherever a generated one that is marked `mixed` does, and cost the same.
+//! The blocking twins. They work wherever a generated twin that is marked `mixed` does, and cost the same.
 //!
-//! They are written here and not by the macro for two reasons. This crate and the macros do not depend on each other. And a
-//! twin that the macro writes polls the async function, which copies what another thread reads; these lend that thread the
-//! caller's buffer, for the caller's frame waits for it whatever happens.
+//! They are written by hand for two reasons. First, this crate and the macro crate do not depend on each other. Second,
+//! a generated twin would poll the async function, which copies what another thread reads. These twins lend the
+//! caller's buffer to that thread instead. That is sound, because the caller's frame is not left before the thread is
+//! done with it.
 
 use std::{
     io::{IoSlice, IoSliceMut},

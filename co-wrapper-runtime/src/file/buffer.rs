@@ -14,10 +14,10 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// So many zeroes, at a multiple of `align`.
+    /// `length` zeroes, at an address that is a multiple of `align`.
     pub fn zeroed(length: usize, align: usize) -> Self {
         let bytes = vec![0_u8; length + align - 1];
-        // Without alignment nothing need be looked for, which may fail below Miri.
+        // `align_offset` may fail under Miri, so it is not called if any address will do.
         let start = if align == 1 { 0 } else { bytes.as_ptr().align_offset(align) };
         Self { bytes, start, length }
     }
@@ -62,7 +62,7 @@ impl DerefMut for Buffer {
 
 /// How many bytes they have together.
 pub(super) fn length<T: Deref<Target = [u8]>>(parts: &[T]) -> usize {
-    // More than `usize` counts can be only if a part is there twice; then it is more than any file has.
+    // A sum that does not fit into `usize` has a part twice, and is longer than any file.
     parts.iter().fold(0, |sum, part| sum.saturating_add(part.len()))
 }
 

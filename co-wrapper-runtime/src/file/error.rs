@@ -93,7 +93,8 @@ impl Error {
         Self::new(&PathBuf::from(path).into(), Request::whole(Operation::Open), 0, source)
     }
 
-    /// The same, of a request of which this one was a part, after `before` bytes.
+    /// Turns the error of a part into that of the whole `request`, of which `before` bytes had been done before the
+    /// part.
     #[cold]
     pub(super) fn within(mut self, request: Request, before: u64) -> Self {
         self.0.completed += before;

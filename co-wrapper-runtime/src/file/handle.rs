@@ -66,7 +66,7 @@ pub(super) struct Shared {
     pub path: Arc<Path>,
     pub how: How,
     pub pace: Pace,
-    /// Reads that do not wait work here, as far as is known.
+    /// Whether to try reads that never wait. Cleared when the system does not support them for this file.
     cached: AtomicBool,
     pub changes: Arc<Changes>,
 }
@@ -167,8 +167,8 @@ impl Shared {
         match syscall::read_cached(&self.file, parts, offset) {
             Ok(done) => done,
             Err(error) => {
-                // A kernel, a file system or a sandbox without it will not have it the next time either. Whatever else is
-                // wrong, a call that may wait finds it too.
+                // If the kernel, the file system or a sandbox does not support this call, it will not do so next time
+                // either. Any other error is left to the call that may wait, which gets it again and reports it.
                 use io::ErrorKind::{PermissionDenied, Unsupported};
                 if matches!(error.kind(), Unsupported | PermissionDenied) {
                     self.cached.store(false, Relaxed);
@@ -226,7 +226,7 @@ impl Shared {
     }
 }
 
-/// Runs what changes a file on the pool. [`File::settle`] waits for it, also if nobody else does any more.
+/// Runs a job on the pool that changes a file. [`File::settle`] waits for it, even if its future was dropped.
 pub(super) async fn change<T: Send + 'static>(
     file: &Arc<Shared>,
     request: Request,
@@ -241,7 +241,7 @@ pub(super) async fn change<T: Send + 'static>(
     task.await
 }
 
-/// Runs what changes nothing on the pool.
+/// Runs a job on the pool that changes nothing.
 pub(super) async fn ask<T: Send + 'static>(
     file: &Arc<Shared>,
     request: Request,

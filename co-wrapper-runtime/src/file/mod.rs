@@ -23,14 +23,14 @@
 //!
 //! # Futures that are dropped
 //!
-//! A future that is dropped, or forgotten, before it is ready: no buffer of the caller's is touched any more. A request that
-//! another thread has not begun is not made; one that it has begun goes on, and [`settle`](File::settle) waits for those that
-//! change the file.
+//! If a future is dropped or forgotten before it is ready, the caller's buffer is not touched after that. A request
+//! that another thread has not begun is not made. A request that it has begun goes on, and [`settle`](File::settle)
+//! waits for those that change the file.
 //!
 //! # Durability
 //!
-//! What was written is durable after the next [`sync`](File::sync) that succeeds. A future of a write that was dropped says
-//! nothing about it.
+//! A write that has completed is durable after the next [`sync`](File::sync) that succeeds. If a write's future was
+//! dropped, nobody learns whether the write was made.
 
 mod blocking;
 mod buffer;

@@ -1,4 +1,4 @@
-//! Opening: the options, and a file of the standard library's.
+//! Opening a file: the options, and `from_std`. The system call that opens is made on the pool, because it may wait.
 
 use std::{
     fs, io,
@@ -37,7 +37,7 @@ pub struct OpenOptions {
 }
 
 impl OpenOptions {
-    /// Also for writing.
+    /// Opens the file for writing too. The default is for reading only.
     pub fn write(&mut self, write: bool) -> &mut Self {
         self.write = write;
         self
@@ -55,23 +55,24 @@ impl OpenOptions {
         self
     }
 
-    /// Removes what the file has. Needs [`write`](Self::write).
+    /// Removes the file's contents. Needs [`write`](Self::write).
     pub fn truncate(&mut self, truncate: bool) -> &mut Self {
         self.truncate = truncate;
         self
     }
 
-    /// Past the page cache (`O_DIRECT`). Then [`File::alignment`] says what offsets and lengths have to be multiples of. The
-    /// system tells it, since Linux 6.1 for files and always for block devices; where it does not,
-    /// [`alignment`](Self::alignment) has to.
+    /// Reads and writes past the page cache (`O_DIRECT`). Then offsets and lengths have to be multiples of what
+    /// [`File::alignment`] says. The system tells the alignment for block devices, and since Linux 6.1 for files. Where
+    /// it does not, opening fails unless you set it with [`alignment`](Self::alignment).
     ///
-    /// A request that is not aligned is an error. A buffer at an address that is not costs a copy.
+    /// A request that is not aligned is an error. A buffer whose address is not aligned costs a copy.
     pub fn direct(&mut self, direct: bool) -> &mut Self {
         self.direct = direct;
         self
     }
 
-    /// The alignment for [`direct`](Self::direct), instead of what the system tells.
+    /// The alignment for [`direct`](Self::direct), in bytes, instead of what the system tells: of offsets and lengths,
+    /// and of addresses in memory. Both must be powers of two, or opening fails with `InvalidInput`.
     pub fn alignment(&mut self, offset: u32, memory: u32) -> &mut Self {
         self.alignment = Some(Alignment { offset, memory });
         self
@@ -81,10 +82,11 @@ impl OpenOptions {
     /// [`extent_at`](File::extent_at) and [`size`](File::size). Without it, they go to another thread, which takes some ten
     /// times as long as such a write.
     ///
-    /// Such a call may still wait: for the disk, if it has to read the file system's tables, or, when there is too much to be
-    /// written back, for 200 ms on Linux. If two in a row take longer than 1 ms, the second because it waits and not for want
-    /// of a processor, the next ones are moved to other threads, for 100 times as long as that one took. So slow calls hold up
-    /// a context for at most two calls in a row, and for at most a fiftieth of the time.
+    /// Such a call may still wait: for the disk, if it has to read the file system's tables, or for up to 200 ms on
+    /// Linux, if too much is to be written back. Suppose that two calls in a row take longer than 1 ms, and that the
+    /// second one waited for something other than a processor. Then the next calls are moved to other threads, for 100
+    /// times as long as the second one took. So a context is held up by at most two slow calls in a row, and for at
+    /// most a fiftieth of the time.
     pub fn inline(&mut self, inline: bool) -> &mut Self {
         self.inline = inline;
         self
@@ -109,10 +111,11 @@ impl OpenOptions {
         pool::run(move || options.open_here(&path)).await
     }
 
-    /// A file that is open already. It needs no reading and no writing to be asked for; what it was opened for counts, and
-    /// with [`direct`](Self::direct) it has to have been opened with `O_DIRECT`. `path` is for messages.
+    /// Takes a file that is open already. Whether it can be read and written depends on how it was opened, not on
+    /// [`write`](Self::write). With [`direct`](Self::direct), it must have been opened with `O_DIRECT`. `path` is for
+    /// messages only.
     ///
-    /// The file's position moves now and then. So do not use another handle of it that has the same position.
+    /// Some operations move the file's position. So do not use another handle that shares this position.
     ///
     /// # Errors
     ///

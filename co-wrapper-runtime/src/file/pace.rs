@@ -1,11 +1,13 @@
-//! When system calls that may be slow are made on the calling thread: as long as they are quick.
+//! Decides whether system calls that may be slow are made on the calling thread: only as long as they are quick.
 //!
-//! A call that took longer than [`SLOW`] may have waited for the disk, or its thread may have had to wait for a processor. So
-//! for [`PAUSE`] times as long, it is looked closer at the next ones, which costs them a fraction of a microsecond. If one of
-//! these is slow and has waited, no call is made on the calling thread for [`PAUSE`] times as long as that one took.
+//! A call that took longer than [`SLOW`] may have waited for the disk, or its thread may have waited for a processor.
+//! So the next calls are watched, for [`PAUSE`] times as long as that call took. Watching costs a call a fraction of a
+//! microsecond. If a watched call is slow and has waited, no call is made on the calling thread for [`PAUSE`] times as
+//! long as it took.
 //!
-//! The bound: a thread has at most two slow calls in a row, and they take at most a fiftieth of its time. What one call takes
-//! at most is up to the system; Linux has a writer wait for at most 200 ms at a time when too much is to be written back.
+//! Invariant: a thread has at most two slow calls in a row, and they take at most a fiftieth of its time. The system
+//! decides how long one call takes; Linux lets a writer wait for at most 200 ms at a time when too much is to be
+//! written back.
 
 use std::{
     sync::{
@@ -17,34 +19,37 @@ use std::{
 
 use super::syscall;
 
-/// Quicker than this is quick: a context's other work waits no longer than for a badly timed task.
+/// A call that takes longer is slow. Up to this, a context's other work waits no longer than for a badly timed task.
 pub(super) const SLOW: Duration = Duration::from_millis(1);
 
-/// So many times the duration of a slow call, there is none, or it is looked closer.
+/// For how long calls are watched, or not made, after a slow one: this many times as long as that one took.
 pub(super) const PAUSE: u32 = 100;
 
-/// Times are kept as the nanoseconds since this one. Any would do that comes before all others.
+/// Times are kept as nanoseconds since this one. Any time would do that comes before all others.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The state of a file.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// Until when it is looked closer at calls.
+    /// Until when calls are watched.
     suspicious: AtomicU64,
-    /// Until when none is made on the calling thread.
+    /// Until when no call is made on the calling thread.
     paused: AtomicU64,
 }
 
 /// How a call is made.
 #[derive(Debug, PartialEq, Eq)]
 enum Mode {
+    /// On this thread.
     Here,
+    /// On this thread, and it is found out whether the call waits.
     Closely,
+    /// Not on this thread.
     Elsewhere,
 }
 
 impl Pace {
-    /// Makes `call` on this thread, unless calls were slow lately.
+    /// Makes `call` on this thread. `None` if calls were slow lately, so it must be made elsewhere.
     #[inline]
     pub fn here<T>(&self, call: impl FnOnce() -> T) -> Option<T> {
         let began = Instant::now();
@@ -56,7 +61,7 @@ impl Pace {
         let output = call();
         let time = began.elapsed();
         if time > SLOW {
-            // Where it cannot be told whether it waited, it did.
+            // If the system does not say whether the call waited, it counts as one that did.
             self.was_slow(began, time, waits.is_none_or(|before| syscall::waits() != Some(before)));
         }
         Some(output)
@@ -64,7 +69,7 @@ impl Pace {
 
     fn mode(&self, now: Instant) -> Mode {
         let (suspicious, paused) = (self.suspicious.load(Relaxed), self.paused.load(Relaxed));
-        // On the way that is taken most, nothing is computed.
+        // Usual case: no call was slow, so no time is computed.
         if suspicious == 0 && paused == 0 {
             return Mode::Here;
         }

@@ -1,10 +1,12 @@
-//! The threads on which system calls wait for a disk: at most 64 for the process, as QEMU's thread pool has, which are
-//! started when they are needed and end when they are not.
+//! The threads on which system calls wait for a disk: at most 64 for the process, as in QEMU's thread pool. They are
+//! started when they are needed, and end when they are not.
 //!
-//! Not tokio's, so that files work without that feature; not the crate `blocking`'s, whose bound is the whole process's and
-//! 500 threads. What they have in common, a task of async-task's that only a queue knows, is used here too.
+//! The pool is not tokio's, so that files work without the feature `tokio`. It is not that of the crate `blocking`,
+//! which other crates of the process use too, and which has up to 500 threads. As in that crate, a job is a task of
+//! async-task's that is held by the queue alone.
 //!
-//! A job owns all that its system calls use, with one exception: [`lend`] lets it borrow, and waits for it whatever happens.
+//! Invariant: a job owns everything that its system calls use, with one exception: a job of [`lend`] may borrow. The
+//! future of that job does not go away before the job has ended.
 
 use std::{
     collections::VecDeque,
@@ -21,7 +23,7 @@ use async_task::{Builder, Runnable, Task};
 
 use crate::sys::{fork, panics::Payload, sync::plain_lock};
 
-/// So many system calls wait at the same time; more than that wait for their turn.
+/// How many jobs run at the same time. The others wait for their turn.
 const THREADS: usize = 64;
 
 /// How long a thread without work waits for some before it ends.
@@ -35,7 +37,7 @@ struct Pool {
 struct State {
     queue: VecDeque<Runnable>,
     threads: usize,
-    /// Those that wait for work, also if they have been woken for some and have not come to it yet.
+    /// How many threads wait for work. A thread that was woken counts until it has taken the lock again.
     idle: usize,
 }
 
@@ -153,8 +155,8 @@ impl Pool {
         loop {
             if let Some(runnable) = state.queue.pop_front() {
                 drop(state);
-                // Its panics go to who awaits it. What is left are panics of wakers, and of destructors in a job that nobody
-                // awaits; the panic hook has printed them.
+                // A job's own panic goes to whoever awaits the job. What is caught here are panics of wakers, and of
+                // destructors in a job that nobody awaits. The panic hook has printed them.
                 drop(Payload::of(|| runnable.run()));
                 state = plain_lock(&self.state);
                 continue;

@@ -12,7 +12,7 @@ use super::{
     syscall,
 };
 
-/// A larger write is not made on the calling thread, for the copy alone would hold it up.
+/// The largest write, in bytes, that is made on the calling thread. Copying more would already take too long there.
 const MOST_INLINE: u64 = 1 << 20;
 
 impl File {
@@ -163,8 +163,8 @@ impl File {
 }
 
 impl Shared {
-    /// Writes on this thread, if that is wished and was quick lately, and says how much that was. What did not succeed here
-    /// is left to the pool, and so is finding out why.
+    /// Writes on this thread, if the file was opened with `inline` and such calls were quick lately. Returns how many
+    /// bytes were written. The rest is left to the pool, which also reports the error if there is one.
     #[inline]
     pub(super) fn write_inline(&self, parts: &[IoSlice<'_>], request: Request) -> usize {
         if !self.how.inline || request.length > MOST_INLINE {

@@ -1,4 +1,4 @@
-//! What is done to a file but reading and writing: zeroes, discarding, syncing, its size, where it has data.
+//! What is done to a file other than reading and writing: zeroes, discarding, syncing, its size, where it has data.
 
 use std::{future::poll_fn, io, sync::Arc};
 
@@ -103,9 +103,9 @@ impl File {
         ask(&self.shared, request, sync).await?
     }
 
-    /// Has the system begin to write to the disk what was written to a part of the file, and does not wait for it: a
-    /// [`sync`](Self::sync) has less to do then. On systems other than Linux it does nothing. What goes wrong, the next sync
-    /// says.
+    /// Tells the system to begin writing back the `length` bytes at `offset`, and does not wait for it. The next
+    /// [`sync`](Self::sync) then has less to do, and it reports errors of this one too. On systems other than Linux
+    /// this does nothing.
     ///
     /// Another thread makes the call, which may wait for the disk; so this function is not async.
     ///
@@ -236,8 +236,8 @@ impl File {
         self.look(request, move |shared| syscall::extent(&shared.file, offset)).await
     }
 
-    /// Waits until no change is under way: also those go on whose futures were dropped. Changes that begin meanwhile are
-    /// waited for too. It makes nothing durable.
+    /// Waits until no change of this file is under way. That includes changes whose futures were dropped, which go on,
+    /// and changes that begin meanwhile. It makes nothing durable.
     ///
     /// The blocking twin is [`settle_blocking`](Self::settle_blocking).
     ///
@@ -264,7 +264,8 @@ impl File {
         poll_fn(|cx| self.shared.changes.poll_settled(cx)).await;
     }
 
-    /// Asks something that is quick most of the time, where the opener wanted that asked.
+    /// Asks the system something that is usually quick: on this thread if the file was opened with `inline` and such
+    /// calls were quick lately, otherwise on the pool.
     async fn look<T: Send + 'static>(
         &self,
         request: Request,

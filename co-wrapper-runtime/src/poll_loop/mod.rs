@@ -1,4 +1,4 @@
-//! The poll loop: its rounds, what it holds back, how it sleeps and spins.
+//! The poll loop: its rounds (`serve.rs`), polling by hand (`poll.rs`), and how it sleeps and spins (`sleep.rs`).
 
 pub mod poll;
 pub mod serve;

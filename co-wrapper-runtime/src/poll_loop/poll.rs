@@ -1,4 +1,8 @@
 //! `poll` and `poll_while`: polling a context by hand; and the temporary home, for the length of a call.
+//!
+//! Invariants: only the home of a context polls it. If the context has no home, the caller becomes a temporary one, and
+//! before it leaves it finishes every call that it has started for another caller. Unlike a nested call's wait
+//! (`serve.rs`), `poll` holds no task or bottom half back, and a panic of what it runs goes to its caller at once.
 
 use std::{
     mem,
@@ -41,12 +45,13 @@ impl AioContext {
     ///
     /// May be called within a task or bottom half. It then runs the rest of the outer batch first, then its own, and
     /// polls the outer blocking calls on the stack when they are woken, each of which counts as a task. On the thread
-    /// of a tokio current-thread runtime, tasks are also polled unasked from time to time, which counts as having run.
+    /// of a tokio current-thread runtime, tasks are also polled from time to time without being woken, and that counts
+    /// as having run.
     ///
     /// # Panics
     ///
-    /// If another thread is the context's home, or 256 callbacks that poll are on the stack. A panic in a bottom half goes to
-    /// the caller; what was left of the batch stays queued.
+    /// If another thread is the context's home, or if 256 callbacks that poll are on the stack already. A panic in a
+    /// bottom half goes to the caller; what was left of the batch stays queued.
     ///
     /// # Examples
     ///
@@ -163,7 +168,7 @@ fn poll_while_suspended(
     loop {
         // Before the condition: what happens after it was evaluated ends the wait.
         let seen = context.scheduler().watchers().seen();
-        // Not as a condition that the thread runs: it may suspend the coroutine.
+        // Not through `Board::decide`, which shows the condition as run by the thread: it may suspend the coroutine.
         if !condition() {
             return false;
         }
@@ -172,7 +177,8 @@ fn poll_while_suspended(
         }
         last = deadline.is_some_and(is_past);
         match suspend::suspends(thread, activation::current_mark(), home.entered()).filter(|_| !last) {
-            // A call for this wait alone: the condition's calls suspend the coroutine too, and only in one at a time.
+            // The call is on the stack during this wait only, because the condition's own calls suspend the coroutine
+            // too, and a coroutine can be suspended in one call at a time.
             Some(own) => {
                 suspend::shown_until_ran(own, &Place::push(&POLL_WHILE, site), context, seen, deadline);
             }
@@ -204,8 +210,8 @@ pub fn try_home_for_call(
     EnterGuard::new(context, Some(finish_received), caller, site)
 }
 
-/// Before the thread leaves: serves the context until the received calls are done that a temporary home started for
-/// other callers to break a cycle (`context/wait_cycle.rs`).
+/// Called before the thread leaves. Serves the context until every call is done that this temporary home has started
+/// for another caller to break a cycle (`context/wait_cycle.rs`).
 fn finish_received(home: &EnterGuard) -> Option<Payload> {
     let mut panicked = None;
     if home.is_last_stay() {
@@ -220,8 +226,8 @@ fn is_past(deadline: Instant) -> bool {
     Instant::now() >= deadline
 }
 
-/// `ctx.poll()`: runs what `context` holds, and if that is nothing and `blocking`, waits for something, at most until
-/// `deadline`.
+/// Runs what `context` holds. If that is nothing and `blocking` is set, waits until something runs or `notify` is
+/// called, at most until `deadline`. Returns whether anything ran.
 #[track_caller]
 fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool, deadline: Option<Instant>) -> bool {
     let site = Location::caller();

@@ -1,8 +1,9 @@
 //! The poll loop: how a thread that waits serves the contexts that it is home to. (QEMU's `aio_poll` and
 //! `AIO_WAIT_WHILE`.)
 //!
-//! A *frame* is a blocking call on the thread's stack. What was called inside it is *nested*, and what it is nested in is
-//! *outer*. (Hang reports say that an outer call is "lower on its stack".)
+//! A *frame* is a blocking call on the thread's stack. A call that is made inside it is *nested* in it, and the frame
+//! is an *outer* one of that call. (Hang reports say that an outer call is "lower on its stack".) A loop *moves* when a
+//! round runs something, or polls a future that was woken.
 //!
 //! # Nesting stays bounded
 //!
@@ -15,23 +16,24 @@
 //! - everything, once [`DEEP`] frames are on the stack.
 //!
 //! The call may wait for something that is held back. So when nothing else has moved for a while ([`patience`]), the
-//! loop takes the oldest held-back item, and then one after the other until something moves. If something always moves,
-//! such as a ticking task, it does so after a longer while ([`BUSY`]).
+//! loop takes the oldest held-back item, and then one after the other until something moves. If something moves all the
+//! time, such as a task with a periodic timer, the loop takes held-back items after a longer time ([`BUSY`]).
 //!
 //! All of this also applies to the handler of a ready descriptor: it is a bottom half, which the round that finds the
 //! descriptor ready queues. While the handler waits for its turn, its descriptor is not watched, so waiting costs no
 //! processor time. A handler whose descriptor stays ready whatever it does costs none either: while a loop takes
 //! held-back items, it looks for no more handlers.
 //!
-//! A received call is not held back if, through any chain of waits, the thread waits for its caller
-//! (`context/wait_cycle.rs`): neither before its first poll nor, past [`DEEP`] frames, after it. Nor is, up to [`DEEP`]
-//! frames, what such a thread awaits here. Any other received call is not started by a temporary home at all: it waits for
-//! the next home.
+//! A received call is a call with `ctx` that another thread has sent. It is not held back if the thread waits, through
+//! any chain of waits, for its caller (`context/wait_cycle.rs`): neither before its first poll nor, past [`DEEP`] frames,
+//! after it. Up to [`DEEP`] frames the same holds for a new task or a `no_co_wrapper`'s body that such a caller awaits.
+//! A temporary home starts no other received call at all. Those wait for the next home.
 //!
 //! # Outer calls
 //!
-//! What a loop waits for may be up to the future of an outer call that waits. So each loop polls those futures too when
-//! they are woken (`thread/waiting.rs`). Past [`DEEP`] frames it holds them back like everything else.
+//! The future of an outer call may be what completes the call that a loop waits for. So each loop also polls the
+//! futures of waiting outer calls when they are woken (`thread/waiting.rs`). Past [`DEEP`] frames it holds them back
+//! like everything else.
 
 use std::{
     ops::ControlFlow,
@@ -65,15 +67,16 @@ use crate::{
     watch::board::Runs,
 };
 
-/// With more frames than this, a nested loop holds everything back. With fewer, tasks that were polled before run
-/// freely, because they are what a call usually waits for.
+/// With more frames than this, a nested loop holds everything back. With at most this many, tasks that were polled
+/// before are not held back, because a call usually waits for one of them.
 const DEEP: usize = 16;
 
-/// How long nothing must move before a nested loop takes what it holds back, when `taken` such items are on the stack.
+/// How long a nested loop waits without moving before it takes an item that it holds back. `taken` is how many such
+/// items are on the stack already.
 ///
 /// It grows because the items taken nest: with a constant patience, a thousand tasks with a blocking call longer than
-/// that would nest without end. It grows with the square, so that a chain of 128 tasks, each waiting for the next,
-/// still ends in seconds.
+/// that would nest without end. It grows with the square of `taken`, so that a chain of 128 tasks, each waiting for the
+/// next, still ends in seconds.
 fn patience(taken: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(5);
     FIRST + FIRST * taken.pow(2) / 256

@@ -1,6 +1,9 @@
 //! How an idle loop waits: it spins for a while if that has paid lately, then sleeps. If the loop stops an outer
 //! scheduler that keeps wakes back, it polls *unasked* from time to time, that is, without a wake. Watched descriptors
 //! end the sleep when they are ready.
+//!
+//! Invariant: all flags are checked a last time after the parker's last token was taken and before the thread sleeps,
+//! so no wake is lost (`sys/park.rs`). Nothing is run here.
 
 use std::{
     hint,

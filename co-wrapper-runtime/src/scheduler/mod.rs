@@ -79,11 +79,11 @@ pub struct Scheduler {
     /// The same, set by the home thread itself, which is awake. Only that thread uses it, so it needs no locked
     /// instruction.
     notified_here: AtomicBool,
-    /// The home thread runs code that is not ours and does not ask `notified_here`, so that its own items too must end
-    /// its sleep there.
+    /// Set while the home thread runs another executor's code, which does not look at `notified_here`. Then an item
+    /// that the home thread itself queues must wake that executor too.
     #[cfg(feature = "coroutine")]
     outside: AtomicBool,
-    /// A bare `notify`, which ends a blocking `poll` though nothing ran.
+    /// Set by `notify`, which ends a blocking `poll` although nothing ran.
     kicked: AtomicBool,
     /// The index at which the home thread holds the queue. Means nothing on other threads.
     held_at: AtomicUsize,

@@ -1,8 +1,9 @@
-//! The stackful coroutines that wait for a context: until something has run in it, or it is notified or closed. (Threads
-//! that wait for that poll the context.)
+//! The stackful coroutines that wait for a context: until something has run in it, or it is notified or closed. (A
+//! thread that waits for this polls the context instead.)
 //!
-//! A coroutine that waits again after each round must not itself make that round one in which something ran, or it would
-//! go round for ever. So what ran is counted without the coroutines that wait again.
+//! Such a coroutine is resumed by a round of the context, and often waits again at once. If its own resumption counted
+//! as something that ran, it would be woken after every round for ever. So [`Watchers::round_ends`] counts what ran
+//! without the coroutines that wait again.
 
 use std::task::Waker;
 
@@ -96,7 +97,7 @@ impl Watchers {
         self.again.store(0, Ordering::Relaxed);
     }
 
-    /// The round that has begun last has run so many items. For the home thread.
+    /// The current round has run `ran` items and ends. For the home thread.
     #[inline]
     pub fn round_ends(&self, ran: usize) {
         if ran > self.again.load(Ordering::Relaxed) && self.len.load(Ordering::Relaxed) > 0 {

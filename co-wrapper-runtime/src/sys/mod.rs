@@ -1,5 +1,5 @@
-//! The lowest room: parking, forks, interrupts, panics of users' code, lists for reports, loom's types, big stacks,
-//! deadlines. It uses no other room.
+//! The lowest module: parking, forks, interrupts, panics of users' code, process-wide lists of live objects, loom's types,
+//! big stacks, deadlines. It uses no other module.
 
 pub mod big_stack;
 pub mod elapsed;

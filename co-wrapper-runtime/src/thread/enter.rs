@@ -1,4 +1,7 @@
 //! Entering a context: makes this thread its home, and the context current, until the guard is dropped.
+//!
+//! Invariants: a guard stays on its thread. Guards may be dropped in any order, but none inside a call or callback that
+//! is nested in the frame where it was made, because that frame may rely on it.
 
 use std::{fmt, panic::Location, rc::Rc, thread};
 
@@ -94,7 +97,7 @@ pub(crate) fn refuse(context: &AioContext, home: &Home, caller: &str) -> ! {
     );
 }
 
-/// Finishes what a temporary home owes to others, and returns the first panic of what ran.
+/// Finishes the calls that a temporary home has started for other threads. Returns the first panic of what ran.
 pub(crate) type Finish = fn(&EnterGuard) -> Option<Payload>;
 
 /// A thread is home to a context while this lives. Returned by [`AioContext::enter`].
@@ -193,15 +196,15 @@ impl Drop for EnterGuard {
         if fork::is_child() {
             return;
         }
-        // A local task drops the last guard that keeps its thread at home. If the thread left, the task could not even
-        // be dropped.
-        let saws = task::runs_in(self.context.scheduler())
+        // A local task drops the last guard that keeps its own thread at home. If the thread left, the task could not
+        // even be dropped.
+        let in_own_task = task::runs_in(self.context.scheduler())
             && !activation::may_move()
             && self.is_last_stay()
             && !self.context.scheduler().has_own_call();
-        let live = !self.is_innermost();
-        if live || saws {
-            let inside = if saws {
+        let is_nested = !self.is_innermost();
+        if is_nested || in_own_task {
+            let inside = if in_own_task {
                 format!("inside a local task that still runs there{}", self.thread.innermost_wait())
             } else {
                 self.thread.what_runs()
@@ -218,7 +221,7 @@ impl Drop for EnterGuard {
             }
             // A second panic would abort, and the outer call is being given up anyway.
             eprintln!("co_wrapper: {message}");
-            if saws {
+            if in_own_task {
                 return;
             }
         }

@@ -252,8 +252,9 @@ pub fn own(homes: &RefCell<Homes>, parker: &Parker, late: bool) -> AioContext {
     own
 }
 
-/// Makes this thread a home of `context`, for one more guard, or for the length of `call`, if given, which is a function's
-/// name and where it was called. Fails with the present home, another thread's.
+/// Makes this thread the home of `context`, for one more guard. If `call` is given, a function's name and where it was
+/// called, the thread is the home for the length of that call instead. Fails with the present home if that is another
+/// thread.
 pub fn move_in(
     homes: &RefCell<Homes>,
     parker: &Parker,
@@ -328,7 +329,7 @@ fn drop_local_tasks(context: &AioContext, calls: bool) {
 
 /// Leaves all contexts, at the thread's end, even if guards were forgotten.
 pub fn leave_all(homes: &RefCell<Homes>) {
-    // Contexts that destructors enter or make meanwhile are left too, but only so many times.
+    // Contexts that destructors enter or make meanwhile are left too. This gives up after 64 rounds.
     for _ in 0..64 {
         let served = homes.borrow_mut().served.last_mut().map(|served| {
             (served.holders, served.guards) = (1, 1);
@@ -348,8 +349,9 @@ pub fn leave_all(homes: &RefCell<Homes>) {
     }
 }
 
-/// Makes the context that the thread serves current meanwhile, whichever it entered last: a task's timer from
-/// `current()` must belong to the task's context, because it may outlive the entry in another.
+/// Makes a context current while this lives, whichever context the thread entered last. A loop uses it for the context
+/// that it serves: a timer that a task makes from `current()` must belong to the task's context, because the timer may
+/// outlive the thread's stay in another one.
 pub struct AsCurrent<'a> {
     homes: &'a RefCell<Homes>,
     number: Option<u64>,
@@ -366,8 +368,8 @@ impl<'a> AsCurrent<'a> {
 }
 
 impl<'a> AsCurrent<'a> {
-    /// Makes current what was current when the entry `number` was the last one. If that context was left since, takes
-    /// the one that was current before it, and finally the thread's own, `own`.
+    /// Makes the context current that was current when the entry `number` was the last one. If the thread has left that
+    /// context since, this uses the one that was current before it. If none is left, it uses the thread's own, `own`.
     pub fn at(homes: &'a RefCell<Homes>, number: u64, own: impl FnOnce() -> AioContext) -> Self {
         let list = homes.borrow();
         if list.entry() == number {

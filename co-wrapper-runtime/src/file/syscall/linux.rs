@@ -1,4 +1,4 @@
-//! Linux.
+//! The system calls on Linux, by rustix where it has them.
 
 use std::{
     ffi::{c_int, c_long, c_uint},
@@ -17,7 +17,7 @@ use rustix::{
 
 use super::{Alignment, Extent, ExtentKind, Zeroes, is_device};
 
-/// So many parts a system call takes (`UIO_MAXIOV`).
+/// The most parts that one system call takes (`UIO_MAXIOV`).
 const PARTS: usize = 1024;
 
 /// The flag of `open` for I/O past the page cache.
@@ -91,7 +91,7 @@ pub fn extent(file: &fs::File, offset: u64) -> io::Result<Option<Extent>> {
     let of = |kind, end: u64| Ok((end > offset).then(|| Extent { kind, length: end - offset }));
     match seek(file, SeekFrom::Data(offset)) {
         Ok(data) if data > offset => of(ExtentKind::Hole, data),
-        // If the hole cannot be found, for the file was cut short since, the size says how far it goes.
+        // The hole cannot be found if the file was cut short meanwhile. Then the size says how far the data goes.
         Ok(_) => match seek(file, SeekFrom::Hole(offset)) {
             Ok(hole) => of(ExtentKind::Data, hole),
             Err(_) => of(ExtentKind::Data, size(file)?),

@@ -1,7 +1,8 @@
-//! The system calls, one at a time: what they are on this system, and nothing of when and where they are made.
+//! The system calls, one function each, for the system at hand. This module does not decide when a call is made, nor on
+//! which thread.
 //!
-//! A result of fewer bytes than were asked for is legal here. On systems other than Linux, and below Miri, only what the
-//! standard library has is used, with the same results.
+//! A call may read or write fewer bytes than were asked for; the caller goes on with the rest. On systems other than
+//! Linux, and under Miri, only the standard library is used, with the same results.
 
 #[cfg(all(target_os = "linux", not(miri)))]
 mod linux;

@@ -1,9 +1,9 @@
-//! Holds the crates to the rooms that ARCHITECTURE.md lists. A file uses only files of rooms further down the table,
-//! and of its own room those that come after it in the row. So no two files are in a circle.
+//! Holds the crates to the modules that ARCHITECTURE.md lists. A file uses only files of modules further down the table,
+//! and of its own module those that come after it in the row. So there are no dependency cycles.
 //!
-//! A room is a folder of the crate's `src`, or a file there. Its `mod.rs` comes before the files that the row names. What is
+//! A module here is a folder of the crate's `src`, or a file there. Its `mod.rs` comes before the files that the row names. What is
 //! counted is every path that begins with `crate`, `super` or `self`, in a `use` or anywhere else. A name that the root or a
-//! room re-exports is the root's or that room's: a file names its neighbours by their files.
+//! module re-exports is the root's or that module's: a file names its neighbours by their files.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,31 +16,31 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// A crate's files, as the table has them.
 struct House {
     krate: &'static str,
-    /// Each file's place: its room's row, and where in that row it stands. The root is a room too.
+    /// Each file's place: its module's row, and where in that row it stands. The root is a module too.
     places: BTreeMap<Vec<String>, (usize, usize)>,
 }
 
 impl House {
-    /// Reads the table below the heading `The rooms of <krate>`.
+    /// Reads the table below the heading `The modules of <krate>`.
     fn read(krate: &'static str) -> Self {
         let map = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-        let heading = format!("## The rooms of {krate}\n");
+        let heading = format!("## The modules of {krate}\n");
         let (_, section) = map.split_once(&heading).unwrap_or_else(|| panic!("ARCHITECTURE.md has no {heading:?}"));
         let section = section.split("\n## ").next().unwrap();
         let mut places = BTreeMap::new();
         for (row, line) in section.lines().filter(|line| line.starts_with("| `")).enumerate() {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();
             let names = |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
-            let room = names(cells[1]);
-            let files = names(cells[3]).into_iter().map(|file| vec![room[0].clone(), file]);
-            for (at, file) in [room.clone()].into_iter().chain(files).enumerate() {
+            let module = names(cells[1]);
+            let files = names(cells[3]).into_iter().map(|file| vec![module[0].clone(), file]);
+            for (at, file) in [module.clone()].into_iter().chain(files).enumerate() {
                 assert!(places.insert(file.clone(), (row, at)).is_none(), "ARCHITECTURE.md lists {file:?} twice");
             }
         }
         Self { krate, places }
     }
 
-    /// The file that is meant by a path from the crate's root: `mod.rs` for a name that the room re-exports.
+    /// The file that is meant by a path from the crate's root: `mod.rs` for a name that the module re-exports.
     fn file(&self, path: &[String]) -> Vec<String> {
         let lengths = (1..=path.len().min(2)).rev();
         let listed = lengths.map(|length| path[..length].to_vec()).find(|file| self.places.contains_key(file));
@@ -201,7 +201,7 @@ fn paths_are_read_in_every_form() {
     assert_eq!(modules, [r#"either ["one.rs", "two.rs"]"#, "plain []"]);
 }
 
-/// Catches: two files in a circle; a file that uses one above it in the table; a file that the map does not list, or
+/// Catches: two files that use each other; a file that uses one above it in the table; a file that the map does not list, or
 /// that it lists though there is none.
 #[test]
 fn in_the_runtime_arrows_point_down() {
