@@ -120,8 +120,47 @@ fn bottom_half((guard, context, all): (EnterGuard, AioContext, Vec<BottomHalf>))
     (guard, all)
 }
 
+#[cfg(feature = "coroutine")]
+mod coroutine_paths {
+    use super::*;
+    use co_wrapper_bench::drivers::{made_and_run_in, suspended_in};
+
+    /// A thread that has run a coroutine, in a context.
+    fn pooled() -> EnterGuard {
+        let guard = entered();
+        block_on(made_and_run_in(1));
+        guard
+    }
+
+    #[library_benchmark(config = limit(651), setup = pooled)]
+    #[bench::entered()]
+    fn coroutine_with_a_ready_call(guard: EnterGuard) -> EnterGuard {
+        block_on(made_and_run_in(TIMES));
+        guard
+    }
+
+    #[library_benchmark(config = limit(743), setup = pooled)]
+    #[bench::entered()]
+    fn coroutine_suspended_by_a_call(guard: EnterGuard) -> EnterGuard {
+        block_on(suspended_in(TIMES));
+        guard
+    }
+
+    library_benchmark_group!(
+        name = coroutines;
+        benchmarks = coroutine_with_a_ready_call, coroutine_suspended_by_a_call
+    );
+}
+
 library_benchmark_group!(
     name = fast_paths;
     benchmarks = ready_call, ready_block_on, ready_item, ready_call_entered, self_wake, call_with_a_self_wake, spawn, bottom_half
 );
+
+#[cfg(feature = "coroutine")]
+use coroutine_paths::coroutines;
+
+#[cfg(not(feature = "coroutine"))]
 main!(library_benchmark_groups = fast_paths);
+#[cfg(feature = "coroutine")]
+main!(library_benchmark_groups = fast_paths, coroutines);

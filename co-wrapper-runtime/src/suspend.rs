@@ -47,6 +47,7 @@ pub fn suspends<'a>(thread: &'a Thread, caller: Mark, entered: &Entered) -> Opti
 /// # Panics
 ///
 /// With [`Cancelled`] if the coroutine was dropped.
+#[inline(always)]
 fn suspend(own: &Own) {
     #[cfg(co_wrapper_tsan)]
     own.leave_fiber();
@@ -69,7 +70,8 @@ impl Drop for Shown<'_> {
 
 /// Waits for the call at `place` without blocking its thread. As [`Frame::wait`](crate::call::frame::Frame::wait) has it,
 /// `target` is the context that the call was sent to, and `called_in` the one whose closing gives it up. Returns the panic
-/// of the interrupts' hook, if there was one.
+/// of the interrupts' hook, if there was one. Not inlined, so that calls that block do not pay for its frame.
+#[inline(never)]
 pub fn wait(
     own: &Own,
     place: &Place,

@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-use co_wrapper::{AioContext, Coroutine, block_on};
+use co_wrapper::{AioContext, block_on};
 use corosensei::{CoroutineResult, stack::DefaultStack};
 use futures_util::future::join_all;
 
 use super::{Limit, Row, Run, Unit, tokio_runtime};
 use co_wrapper_bench::{
-    drivers::{bdrv_ready, bdrv_wakes, poll_once},
+    drivers::{coroutine, made_and_run_in, suspended_in},
     measure::{Measured, Role, Side, times},
 };
 
@@ -36,12 +36,6 @@ pub fn rows() -> Vec<Row> {
     ]
 }
 
-/// A coroutine of ours that leaves nothing in a thread-local while it waits.
-fn coroutine<R: 'static>(code: impl FnOnce() -> R + 'static) -> Coroutine<R> {
-    // SAFETY: as above.
-    unsafe { Coroutine::new(code) }
-}
-
 fn made_and_run(run: Run<'_>) -> Vec<Measured> {
     let runtime = tokio_runtime(1);
     let mut stack = Some(DefaultStack::new(256 << 10).expect("a stack"));
@@ -49,7 +43,7 @@ fn made_and_run(run: Run<'_>) -> Vec<Measured> {
         Side::repeated(Role::Ours, "ours", |n| {
             let context = AioContext::new().expect("descriptors for the reactor");
             let _guard = context.enter();
-            block_on(async { times(n, || poll_once(coroutine(|| bdrv_ready(black_box(7))))) });
+            block_on(made_and_run_in(n));
         }),
         Side::repeated(Role::Shown, "corosensei bare, without the call", move |n| {
             times(n, || {
@@ -79,10 +73,7 @@ fn suspended(run: Run<'_>) -> Vec<Measured> {
         Side::repeated(Role::Ours, "ours", |n| {
             let context = AioContext::new().expect("descriptors for the reactor");
             let _guard = context.enter();
-            let mut waits = coroutine(move || times(n, || bdrv_wakes(1)));
-            let mut cx = Context::from_waker(Waker::noop());
-            // Inside a loop of ours, which another executor's poll would have to stand in for.
-            block_on(async { while Pin::new(&mut waits).poll(&mut cx).is_pending() {} });
+            block_on(suspended_in(n));
         }),
         Side::repeated(Role::Shown, "corosensei bare", |n| {
             let mut bare =

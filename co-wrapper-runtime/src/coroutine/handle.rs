@@ -29,7 +29,7 @@ use crate::{
         panics::{self, Payload},
     },
     tasks::activation,
-    thread::{coroutine::Own, state::Thread},
+    thread::state::Thread,
 };
 
 /// Blocking code as a future, for any executor: wherever a call of ours would block the thread, the code is suspended and
@@ -80,9 +80,10 @@ pub struct Coroutine<R: 'static> {
 /// A coroutine that has not ended. Not dropped before it has: its stack would be freed with what is on it.
 struct Running<R: 'static> {
     switch: ManuallyDrop<Switch<Option<R>>>,
-    own: Box<Own>,
-    size: Size,
+    room: Box<Room>,
     started: bool,
+    /// A task of ours is nothing but this coroutine: so our loop polls it, and our reactor's handle is current then.
+    of_task: bool,
     /// While another executor than our loop has it suspended.
     guest: Option<Guest>,
 }
@@ -153,6 +154,7 @@ impl<R: 'static> Coroutine<R> {
     /// let both = async { futures::join!(blocking, async { tx.send(7).await.unwrap() }).0 };
     /// assert_eq!(block_on(both), Ok(7)); // on one thread
     /// ```
+    #[inline]
     #[track_caller]
     pub unsafe fn new(f: impl FnOnce() -> R + 'static) -> Self {
         // SAFETY: as the caller promises.
@@ -164,20 +166,20 @@ impl<R: 'static> Coroutine<R> {
     /// # Safety
     ///
     /// As for [`new`](Self::new).
+    #[inline]
     pub(super) unsafe fn of_call(
         name: &str,
         site: &'static Location<'static>,
         f: impl FnOnce() -> R + 'static,
     ) -> Self {
         // SAFETY: as the caller promises.
-        match unsafe { Self::made(Size::default(), f, site) } {
-            Ok(coroutine) => coroutine,
-            Err(error) => panic!(
-                "{name}: called at {site}, and no stack of {} KiB can be mapped: {error}; let fewer coroutines wait at \
-                 once, or allow the process more mappings (vm.max_map_count)",
-                Size::default().bytes() / 1024
-            ),
-        }
+        unsafe { Self::made(Size::default(), f, site) }.unwrap_or_else(|error| refuse(name, site, &error))
+    }
+
+    /// For a task of ours that is nothing but this coroutine.
+    pub(super) fn as_task(mut self) -> Self {
+        self.running.iter_mut().for_each(|running| running.of_task = true);
+        self
     }
 
     /// A coroutine of `f` on a stack of that size.
@@ -185,21 +187,32 @@ impl<R: 'static> Coroutine<R> {
     /// # Safety
     ///
     /// As for [`new`](Self::new).
+    #[inline]
     unsafe fn made(size: Size, f: impl FnOnce() -> R + 'static, site: &'static Location<'static>) -> io::Result<Self> {
         fork::forbid("Coroutine::new");
-        let Room { stack, own } = Room::new(size)?;
-        own.begin();
-        let at = ptr::from_ref(&*own);
+        let room = Room::new(size)?;
+        room.own.begin();
+        let at = ptr::from_ref(&room.own);
         let code = move || {
             // SAFETY: the coroutine keeps its `Own` until this has returned.
             let cancelled = unsafe { &*at }.cancelled.get();
             // Here, so that a destructor of `f` runs where `f` would have run.
             if cancelled { None } else { Some(f()) }
         };
-        let switch = Switch::new(stack, at, move || Payload::of(code));
-        let running = Running { switch: ManuallyDrop::new(switch), own, size, started: false, guest: None };
+        let switch = Switch::new(room.take_stack(), at, move || Payload::of(code));
+        let running = Running { switch: ManuallyDrop::new(switch), room, started: false, of_task: false, guest: None };
         Ok(Self { running: Some(running), site })
     }
+}
+
+/// No stack can be mapped for the function `name`, called at `site`.
+#[cold]
+fn refuse(name: &str, site: &Location<'_>, error: &io::Error) -> ! {
+    panic!(
+        "{name}: called at {site}, and no stack of {} KiB can be mapped: {error}; let fewer coroutines wait at once, or \
+         allow the process more mappings (vm.max_map_count)",
+        Size::default().bytes() / 1024
+    )
 }
 
 impl Coroutine<()> {
@@ -224,32 +237,45 @@ impl Coroutine<()> {
 
 impl<R> Running<R> {
     /// Runs it until it is suspended or ends. What it waits for wakes `waker`.
-    #[inline]
+    #[inline(always)]
     fn resume(&mut self, waker: &Waker) -> Resumed<Option<R>> {
         self.started = true;
         if self.guest.is_some() {
             self.guest = None;
         }
         let _guard;
-        let entered = Entered::look("Coroutine");
-        if entered.needs_guard() {
-            _guard = Entered::guard();
+        let _entered;
+        // To look which handle is current takes as long as all else here.
+        if !self.of_task && !self.room.own.is_polled_by_call(waker) {
+            let entered = Entered::look("Coroutine");
+            if entered.needs_guard() {
+                _guard = Entered::guard();
+            }
+            _entered = entered;
         }
         let switch = &mut self.switch;
-        Thread::run_coroutine(&self.own, waker, || switch.resume())
+        Thread::run_coroutine(&self.room.own, waker, || switch.resume())
     }
 
     /// Gives its stack back, when it has ended.
     #[inline]
     fn end(self) {
-        let Self { switch, own, size, .. } = self;
-        Room { stack: ManuallyDrop::into_inner(switch).into_stack(), own }.give_back(size);
+        let Self { switch, room, .. } = self;
+        room.give_back(ManuallyDrop::into_inner(switch).into_stack());
+    }
+
+    /// Another executor than our loop has suspended it.
+    #[cold]
+    fn wait_outside(&mut self, waker: &Waker) {
+        let own = &self.room.own;
+        self.guest = outside::serve(own.thread(), own.number(), waker);
     }
 }
 
 impl<R> Future for Coroutine<R> {
     type Output = R;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
         let Some(running) = &mut self.running else {
             panic!("Coroutine: made at {}, and awaited again after it gave its result; await it once", self.site);
@@ -257,7 +283,7 @@ impl<R> Future for Coroutine<R> {
         match running.resume(cx.waker()) {
             Resumed::Suspended => {
                 if !activation::is_coroutine() {
-                    running.guest = outside::serve(running.own.thread(), running.own.number(), cx.waker());
+                    running.wait_outside(cx.waker());
                 }
                 Poll::Pending
             }
@@ -275,20 +301,30 @@ impl<R> Future for Coroutine<R> {
 impl<R> Unpin for Coroutine<R> {}
 
 impl<R> Drop for Coroutine<R> {
+    #[inline]
     fn drop(&mut self) {
-        let Some(mut running) = self.running.take() else { return };
+        if let Some(running) = self.running.take() {
+            running.cancel();
+        }
+    }
+}
+
+impl<R> Running<R> {
+    /// It is dropped before it has ended.
+    #[cold]
+    fn cancel(mut self) {
         // In a forked child, what its destructors would end is the parent's.
-        if fork::is_child() || cfg!(panic = "abort") && running.started {
+        if fork::is_child() || cfg!(panic = "abort") && self.started {
             if !fork::is_child() {
                 stacks::kept();
             }
-            return std::mem::forget(running);
+            return std::mem::forget(self);
         }
-        running.own.cancelled.set(true);
-        let Resumed::Ended(result) = running.resume(Waker::noop()) else {
+        self.room.own.cancelled.set(true);
+        let Resumed::Ended(result) = self.resume(Waker::noop()) else {
             unreachable!("a cancelled coroutine is not suspended")
         };
-        running.end();
+        self.end();
         match result {
             Ok(result) => panics::drop_one(result),
             Err(payload) if payload.is::<Cancelled>() => {}

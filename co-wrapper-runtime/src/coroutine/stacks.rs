@@ -2,7 +2,7 @@
 //! bound.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io,
     sync::{
         Arc, Mutex, Weak,
@@ -85,21 +85,23 @@ pub fn count() -> Stacks {
     }
 }
 
-/// What a coroutine runs in: its stack, and what it has of its own.
+/// What a coroutine runs in: its stack, and what it has of its own. Boxed, as its address is what the coroutine knows.
 pub struct Room {
-    pub stack: DefaultStack,
-    pub own: Box<Own>,
+    /// While no coroutine is on it.
+    stack: Cell<Option<DefaultStack>>,
+    size: Size,
+    pub own: Own,
 }
 
 impl Room {
-    /// Takes one that the thread keeps, or makes it.
+    /// Takes one that the thread keeps, or makes it. Its stack is to be taken.
     ///
     /// # Errors
     ///
     /// No stack can be mapped.
     #[inline]
     #[track_caller]
-    pub fn new(size: Size) -> io::Result<Self> {
+    pub fn new(size: Size) -> io::Result<Box<Self>> {
         let kept = if size == Size::default() { POOL.try_with(Pool::take).ok().flatten() } else { None };
         match kept {
             Some(room) => Ok(room),
@@ -109,28 +111,39 @@ impl Room {
 
     #[cold]
     #[track_caller]
-    fn map(size: Size) -> io::Result<Self> {
+    fn map(size: Size) -> io::Result<Box<Self>> {
         let stack = DefaultStack::new(size.bytes())?;
         MADE.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { stack, own: Own::new("Coroutine::new") })
+        Ok(Box::new(Self { stack: Cell::new(Some(stack)), size, own: Own::new("Coroutine::new") }))
     }
 
-    /// Keeps it for the thread's next coroutine, or unmaps it. Nothing is on the stack.
+    /// Takes the stack, for a coroutine.
     #[inline]
-    pub fn give_back(self, size: Size) {
-        let rest = if size == Size::default() { POOL.try_with(|pool| pool.keep(self)) } else { Ok(Some(self)) };
-        // In a thread-local destructor the pool may be gone, and the room with the closure.
+    pub fn take_stack(&self) -> DefaultStack {
+        self.stack.take().expect("one coroutine at a time")
+    }
+
+    /// Keeps it for the thread's next coroutine, or unmaps it. Nothing is on `stack`, which is its own.
+    #[inline]
+    pub fn give_back(self: Box<Self>, stack: DefaultStack) {
+        self.stack.set(Some(stack));
+        let rest = if self.size == Size::default() { POOL.try_with(|pool| pool.keep(self)) } else { Ok(Some(self)) };
         match rest {
             Ok(None) => {}
-            Ok(Some(room)) => room.free(),
-            Err(_) => {
-                FREED.fetch_add(1, Ordering::Relaxed);
-            }
+            rest => Self::free_rest(rest.ok().flatten()),
         }
     }
 
     #[cold]
-    fn free(self) {
+    fn free_rest(rest: Option<Box<Self>>) {
+        match rest {
+            Some(room) => room.free(),
+            // In a thread-local destructor the pool may be gone, and the room with the closure.
+            None => _ = FREED.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    fn free(self: Box<Self>) {
         drop(self);
         FREED.fetch_add(1, Ordering::Relaxed);
     }
@@ -138,7 +151,7 @@ impl Room {
 
 /// What a thread keeps.
 struct Pool {
-    rooms: RefCell<Vec<Room>>,
+    rooms: RefCell<Vec<Box<Room>>>,
     /// How many, for others to read.
     len: Arc<AtomicUsize>,
 }
@@ -157,7 +170,7 @@ impl Pool {
     }
 
     #[inline]
-    fn take(&self) -> Option<Room> {
+    fn take(&self) -> Option<Box<Room>> {
         let mut rooms = self.rooms.borrow_mut();
         let room = rooms.pop();
         self.len.store(rooms.len(), Ordering::Relaxed);
@@ -166,7 +179,7 @@ impl Pool {
 
     /// Returns the room if there are enough.
     #[inline]
-    fn keep(&self, room: Room) -> Option<Room> {
+    fn keep(&self, room: Box<Room>) -> Option<Box<Room>> {
         let mut rooms = self.rooms.borrow_mut();
         if rooms.len() == KEPT {
             return Some(room);

@@ -25,7 +25,7 @@ impl<R: 'static> Switch<R> {
     }
 
     /// Runs it until it is suspended or ends.
-    #[inline]
+    #[inline(always)]
     pub fn resume(&mut self) -> Resumed<R> {
         match self.0.resume(()) {
             CoroutineResult::Yield(()) => Resumed::Suspended,

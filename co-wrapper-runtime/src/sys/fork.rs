@@ -82,6 +82,7 @@ mod unix {
     static ON_CHILD: OnceLock<fn()> = OnceLock::new();
 
     /// Whether this process was forked from one that had used this library.
+    #[inline]
     pub fn is_child() -> bool {
         CHILD.load(Ordering::Relaxed)
     }

@@ -7,12 +7,10 @@
 //! A thread that watches descriptors sleeps in poll(2), which a token does not end. For that [`Parker::sleep_in`] has a
 //! second handshake of the same kind, with an [`EndSleep`] in place of the token.
 
-#[cfg(feature = "coroutine")]
-use std::task::Waker;
 use std::{
     cell::Cell,
     sync::{Arc, atomic},
-    task::Wake,
+    task::{Wake, Waker},
     time::Instant,
 };
 
@@ -218,6 +216,12 @@ impl WakeSlot {
             let old = std::mem::replace(&mut *lock(resumes), waker);
             drop(old);
         }
+    }
+
+    /// What wakes it. One function, so that all these wakers have the same table of functions.
+    #[inline(never)]
+    pub fn waker(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::clone(self))
     }
 
     /// The number of the thread that owns the slot.

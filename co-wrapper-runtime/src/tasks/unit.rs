@@ -20,6 +20,7 @@ impl Unit {
     /// The id that stands for no task.
     pub const NONE: Self = Self(0);
 
+    #[inline]
     pub fn new() -> Self {
         const BATCH: u64 = 1024;
         static NEXT: AtomicU64 = AtomicU64::new(1);

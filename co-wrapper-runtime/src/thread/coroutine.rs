@@ -64,6 +64,8 @@ pub struct Own {
     spans: trace::Left,
     /// What the futures of its outermost calls are woken through.
     waker: Box<Cell<*const Waker>>,
+    /// The functions of all wakers that calls of ours lend to their futures, but for calls of coroutines.
+    calls: &'static RawWakerVTable,
     /// Suspends it. Null before it begins.
     pub yielder: Cell<*const Yielder<(), ()>>,
     /// For ThreadSanitizer: the stack of whoever resumed it.
@@ -80,13 +82,15 @@ impl Own {
     ///
     /// In a forked child.
     #[track_caller]
-    pub fn new(caller: &str) -> Box<Self> {
+    pub fn new(caller: &str) -> Self {
         let thread = Thread::current(caller);
         let waker = Box::new(Cell::new(ptr::null()));
         let slot = Arc::new(Slot::of_coroutine(thread.parker.unparker(), resumes(&waker)));
         thread.stack.board.add_other(&slot);
-        Box::new(Self {
+        let calls = slot.wakes.waker().vtable();
+        Self {
             thread,
+            calls,
             number: Cell::new(0),
             mark: Cell::new(Mark::ROOT),
             task: Cell::new(Unit::NONE),
@@ -103,7 +107,7 @@ impl Own {
             #[cfg(co_wrapper_tsan)]
             resumed_by: Cell::new(ptr::null_mut()),
             cancelled: Cell::new(false),
-        })
+        }
     }
 
     /// Prepares it for another coroutine.
@@ -129,6 +133,14 @@ impl Own {
     /// Its number among the coroutines of its thread.
     pub fn number(&self) -> u64 {
         self.number.get()
+    }
+
+    /// Whether a call of ours polls it, and nobody in between: then our reactor's handle is current, unless somebody has
+    /// entered another. `waker` is what it is polled with.
+    #[inline]
+    pub fn is_polled_by_call(&self, waker: &Waker) -> bool {
+        let functions = waker.vtable();
+        activation::is_coroutine() && (ptr::eq(functions, self.calls) || ptr::eq(functions, &RESUMES))
     }
 
     /// The thread whose coroutine it is.
@@ -199,11 +211,16 @@ impl Thread {
 
     /// Runs the coroutine with `run`, until it is suspended or ends, with its own marks in place of the current ones.
     /// What it waits for wakes `waker`. `run` does not unwind.
+    ///
+    /// Inlined, as is all that it calls on the way to the switch of stacks: the processor expects each function to return to
+    /// the last call that it has seen, so each that returns right after a switch stalls it.
+    #[inline(always)]
     pub fn run_coroutine<R>(own: &Own, waker: &Waker, run: impl FnOnce() -> R) -> R {
-        Self::with_block(&own.thread, || own.thread.run_own(own, waker, run))
+        let _block = Self::make_current(&own.thread);
+        own.thread.run_own(own, waker, run)
     }
 
-    #[inline]
+    #[inline(always)]
     fn run_own<R>(&self, own: &Own, waker: &Waker, run: impl FnOnce() -> R) -> R {
         let (stack, calls) = (&self.stack, self.depth());
         stack.dispatch(Runs::Task, own.mark.get(), || {
@@ -215,15 +232,18 @@ impl Thread {
             let outer_long = stack.board.expect_long(own.expects_long.get());
             let entry = self.homes.borrow().entry();
             if !own.entered.borrow().is_empty() {
-                self.homes.borrow_mut().enter_again(mem::take(&mut *own.entered.borrow_mut()));
+                self.enter_again(own);
             }
             #[cfg(feature = "graph")]
             let others = stack.put_back(&mut own.writing.borrow_mut(), calls);
             if stack.next().is_none() {
                 self.add_slot();
             }
-            own.slot.borrow().record.set_position(Some(calls));
-            stack.exchange(&mut own.slot.borrow_mut(), calls, own.in_call.get());
+            {
+                let mut slot = own.slot.borrow_mut();
+                slot.record.set_position(Some(calls));
+                stack.exchange(&mut slot, calls, own.in_call.get());
+            }
             let outer_span = own.spans.enter_again();
 
             let result = run();
@@ -232,15 +252,18 @@ impl Thread {
             own.mark.set(activation::current_mark());
             debug_assert!(self.depth() <= calls + 1 && stack.board.runs() == root.runs, "suspended in a nested call");
             own.in_call.set(self.depth() > calls);
-            stack.exchange(&mut own.slot.borrow_mut(), calls, false);
-            own.slot.borrow().record.set_position(None);
+            {
+                let mut slot = own.slot.borrow_mut();
+                stack.exchange(&mut slot, calls, false);
+                slot.record.set_position(None);
+            }
             if stack.shown() > calls {
                 self.set_shown(calls);
             }
             #[cfg(feature = "graph")]
             stack.take_from(others, &mut own.writing.borrow_mut(), calls);
             if self.homes.borrow().entry() > entry {
-                *own.entered.borrow_mut() = self.homes.borrow_mut().leave_since(entry);
+                self.leave_since(own, entry);
             }
             own.expects_long.set(stack.board.expects_long());
             stack.board.end_expect_long(outer_long);
@@ -250,36 +273,50 @@ impl Thread {
             result
         })
     }
+
+    /// Enters again the contexts that a coroutine has entered.
+    #[cold]
+    fn enter_again(&self, own: &Own) {
+        self.homes.borrow_mut().enter_again(mem::take(&mut *own.entered.borrow_mut()));
+    }
+
+    /// Leaves the contexts that a coroutine has entered, which is all since `entry`.
+    #[cold]
+    fn leave_since(&self, own: &Own, entry: u64) {
+        *own.entered.borrow_mut() = self.homes.borrow_mut().leave_since(entry);
+    }
 }
 
 /// The waker of a coroutine's slot: clones of it are clones of what is to be woken now, which `waker` points to.
 fn resumes(waker: &Cell<*const Waker>) -> Waker {
-    static VTABLE: RawWakerVTable = RawWakerVTable::new(
-        |data| {
-            // SAFETY: by the contract of `current`.
-            let waker = mem::ManuallyDrop::new(unsafe { current(data) }.clone());
-            RawWaker::new(waker.data(), waker.vtable())
-        },
-        // SAFETY: by the contract of `current`.
-        |data| unsafe { current(data) }.wake_by_ref(),
-        // SAFETY: by the contract of `current`.
-        |data| unsafe { current(data) }.wake_by_ref(),
-        |_| {},
-    );
-
-    /// # Safety
-    ///
-    /// `data` is the address of an [`Own::waker`], whose coroutine runs.
-    unsafe fn current<'a>(data: *const ()) -> &'a Waker {
-        // SAFETY: the slot's waker is lent to futures only while its coroutine runs and polls them. Meanwhile the `Own` is
-        // there, the cell points to a waker that `run_coroutine` borrows, and nothing writes the cell: so another thread
-        // to which the future lends the waker may read both.
-        unsafe { &*(*data.cast::<Cell<*const Waker>>()).get() }
-    }
-
     // SAFETY: the functions are those of the waker that the cell points to, and may be called from any thread while the
     // slot's waker is lent.
-    unsafe { Waker::new(ptr::from_ref(waker).cast(), &VTABLE) }
+    unsafe { Waker::new(ptr::from_ref(waker).cast(), &RESUMES) }
+}
+
+static RESUMES: RawWakerVTable = RawWakerVTable::new(
+    |data| {
+        // SAFETY: by the contract of `current`.
+        let waker = mem::ManuallyDrop::new(unsafe { current(data) }.clone());
+        RawWaker::new(waker.data(), waker.vtable())
+    },
+    // SAFETY: by the contract of `current`.
+    |data| unsafe { current(data) }.wake_by_ref(),
+    // SAFETY: by the contract of `current`.
+    |data| unsafe { current(data) }.wake_by_ref(),
+    |_| {},
+);
+
+/// What is to be woken now.
+///
+/// # Safety
+///
+/// `data` is the address of an [`Own::waker`], whose coroutine runs.
+unsafe fn current<'a>(data: *const ()) -> &'a Waker {
+    // SAFETY: the slot's waker is lent to futures only while its coroutine runs and polls them. Meanwhile the `Own` is
+    // there, the cell points to a waker that `run_coroutine` borrows, and nothing writes the cell: so another thread
+    // to which the future lends the waker may read both.
+    unsafe { &*(*data.cast::<Cell<*const Waker>>()).get() }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -292,7 +329,7 @@ mod tests {
     static NAME: &str = "call";
 
     fn coroutine() -> Box<Own> {
-        let own = Own::new("test");
+        let own = Box::new(Own::new("test"));
         own.begin();
         own
     }

@@ -237,32 +237,46 @@ impl Stack {
 impl Stack {
     /// Exchanges the slot of the calls inside `calls` others for `slot`. `in_call`: such a call is on the stack now, as
     /// the innermost one; otherwise none is.
-    #[inline]
+    #[inline(always)]
     pub fn exchange(&self, slot: &mut Arc<Slot>, calls: usize, in_call: bool) {
+        let next = if in_call { self.slot_at(calls + 1) } else { Some(NonNull::from(&**slot)) };
         std::mem::swap(&mut self.slots.borrow_mut()[calls], slot);
-        let depth = calls + usize::from(in_call);
-        self.depth.set(depth);
-        self.next.set(self.slot_at(depth));
+        self.depth.set(calls + usize::from(in_call));
+        self.next.set(next);
     }
 
     /// Puts back the write guards of a coroutine that runs inside `calls` calls. Returns how many there are besides.
     #[cfg(feature = "graph")]
-    #[inline]
+    #[inline(always)]
     pub fn put_back(&self, guards: &mut Vec<Writing>, calls: usize) -> usize {
-        let mut writing = self.writing.borrow_mut();
-        let others = writing.len();
-        writing.extend(guards.drain(..).map(|guard| Writing { calls: guard.calls + calls, ..guard }));
+        let others = self.writing.borrow().len();
+        if !guards.is_empty() {
+            self.put_all_back(guards, calls);
+        }
         others
+    }
+
+    #[cfg(feature = "graph")]
+    #[cold]
+    fn put_all_back(&self, guards: &mut Vec<Writing>, calls: usize) {
+        let back = guards.drain(..).map(|guard| Writing { calls: guard.calls + calls, ..guard });
+        self.writing.borrow_mut().extend(back);
     }
 
     /// Takes off the write guards after the first `others`, of a coroutine that ran inside `calls` calls.
     #[cfg(feature = "graph")]
-    #[inline]
+    #[inline(always)]
     pub fn take_from(&self, others: usize, guards: &mut Vec<Writing>, calls: usize) {
-        let mut writing = self.writing.borrow_mut();
-        if writing.len() > others {
-            guards.extend(writing.drain(others..).map(|guard| Writing { calls: guard.calls - calls, ..guard }));
+        if self.writing.borrow().len() > others {
+            self.take_all_from(others, guards, calls);
         }
+    }
+
+    #[cfg(feature = "graph")]
+    #[cold]
+    fn take_all_from(&self, others: usize, guards: &mut Vec<Writing>, calls: usize) {
+        let mut writing = self.writing.borrow_mut();
+        guards.extend(writing.drain(others..).map(|guard| Writing { calls: guard.calls - calls, ..guard }));
     }
 }
 

@@ -285,21 +285,12 @@ impl Thread {
         Self::ask(Stack::is_at_root).unwrap_or(false)
     }
 
-    /// Makes `this` the calling thread's block while `run` runs: in a thread-local destructor, a coroutine's may be
-    /// another than the current one.
+    /// Makes `this` the calling thread's block while the returned value lives: in a thread-local destructor, a coroutine's
+    /// may be another than the current one. `None` if it is the current one.
     #[cfg(feature = "coroutine")]
-    #[inline]
-    pub(super) fn with_block<R>(this: &Rc<Self>, run: impl FnOnce() -> R) -> R {
-        if ptr::eq(THREAD.get(), Rc::as_ptr(this)) { run() } else { Self::with_other_block(this, run) }
-    }
-
-    #[cfg(feature = "coroutine")]
-    #[cold]
-    fn with_other_block<R>(this: &Rc<Self>, run: impl FnOnce() -> R) -> R {
-        let outer = THREAD.replace(Rc::into_raw(Rc::clone(this)));
-        let result = run();
-        Self::replace(outer);
-        result
+    #[inline(always)]
+    pub(super) fn make_current(this: &Rc<Self>) -> Option<Current> {
+        if ptr::eq(THREAD.get(), Rc::as_ptr(this)) { None } else { Some(Current::replace(this)) }
     }
 
     #[cold]
@@ -442,6 +433,28 @@ impl Thread {
     /// The innermost context entered here.
     pub fn entered(&self) -> Option<AioContext> {
         self.homes.borrow().entered()
+    }
+}
+
+/// Another block than the thread's current one is in its place while this lives.
+#[cfg(feature = "coroutine")]
+pub(super) struct Current {
+    outer: *const Thread,
+}
+
+#[cfg(feature = "coroutine")]
+impl Current {
+    #[cold]
+    fn replace(this: &Rc<Thread>) -> Self {
+        Self { outer: THREAD.replace(Rc::into_raw(Rc::clone(this))) }
+    }
+}
+
+#[cfg(feature = "coroutine")]
+impl Drop for Current {
+    #[cold]
+    fn drop(&mut self) {
+        Thread::replace(self.outer);
     }
 }
 

@@ -250,6 +250,7 @@ impl Board {
 
     /// Marks the calls that begin until [`end_expect_long`](Self::end_expect_long) as meant to wait long, or with `long`
     /// false as not meant to, except those made in what a loop runs meanwhile. Returns the value to end it with.
+    #[inline]
     pub fn expect_long(&self, long: bool) -> usize {
         let outer = self.expects_long.load(Ordering::Relaxed);
         self.expects_long.store(if long { self.runs() + 1 } else { 0 }, Ordering::Relaxed);
@@ -257,11 +258,13 @@ impl Board {
     }
 
     /// Ends [`expect_long`](Self::expect_long); `outer` is the value it returned.
+    #[inline]
     pub fn end_expect_long(&self, outer: usize) {
         self.expects_long.store(outer, Ordering::Relaxed);
     }
 
     /// Whether a call that begins now is meant to wait long. From other threads: whether the innermost call is.
+    #[inline]
     pub fn expects_long(&self) -> bool {
         self.expects_long.load(Ordering::Relaxed) == self.runs() + 1
     }

@@ -55,7 +55,7 @@ impl Slot {
     /// A slot of the calling thread. `unparker` must be the calling thread's.
     pub fn new(unparker: Unparker) -> Self {
         let wakes = Arc::new(WakeSlot::new(unparker));
-        let waker = Waker::from(Arc::clone(&wakes));
+        let waker = wakes.waker();
         Self { wakes, waker, record: Record::new() }
     }
 
@@ -333,6 +333,7 @@ impl Record {
 
     /// Records that the coroutine whose slot this is runs inside `calls` calls, or, if `None`, that it does not run.
     #[cfg(feature = "coroutine")]
+    #[inline]
     pub fn set_position(&self, calls: Option<usize>) {
         self.position.store(calls.map_or(0, |calls| calls + 1), Ordering::Relaxed);
     }
