@@ -32,6 +32,19 @@ fn bdrv_i() {}
 #[no_co_wrapper(unsafe(coroutine))]
 fn bdrv_j(_: &co_wrapper::graph::GraphRead) {}
 
+#[no_co_wrapper(unsafe(coroutine))]
+fn bdrv_j_write(_: u8, _: &co_wrapper::graph::GraphWrite) {}
+
+impl Disk {
+    #[no_co_wrapper(unsafe(coroutine))]
+    fn j(self, _: &co_wrapper::graph::GraphRead) {}
+}
+
+co_wrapper::declare! {
+    #[no_co_wrapper(unsafe(coroutine))]
+    async fn co_j(_: &co_wrapper::graph::GraphRead) = bdrv_j;
+}
+
 // The arguments and the result are owned, as with every `#[no_co_wrapper]`.
 #[no_co_wrapper(unsafe(coroutine))]
 fn bdrv_k(_buf: &mut [u8]) {}
@@ -75,5 +88,11 @@ fn bdrv_r() {}
 
 #[no_co_wrapper(unsafe(corutine))]
 fn bdrv_s() {}
+
+#[no_co_wrapper(unsafe(coroutines))]
+fn bdrv_t() {}
+
+#[no_co_wrapper(unsafe(file))]
+fn bdrv_u() {}
 
 fn main() {}

@@ -29,7 +29,7 @@ pub fn co_wrapper(plan: &Plan, errors: &mut Errors) {
     signature::check_self(sig, options, errors);
     if plan.returned != Returned::Unknown {
         if !options::is_lock_faulty(options) {
-            witness::check(sig, options.lock.as_ref(), errors);
+            witness::check(sig, options, errors);
         }
     } else if options.key("output").is_none() || options.output.is_some() {
         // If the option `output` could not be parsed, that is the mistake, and it has been reported.
@@ -106,7 +106,7 @@ pub fn declaration(plan: &Plan, errors: &mut Errors) {
     if options.no_co {
         owned_and_witness(plan, errors);
     } else if !options::is_lock_faulty(options) {
-        witness::check(sig, options.lock.as_ref(), errors);
+        witness::check(sig, options, errors);
     }
     if !plan.free && !matches!(plan.vis, Visibility::Inherited) {
         errors.error(&plan.vis, "a method is as visible as its trait; remove this");
@@ -159,7 +159,7 @@ pub fn declaration_in_blocking_type(plan: &Plan, errors: &mut Errors) {
 
 fn owned_and_witness(plan: &Plan, errors: &mut Errors) {
     if owned::check(&plan.sig, errors) && !options::is_lock_faulty(&plan.options) {
-        witness::check(&plan.sig, plan.options.lock.as_ref(), errors);
+        witness::check(&plan.sig, &plan.options, errors);
     }
 }
 

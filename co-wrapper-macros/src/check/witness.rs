@@ -3,19 +3,25 @@
 
 use crate::model::witness::{Witness, witnesses};
 use crate::parse::errors::Errors;
-use crate::parse::options::Lock;
+use crate::parse::options::Options;
 use crate::parse::tokens::{Borrow, borrows};
 use proc_macro2::Span;
 use syn::{ReturnType, Signature};
 
-/// Checks the witnesses of a signature. `lock` is the lock that the mark takes.
-pub fn check(sig: &Signature, lock: Option<&Lock>, errors: &mut Errors) {
+/// Checks the witnesses of a signature with a mark of these options.
+pub fn check(sig: &Signature, options: &Options, errors: &mut Errors) {
     let mut witnesses = witnesses(sig);
     let Some(witness) = witnesses.next() else { return };
     for second in witnesses {
         errors.error(second.ty, "a second witness of one lock; remove it");
     }
-    let Some(lock) = lock else {
+    let Some(lock) = &options.lock else {
+        if options.coroutine.is_some() {
+            let take = if witness.write { "graph::write()" } else { "block_on(graph::read())" };
+            let message = "a coroutine takes the lock where it needs it; remove this parameter and call";
+            errors.error(witness.ty, format!("{message} `{take}` in the body"));
+            return;
+        }
         let mark = if witness.write { "`#[no_co_wrapper(bdrv_wrlock)]`" } else { "`bdrv_rdlock`" };
         errors.error(witness.ty, format!("a witness of a lock that the mark does not take; write {mark}"));
         return;

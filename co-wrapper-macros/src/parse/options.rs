@@ -7,7 +7,7 @@
 
 use crate::parse::errors::Errors;
 use crate::parse::item::is_of_trait;
-use crate::parse::spelling::unknown;
+use crate::parse::spelling::{is_near, unknown};
 use crate::parse::values::{self, affix, coroutine, expression, flag, identifier, path, ty, visibility};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -265,6 +265,10 @@ impl Options {
             return Ok(());
         }
         let Some(&(_, form)) = KNOWN.iter().find(|(name, _)| key == name) else {
+            if self.no_co && is_near(&key.to_string(), "coroutine") {
+                let message = format!("unknown option `{key}`; did you mean `unsafe(coroutine)`");
+                return Err(Error::new(key.span(), message));
+            }
             let known = KNOWN
                 .iter()
                 .map(|(name, _)| *name)

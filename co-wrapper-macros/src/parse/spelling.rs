@@ -5,11 +5,8 @@ use proc_macro2::Ident;
 /// The error for an unknown option. `known` are the keys that are legal in its place.
 pub fn unknown(key: &Ident, known: &[&str]) -> String {
     let written = key.to_string();
-    let nearest = known
-        .iter()
-        .map(|name| (distance(&written, name), *name))
-        .min()
-        .filter(|(distance, name)| *distance <= name.len().min(written.len()).div_ceil(3));
+    let nearest =
+        known.iter().map(|name| (distance(&written, name), *name)).min().filter(|(_, name)| is_near(&written, name));
     match nearest {
         Some((_, name)) => format!("unknown option `{written}`; did you mean `{name}`"),
         None => {
@@ -18,6 +15,11 @@ pub fn unknown(key: &Ident, known: &[&str]) -> String {
             format!("unknown option `{written}`; there are {names}")
         }
     }
+}
+
+/// Whether what is written may be meant to be `name`.
+pub fn is_near(written: &str, name: &str) -> bool {
+    distance(written, name) <= name.len().min(written.len()).div_ceil(3)
 }
 
 /// The Damerau–Levenshtein distance: how many letters must be added, removed, replaced, or swapped with their neighbour.

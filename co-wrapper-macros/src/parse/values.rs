@@ -2,6 +2,7 @@
 //! shows a correct one.
 
 use crate::parse::ident::is_reserved;
+use crate::parse::spelling::is_near;
 use proc_macro2::Ident;
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
@@ -23,10 +24,16 @@ pub fn coroutine(key: &Ident, input: ParseStream) -> syn::Result<Ident> {
     }
     let content;
     let parens = syn::parenthesized!(content in input);
-    let word = content.call(Ident::parse_any).ok().filter(|word| word == "coroutine" && content.is_empty());
+    let word = content.call(Ident::parse_any).ok().filter(|_| content.is_empty());
     // What is left would be an error of its own.
     content.parse::<proc_macro2::TokenStream>()?;
-    word.ok_or_else(|| Error::new(parens.span.join(), format!("not something to promise; {FORM}")))
+    match word {
+        Some(word) if word == "coroutine" => Ok(word),
+        Some(word) if is_near(&word.to_string(), "coroutine") => {
+            Err(Error::new(word.span(), format!("unknown promise `{word}`; did you mean `coroutine`")))
+        }
+        _ => Err(Error::new(parens.span.join(), format!("not something to promise; {FORM}"))),
+    }
 }
 
 /// Reads the `=` and checks that a value follows. `form` is the whole option, as the user should write it.
