@@ -123,7 +123,7 @@ fn bottom_half((guard, context, all): (EnterGuard, AioContext, Vec<BottomHalf>))
 #[cfg(feature = "coroutine")]
 mod coroutine_paths {
     use super::*;
-    use co_wrapper_bench::drivers::{made_and_run_in, suspended_in};
+    use co_wrapper_bench::drivers::{coroutine, made_and_run_in, suspended_in};
 
     /// A thread that has run a coroutine, in a context.
     fn pooled() -> EnterGuard {
@@ -146,9 +146,16 @@ mod coroutine_paths {
         guard
     }
 
+    #[library_benchmark(config = limit(154), setup = pooled)]
+    #[bench::entered()]
+    fn ready_call_in_a_coroutine(guard: EnterGuard) -> EnterGuard {
+        block_on(coroutine(|| times(TIMES, || bdrv_ready(black_box(7)))));
+        guard
+    }
+
     library_benchmark_group!(
         name = coroutines;
-        benchmarks = coroutine_with_a_ready_call, coroutine_suspended_by_a_call
+        benchmarks = ready_call_in_a_coroutine, coroutine_with_a_ready_call, coroutine_suspended_by_a_call
     );
 }
 

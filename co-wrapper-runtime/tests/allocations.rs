@@ -104,6 +104,41 @@ fn w01_a_call_allocates_nothing() {
     });
 }
 
+/// Catches: an allocation that a call in a coroutine makes and one outside does not, ready or woken at once; one for each
+/// coroutine after those before have ended.
+#[cfg(feature = "coroutine")]
+#[cfg(not(miri))]
+#[test]
+fn c11_a_call_in_a_coroutine_allocates_what_one_outside_does() {
+    use co_wrapper_runtime::{Coroutine, block_on};
+
+    fn woken_at_once() {
+        let mut woken = false;
+        mixed(poll_fn(|cx| {
+            if std::mem::replace(&mut woken, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }));
+    }
+
+    let _home = AioContext::new().unwrap().enter();
+    let calls = || {
+        // SAFETY: it has no scope in a thread-local while a call waits.
+        unsafe {
+            Coroutine::new(|| {
+                woken_at_once();
+                assert_eq!(allocations_of(|| plain(async {})), 0, "a ready plain call");
+                assert_eq!(allocations_of(|| mixed(async {})), 0, "a ready mixed call");
+                assert_eq!(allocations_of(woken_at_once), 0, "a call that suspends");
+            })
+        }
+    };
+    block_on(calls());
+    assert_eq!(allocations_of(|| block_on(calls())), 0, "a coroutine, from the thread's second on");
+}
+
 /// Catches: an entry in the queue for each time that a bottom half is scheduled and cancelled, until somebody polls.
 #[test]
 fn b05_scheduled_and_cancelled_on_and_on_it_takes_no_room() {

@@ -423,6 +423,15 @@ fn c02_a_plain_wrapper_inside_a_future_is_refused_as_in_a_task() {
         // co-check: allow — the test is about the panic
         let message = block_on(coroutine(|| panic_of(|| block_on(async { plain(async {}) }))));
         assert!(message.contains("plain: blocking call in coroutine context"), "{message}");
+        // Also after the coroutine was suspended in that call.
+        let message = block_on(coroutine(|| {
+            block_on(async {
+                AioContext::current().sleep(ms(1)).await;
+                // co-check: allow — the test is about the panic
+                panic_of(|| plain(async {}))
+            })
+        }));
+        assert!(message.contains("plain: blocking call in coroutine context"), "{message}");
     });
 }
 
