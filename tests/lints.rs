@@ -77,7 +77,7 @@ fn rustc_finds_nothing() {
     fs::write(folder.join("src/lib.rs"), source).unwrap();
     let manifest = format!(
         "[package]\nname = \"denied\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
-         co-wrapper = {{ path = {:?}, default-features = false, features = [\"graph\", \"stream\"] }}\nfutures = \"0.3\"\n",
+         co-wrapper = {{ path = {:?}, default-features = false, features = [\"coroutine\", \"graph\", \"stream\"] }}\nfutures = \"0.3\"\n",
         env!("CARGO_MANIFEST_DIR")
     );
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();

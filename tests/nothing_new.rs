@@ -22,6 +22,7 @@ const EXCEPTED: &[(&str, &str)] = &[
         "clippy::arbitrary_source_item_ordering",
         "the twin stands beside its async fn, and a declaration where it is written",
     ),
+    ("clippy::future_not_send", "a coroutine stays on its thread, and so does the twin that runs one"),
     ("clippy::inherent_to_string", "of the twin's name"),
     ("clippy::iter_not_returning_iterator", "of the twin's name"),
     ("clippy::len_without_is_empty", "of the twin's name"),
@@ -95,7 +96,7 @@ fn nothing_new() {
             fs::write(folder.join(&package).join("src/lib.rs"), source).unwrap();
             let manifest = format!(
                 "[package]\nname = \"{package}\"\nversion = \"0.0.0\"\nedition = \"{edition}\"\n\n\
-                 [dependencies]\nco-wrapper = {{ path = {root:?}, default-features = false, features = [\"graph\", \"stream\"] }}\nfutures = \"0.3\"\n"
+                 [dependencies]\nco-wrapper = {{ path = {root:?}, default-features = false, features = [\"coroutine\", \"graph\", \"stream\"] }}\nfutures = \"0.3\"\n"
             );
             fs::write(folder.join(&package).join("Cargo.toml"), manifest).unwrap();
         }

@@ -385,9 +385,30 @@ fn child_runs_off_its_stack() {
         .collect();
     others.iter_mut().for_each(|other| assert!(poll_once(other).is_pending()));
     assert_eq!(block_on(coroutine(|| deep(100))), 5_050);
+    #[cfg(target_os = "linux")]
+    block_on(coroutine(|| assert!(is_guarded(), "what is right below the stack may be written")));
     println!("deep enough");
     block_on(coroutine(|| black_box(deep(1 << 20))));
     println!("not reached");
+}
+
+/// Whether a mapping that nobody may touch ends where the stack of the caller begins.
+#[cfg(target_os = "linux")]
+fn is_guarded() -> bool {
+    let on_stack = black_box([0_u8; 1]);
+    let here = on_stack.as_ptr().addr();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let mut below = (0, "");
+    for line in maps.lines() {
+        let (range, access) = line.split_once(' ').unwrap();
+        let (from, to) = range.split_once('-').unwrap();
+        let [from, to] = [from, to].map(|at| usize::from_str_radix(at, 16).unwrap());
+        if (from..to).contains(&here) {
+            return below.0 == from && below.1.starts_with("---");
+        }
+        below = (to, access);
+    }
+    false
 }
 
 #[test]

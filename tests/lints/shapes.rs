@@ -270,3 +270,10 @@ impl Node {
 pub fn asked(of: &str, (a, _): (u8, u8)) -> Option<u8> {
     of.is_empty().then_some(a)
 }
+
+/// Runs on a stack of its own.
+#[must_use]
+#[no_co_wrapper(unsafe(coroutine))]
+pub fn checked(of: &str, (by, _): (u8, u8)) -> Option<u8> {
+    of.is_empty().then_some(by)
+}

@@ -149,7 +149,7 @@ pub fn declaration_in_blocking_type(plan: &Plan, errors: &mut Errors) {
         errors.error(token, "what is declared is the blocking fn; remove it");
     }
     if !options::is_lock_faulty(options) {
-        witness::check(sig, options.lock.as_ref(), errors);
+        witness::check(sig, options, errors);
     }
     names(plan, errors);
     if errors.is_empty() {
