@@ -75,11 +75,11 @@ const WAITS: &[Wait] = &[
         });
         AioContext::current().poll_while_timeout(|| open.get(), timeout).is_ok()
     }),
-    ("`poll_while_timeout` of a notified context", |go, timeout| {
+    ("`poll_while_timeout` of a context that another thread notifies", |go, timeout| {
         let context = AioContext::current();
         let (notified, open) = (context.clone(), go.clone());
-        hold(async move {
-            closed(go).await;
+        std::thread::spawn(move || {
+            assert!(go.recv_blocking().is_err());
             notified.notify();
         });
         context.poll_while_timeout(|| !open.is_closed(), timeout).is_ok()
