@@ -177,7 +177,7 @@ impl<R: 'static> Coroutine<R> {
     }
 
     /// For a task of ours that is nothing but this coroutine.
-    pub(super) fn as_task(mut self) -> Self {
+    pub(super) fn into_task(mut self) -> Self {
         self.running.iter_mut().for_each(|running| running.of_task = true);
         self
     }

@@ -45,7 +45,7 @@ impl AioContext {
         fork::forbid("AioContext::spawn_coroutine");
         let future = async move {
             // SAFETY: as the caller promises.
-            unsafe { Coroutine::new(f) }.as_task().await
+            unsafe { Coroutine::new(f) }.into_task().await
         };
         // SAFETY: before its first poll the future holds `f` alone, which is `Send`.
         unsafe { join::spawn_pinned(self.scheduler(), future) }

@@ -151,6 +151,7 @@ impl Room {
 
 /// What a thread keeps.
 struct Pool {
+    #[expect(clippy::vec_box, reason = "a coroutine has its room in a box: so the box is kept too")]
     rooms: RefCell<Vec<Box<Room>>>,
     /// How many, for others to read.
     len: Arc<AtomicUsize>,
