@@ -82,6 +82,33 @@ fn c09_drained_sections_changes_and_requests_of_one_thread_end() {
     });
 }
 
+/// Catches: calls that nest. The request's call would return only after the section's, which waits for the request.
+#[test]
+fn c09_a_section_waits_for_a_request_that_began_to_wait_first() {
+    on_main(|main| {
+        let node = Rc::new(Drain::new());
+        let (tx, rx) = async_channel::bounded::<()>(1);
+        let drains = Rc::new(std::cell::Cell::new(false));
+        let (of_request, of_section, begins) = (node.clone(), node.clone(), drains.clone());
+        let request = main.spawn_local(coroutine(move || {
+            let _request = block_on(of_request.begin());
+            assert!(plain(rx.recv()).is_err());
+        }));
+        let section = main.spawn_local(coroutine(move || {
+            begins.set(true);
+            drop(of_section.drained());
+        }));
+        let ends = main.spawn_local(async move {
+            while !drains.get() {
+                AioContext::current().sleep(ms(1)).await;
+            }
+            drop(tx);
+        });
+        [request, section, ends].into_iter().for_each(|task| main.block_on(task));
+        assert_eq!(node.in_flight(), 0);
+    });
+}
+
 #[test]
 fn c06_graph_guards_belong_to_their_coroutine() {
     on_main(|main| {
