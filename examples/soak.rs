@@ -2,10 +2,11 @@
 //!
 //! `cargo run --release --example soak -- --seconds 60 [--seed 7]`
 //!
-//! Callers block in contexts that are opened and closed under them; what they call nests, moves, times out, is cancelled
-//! and dropped. Coroutines wait for each other, nest, panic and are dropped. Each call is a [`Ticket`], settled exactly once: answered, cancelled or refused (the documented panic of a
-//! closed context). At the end none may be lost, and no stack, descriptor or memory may be left over. It never hangs: when no
-//! call is settled for ten seconds it prints what waits and ends.
+//! Callers block in contexts that are opened and closed under them; what they call nests, moves, times out, is
+//! cancelled and dropped. Coroutines wait for each other, nest, panic and are dropped. Each call is a [`Ticket`],
+//! settled exactly once: answered, cancelled or refused (the documented panic of a closed context). At the end none may
+//! be lost, and no stack, descriptor or memory may be left over. It never hangs: when no call is settled for ten
+//! seconds it prints what waits and ends.
 
 mod long_run;
 
@@ -162,13 +163,13 @@ impl World {
     }
 }
 
-/// As `#[co_wrapper(mixed, ctx = context)]` has it.
+/// As with `#[co_wrapper(mixed, ctx = context)]`.
 #[track_caller]
 fn call_in<F: Future<Output: Send>>(context: &AioContext, co: impl FnOnce() -> F + Send) -> F::Output {
     poll_co_in(&Wrapper { name: "call_in", target: "co_call_in", mixed: true }, context, co, |co| co())
 }
 
-/// As `#[co_wrapper(mixed, ctx = context, timeout)]` has it.
+/// As with `#[co_wrapper(mixed, ctx = context, timeout)]`.
 #[track_caller]
 fn call_in_timeout<F: Future<Output: Send>>(
     context: &AioContext,
@@ -179,7 +180,7 @@ fn call_in_timeout<F: Future<Output: Send>>(
     poll_co_in_timeout(wrapper, context, timeout, co, |co| co())
 }
 
-/// As `#[co_wrapper(timeout)]` has it.
+/// As with `#[co_wrapper(timeout)]`.
 #[track_caller]
 fn nap_timeout(timeout: Duration, rng: Rng, ticket: Ticket) -> Result<(), Elapsed> {
     let wrapper = &Wrapper { name: "nap_timeout", target: "co_nap", mixed: false };

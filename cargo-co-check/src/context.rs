@@ -20,7 +20,8 @@ pub struct Facts {
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub returned: Value,
-    /// The objects of the facts, then those which it allocated and which are reached from them and from what is returned.
+    /// The objects of the facts, then those which it allocated and which are reached from them and from what is
+    /// returned.
     pub objects: Vec<Object>,
 }
 
@@ -34,7 +35,8 @@ impl Facts {
         Self { function, arguments: Vec::new(), objects: Vec::new() }
     }
 
-    /// Of a call with these arguments; and which object of the caller each of the facts' is. `None` if that is too much.
+    /// Of a call with these arguments; and which object of the caller each of the facts' is. `None` if that is too
+    /// much.
     pub fn of(function: Id, arguments: &[Value], memory: &Memory) -> Option<(Self, Option<Vec<usize>>)> {
         let mut order = Vec::new();
         let arguments = arguments.iter().map(|value| renumber(value, memory, &mut order)).collect();
@@ -105,7 +107,7 @@ fn renumber(value: &Value, memory: &Memory, order: &mut Vec<usize>) -> Value {
     }
 }
 
-/// As `renumber`, but what was given and has escaped is still what was given.
+/// Like `renumber`, but what was given and has escaped is still what was given.
 fn keep(value: &Value, memory: &Memory, order: &mut Vec<usize>) -> Value {
     match value {
         Value::Pointer(object, offset) if order.contains(object) || memory.is_live(*object) => {

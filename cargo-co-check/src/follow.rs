@@ -1,6 +1,6 @@
-//! Follows a function in a context, block by block, until nothing changes: which calls it makes, which ways through it there
-//! are, and what it leaves behind. So a destructor's way ends at a `None`, and a call through a pointer that was made close by
-//! leads to where it leads.
+//! Follows a function in a context, block by block, until nothing changes: which calls it makes, which ways through it
+//! there are, and what it leaves behind. So a destructor's way ends at a `None`, and a call through a pointer that was
+//! made close by leads to where it leads.
 //!
 //! What unwinds is not followed. Where a bound is met, less is known, and never something else.
 
@@ -17,7 +17,8 @@ use std::{
     rc::Rc,
 };
 
-/// Contexts of a function that are told apart: of a short one, of a long one, and of one of whose arguments only code is told apart.
+/// Contexts of a function that are told apart: of a short one, of a long one, and of one of whose arguments only code
+/// is told apart.
 const CONTEXTS: [usize; 3] = [4096, 24, 512];
 /// Lines of IR.
 const SHORT: usize = 100;
@@ -134,7 +135,7 @@ impl Follower {
         self.follow_all(root)
     }
 
-    /// As `root`, of a function that may be called with anything.
+    /// Like `root`, of a function that may be called with anything.
     pub fn any(&mut self, function: Id) -> Node {
         self.steps = 0;
         let node = self.blank(function);
@@ -164,7 +165,8 @@ impl Follower {
         Rc::clone(body)
     }
 
-    /// The node for a call with these arguments, followed if that is of use; and the caller's objects behind the facts'.
+    /// The node for a call with these arguments, followed if that is of use; and the caller's objects behind the
+    /// facts'.
     pub fn enter(&mut self, function: Id, arguments: &[Value], memory: &Memory) -> (Node, Option<Vec<usize>>) {
         let item = &self.program.items[function];
         let has_code = || arguments.iter().any(|value| self.leads_to_code(value, memory));

@@ -1,11 +1,13 @@
-//! As `RUSTC_WRAPPER`: has rustc write the IR of the packages that can know twins, without optimisation, and no machine code.
+//! What cargo runs as `RUSTC_WRAPPER`. It has rustc write the IR of the packages that can know twins, without optimisation, and no
+//! machine code.
 //!
-//! Flags that are appended win over those of profiles and `RUSTFLAGS`. What is linked, build scripts and macros, is built as
-//! it would be without us.
+//! Flags that are appended win over those of profiles and `RUSTFLAGS`. What is linked, build scripts and macros, is
+//! built as it would be without us.
 
 use std::{env, ffi::OsString, path::Path, process::Command};
 
-/// The folders of the packages whose IR is asked for, a line each. That it is there says that this process is the wrapper.
+/// The folders of the packages whose IR is asked for, a line each. That it is there says that this process is the
+/// wrapper.
 pub const PACKAGES: &str = "CO_CHECK_PACKAGES";
 /// The caller's own wrapper.
 pub const CHAINED: &str = "CO_CHECK_RUSTC_WRAPPER";

@@ -1,7 +1,7 @@
 //! Blocking twins for C: what an `extern "C"` function around a twin needs.
 //!
-//! No attribute writes these functions, because a signature does not say who owns a pointer, which results are counts and which
-//! are objects, and what C's types are called. They are short by hand:
+//! No attribute writes these functions, because a signature does not say who owns a pointer, which results are counts
+//! and which are objects, and what C's types are called. They are short by hand:
 //!
 //! ```
 //! use std::{ffi::c_int, io};
@@ -80,9 +80,9 @@ use crate::sys::{
 
 /// Calls `f`, writes its result to `out` and returns 0; or returns a negative errno, and leaves `out` as it is.
 ///
-/// The errno is that of the error, by [`errno`]. A panic of `f` does not get to C: it is `-EIO`, after the panic hook has
-/// printed it, such as that of a plain twin in coroutine context. (A program that is built with `panic = "abort"` ends.) If
-/// `f` is unwound because its `Coroutine` was dropped, it is `-ECANCELED`.
+/// The errno is that of the error, by [`errno`]. A panic of `f` does not get to C: it is `-EIO`, after the panic hook
+/// has printed it, such as that of a plain twin in coroutine context. (A program that is built with `panic = "abort"`
+/// ends.) If `f` is unwound because its `Coroutine` was dropped, it is `-ECANCELED`.
 ///
 /// If `out` is null, `f` is not called, and `-EFAULT` is returned.
 ///
@@ -105,7 +105,7 @@ pub unsafe fn call<T>(out: *mut T, f: impl FnOnce() -> io::Result<T>) -> c_int {
     })
 }
 
-/// As [`call`], for functions without a result.
+/// Like [`call`], for functions without a result.
 ///
 /// # Examples
 ///
@@ -134,8 +134,9 @@ pub fn status(f: impl FnOnce() -> io::Result<()>) -> c_int {
 
 /// The errno of an error, which is positive.
 ///
-/// It is the one with which a system call failed, also if that error is the [source](Error::source) of this one. Otherwise it
-/// follows from the kind, and is `EIO` if there is none for that. `Interrupted` is `EINTR`, `Elapsed` is `ETIMEDOUT`.
+/// It is the one with which a system call failed, also if that error is the [source](Error::source) of this one.
+/// Otherwise it follows from the kind, and is `EIO` if there is none for that. `Interrupted` is `EINTR`, `Elapsed` is
+/// `ETIMEDOUT`.
 ///
 /// # Examples
 ///
@@ -277,16 +278,16 @@ pub unsafe fn bytes<'a>(pointer: *const u8, len: usize) -> io::Result<&'a [u8]> 
     Ok(unsafe { slice::from_raw_parts(pointer, len) })
 }
 
-/// As [`bytes`], to be written to.
+/// Like [`bytes`], to be written to.
 ///
 /// # Errors
 ///
-/// As [`bytes`].
+/// The same as [`bytes`].
 ///
 /// # Safety
 ///
-/// As [`bytes`], and nobody else reads or writes the bytes while the slice is used. They count as written if C allocated
-/// them.
+/// The same as [`bytes`], and nobody else reads or writes the bytes while the slice is used. They count as written if C
+/// allocated them.
 ///
 /// # Examples
 ///

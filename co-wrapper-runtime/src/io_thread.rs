@@ -134,7 +134,7 @@ impl IoThread {
         self.end(&"IoThread::join", Location::caller(), None);
     }
 
-    /// As [`join`](Self::join), for `timeout` at most. A thread that has ended is never joined too late.
+    /// Like [`join`](Self::join), for `timeout` at most. A thread that has ended is never joined too late.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl IoThread {
     ///
     /// # Panics
     ///
-    /// As [`join`](Self::join).
+    /// The same as [`join`](Self::join).
     ///
     /// # Examples
     ///

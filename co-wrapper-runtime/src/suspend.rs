@@ -1,10 +1,12 @@
 //! What a stackful coroutine does instead of blocking: it suspends itself until it is woken.
 //!
-//! A call suspends the coroutine if the coroutine's outermost code made it. Elsewhere on the coroutine's stack somebody's
-//! frames would be suspended too that know nothing of it: an executor, a future in the middle of its poll, a loop of ours.
-//! There a call blocks, as it does in a task. It blocks as well while the thread unwinds, because the count of panics is
-//! the thread's; where another tokio handle than ours is current, because tokio insists on the order in which those are
-//! left; and once the coroutine was dropped.
+//! A call suspends the coroutine if the coroutine's outermost code made it. Otherwise the call blocks the thread, as it
+//! does in a task, because frames that do not expect it would be suspended too: an executor's, those of a future in the
+//! middle of its poll, or those of one of our loops. There are three more cases in which a call blocks:
+//!
+//! - The thread is unwinding, because Rust counts panics per thread.
+//! - Another tokio handle than ours is current, because tokio requires that handles are left in reverse order.
+//! - The coroutine was dropped, and is being unwound.
 
 use std::{
     pin::pin,
@@ -35,7 +37,7 @@ use crate::{
 /// The panic with which a coroutine that is dropped is unwound.
 pub struct Cancelled;
 
-/// The coroutine that a call suspends which code with the mark `caller` made, if it suspends one.
+/// The coroutine that a call suspends, if it suspends one. `caller` is the mark of the code that makes the call.
 #[inline]
 pub fn suspends<'a>(thread: &'a Thread, caller: Mark, entered: &Entered) -> Option<&'a Own> {
     let own = if caller.is_root() { thread.coroutine()? } else { return None };
@@ -68,8 +70,9 @@ impl Drop for Shown<'_> {
     }
 }
 
-/// Waits for the call at `place` without blocking its thread. As [`Frame::wait`](crate::call::frame::Frame::wait) has it,
-/// `target` is the context that the call was sent to, and `called_in` the one whose closing gives it up. Returns the panic
+/// Waits for the call at `place` without blocking its thread. The parameters are those of
+/// [`Frame::wait`](crate::call::frame::Frame::wait): `target` is the context that the call was sent to, and closing
+/// `called_in` gives the call up. Returns the panic
 /// of the interrupts' hook, if there was one. Not inlined, so that calls that block do not pay for its frame.
 #[inline(never)]
 pub fn wait(
@@ -140,15 +143,15 @@ pub fn wait(
     }
 }
 
-/// As [`until_ran`], and shows the call at `place` as waiting.
+/// Like [`until_ran`], and shows the call at `place` as waiting.
 pub fn shown_until_ran(own: &Own, place: &Place, context: &AioContext, seen: Seen, deadline: Option<Instant>) -> bool {
     place.thread().show_suspended(place.slot(), Some(context));
     let _shown = Shown(place);
     until_ran(own, context, seen, deadline)
 }
 
-/// Waits until something has run in `context` since `seen`, it was notified, or `deadline` has passed, without blocking the
-/// thread: what a blocking poll does. Returns whether something ran.
+/// What a blocking `poll` does in a coroutine: waits, without blocking the thread, until something has run in `context`
+/// since `seen`, the context was notified, or `deadline` has passed. Returns whether something ran.
 pub fn until_ran(own: &Own, context: &AioContext, seen: Seen, deadline: Option<Instant>) -> bool {
     let watchers = context.scheduler().watchers();
     let mut timer = pin!(deadline.map(|deadline| Sleep::until(context.scheduler().clone(), deadline)));

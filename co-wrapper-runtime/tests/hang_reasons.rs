@@ -46,7 +46,7 @@ fn remote<F: Future<Output = ()> + Send>(context: &AioContext, future: F) {
     poll_co_in(&Wrapper { name: "remote", target: "co_remote", mixed: false }, context, future, |future| future);
 }
 
-/// As [`remote`], for ten minutes at most.
+/// Like [`remote`], for ten minutes at most.
 #[track_caller]
 fn remote_for_a_while<F: Future<Output = ()> + Send>(context: &AioContext, future: F) {
     static FOR_A_WHILE: Wrapper = Wrapper { name: "for_a_while", target: "co_for_a_while", mixed: false };
@@ -114,7 +114,8 @@ fn calls_on(name: &str, ctx: &AioContext, call: impl FnOnce(&AioContext) + Send 
 }
 
 /// A context without a home, into which a thread `first` calls, as `call` does. That thread is its home when this
-/// returns: the context must run what sends the first message. Also returns what sends the second, for which that waits.
+/// returns: the context must run what sends the first message. Also returns what sends the second, for which that
+/// waits.
 fn home_for_its_call(
     call: impl FnOnce(&AioContext, mpsc::Sender<()>, async_channel::Receiver<()>) + Send + 'static,
 ) -> (AioContext, async_channel::Sender<()>) {
@@ -228,7 +229,13 @@ const ROWS: &[Row] = &[
     (
         "the first poll of a nested call blocks",
         || plain(async { mixed(async { sleeps() }) }),
-        &["mixed, called at ", "depth 2", "its future has not returned for ", "may wait in vain for", "plain at "],
+        &[
+            "mixed, called at ",
+            "depth 2",
+            "its future has not returned for ",
+            "may be waiting forever for",
+            "plain at ",
+        ],
     ),
     (
         "the first poll of a call in a bottom half blocks",
@@ -307,7 +314,7 @@ const ROWS: &[Row] = &[
         },
         &[
             "plain, called at ",
-            "may wait in vain for what only something lower on its stack can do: the caller of mixed at ",
+            "may be waiting forever for what only something lower on its stack can do: the caller of mixed at ",
             "which goes on when this call has returned",
         ],
     ),
@@ -617,7 +624,7 @@ const ROWS: &[Row] = &[
                 .await;
             });
         },
-        &["mixed, called at ", "may wait in vain for what only something lower on its stack can do: plain at "],
+        &["mixed, called at ", "may be waiting forever for what only something lower on its stack can do: plain at "],
     ),
     ("a task is awaited whose home thread sleeps", || plain(home_that_sleeps().spawn(async {})), HOME_SLEEPS),
     ("a bottom half is awaited whose home thread sleeps", || awaits_bottom_half(&home_that_sleeps()), HOME_SLEEPS),

@@ -54,7 +54,7 @@ where
             storage: A1,
             off: A2,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn read_entry<A0, A1, A2, Fut>(
             __cw_args: ReadArgs<A0, A1, A2>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1, A2) -> Fut,

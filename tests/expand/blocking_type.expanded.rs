@@ -34,7 +34,7 @@ impl<S: Storage> blocking::Disk<S> {
         struct OpenArgs<A0> {
             storage: A0,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn open_entry<A0, Fut>(
             __cw_args: OpenArgs<A0>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,
@@ -72,7 +72,7 @@ impl<S: Storage> blocking::Disk<S> {
                 __self: ::co_wrapper::__private::Sent<A0>,
                 other: ::co_wrapper::__private::Sent<A1>,
             }
-            /// Unpacks them and makes the future; runs where it is polled.
+            /// Unpacks the arguments and makes the future. Runs where the future is polled.
             fn is_same_entry<A0, A1, Fut>(
                 __cw_args: IsSameArgs<A0, A1>,
                 __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1) -> Fut,

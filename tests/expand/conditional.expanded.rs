@@ -18,7 +18,7 @@ fn open(path: &str, #[cfg(feature = "flags")] flags: u32) {
         path: A0,
         flags: A1,
     }
-    /// Unpacks them and makes the future; runs where it is polled.
+    /// Unpacks the arguments and makes the future. Runs where the future is polled.
     fn co_open_entry<A0, A1, Fut>(
         __cw_args: OpenArgs<A0, A1>,
         __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1) -> Fut,

@@ -23,7 +23,7 @@ impl Image {
             fix: A1,
             pass: A2,
         }
-        /// Unpacks them and calls the fn; runs as a coroutine.
+        /// Unpacks the arguments and calls the fn. Runs as a coroutine.
         fn bdrv_check_bh<A0, A1, A2, R>(
             __cw_args: BdrvCoCheckArgs<A0, A1, A2>,
             __cw_call: impl ::co_wrapper::__private::FnOnce(A0, A1, A2) -> R,
@@ -64,7 +64,7 @@ unsafe fn read_dir(
     struct ReadDirArgs<A0> {
         fs: A0,
     }
-    /// Unpacks them and calls the fn; runs as a coroutine.
+    /// Unpacks the arguments and calls the fn. Runs as a coroutine.
     fn blocking_read_dir_bh<A0, R>(
         __cw_args: ReadDirArgs<A0>,
         __cw_call: impl ::co_wrapper::__private::FnOnce(A0) -> R,

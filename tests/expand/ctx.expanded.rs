@@ -31,7 +31,7 @@ impl Disk {
                 __cw_arg: ::co_wrapper::__private::Sent<A1>,
                 buf: ::co_wrapper::__private::Sent<A2>,
             }
-            /// Unpacks them and makes the future; runs where it is polled.
+            /// Unpacks the arguments and makes the future. Runs where the future is polled.
             fn co_read_entry<A0, A1, A2, Fut>(
                 __cw_args: ReadArgs<A0, A1, A2>,
                 __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1, A2) -> Fut,
@@ -74,7 +74,7 @@ impl Disk {
         struct OpenBlockingArgs<A0> {
             path: A0,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn open_entry<A0, Fut>(
             __cw_args: OpenBlockingArgs<A0>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,

@@ -23,7 +23,7 @@ pub fn bdrv_pread(
         bytes: A2,
         buf: A3,
     }
-    /// Unpacks them and makes the future; runs where it is polled.
+    /// Unpacks the arguments and makes the future. Runs where the future is polled.
     fn bdrv_co_pread_entry<A0, A1, A2, A3, Fut>(
         __cw_args: BdrvPreadArgs<A0, A1, A2, A3>,
         __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1, A2, A3) -> Fut,
@@ -67,7 +67,7 @@ pub(crate) fn blk_create<S: Storage>(storage: S) -> Blk<S> {
     struct BlkCreateArgs<A0> {
         storage: A0,
     }
-    /// Unpacks them and makes the future; runs where it is polled.
+    /// Unpacks the arguments and makes the future. Runs where the future is polled.
     fn open_entry<A0, Fut>(
         __cw_args: BlkCreateArgs<A0>,
         __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,
@@ -124,7 +124,7 @@ where
             __self: A0,
             off: A1,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn read_entry<A0, A1, Fut>(
             __cw_args: ReadNowArgs<A0, A1>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1) -> Fut,
@@ -151,7 +151,7 @@ where
             __self: A0,
             off: A1,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn discard_unsafe_entry<A0, A1, Fut>(
             __cw_args: DiscardArgs<A0, A1>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1) -> Fut,
@@ -186,7 +186,7 @@ pub fn bdrv_co_open(
         filename: A0,
         flags: A1,
     }
-    /// Unpacks them and calls the fn; runs as a bottom half of the main context.
+    /// Unpacks the arguments and calls the fn. Runs as a bottom half of the main context.
     fn bdrv_open_bh<A0, A1, R>(
         __cw_args: BdrvCoOpenArgs<A0, A1>,
         __cw_call: impl ::co_wrapper::__private::FnOnce(A0, A1) -> R,
@@ -244,7 +244,7 @@ impl NodeTwins for Node {
             __self: A0,
             child: A1,
         }
-        /// Unpacks them and calls the fn; runs as a bottom half of the main context.
+        /// Unpacks the arguments and calls the fn. Runs as a bottom half of the main context.
         fn detach_child_bh<A0, A1, R>(
             __cw_args: CoDetachArgs<A0, A1>,
             __cw_call: impl ::co_wrapper::__private::FnOnce(A0, A1) -> R,

@@ -17,7 +17,7 @@ impl<S: Storage> blocking::Format<S> {
         struct OpenArgs<A0> {
             storage: A0,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn open_image_entry<A0, Fut>(
             __cw_args: OpenArgs<A0>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,

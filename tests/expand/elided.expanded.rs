@@ -26,7 +26,7 @@ fn append<'__cw_life, T>(
         all: A1,
         by: A2,
     }
-    /// Unpacks them and makes the future; runs where it is polled.
+    /// Unpacks the arguments and makes the future. Runs where the future is polled.
     fn co_append_entry<A0, A1, A2, Fut>(
         __cw_args: AppendArgs<A0, A1, A2>,
         __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1, A2) -> Fut,

@@ -36,7 +36,7 @@ pub fn bdrv_read(off: u64, buf: &mut [u8]) -> io::Result<usize> {
         off: A0,
         buf: A1,
     }
-    /// Unpacks them and makes the future; runs where it is polled.
+    /// Unpacks the arguments and makes the future. Runs where the future is polled.
     fn bdrv_co_read_entry<A0, A1, Fut>(
         __cw_args: BdrvReadArgs<A0, A1>,
         __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1) -> Fut,

@@ -29,7 +29,7 @@ where
         with: A0,
         more: A1,
     }
-    /// Unpacks them and makes the future; runs where it is polled.
+    /// Unpacks the arguments and makes the future. Runs where the future is polled.
     fn fill_async_entry<A0, A1, Fut>(
         __cw_args: FillArgs<A0, A1>,
         __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1) -> Fut,

@@ -32,7 +32,7 @@ impl Disk {
                 exact: A1,
                 __cw_lock: A2,
             }
-            /// Unpacks them and makes the future; runs where it is polled.
+            /// Unpacks the arguments and makes the future. Runs where the future is polled.
             fn co_size_entry<A0, A1, A2, Fut>(
                 __cw_args: SizeArgs<A0, A1, A2>,
                 __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1, A2) -> Fut,
@@ -78,7 +78,7 @@ impl Disk {
                 __self: ::co_wrapper::__private::Sent<A0>,
                 __cw_lock: ::co_wrapper::__private::Sent<A1>,
             }
-            /// Unpacks them and makes the future; runs where it is polled.
+            /// Unpacks the arguments and makes the future. Runs where the future is polled.
             fn co_flush_entry<A0, A1, Fut>(
                 __cw_args: FlushArgs<A0, A1>,
                 __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1) -> Fut,
@@ -127,7 +127,7 @@ pub(crate) fn bdrv_co_open(
         filename: A0,
         flags: A1,
     }
-    /// Unpacks them and calls the fn; runs as a bottom half of the main context.
+    /// Unpacks the arguments and calls the fn. Runs as a bottom half of the main context.
     fn bdrv_open_bh<A0, A1, R>(
         __cw_args: BdrvCoOpenArgs<A0, A1>,
         __cw_call: impl ::co_wrapper::__private::FnOnce(A0, A1) -> R,
@@ -172,7 +172,7 @@ trait Graph {
             __self: A0,
             child: A1,
         }
-        /// Unpacks them and calls the fn; runs as a bottom half of the main context.
+        /// Unpacks the arguments and calls the fn. Runs as a bottom half of the main context.
         fn detach_bh<A0, A1, R>(
             __cw_args: CoDetachArgs<A0, A1>,
             __cw_call: impl ::co_wrapper::__private::FnOnce(A0, A1) -> R,

@@ -22,7 +22,7 @@ pub trait Driver<'a, T: Debug, const N: usize>: Sized {
             __self: A0,
             path: A1,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn open_entry<A0, A1, Fut>(
             __cw_args: BlockingOpenArgs<A0, A1>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1) -> Fut,
@@ -58,7 +58,7 @@ impl<'a> other::Driver<'a, u8, 2> for Disk {
         struct SizeArgs<A0> {
             __self: A0,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn co_size_entry<A0, Fut>(
             __cw_args: SizeArgs<A0>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,

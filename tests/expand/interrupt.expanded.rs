@@ -25,7 +25,7 @@ impl Disk {
             __self: A0,
             off: A1,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn co_read_entry<A0, A1, Fut>(
             __cw_args: ReadArgs<A0, A1>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1) -> Fut,
@@ -72,7 +72,7 @@ impl Disk {
             __self: A0,
             off: A1,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn co_read_entry<A0, A1, Fut>(
             __cw_args: ReadTimeoutArgs<A0, A1>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1) -> Fut,
@@ -122,7 +122,7 @@ impl Disk {
             __self: A0,
             off: A1,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn co_read_entry<A0, A1, Fut>(
             __cw_args: ReadInterruptibleArgs<A0, A1>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1) -> Fut,
@@ -161,7 +161,7 @@ unsafe fn drained(pool: &Pool) {
         struct DrainedArgs<A0> {
             pool: ::co_wrapper::__private::Sent<A0>,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn drain_entry<A0, Fut>(
             __cw_args: DrainedArgs<A0>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,
@@ -213,7 +213,7 @@ unsafe fn drained_or_not(
         struct DrainedOrNotArgs<A0> {
             pool: ::co_wrapper::__private::Sent<A0>,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn drain_entry<A0, Fut>(
             __cw_args: DrainedOrNotArgs<A0>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,

@@ -37,7 +37,7 @@ impl Disk {
             f: A6,
             g: A7,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn co_read_entry<A0, A1, A2, A3, A4, A5, A6, A7, Fut>(
             __cw_args: ReadArgs<A0, A1, A2, A3, A4, A5, A6, A7>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(

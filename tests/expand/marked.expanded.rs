@@ -12,7 +12,7 @@ impl<T> Pool<T> {
         struct OpenArgs<A0> {
             path: A0,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn co_open_entry<A0, Fut>(
             __cw_args: OpenArgs<A0>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,

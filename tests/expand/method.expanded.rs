@@ -36,7 +36,7 @@ impl<T> BlockDev<T> {
             __cw_arg: A2,
             __cw_arg1: A3,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn bdrv_co_read_entry<A0, A1, A2, A3, Fut>(
             __cw_args: BdrvReadArgs<A0, A1, A2, A3>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1, A2, A3) -> Fut,

@@ -21,7 +21,7 @@ mod disk {
         struct OpenBlockingArgs<A0> {
             path: A0,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn open_entry<A0, Fut>(
             __cw_args: OpenBlockingArgs<A0>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,
@@ -51,7 +51,7 @@ mod disk {
             struct SizeBlockingArgs<A0> {
                 __self: A0,
             }
-            /// Unpacks them and makes the future; runs where it is polled.
+            /// Unpacks the arguments and makes the future. Runs where the future is polled.
             fn size_entry<A0, Fut>(
                 __cw_args: SizeBlockingArgs<A0>,
                 __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,
@@ -80,7 +80,7 @@ async fn single() {}
 fn single_blocking() {
     /// The packed arguments of [`single_blocking`].
     struct SingleBlockingArgs {}
-    /// Unpacks them and makes the future; runs where it is polled.
+    /// Unpacks the arguments and makes the future. Runs where the future is polled.
     fn single_entry<Fut>(
         __cw_args: SingleBlockingArgs,
         __cw_co: impl ::co_wrapper::__private::FnOnce() -> Fut,

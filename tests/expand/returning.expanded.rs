@@ -29,7 +29,7 @@ impl Disk {
             __self: A0,
             off: A1,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn read_entry<A0, A1, Fut>(
             __cw_args: ReadBlockingArgs<A0, A1>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1) -> Fut,
@@ -68,7 +68,7 @@ impl Disk {
         struct SizeBlockingArgs<A0> {
             __self: A0,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn size_entry<A0, Fut>(
             __cw_args: SizeBlockingArgs<A0>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,
@@ -117,7 +117,7 @@ impl Disk {
             __self: A0,
             how: A1,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn flush_entry<A0, A1, Fut>(
             __cw_args: FlushBlockingArgs<A0, A1>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0, A1) -> Fut,

@@ -9,7 +9,7 @@ impl Disk {
         SizeBuilder(self)
     }
 
-    // As `#[async_trait]` leaves it.
+    // Like `#[async_trait]` leaves it.
     fn flush<'life0, 'life1, 'async_trait>(
         &'life0 self,
         how: &'life1 (impl 'async_trait + Flush),

@@ -35,7 +35,7 @@ impl Disk {
         struct ExtentsArgs<A0> {
             __self: A0,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn co_extents_entry<A0, Fut>(
             __cw_args: ExtentsArgs<A0>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,
@@ -89,7 +89,7 @@ impl Disk {
             struct ChangesArgs<A0> {
                 __self: ::co_wrapper::__private::Sent<A0>,
             }
-            /// Unpacks them and makes the future; runs where it is polled.
+            /// Unpacks the arguments and makes the future. Runs where the future is polled.
             fn co_changes_entry<A0, Fut>(
                 __cw_args: ChangesArgs<A0>,
                 __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,

@@ -12,7 +12,7 @@ impl Pool {
         struct ReadBlockingArgs<A0> {
             __self: A0,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn read_entry<A0, Fut>(
             __cw_args: ReadBlockingArgs<A0>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,
@@ -40,7 +40,7 @@ impl Pool {
         struct StoreArgs<A0> {
             __self: A0,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn write_entry<A0, Fut>(
             __cw_args: StoreArgs<A0>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,

@@ -11,7 +11,7 @@ use co_wrapper_bench::{
 };
 
 co_wrapper::declare! {
-    /// As `examples/imago_sync.rs` has it.
+    /// As in `examples/imago_sync.rs`.
     impl Blocking for FormatAccess<Null> {
         fn read_blocking<'a>(&'a self, buf: impl Into<IoVectorMut<'a>>, off: u64) -> io::Result<()> = read;
     }

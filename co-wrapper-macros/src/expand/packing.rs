@@ -88,11 +88,11 @@ impl<'a> Packing<'a> {
     /// The fn that unpacks the arguments and calls the other fn. `unwrapped` takes an argument out of its field.
     pub fn unpack(&self, unwrapped: Option<TokenStream>) -> TokenStream {
         let (doc, result) = if self.plan.options.coroutine.is_some() {
-            (" Unpacks them and calls the fn; runs as a coroutine.", "R")
+            (" Unpacks the arguments and calls the fn. Runs as a coroutine.", "R")
         } else if self.plan.options.no_co {
-            (" Unpacks them and calls the fn; runs as a bottom half of the main context.", "R")
+            (" Unpacks the arguments and calls the fn. Runs as a bottom half of the main context.", "R")
         } else {
-            (" Unpacks them and makes the future; runs where it is polled.", "Fut")
+            (" Unpacks the arguments and makes the future. Runs where the future is polled.", "Fut")
         };
         let result = Ident::new(result, Span::call_site());
         let Packing { unpack, args_struct, args, call, krate, .. } = self;

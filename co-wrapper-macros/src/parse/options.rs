@@ -1,9 +1,9 @@
 //! The options in the parentheses of `#[co_wrapper(…)]` and `#[no_co_wrapper(…)]`, and those that a block's attribute
-//! gives to all fns in it. They are parsed one by one: after a mistake in one option, parsing goes on at the next comma.
-//! Whether an option suits its item is up to `check`.
+//! gives to all fns in it. They are parsed one by one: after a mistake in one option, parsing goes on at the next
+//! comma. Whether an option suits its item is up to `check`.
 //!
-//! A mark's options and its block's are merged once, here. After that, an option does not tell which of the two it came
-//! from. Only `keys` does, because it has the mark's own options alone.
+//! A mark's options are merged here, once, with those of the block around it. Afterwards an option does not show
+//! whether it came from the mark or from the block. Only `keys` does: it lists the mark's own options.
 
 use crate::parse::errors::Errors;
 use crate::parse::item::is_of_trait;
@@ -36,14 +36,14 @@ const KNOWN: &[(&str, &str)] = &[
     ("bdrv_rdlock", "bdrv_rdlock = self.graph"),
     ("bdrv_wrlock", "bdrv_wrlock"),
     ("unsafe", "unsafe(coroutine)"),
-    // Only to say how it is written.
+    // Not an option by itself. It is known here so that the error can say how it is written.
     ("coroutine", "unsafe(coroutine)"),
 ];
 
 /// The options of `#[no_co_wrapper]`.
 const OF_NO_CO: &[&str] = &["name", "vis", "crate", "bdrv_rdlock", "bdrv_wrlock", "unsafe"];
 
-/// The options that `#[co_wrapper]` has not.
+/// The options that `#[co_wrapper]` does not have.
 const OF_NO_CO_ALONE: &[&str] = &["unsafe", "coroutine"];
 
 /// A mark's options, merged with those of the attribute on the block around it.
@@ -119,8 +119,8 @@ impl Affixes {
     }
 }
 
-/// What a block's attribute passes to the marks inside it: where the function is, and the options of the whole block. It
-/// travels as tokens, in an option that users never write.
+/// What a block's attribute passes to the marks inside it: where the function is, and the options of the whole block.
+/// It travels as tokens, in an option that users never write.
 pub struct BlockContext {
     /// The path through which the async fn is called: `Self` or `<Self as Trait>`. It is empty in a module.
     pub within: TokenStream,
@@ -169,8 +169,8 @@ impl Options {
         Options::default().read(tokens, errors)
     }
 
-    /// Parses the options of `#[no_co_wrapper(…)]`. It parses all options, so that `check` can say why one does not suit
-    /// this mark.
+    /// Parses the options of `#[no_co_wrapper(…)]`. It parses all options, so that `check` can say why one does not
+    /// suit this mark.
     pub fn parse_no_co(tokens: TokenStream, errors: &mut Errors) -> Self {
         Options { no_co: true, ..Options::default() }.read(tokens, errors)
     }
@@ -192,8 +192,8 @@ impl Options {
         }
     }
 
-    /// Merges the options of the block around the mark. The mark's own take precedence. An async twin takes only `crate`
-    /// from its block.
+    /// Merges the options of the block around the mark. The mark's own take precedence. An async twin takes only
+    /// `crate` from its block.
     pub fn inside(mut self, block: Rc<BlockContext>) -> Self {
         let block = self.block.insert(block).clone();
         let all = &block.options;

@@ -68,8 +68,8 @@ impl<S: Stream + Unpin> Iter<S> {
         iter_of(&BY_HAND, type_name::<S>(), Location::caller(), stream)
     }
 
-    /// As [`Iterator::next`], for `timeout` at most. A stream that has its next item ready gives it even if the timeout
-    /// is zero.
+    /// Like [`Iterator::next`], for `timeout` at most. A stream that has its next item ready gives it even if the
+    /// timeout is zero.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl<S: Stream + Unpin> Iter<S> {
     ///
     /// # Panics
     ///
-    /// As [`Iterator::next`].
+    /// The same as [`Iterator::next`].
     ///
     /// # Examples
     ///
@@ -169,8 +169,8 @@ impl<S> Iter<S> {
     }
 }
 
-/// The iterator of a generated twin, whose calls of `next` are that twin's calls. `args_type` is the twin's module, or the
-/// name of a type in it, and `made` the place of its call.
+/// The iterator of a generated twin, whose calls of `next` are that twin's calls. `args_type` is the twin's module, or
+/// the name of a type in it, and `made` the place of its call.
 pub fn iter_of<S: Stream + Unpin>(
     wrapper: &'static Wrapper,
     args_type: &'static str,

@@ -92,7 +92,7 @@ impl<S: Stream + Unpin + Send> IterIn<S> {
         Self { stream: Some(stream), context: context.clone(), wrapper, args_type, made, ended: false }
     }
 
-    /// As [`Iterator::next`], for `timeout` at most. On expiry the context has stopped polling the stream before this
+    /// Like [`Iterator::next`], for `timeout` at most. On expiry the context has stopped polling the stream before this
     /// returns, which may take as long as the context takes to look.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl<S: Stream + Unpin + Send> IterIn<S> {
     ///
     /// # Panics
     ///
-    /// As [`Iterator::next`].
+    /// The same as [`Iterator::next`].
     ///
     /// # Examples
     ///
@@ -160,7 +160,7 @@ impl<S: Stream + Unpin + Send> IterIn<S> {
     }
 }
 
-/// As [`iter_of`](super::iter_of), of a twin with a `ctx`, in which the stream was made.
+/// Like [`iter_of`](super::iter_of), of a twin with a `ctx`, in which the stream was made.
 pub fn iter_in_of<S: Stream + Unpin + Send>(
     wrapper: &'static Wrapper,
     module: &'static str,

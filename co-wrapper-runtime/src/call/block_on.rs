@@ -36,8 +36,8 @@ macro_rules! in_frame {
 /// home to are served meanwhile. With the feature `tokio`, tokio's sockets, timers and tasks work in it, on the
 /// process's reactor. A call whose future is ready costs as little as with a twin.
 ///
-/// May be called in coroutine context, where it nests, as with a twin marked `mixed`. [Hang reports](crate::hang) name it
-/// `block_on`.
+/// May be called in coroutine context, where it nests, as with a twin marked `mixed`. [Hang reports](crate::hang) name
+/// it `block_on`.
 ///
 /// # Panics
 ///
@@ -59,7 +59,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     done(in_frame!(Callee::Own(&"block_on"), Location::caller(), None, future: F))
 }
 
-/// As [`block_on`], for `timeout` at most. A future that is ready when it is first polled is never too late.
+/// Like [`block_on`], for `timeout` at most. A future that is ready when it is first polled is never too late.
 ///
 /// # Errors
 ///
@@ -67,7 +67,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 ///
 /// # Panics
 ///
-/// As [`block_on`].
+/// The same as [`block_on`].
 ///
 /// # Examples
 ///
@@ -84,8 +84,8 @@ pub fn block_on_timeout<F: Future>(future: F, timeout: Duration) -> Result<F::Ou
     in_frame!(Callee::Own(name), Location::caller(), deadline, future: F).map_err(|_| Elapsed::new(timeout))
 }
 
-/// As [`block_on`], until the call is [interrupted](crate::interrupt). A future that is ready when it is first polled is not
-/// interrupted.
+/// Like [`block_on`], until the call is [interrupted](crate::interrupt). A future that is ready when it is first polled
+/// is not interrupted.
 ///
 /// # Errors
 ///
@@ -93,7 +93,7 @@ pub fn block_on_timeout<F: Future>(future: F, timeout: Duration) -> Result<F::Ou
 ///
 /// # Panics
 ///
-/// As [`block_on`].
+/// The same as [`block_on`].
 ///
 /// # Examples
 ///
@@ -117,7 +117,7 @@ pub(crate) fn done<R>(ended: Result<R, Ended>) -> R {
     ended.unwrap_or_else(|_| unreachable!("a wait without a deadline ends when the future is ready"))
 }
 
-/// As [`block_on`], shown as a call of `callee` at `site`, within `limits`.
+/// Like [`block_on`], shown as a call of `callee` at `site`, within `limits`.
 #[cfg(any(feature = "tokio", feature = "futures-io", feature = "stream"))]
 #[inline]
 #[track_caller]
@@ -174,8 +174,8 @@ impl AioContext {
         done(in_frame!(Callee::Own(&"AioContext::block_on"), Location::caller(), None, future: F))
     }
 
-    /// As [`block_on`](Self::block_on), until the call is [interrupted](crate::interrupt). A future that is ready when it is
-    /// first polled is not interrupted.
+    /// Like [`block_on`](Self::block_on), until the call is [interrupted](crate::interrupt). A future that is ready
+    /// when it is first polled is not interrupted.
     ///
     /// # Errors
     ///
@@ -183,7 +183,7 @@ impl AioContext {
     ///
     /// # Panics
     ///
-    /// As [`block_on`](Self::block_on).
+    /// The same as [`block_on`](Self::block_on).
     ///
     /// # Examples
     ///
@@ -204,8 +204,9 @@ impl AioContext {
         in_frame!(Callee::Own(name), Location::caller(), Limits::INTERRUPTIBLE, future: F).map_err(|_| Interrupted)
     }
 
-    /// As [`block_on`](Self::block_on), for `timeout` at most. A future that is ready when it is first polled is never
-    /// too late. To give up waiting for a task without ending it, pass `&mut` its [`JoinHandle`](crate::JoinHandle).
+    /// Like [`block_on`](Self::block_on), for `timeout` at most. A future that is ready when it is first polled is
+    /// never too late. To give up waiting for a task without ending it, pass `&mut` its
+    /// [`JoinHandle`](crate::JoinHandle).
     ///
     /// # Errors
     ///
@@ -213,7 +214,7 @@ impl AioContext {
     ///
     /// # Panics
     ///
-    /// As [`block_on`](Self::block_on).
+    /// The same as [`block_on`](Self::block_on).
     ///
     /// # Examples
     ///

@@ -45,9 +45,9 @@ use crate::{context::wait_cycle::WaitsFor, suspend};
 /// future of a blocking wrapper or of `block_on`, or inside a `Coroutine` (feature `coroutine`).
 ///
 /// There a plain wrapper panics, because it would block the loop that polls the coroutine: await the async function
-/// instead. A mixed one runs a nested loop. (A `Coroutine`'s own code is suspended instead, by plain wrappers too.) Bottom
-/// halves are not coroutines, and neither are other executors' tasks; but an executor that is run inside a coroutine is a
-/// part of it.
+/// instead. A mixed one runs a nested loop. (A `Coroutine`'s own code is suspended instead, by plain wrappers too.)
+/// Bottom halves are not coroutines, and neither are other executors' tasks; but an executor that is run inside a
+/// coroutine is a part of it.
 ///
 /// # Examples
 ///
@@ -65,7 +65,8 @@ pub fn in_coroutine() -> bool {
 /// A generated wrapper's description of itself, for messages and reports.
 ///
 /// `cargo co-check` finds the calls of `poll_co` and its siblings in LLVM IR, by their names, and reads there
-/// the constant that a twin passes: two strings, then the flag. `cargo-co-check/src/tables.rs` lists the names and has a test.
+/// the constant that a twin passes: two strings, then the flag. `cargo-co-check/src/tables.rs` lists the names and has
+/// a test.
 #[derive(Debug)]
 pub struct Wrapper {
     /// The blocking function's name.
@@ -151,8 +152,8 @@ impl Frame {
         }
     }
 
-    /// As [`block_on_until`](Self::block_on_until), for a future whose output is a lock. Nested loops do not poll it: they
-    /// may wait for that same lock, which would stay in this frame until they have returned.
+    /// Like [`block_on_until`](Self::block_on_until), for a future whose output is a lock. Nested loops do not poll it:
+    /// they may wait for that same lock, which would stay in this frame until they have returned.
     #[cfg(feature = "graph")]
     #[track_caller]
     pub fn block_on_for_caller_until<F: Future>(
@@ -163,8 +164,8 @@ impl Frame {
         self.poll_until::<true, F>(limits.into(), None, make)
     }
 
-    /// As [`block_on`](Self::block_on), within `limits`, and until `called_in`, whose home is this thread, is closed. If
-    /// either gives the call up, the future is dropped before this returns.
+    /// Like [`block_on`](Self::block_on), within `limits`, and until `called_in`, whose home is this thread, is closed.
+    /// If either gives the call up, the future is dropped before this returns.
     #[inline]
     #[track_caller]
     pub fn block_on_until<F: Future>(
@@ -193,7 +194,8 @@ impl Frame {
         let mut cx = Context::from_waker(&self.place.slot().waker);
         // Costs nothing unless a panic drops it.
         let hint = HintOnPanic(self);
-        // In a foreign task, whose tokio budget may be used up, `poll_or_wait` makes the first poll, without that budget.
+        // In a foreign task, whose tokio budget may be used up, `poll_or_wait` makes the first poll, without that
+        // budget.
         let unpolled = self.entered.may_be_in_a_foreign_task();
         if !unpolled {
             let _inside = self.span.enter();

@@ -53,25 +53,25 @@ impl<T> Sent<T> {
     }
 }
 
-/// Marks an argument of a call with `ctx` as sent, so that one which is not `Send` is an error at that argument. The error
-/// shows this function's name.
+/// Marks an argument of a call with `ctx` as sent, so that one which is not `Send` is an error at that argument. The
+/// error shows this function's name.
 pub fn sent_to_ctx<T: Send>(value: T) -> Sent<T> {
     Sent(value)
 }
 
-/// As [`sent_to_ctx`], for arguments that are sent to the main context, and for results.
+/// Like [`sent_to_ctx`], for arguments that are sent to the main context, and for results.
 pub fn arg<T: Send>(value: T) -> Sent<T> {
     Sent(value)
 }
 
-/// As `poll_co`, with the future made and polled in `context`. On the context's home thread it is `poll_co`. If the
+/// Like `poll_co`, with the future made and polled in `context`. On the context's home thread it is `poll_co`. If the
 /// context has no home, this thread becomes its temporary home, for the length of the call; a temporary home never
 /// starts another caller's call, unless the two would wait for each other.
 ///
 /// # Panics
 ///
-/// As `poll_co`. Also if the context is closed before the call is done; its future has been dropped by then. A panic of
-/// the future goes to the caller.
+/// The same as `poll_co`. Also if the context is closed before the call is done; its future has been dropped by then. A
+/// panic of the future goes to the caller.
 #[track_caller]
 pub fn poll_co_in<S, E, Fut>(wrapper: &'static Wrapper, context: &AioContext, args: S, entry: E) -> Fut::Output
 where
@@ -95,7 +95,7 @@ where
     }
 }
 
-/// As [`poll_co_in`], for `timeout` at most. On expiry the call is cancelled in the context, and its future dropped
+/// Like [`poll_co_in`], for `timeout` at most. On expiry the call is cancelled in the context, and its future dropped
 /// there, before this returns, so that may take as long as the context takes to look. A call that was not started is
 /// cancelled at the next look of the home thread, even if that holds calls back.
 #[track_caller]
@@ -114,8 +114,8 @@ where
     poll_co_in_until(wrapper, context, deadline(timeout).into(), args, entry).map_err(|_| Elapsed::new(timeout))
 }
 
-/// As [`poll_co_in`], until it is interrupted. Then the call is cancelled in the context as when a timeout expires. If it
-/// is done there nevertheless, its result is returned, and the interrupt stays pending.
+/// Like [`poll_co_in`], until it is interrupted. Then the call is cancelled in the context as when a timeout expires.
+/// If it is done there nevertheless, its result is returned, and the interrupt stays pending.
 #[track_caller]
 pub fn poll_co_in_interruptible<S, E, Fut>(
     wrapper: &'static Wrapper,
@@ -131,7 +131,7 @@ where
     poll_co_in_until(wrapper, context, Limits::INTERRUPTIBLE, args, entry).map_err(|_| Interrupted)
 }
 
-/// As [`poll_co_in`], within `limits`.
+/// Like [`poll_co_in`], within `limits`.
 #[track_caller]
 fn poll_co_in_until<S, E, Fut>(
     wrapper: &'static Wrapper,
@@ -158,7 +158,7 @@ where
     }
 }
 
-/// As [`poll_co_in`], shown as a call at `site`, within `limits`, for futures of any size but on the stack. If
+/// Like [`poll_co_in`], shown as a call at `site`, within `limits`, for futures of any size but on the stack. If
 /// the context is closed before the call is done, the arguments or the future have been dropped, and this returns
 /// [`Ended::Closed`].
 #[track_caller]
@@ -195,8 +195,8 @@ where
     let span = frame.span().clone();
     let packed = Packed::new(args, entry);
     let abort = AbortOnUnwind { name: wrapper.name, site };
-    // SAFETY: `packed` lives until the loop below has seen that the call is done. The loop is not left otherwise, and if it
-    // unwinds, `abort` ends the process.
+    // SAFETY: `packed` lives until the loop below has seen that the call is done. The loop is not left otherwise, and
+    // if it unwinds, `abort` ends the process.
     let sent = unsafe { completion::send(context.scheduler(), &packed, frame.wakes(), span) };
     let mut elsewhere = Elsewhere {
         name: wrapper.name,
@@ -277,8 +277,8 @@ struct Elsewhere<'a, R> {
 }
 
 impl<R> Elsewhere<'_, R> {
-    /// This thread may be the home for this call, although another call has made it that: one nested in this one's wait,
-    /// which has started this call and was done first. Then this one has to leave.
+    /// This thread may be the home for this call, although another call has made it that: one nested in this one's
+    /// wait, which has started this call and was done first. Then this one has to leave.
     fn keep_home(&mut self) {
         if self.home.is_none() && self.context.scheduler().is_home_here() {
             self.home = try_home_for_call(self.context, self.name, self.site).ok();

@@ -1,5 +1,5 @@
-//! Calls out of coroutines into blocking functions: a bottom half of the main context runs one, and the coroutine awaits
-//! the result. (QEMU's `no_co_wrapper`.)
+//! Calls out of coroutines into blocking functions: a bottom half of the main context runs one, and the coroutine
+//! awaits the result. (QEMU's `no_co_wrapper`.)
 
 use std::{
     future::Future,
@@ -49,8 +49,8 @@ where
     in_main(wrapper, Location::caller(), || (), async move { body(args) })
 }
 
-/// As [`no_co`], for any `work`, such as a body that a lock comes before: the bottom half polls it until it is ready. `check`
-/// may panic to refuse the call when it is first polled.
+/// Like [`no_co`], for any `work`, such as a body that a lock comes before: the bottom half polls it until it is ready.
+/// `check` may panic to refuse the call when it is first polled.
 pub(crate) fn in_main<R: 'static>(
     wrapper: &'static Wrapper,
     site: &'static Location<'static>,

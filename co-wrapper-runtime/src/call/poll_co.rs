@@ -46,7 +46,7 @@ where
     }
 }
 
-/// As [`poll_co`], with the future on the stack. A separate function, so that in a debug build the frame of `poll_co`
+/// Like [`poll_co`], with the future on the stack. A separate function, so that in a debug build the frame of `poll_co`
 /// reserves no room for a future that a large call keeps elsewhere.
 #[inline]
 #[track_caller]
@@ -63,7 +63,7 @@ where
     frame.block_on(|| entry(args))
 }
 
-/// As [`poll_co`], for at most `timeout`. If that expires, the future is dropped before this returns.
+/// Like [`poll_co`], for at most `timeout`. If that expires, the future is dropped before this returns.
 ///
 /// A call whose future is ready at its first poll succeeds even with a timeout of zero.
 #[track_caller]
@@ -80,7 +80,7 @@ where
     poll_co_until(wrapper, deadline(timeout).into(), args, entry).map_err(|_| Elapsed::new(timeout))
 }
 
-/// As [`poll_co`], until it is interrupted. In that case the future is dropped before this returns.
+/// Like [`poll_co`], until it is interrupted. In that case the future is dropped before this returns.
 ///
 /// A call whose future is ready at its first poll succeeds even if an interrupt is pending, and leaves that pending.
 #[track_caller]
@@ -96,7 +96,7 @@ where
     poll_co_until(wrapper, Limits::INTERRUPTIBLE, args, entry).map_err(|_| Interrupted)
 }
 
-/// As [`poll_co`], within `limits`.
+/// Like [`poll_co`], within `limits`.
 #[track_caller]
 fn poll_co_until<S, E, Fut>(wrapper: &'static Wrapper, limits: Limits, args: S, entry: E) -> Result<Fut::Output, Ended>
 where
@@ -112,7 +112,7 @@ where
     }
 }
 
-/// As [`poll_in_place`], within `limits`.
+/// Like [`poll_in_place`], within `limits`.
 #[track_caller]
 fn poll_in_place_until<S, E, Fut>(
     wrapper: &'static Wrapper,

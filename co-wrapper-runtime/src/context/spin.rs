@@ -4,7 +4,7 @@
 //! Waking a thread that sleeps takes some 50 µs; a thread that spins reacts in less than one. The budget grows while
 //! waits are short, and shrinks after a long one.
 //!
-//! Spinning is in vain if the thread that brings the work shares this thread's processor: it runs only when the spinning
+//! Spinning cannot pay if the thread that brings the work shares this thread's processor: it runs only when the spinning
 //! ends, so the wait gets longer by all of the budget, however large that is. Such a spin fails although it is as long as
 //! the thread has slept before. After several of these in a row the context goes without spins for a while, and for a
 //! longer one each time. One spin that pays ends that.
@@ -21,7 +21,7 @@ use std::{
 /// The first budget above zero.
 const FIRST: u64 = 4_000;
 
-/// After so many spins in vain a context goes without for a while.
+/// After so many spins that did not pay, a context goes without for a while.
 const IN_VAIN: u32 = 4;
 
 /// For how many waits it does so first, and how often that is doubled: to 1024, because a spin may pay again at any time,
@@ -33,7 +33,7 @@ const DOUBLED: u32 = 4;
 #[derive(Debug)]
 pub struct Spin {
     budget: AtomicU64,
-    /// How many spins were in vain since the last one that paid.
+    /// How many spins did not pay since the last one that paid.
     in_vain: AtomicU32,
     /// How long the thread has slept at most in a wait since the last spin that paid, or wait that was too long to spin.
     slept: AtomicU64,
@@ -83,7 +83,7 @@ impl Spin {
         self.budget.store(adapted, Ordering::Relaxed);
     }
 
-    /// Counts the spin of a wait if it was in vain. Returns whether the next waits are to go without.
+    /// Counts the spin of a wait if it did not pay. Returns whether the next waits are to go without.
     fn was_in_vain(&self, waited: u64, budget: u64, paid: Option<bool>) -> bool {
         let slept = self.slept.load(Ordering::Relaxed);
         if paid == Some(true) {
@@ -184,7 +184,7 @@ mod tests {
             return;
         }
         const US: u64 = 1_000;
-        // Work as long as the first spins is not in vain yet: the budget still grows.
+        // A wait as long as the first spins does not count against them yet: the budget still grows.
         for (max, shrink, work) in [(MAX, 0, 3), (MAX, 2, 3), (MAX, 0, 12), (100 * US, 0, 3), (100 * US, 0, 60)] {
             let spin = Spin::new(Duration::from_nanos(max), 2, shrink);
             let work = Duration::from_micros(work);

@@ -32,30 +32,30 @@ use crate::{
     thread::state::Thread,
 };
 
-/// Blocking code as a future, for any executor: wherever a call of ours would block the thread, the code is suspended and
-/// the future is pending. (QEMU's `Coroutine`.)
+/// Blocking code as a future, for any executor: wherever a call of ours would block the thread, the code is suspended
+/// and the future is pending. (QEMU's `Coroutine`.)
 ///
-/// The code runs on a stack of its own, when the future is polled. There every blocking twin, whatever its mark,
-/// [`block_on`](crate::block_on), [`AioContext::poll_while`](crate::AioContext::poll_while), drained sections and the
-/// graph's write lock suspend it instead of blocking. [`in_coroutine`](crate::in_coroutine) is true, and
-/// nothing panics for that: nothing is blocked. What blocks by other means, such as `std::thread::sleep`, still blocks the
-/// thread.
+/// The code runs on a stack of its own, when the future is polled. Every blocking twin, whether plain or mixed,
+/// suspends it instead of blocking, and so do [`block_on`](crate::block_on),
+/// [`AioContext::poll_while`](crate::AioContext::poll_while), drained sections and the graph's write lock.
+/// [`in_coroutine`](crate::in_coroutine) is true there, but plain twins do not panic, because they block nothing. What
+/// blocks by other means, such as `std::thread::sleep`, still blocks the thread.
 ///
-/// The feature `coroutine` has it. Its stacks are mapped with a guard page below; see [`Builder`] for their size.
+/// It needs the feature `coroutine`. Its stacks are mapped with a guard page below; see [`Builder`] for their size.
 ///
 /// # Where it blocks after all
 ///
-/// Only the coroutine's own code is suspended. Inside the future of a call, and in what a loop runs that is on the
-/// coroutine's stack, a mixed call nests as it does in a task. So it does inside a tokio `block_on`, or where the handle of
-/// another tokio runtime is entered, and while the thread unwinds.
+/// Only the coroutine's own code is suspended. A mixed call nests, as it does in a task, if it is made inside the
+/// future of a call or by what a loop on the coroutine's stack runs. It also nests inside a tokio `block_on`, where the
+/// handle of another tokio runtime is entered, and while the thread unwinds.
 ///
 /// # When it is dropped
 ///
 /// A suspended coroutine that is dropped is unwound where it is: the blocking call that it waits in panics with a
 /// payload of ours, without a message, and destructors run. Calls that these make block the thread. Code that catches
 /// that panic goes on, and its calls block too. If the panic would have to pass `extern "C"` functions, the process
-/// aborts. A coroutine that is forgotten keeps its stack. In builds with `panic = "abort"` a suspended one that is dropped
-/// keeps its stack too, and is counted ([`Stacks::kept`]).
+/// aborts. A coroutine that is forgotten keeps its stack. In builds with `panic = "abort"` a suspended one that is
+/// dropped keeps its stack too, and is counted ([`Stacks::kept`]).
 ///
 /// It stays on its thread:
 ///
@@ -94,11 +94,11 @@ impl<R: 'static> Coroutine<R> {
     /// # Safety
     ///
     /// While a call of `f` waits, other code of the thread runs, and it may end before or after `f` goes on. So `f`
-    /// promises: *no frame on its stack at that time relies on what it has put into a thread-local until it returns.* Such
-    /// are scopes that set a thread-local and restore it when they end: those of the crate `scoped-tls`, another runtime's
-    /// `enter` guards, executors that mark their thread (`futures::executor::block_on`; tokio's are recognized). They
-    /// would be left in another order than entered, and code that runs meanwhile would use what they point to. Your
-    /// own code rarely has one; look at crates that call back into it.
+    /// promises: *no frame on its stack at that time relies on what it has put into a thread-local until it returns.*
+    /// Frames that break this are scopes that set a thread-local and restore it when they end: those of the crate
+    /// `scoped-tls`, another runtime's `enter` guards, executors that mark their thread (`futures::executor::block_on`;
+    /// tokio's are recognized). Such scopes would not be left in reverse order, and code that runs meanwhile would use
+    /// what they point to. Your own code rarely has one; look at crates that call back into it.
     ///
     /// This keeps the promise: the thread-local is used, and no call is made meanwhile.
     ///
@@ -134,8 +134,8 @@ impl<R: 'static> Coroutine<R> {
     ///
     /// // Wrong: `f` waits inside `with`.
     /// let coroutine = unsafe {
-    ///     Coroutine::new(|| with(vec![1], || block_on(AioContext::current().sleep(std::time::Duration::from_millis(1)))))
-    /// };
+    ///     Coroutine::new(|| with(vec![1], ||
+    /// block_on(AioContext::current().sleep(std::time::Duration::from_millis(1))))) };
     /// # drop(coroutine);
     /// ```
     ///
@@ -161,11 +161,11 @@ impl<R: 'static> Coroutine<R> {
         unsafe { Self::of_call("Coroutine::new", Location::caller(), f) }
     }
 
-    /// As [`new`](Self::new), for the function `name`, called at `site`.
+    /// Like [`new`](Self::new), for the function `name`, called at `site`.
     ///
     /// # Safety
     ///
-    /// As for [`new`](Self::new).
+    /// The same as for [`new`](Self::new).
     #[inline]
     pub(super) unsafe fn of_call(
         name: &str,
@@ -186,7 +186,7 @@ impl<R: 'static> Coroutine<R> {
     ///
     /// # Safety
     ///
-    /// As for [`new`](Self::new).
+    /// The same as for [`new`](Self::new).
     #[inline]
     unsafe fn made(size: Size, f: impl FnOnce() -> R + 'static, site: &'static Location<'static>) -> io::Result<Self> {
         fork::forbid("Coroutine::new");
@@ -347,17 +347,17 @@ impl<R> fmt::Debug for Coroutine<R> {
 /// # The size of a stack
 ///
 /// 256 KiB by default. A stack takes address space of its size and a page more, and memory only for the pages that were
-/// touched; so a size too large costs little, and one too small ends the process: code that runs off its stack touches the
-/// guard page, and the process gets SIGSEGV. (Rust's message about a stack overflow is for its own threads alone.) Code
-/// that runs well on a thread of a given [`stack_size`](std::thread::Builder::stack_size) does so on a coroutine's stack of
-/// that size. Take what the thread had, 2 MiB by default, where recursion is deep or the code is not known; measure with
-/// a few sizes where there are many coroutines.
+/// touched; so a size too large costs little, and one too small ends the process: code that runs off its stack touches
+/// the guard page, and the process gets SIGSEGV. (Rust's message about a stack overflow is for its own threads alone.)
+/// Code that runs well on a thread of a given [`stack_size`](std::thread::Builder::stack_size) does so on a coroutine's
+/// stack of that size. Take what the thread had, 2 MiB by default, where recursion is deep or the code is not known;
+/// measure with a few sizes where there are many coroutines.
 ///
-/// Stacks of the default size are kept by the thread for its next coroutines, 64 at most; others are mapped and unmapped for
-/// each. A kept stack keeps the memory of the pages that were touched on it, until the thread ends: 8 KiB as a rule, and 16
-/// MiB a thread if 64 coroutines at once have used theirs up. Returning it to the system each time would cost a system call,
-/// several times what a coroutine costs, because nobody knows how deep the stack was used. Code that goes deep only
-/// sometimes may ask for another size.
+/// Stacks of the default size are kept by the thread for its next coroutines, 64 at most; others are mapped and
+/// unmapped for each. A kept stack keeps the memory of the pages that were touched on it, until the thread ends: 8 KiB
+/// as a rule, and 16 MiB a thread if 64 coroutines at once have used theirs up. Returning it to the system each time
+/// would cost a system call, several times what a coroutine costs, because nobody knows how deep the stack was used.
+/// Code that goes deep only sometimes may ask for another size.
 ///
 /// # Examples
 ///
@@ -398,7 +398,8 @@ impl Builder {
     ///
     /// # Safety
     ///
-    /// As for [`Coroutine::new`], where both a closure that keeps the promise and one that breaks it are shown.
+    /// The same as for [`Coroutine::new`], where both a closure that keeps the promise and one that breaks it are
+    /// shown.
     ///
     /// # Examples
     ///

@@ -10,19 +10,19 @@ use crate::{
 };
 
 impl AioContext {
-    /// Spawns a task that runs `f` as a [`Coroutine`](crate::Coroutine), from any thread. The context's home thread begins
-    /// it when it polls or waits, and from then on the task stays on that thread, like one of
+    /// Spawns a task that runs `f` as a [`Coroutine`](crate::Coroutine), from any thread. The context's home thread
+    /// begins it when it polls or waits, and from then on the task stays on that thread, like one of
     /// [`spawn_local`](Self::spawn_local): it is dropped there when the thread leaves home or the context is closed.
     ///
     /// # Safety
     ///
-    /// As for [`Coroutine::new`](crate::Coroutine::new), where both a closure that keeps the promise and one that breaks it
-    /// are shown.
+    /// The same as for [`Coroutine::new`](crate::Coroutine::new), where both a closure that keeps the promise and one
+    /// that breaks it are shown.
     ///
     /// # Panics
     ///
-    /// Awaiting the handle panics like that of [`spawn`](Self::spawn); a panic of `f`, or of the lack of a stack, reaches the
-    /// joiner.
+    /// Awaiting the handle panics like that of [`spawn`](Self::spawn); a panic of `f`, or of the lack of a stack,
+    /// reaches the joiner.
     ///
     /// # Examples
     ///

@@ -37,8 +37,8 @@ impl Default for Size {
     }
 }
 
-/// How many stacks the coroutines of the process have and had: `made` = `freed` + `pooled` + `kept` + those of coroutines
-/// that have not ended. Returned by [`Coroutine::stacks`](super::Coroutine::stacks).
+/// How many stacks the coroutines of the process have and had: `made` = `freed` + `pooled` + `kept` + those of
+/// coroutines that have not ended. Returned by [`Coroutine::stacks`](super::Coroutine::stacks).
 ///
 /// # Examples
 ///
@@ -69,7 +69,7 @@ static LOST: AtomicUsize = AtomicUsize::new(0);
 /// How many each thread keeps.
 static POOLED: Mutex<Vec<Weak<AtomicUsize>>> = Mutex::new(Vec::new());
 
-/// A suspended coroutine keeps its stack.
+/// Counts a suspended coroutine that is dropped without being unwound, and so keeps its stack for ever.
 pub fn kept() {
     LOST.fetch_add(1, Ordering::Relaxed);
 }
@@ -85,7 +85,8 @@ pub fn count() -> Stacks {
     }
 }
 
-/// What a coroutine runs in: its stack, and what it has of its own. Boxed, as its address is what the coroutine knows.
+/// What a coroutine needs to run: its stack, and its own per-thread state (`thread/coroutine.rs`). Boxed, as its
+/// address is what the coroutine knows.
 pub struct Room {
     /// While no coroutine is on it.
     stack: Cell<Option<DefaultStack>>,

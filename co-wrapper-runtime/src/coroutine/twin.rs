@@ -1,5 +1,5 @@
-//! What the async twin of a fn marked `#[no_co_wrapper(unsafe(coroutine))]` calls: the fn as a coroutine where the twin is
-//! awaited.
+//! What the async twin of a fn marked `#[no_co_wrapper(unsafe(coroutine))]` calls: the fn as a coroutine where the twin
+//! is awaited.
 
 use std::{
     borrow::{Borrow, ToOwned},
@@ -19,13 +19,13 @@ pub struct Promise(());
 ///
 /// # Safety
 ///
-/// As for [`Coroutine::new`], of the body that this is passed with.
+/// The same as for [`Coroutine::new`], of the body that this is passed with.
 pub unsafe fn promise() -> Promise {
     Promise(())
 }
 
-/// A future that runs `body(args)` as a [`Coroutine`], which it makes when it is first polled. It owns what it needs, and
-/// may be dropped or forgotten at any time.
+/// A future that runs `body(args)` as a [`Coroutine`], which it makes when it is first polled. It owns what it needs,
+/// and may be dropped or forgotten at any time.
 ///
 /// # Panics
 ///
@@ -44,8 +44,8 @@ pub fn as_coroutine<S: 'static, R: 'static>(
     }
 }
 
-/// An argument `&T` is converted to this, and the coroutine borrows it again. `O` is `T::Owned`; a bound that says so would
-/// be reported twice wherever `T` breaks it.
+/// An argument `&T` is converted to this, and the coroutine borrows it again. `O` is `T::Owned`; a bound that says so
+/// would be reported twice wherever `T` breaks it.
 pub struct OwnedHere<T: ?Sized, O> {
     value: O,
     lent: PhantomData<fn(&T)>,

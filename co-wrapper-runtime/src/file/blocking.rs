@@ -42,7 +42,7 @@ impl OpenOptions {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// The same as [`open`](Self::open).
     #[track_caller]
     pub fn open_blocking(&self, path: impl AsRef<Path>) -> Result<File, Error> {
         static WRAPPER: Wrapper = wrapper("open_blocking", "open");
@@ -55,18 +55,18 @@ impl File {
     ///
     /// # Errors
     ///
-    /// As [`OpenOptions::open`].
+    /// The same as [`OpenOptions::open`].
     #[track_caller]
     pub fn open_blocking(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::options().open_blocking(path)
     }
 
-    /// The blocking twin of [`read_at`](Self::read_at). What the page cache does not have, another thread reads straight into
-    /// `buf`.
+    /// The blocking twin of [`read_at`](Self::read_at). What the page cache does not have, another thread reads
+    /// straight into `buf`.
     ///
     /// # Errors
     ///
-    /// As [`read_at`](Self::read_at).
+    /// The same as [`read_at`](Self::read_at).
     #[inline]
     #[track_caller]
     pub fn read_at_blocking(&self, buf: &mut [u8], offset: u64) -> Result<(), Error> {
@@ -80,19 +80,19 @@ impl File {
     ///
     /// # Errors
     ///
-    /// As [`read_at`](Self::read_at).
+    /// The same as [`read_at`](Self::read_at).
     #[track_caller]
     pub fn readv_at_blocking(&self, bufs: &mut [IoSliceMut<'_>], offset: u64) -> Result<(), Error> {
         static WRAPPER: Wrapper = wrapper("readv_at_blocking", "readv_at");
         poll_co(&WRAPPER, (self, bufs, offset), |(file, bufs, offset)| file.read_lent(bufs, offset))
     }
 
-    /// The blocking twin of [`write_at`](Self::write_at). If this thread does not write, another one writes straight from
-    /// `buf`.
+    /// The blocking twin of [`write_at`](Self::write_at). If this thread does not write, another one writes straight
+    /// from `buf`.
     ///
     /// # Errors
     ///
-    /// As [`write_at`](Self::write_at).
+    /// The same as [`write_at`](Self::write_at).
     #[inline]
     #[track_caller]
     pub fn write_at_blocking(&self, buf: &[u8], offset: u64) -> Result<(), Error> {
@@ -106,7 +106,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// As [`write_at`](Self::write_at).
+    /// The same as [`write_at`](Self::write_at).
     #[track_caller]
     pub fn writev_at_blocking(&self, bufs: &[IoSlice<'_>], offset: u64) -> Result<(), Error> {
         static WRAPPER: Wrapper = wrapper("writev_at_blocking", "writev_at");
@@ -118,7 +118,7 @@ impl File {
         ///
         /// # Errors
         ///
-        /// As [`write_zeroes_at`](Self::write_zeroes_at).
+        /// The same as [`write_zeroes_at`](Self::write_zeroes_at).
         write_zeroes_at_blocking of write_zeroes_at(offset: u64, length: u64, how: Zeroes) -> Result<(), Error>
     }
 
@@ -127,7 +127,7 @@ impl File {
         ///
         /// # Errors
         ///
-        /// As [`discard_at`](Self::discard_at).
+        /// The same as [`discard_at`](Self::discard_at).
         discard_at_blocking of discard_at(offset: u64, length: u64) -> Result<(), Error>
     }
 
@@ -136,7 +136,7 @@ impl File {
         ///
         /// # Errors
         ///
-        /// As [`sync`](Self::sync).
+        /// The same as [`sync`](Self::sync).
         sync_blocking of sync() -> Result<(), Error>
     }
 
@@ -145,7 +145,7 @@ impl File {
         ///
         /// # Errors
         ///
-        /// As [`size`](Self::size).
+        /// The same as [`size`](Self::size).
         size_blocking of size() -> Result<u64, Error>
     }
 
@@ -154,7 +154,7 @@ impl File {
         ///
         /// # Errors
         ///
-        /// As [`set_len`](Self::set_len).
+        /// The same as [`set_len`](Self::set_len).
         set_len_blocking of set_len(length: u64) -> Result<(), Error>
     }
 
@@ -163,7 +163,7 @@ impl File {
         ///
         /// # Errors
         ///
-        /// As [`extent_at`](Self::extent_at).
+        /// The same as [`extent_at`](Self::extent_at).
         extent_at_blocking of extent_at(offset: u64) -> Result<Option<Extent>, Error>
     }
 
@@ -172,7 +172,7 @@ impl File {
         settle_blocking of settle() -> ()
     }
 
-    /// As [`readv_at`](Self::readv_at), with the buffers lent to the thread that reads.
+    /// Like [`readv_at`](Self::readv_at), with the buffers lent to the thread that reads.
     ///
     /// It is called where `poll_co` makes the future, and nowhere else: nobody can forget a future there.
     #[inline]
@@ -188,7 +188,7 @@ impl File {
         unsafe { pool::lend(move || shared.read_into(bufs, request, done)) }.await
     }
 
-    /// As [`writev_at`](Self::writev_at), with the buffers lent to the thread that writes. See [`Self::read_lent`].
+    /// Like [`writev_at`](Self::writev_at), with the buffers lent to the thread that writes. See [`Self::read_lent`].
     #[inline]
     async fn write_lent(&self, bufs: &[IoSlice<'_>], offset: u64) -> Result<(), Error> {
         let request = self.shared.check(Operation::Write, offset, buffer::length(bufs) as u64)?;

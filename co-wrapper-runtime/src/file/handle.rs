@@ -1,8 +1,8 @@
-//! A file that is open: what its handles and the jobs of its operations share, and how one part of it is read or written
-//! on whatever thread that is done.
+//! A file that is open: what its handles and the jobs of its operations share, and how one part of it is read or
+//! written on whatever thread that is done.
 //!
-//! Invariant: a job on the pool has its own share, so the descriptor is open for as long as a system call uses it, and is
-//! closed when the last handle and the last job are gone.
+//! Invariant: a job on the pool has its own share, so the descriptor is open for as long as a system call uses it, and
+//! is closed when the last handle and the last job are gone.
 
 use std::{
     fs,
@@ -25,7 +25,8 @@ use super::{
 };
 use crate::sys::sync::plain_lock;
 
-/// A file or a block device, for block drivers: read and written at offsets, several requests at a time, without a position.
+/// A file or a block device, for block drivers: read and written at offsets, several requests at a time, without a
+/// position.
 ///
 /// See [the module](super) for which operations run where, and for what happens when a future is dropped. A clone is a
 /// handle of the same open file.
@@ -200,7 +201,7 @@ impl Shared {
         Ok(())
     }
 
-    /// As [`read_rest`](Self::read_rest), into a buffer of its own, for the caller to copy.
+    /// Like [`read_rest`](Self::read_rest), into a buffer of its own, for the caller to copy.
     pub fn read_apart(&self, request: Request, done: usize) -> (Result<(), Error>, Buffer) {
         let align = self.how.align.memory as usize;
         let mut buffer = Buffer::zeroed(request.length as usize - done, align);

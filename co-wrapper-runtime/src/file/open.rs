@@ -78,9 +78,9 @@ impl OpenOptions {
         self
     }
 
-    /// Makes system calls that are quick most of the time on the calling thread: writes to the page cache of at most 1 MiB,
-    /// [`extent_at`](File::extent_at) and [`size`](File::size). Without it, they go to another thread, which takes some ten
-    /// times as long as such a write.
+    /// Makes system calls that are quick most of the time on the calling thread: writes to the page cache of at most 1
+    /// MiB, [`extent_at`](File::extent_at) and [`size`](File::size). Without it, they go to another thread, which takes
+    /// some ten times as long as such a write.
     ///
     /// Such a call may still wait: for the disk, if it has to read the file system's tables, or for up to 200 ms on
     /// Linux, if too much is to be written back. Suppose that two calls in a row take longer than 1 ms, and that the
@@ -119,7 +119,7 @@ impl OpenOptions {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// The same as [`open`](Self::open).
     pub fn from_std(&self, file: fs::File, path: impl AsRef<Path>) -> Result<File, Error> {
         let path = path.as_ref();
         let align = self.align(&file).map_err(|error| Error::opening(path, error))?;
@@ -172,7 +172,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// As [`OpenOptions::open`].
+    /// The same as [`OpenOptions::open`].
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::options().open(path).await
     }

@@ -1,5 +1,5 @@
-//! Reading and writing, awaited, with buffers that the operation owns until it is over. So what goes on after a poll needs
-//! no copy.
+//! Reading and writing, awaited, with buffers that the operation owns until it is over. So what goes on after a poll
+//! needs no copy.
 
 use std::{
     io::{IoSlice, IoSliceMut},
@@ -18,14 +18,14 @@ type PartsMut<B> = for<'a> fn(&'a mut B) -> Vec<IoSliceMut<'a>>;
 type Parts<B> = for<'a> fn(&'a B) -> Vec<IoSlice<'a>>;
 
 impl File {
-    /// As [`read_at`](Self::read_at), into a buffer that the operation owns meanwhile, which saves the copy where the page
-    /// cache does not have it all.
+    /// Like [`read_at`](Self::read_at), into a buffer that the operation owns meanwhile, which saves the copy where the
+    /// page cache does not have it all.
     ///
     /// If the future is dropped before it is ready, the buffer is dropped too.
     ///
     /// # Errors
     ///
-    /// As [`read_at`](Self::read_at). The buffer comes back with every result.
+    /// The same as [`read_at`](Self::read_at). The buffer comes back with every result.
     ///
     /// # Panics
     ///
@@ -53,11 +53,11 @@ impl File {
         self.read_owned(buf, offset, |buf| vec![IoSliceMut::new(buf.as_mut())]).await
     }
 
-    /// As [`read_at_owned`](Self::read_at_owned), into several buffers one after the other.
+    /// Like [`read_at_owned`](Self::read_at_owned), into several buffers one after the other.
     ///
     /// # Errors
     ///
-    /// As [`read_at`](Self::read_at). The buffers come back with every result.
+    /// The same as [`read_at`](Self::read_at). The buffers come back with every result.
     ///
     /// # Panics
     ///
@@ -105,14 +105,14 @@ impl File {
         pool::run(move || (shared.read_into(&mut parts(&mut buf), request, done), buf)).await
     }
 
-    /// As [`write_at`](Self::write_at), from a buffer that the operation owns meanwhile, which saves the copy where another
-    /// thread writes it.
+    /// Like [`write_at`](Self::write_at), from a buffer that the operation owns meanwhile, which saves the copy where
+    /// another thread writes it.
     ///
     /// If the future is dropped before it is ready, the buffer is dropped too; what had begun is written.
     ///
     /// # Errors
     ///
-    /// As [`write_at`](Self::write_at). The buffer comes back with every result.
+    /// The same as [`write_at`](Self::write_at). The buffer comes back with every result.
     ///
     /// # Panics
     ///
@@ -139,11 +139,11 @@ impl File {
         self.write_owned(buf, offset, |buf| vec![IoSlice::new(buf.as_ref())]).await
     }
 
-    /// As [`write_at_owned`](Self::write_at_owned), from several buffers one after the other.
+    /// Like [`write_at_owned`](Self::write_at_owned), from several buffers one after the other.
     ///
     /// # Errors
     ///
-    /// As [`write_at`](Self::write_at). The buffers come back with every result.
+    /// The same as [`write_at`](Self::write_at). The buffers come back with every result.
     ///
     /// # Panics
     ///

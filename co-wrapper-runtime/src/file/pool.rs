@@ -54,8 +54,8 @@ pub fn check() -> io::Result<()> {
     fork::check()
 }
 
-/// Runs `job` on a thread of the pool. If the future is dropped, a job that has not begun is dropped without being run, and
-/// one that has goes on.
+/// Runs `job` on a thread of the pool. If the future is dropped, a job that has not begun is dropped without being run,
+/// and one that has goes on.
 pub fn run<T, J>(job: J) -> Task<T>
 where
     J: FnOnce() -> T + Send + 'static,
@@ -66,7 +66,7 @@ where
     task
 }
 
-/// As [`run`], for a job that borrows. Dropping the future waits until the job has ended or will never begin.
+/// Like [`run`], for a job that borrows. Dropping the future waits until the job has ended or will never begin.
 ///
 /// # Safety
 ///
@@ -77,10 +77,10 @@ where
     T: Send + 'static,
 {
     let builder = Builder::new().propagate_panic(true);
-    // SAFETY: the future and the closure that schedules it are `Send`. What the future borrows outlives it: async-task drops a
-    // future that was run before its output can be taken, and one that was cancelled before `cancel` is ready, and `Lent` waits
-    // for one of these; the caller promises that it gets the opportunity. Wakers are never made from the runnable, since the
-    // future is ready at its first poll.
+    // SAFETY: the future and the closure that schedules it are `Send`. What the future borrows outlives it: async-task
+    // drops a future that was run before its output can be taken, and one that was cancelled before `cancel` is ready,
+    // and `Lent` waits for one of these; the caller promises that it gets the opportunity. Wakers are never made from
+    // the runnable, since the future is ready at its first poll.
     let (runnable, task) = unsafe { builder.spawn_unchecked(|()| async move { job() }, POOL.schedule()) };
     runnable.schedule();
     Lent { task: Some(task), borrows: PhantomData }

@@ -1,7 +1,7 @@
 //! Reading and writing, awaited, with borrowed buffers.
 //!
-//! Borrowed memory is used by system calls within one poll only. What goes on after it, on the pool, has a buffer of its own,
-//! from which the completing poll copies.
+//! Borrowed memory is used by system calls within one poll only. What goes on after it, on the pool, has a buffer of
+//! its own, from which the completing poll copies.
 
 use std::io::{IoSlice, IoSliceMut};
 
@@ -18,8 +18,9 @@ const MOST_INLINE: u64 = 1 << 20;
 impl File {
     /// Fills `buf` from the bytes at `offset`. (QEMU's `bdrv_co_pread`.)
     ///
-    /// If the page cache has them all, one system call on this thread reads them into `buf`, and the future is ready at its
-    /// first poll, however often that happens: a loop of such reads keeps other tasks waiting unless it yields now and then.
+    /// If the page cache has them all, one system call on this thread reads them into `buf`, and the future is ready at
+    /// its first poll, however often that happens: a loop of such reads keeps other tasks waiting unless it yields now
+    /// and then.
     ///
     /// The blocking twin is [`read_at_blocking`](Self::read_at_blocking).
     ///
@@ -48,11 +49,11 @@ impl File {
         self.readv_at(&mut [IoSliceMut::new(buf)], offset).await
     }
 
-    /// As [`read_at`](Self::read_at), into several buffers one after the other. (QEMU's `bdrv_co_preadv`.)
+    /// Like [`read_at`](Self::read_at), into several buffers one after the other. (QEMU's `bdrv_co_preadv`.)
     ///
     /// # Errors
     ///
-    /// As [`read_at`](Self::read_at).
+    /// The same as [`read_at`](Self::read_at).
     ///
     /// # Examples
     ///
@@ -95,8 +96,8 @@ impl File {
 
     /// Writes all of `buf` at `offset`. It is durable after the next [`sync`](Self::sync). (QEMU's `bdrv_co_pwrite`.)
     ///
-    /// If the file was opened with [`inline`](super::OpenOptions::inline), this thread does it, as long as that is quick.
-    /// Otherwise another thread writes a copy of `buf`.
+    /// If the file was opened with [`inline`](super::OpenOptions::inline), this thread does it, as long as that is
+    /// quick. Otherwise another thread writes a copy of `buf`.
     ///
     /// The blocking twin is [`write_at_blocking`](Self::write_at_blocking).
     ///
@@ -123,11 +124,11 @@ impl File {
         self.writev_at(&[IoSlice::new(buf)], offset).await
     }
 
-    /// As [`write_at`](Self::write_at), from several buffers one after the other. (QEMU's `bdrv_co_pwritev`.)
+    /// Like [`write_at`](Self::write_at), from several buffers one after the other. (QEMU's `bdrv_co_pwritev`.)
     ///
     /// # Errors
     ///
-    /// As [`write_at`](Self::write_at).
+    /// The same as [`write_at`](Self::write_at).
     ///
     /// # Examples
     ///

@@ -152,7 +152,8 @@ impl Drain {
         mem::forget(done(self.begin_section(&"Drain::drained_begin", Location::caller(), None)));
     }
 
-    /// As [`drained_begin`](Self::drained_begin), for `timeout` at most. Where nothing is in flight it is never too late.
+    /// Like [`drained_begin`](Self::drained_begin), for `timeout` at most. Where nothing is in flight it is never too
+    /// late.
     ///
     /// # Errors
     ///
@@ -161,7 +162,7 @@ impl Drain {
     ///
     /// # Panics
     ///
-    /// As [`drained_begin`](Self::drained_begin); the section is ended then.
+    /// The same as [`drained_begin`](Self::drained_begin); the section is ended then.
     ///
     /// # Examples
     ///
@@ -185,11 +186,11 @@ impl Drain {
             .map_err(|_| Elapsed::new(timeout))
     }
 
-    /// As [`drained_begin`](Self::drained_begin); the section lasts until the returned value is dropped.
+    /// Like [`drained_begin`](Self::drained_begin); the section lasts until the returned value is dropped.
     ///
     /// # Panics
     ///
-    /// As [`drained_begin`](Self::drained_begin); the section ends then.
+    /// The same as [`drained_begin`](Self::drained_begin); the section ends then.
     ///
     /// # Examples
     ///
@@ -199,15 +200,15 @@ impl Drain {
         done(self.begin_section(&"Drain::drained", Location::caller(), None))
     }
 
-    /// As [`drained`](Self::drained), for `timeout` at most. Where nothing is in flight it is never too late.
+    /// Like [`drained`](Self::drained), for `timeout` at most. Where nothing is in flight it is never too late.
     ///
     /// # Errors
     ///
-    /// As [`drained_begin_timeout`](Self::drained_begin_timeout): nothing remains of the section.
+    /// The same as [`drained_begin_timeout`](Self::drained_begin_timeout): nothing remains of the section.
     ///
     /// # Panics
     ///
-    /// As [`drained_begin`](Self::drained_begin); the section ends then.
+    /// The same as [`drained_begin`](Self::drained_begin); the section ends then.
     ///
     /// # Examples
     ///
@@ -264,11 +265,11 @@ impl Drain {
         self.begin_drained("Drain::co_drained_begin", Location::caller(), mem::forget)
     }
 
-    /// As [`co_drained_begin`](Self::co_drained_begin); the section lasts until the output is dropped.
+    /// Like [`co_drained_begin`](Self::co_drained_begin); the section lasts until the output is dropped.
     ///
     /// # Panics
     ///
-    /// As [`co_drained_begin`](Self::co_drained_begin).
+    /// The same as [`co_drained_begin`](Self::co_drained_begin).
     ///
     /// # Examples
     ///

@@ -160,7 +160,7 @@ impl GraphLock {
         self.share_for("GraphLock::share", Location::caller())
     }
 
-    /// As [`share`](Self::share), for the function `name`.
+    /// Like [`share`](Self::share), for the function `name`.
     #[track_caller]
     pub(super) fn share_for(&self, name: &str, place: &'static Location<'static>) -> GraphRead {
         match self.try_share(name, place) {
@@ -196,7 +196,7 @@ impl GraphLock {
         done(self.write_until(&"GraphLock::write", Location::caller(), None))
     }
 
-    /// As [`write`](Self::write), for `timeout` at most. A lock that nobody holds is never taken too late.
+    /// Like [`write`](Self::write), for `timeout` at most. A lock that nobody holds is never taken too late.
     ///
     /// # Errors
     ///
@@ -205,7 +205,7 @@ impl GraphLock {
     ///
     /// # Panics
     ///
-    /// As [`write`](Self::write).
+    /// The same as [`write`](Self::write).
     ///
     /// # Examples
     ///

@@ -68,7 +68,7 @@ pub static GRAPH: LazyLock<GraphLock> = LazyLock::new(GraphLock::new);
 ///
 /// # Panics
 ///
-/// As [`GraphLock::read`].
+/// The same as [`GraphLock::read`].
 ///
 /// # Examples
 ///
@@ -83,7 +83,7 @@ pub fn read() -> impl Future<Output = GraphRead> + Send + 'static {
 ///
 /// # Panics
 ///
-/// As [`GraphLock::write`].
+/// The same as [`GraphLock::write`].
 ///
 /// # Examples
 ///
@@ -94,15 +94,15 @@ pub fn write() -> GraphWrite {
     GRAPH.write()
 }
 
-/// As [`write`](fn@write), for `timeout` at most; see [`GraphLock::write_timeout`].
+/// Like [`write`](fn@write), for `timeout` at most; see [`GraphLock::write_timeout`].
 ///
 /// # Errors
 ///
-/// As [`GraphLock::write_timeout`]: nothing remains of the attempt.
+/// The same as [`GraphLock::write_timeout`]: nothing remains of the attempt.
 ///
 /// # Panics
 ///
-/// As [`GraphLock::write`].
+/// The same as [`GraphLock::write`].
 ///
 /// # Examples
 ///

@@ -42,7 +42,7 @@ pub fn read_lock(name: &'static str, lock: &GraphLock) -> ReadLock {
     })
 }
 
-/// As [`read_lock`], for a mixed wrapper: in coroutine context it shares the caller's lock.
+/// Like [`read_lock`], for a mixed wrapper: in coroutine context it shares the caller's lock.
 ///
 /// # Panics
 ///
@@ -56,11 +56,11 @@ pub fn read_lock_mixed(name: &'static str, lock: &GraphLock) -> ReadLock {
     }
 }
 
-/// As `no_co`, with the read lock held. Waiting for the lock does not block the bottom half.
+/// Like `no_co`, with the read lock held. Waiting for the lock does not block the bottom half.
 ///
 /// # Panics
 ///
-/// As `no_co`; awaited in a blocking call within one's own write-locked section.
+/// The same as `no_co`; awaited in a blocking call within one's own write-locked section.
 #[track_caller]
 pub fn no_co_read<S, R>(
     wrapper: &'static Wrapper,
@@ -82,11 +82,11 @@ where
     in_main(wrapper, place, check, async move { body(args, &wanted.await) })
 }
 
-/// As `no_co`, with the write lock held. Waiting for the lock does not block the bottom half.
+/// Like `no_co`, with the write lock held. Waiting for the lock does not block the bottom half.
 ///
 /// # Panics
 ///
-/// As `no_co`. If it is awaited where the caller holds a read guard, or in a blocking call within one's own
+/// The same as `no_co`. If it is awaited where the caller holds a read guard, or in a blocking call within one's own
 /// write-locked section; the message names both places.
 #[track_caller]
 pub fn no_co_write<S, R>(

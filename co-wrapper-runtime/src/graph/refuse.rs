@@ -72,7 +72,7 @@ fn is_below(taken: &Taken) -> bool {
     is_own && Thread::is_at_root_here() || stands_above(taken.calls)
 }
 
-/// As [`is_below`], for `writing`. `blocks`: the current code is about to keep its stack.
+/// Like [`is_below`], for `writing`. `blocks`: the current code is about to keep its stack.
 fn stands_above_writer(writing: Writing, blocks: bool) -> bool {
     let Some(thread) = Thread::get() else { return writing.thread == here() && stands_above(0) };
     // Not on this stack if a coroutine has it that is suspended.

@@ -40,8 +40,8 @@ impl AioContext {
     ///
     /// With `blocking`, and if there is nothing to run, waits until something was run or [`notify`](Self::notify) was
     /// called, and serves the other contexts of this thread meanwhile. A thread that polls a context without a home is
-    /// its home for the length of the call, and starts no blocking call of another thread: [`enter`](Self::enter) it first, if
-    /// other threads call into it.
+    /// its home for the length of the call, and starts no blocking call of another thread: [`enter`](Self::enter) it
+    /// first, if other threads call into it.
     ///
     /// May be called within a task or bottom half. It then runs the rest of the outer batch first, then its own, and
     /// polls the outer blocking calls on the stack when they are woken, each of which counts as a task. On the thread
@@ -76,7 +76,7 @@ impl AioContext {
     ///
     /// # Panics
     ///
-    /// As [`poll`](Self::poll).
+    /// The same as [`poll`](Self::poll).
     ///
     /// # Examples
     ///
@@ -100,8 +100,8 @@ impl AioContext {
         self.poll_while_until("AioContext::poll_while", condition, None);
     }
 
-    /// As [`poll_while`](Self::poll_while), for `timeout` at most. When the time is up, what is ready is run once more,
-    /// without waiting, and the condition is evaluated a last time; so it is with a timeout of zero.
+    /// Like [`poll_while`](Self::poll_while), for `timeout` at most. When the time is up, what is ready is run once
+    /// more, without waiting, and the condition is evaluated a last time; so it is with a timeout of zero.
     ///
     /// # Errors
     ///
@@ -109,7 +109,7 @@ impl AioContext {
     ///
     /// # Panics
     ///
-    /// As [`poll`](Self::poll).
+    /// The same as [`poll`](Self::poll).
     ///
     /// # Examples
     ///
@@ -154,7 +154,7 @@ impl AioContext {
     }
 }
 
-/// As `poll_while_until`, in a coroutine, which it suspends. Shown as a call of the coroutine's.
+/// Like `poll_while_until`, in a coroutine, which it suspends. Shown as a call of the coroutine's.
 #[cfg(feature = "coroutine")]
 #[track_caller]
 fn poll_while_suspended(
@@ -200,7 +200,7 @@ pub fn home_for_call(context: &AioContext, caller: &'static str) -> EnterGuard {
     }
 }
 
-/// As [`home_for_call`] with the place of the call, or returns the present home.
+/// Like [`home_for_call`] with the place of the call, or returns the present home.
 #[track_caller]
 pub fn try_home_for_call(
     context: &AioContext,

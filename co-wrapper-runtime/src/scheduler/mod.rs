@@ -5,8 +5,8 @@
 //!
 //! # Who may touch the queue
 //!
-//! Only the home thread touches the queue, or, while nobody is home, whoever holds the lock `home`. User code never runs
-//! while a queue is touched or a lock is held.
+//! Only the home thread touches the queue, or, while nobody is home, whoever holds the lock `home`. User code never
+//! runs while a queue is touched or a lock is held.
 //!
 //! The home thread holds the queue by value ([`Held`]): becoming the home takes it out from under the lock, and leaving
 //! puts it back. So the home thread takes no lock for what it schedules and runs.
@@ -16,7 +16,8 @@
 //!
 //! # Waking the home thread
 //!
-//! A thread that has injected something sets `notified`; the one that flips it from false to true unparks the home thread.
+//! A thread that has injected something sets `notified`; the one that flips it from false to true unparks the home
+//! thread.
 
 mod held;
 #[cfg(feature = "coroutine")]
@@ -87,8 +88,8 @@ pub struct Scheduler {
     kicked: AtomicBool,
     /// The index at which the home thread holds the queue. Means nothing on other threads.
     held_at: AtomicUsize,
-    /// Whether this is a temporary home: the thread is home only for the length of a call, because the context had no home. A
-    /// temporary home starts no other caller's call, unless the two threads would wait for each other
+    /// Whether this is a temporary home: the thread is home only for the length of a call, because the context had no
+    /// home. A temporary home starts no other caller's call, unless the two threads would wait for each other
     /// (`context/wait_cycle.rs`). Written by the home thread.
     temporary: AtomicBool,
     /// Set by `close`. The home thread then drops what is left.
@@ -188,15 +189,15 @@ impl Scheduler {
         self.at_home_with((), |queue, ()| touch(queue)).ok()
     }
 
-    /// As [`at_home`](Self::at_home), with an item, which is given back if this thread is not the home.
+    /// Like [`at_home`](Self::at_home), with an item, which is given back if this thread is not the home.
     #[inline]
     fn at_home_with<T, R>(&self, item: T, touch: impl FnOnce(&mut Queue<Self>, T) -> R) -> Result<R, T> {
         let at = self.held_at.load(Ordering::Relaxed);
         held::with(&HELD, at, self, item, |queue, item| self.touch(queue, |queue| touch(queue, item)))
     }
 
-    /// As [`at_home`](Self::at_home) while nobody is home, for whoever holds the lock `home`. `None` if some thread is
-    /// home.
+    /// Like [`at_home`](Self::at_home) while nobody is home, for whoever holds the lock `home`. `None` if some thread
+    /// is home.
     fn without_home<R>(&self, home: &mut Polled, touch: impl FnOnce(&mut Queue<Self>) -> R) -> Option<R> {
         match home {
             Polled::ByNobody(queue) => Some(self.touch(queue, touch)),
@@ -357,8 +358,8 @@ impl Scheduler {
         self.at_home(|queue| queue.has_received(here())).unwrap_or(false)
     }
 
-    /// Whether anything waits here that other threads may wait for: calls from them, to be started or to go on, and with
-    /// `others` also bottom halves and new tasks. For the home thread.
+    /// Whether anything waits here that other threads may wait for: calls from them, to be started or to go on, and
+    /// with `others` also bottom halves and new tasks. For the home thread.
     pub fn may_be_waited_for(&self, others: bool) -> bool {
         !self.is_empty() && self.at_home(|queue| queue.may_be_waited_for(others)).unwrap_or(false)
     }
@@ -417,7 +418,7 @@ impl Scheduler {
         here || elsewhere
     }
 
-    /// As [`take_notified`](Self::take_notified), for a spinning home thread. Clears nothing.
+    /// Like [`take_notified`](Self::take_notified), for a spinning home thread. Clears nothing.
     pub fn is_notified(&self) -> bool {
         self.notified_here.load(Ordering::Relaxed) || self.notified.load(Ordering::Relaxed)
     }
@@ -612,8 +613,8 @@ impl Schedule for Scheduler {
         runnable.queue();
     }
 
-    /// If the context is closed, a new task is given back. A task that was polled is queued nevertheless: this may be called
-    /// within a wake, whose caller may hold a lock that the task's destructor takes.
+    /// If the context is closed, a new task is given back. A task that was polled is queued nevertheless: this may be
+    /// called within a wake, whose caller may hold a lock that the task's destructor takes.
     fn push_task(self: &Arc<Self>, runnable: Runnable<Self>) -> Result<(), Runnable<Self>> {
         let mut injected = lock(&self.injected);
         if injected.closed && runnable.metadata().may_be_refused() {

@@ -39,7 +39,7 @@ pub fn forbid(name: &str) {
     forbid_at(name, Location::caller());
 }
 
-/// As [`forbid`], for a user's call at `site`.
+/// Like [`forbid`], for a user's call at `site`.
 ///
 /// # Panics
 ///
@@ -58,7 +58,7 @@ fn refuse(name: &str, site: &Location<'_>) -> ! {
     panic!("{FORKED}, in which {name}, called at {site}, cannot block: {CURE}");
 }
 
-/// As [`forbid`], with an error instead of a panic.
+/// Like [`forbid`], with an error instead of a panic.
 ///
 /// # Errors
 ///

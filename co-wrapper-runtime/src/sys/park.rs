@@ -195,7 +195,7 @@ impl WakeSlot {
         }
     }
 
-    /// As [`new`](Self::new), for calls that suspend a stackful coroutine.
+    /// Like [`new`](Self::new), for calls that suspend a stackful coroutine.
     #[cfg(feature = "coroutine")]
     pub fn of_coroutine(unparker: Unparker) -> Self {
         Self { resumes: Some(Mutex::new(None)), ..Self::new(unparker) }

@@ -28,7 +28,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[allow(dead_code, reason = "before rustc 1.89 what only a `const _` uses counts as unused")]
 pub(crate) const fn is_send_and_sync<T: ?Sized + Send + Sync>() {}
 
-/// As [`is_send_and_sync`], for `Send` alone.
+/// Like [`is_send_and_sync`], for `Send` alone.
 #[allow(dead_code, reason = "before rustc 1.89 what only a `const _` uses counts as unused")]
 pub(crate) const fn is_send<T: ?Sized + Send>() {}
 
@@ -49,7 +49,7 @@ impl<T> UnsafeCell<T> {
     }
 }
 
-/// As [`lock`], for a mutex that no model covers.
+/// Like [`lock`], for a mutex that no model covers.
 pub(crate) fn plain_lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -33,7 +33,7 @@ impl Queued {
         Self::Once(Box::new(callback))
     }
 
-    /// As [`once`](Self::once), for code of the thread `by`, which awaits what it does.
+    /// Like [`once`](Self::once), for code of the thread `by`, which awaits what it does.
     pub fn awaited(by: u64, callback: impl FnOnce() + Send + 'static) -> Self {
         Self::Awaited(Box::new(Awaited { by, callback: Box::new(callback) }))
     }
@@ -46,8 +46,8 @@ impl Queued {
         }
     }
 
-    /// Called for an entry taken from the queue. Returns whether it is to run now, that is, whether it was not cancelled
-    /// and is not running in an outer frame. Then it must be run.
+    /// Called for an entry taken from the queue. Returns whether it is to run now, that is, whether it was not
+    /// cancelled and is not running in an outer frame. Then it must be run.
     #[inline]
     pub fn settle(&self) -> bool {
         match self {
@@ -71,8 +71,8 @@ impl Queued {
 const SCHEDULED: u8 = 1;
 /// It has an entry in the queue: at most one, however often it is scheduled and cancelled between polls.
 const QUEUED: u8 = 2;
-/// It runs. An `FnMut` cannot be entered twice, so if its turn comes meanwhile, it stays scheduled, and gets another turn
-/// afterwards.
+/// It runs. An `FnMut` cannot be entered twice, so if its turn comes meanwhile, it stays scheduled, and gets another
+/// turn afterwards.
 const RUNNING: u8 = 4;
 /// It was deleted.
 const GONE: u8 = 8;

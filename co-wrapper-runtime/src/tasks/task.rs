@@ -9,12 +9,15 @@
 //! Its documentation promises less than this, so its minor version is pinned. As of 4.7 (`raw.rs`, `task.rs`,
 //! `runnable.rs`):
 //!
-//! - A `Runnable` of a `!Send` future may be stored, asked for its metadata and waker, and forgotten on any thread. Only
+//! - A `Runnable` of a `!Send` future may be stored, asked for its metadata and waker, and forgotten on any thread.
+//! Only
 //!   its `run` and its drop touch the future.
-//! - Only whoever runs or drops its `Runnable` drops a future. The last waker, or a `Task` that cancels, makes a `Runnable`
+//! - Only whoever runs or drops its `Runnable` drops a future. The last waker, or a `Task` that cancels, makes a
+//! `Runnable`
 //!   and hands it to `schedule` instead.
 //! - Whoever drops a future holds a reference to the task until the destructor has returned. It takes the awaiter out
-//!   after the destructor and before it gives up the reference. So `Listed` may use the metadata in its destructor; when
+//!   after the destructor and before it gives up the reference. So `Listed` may use the metadata in its destructor;
+//! when
 //!   the awaiter is woken, the future has been dropped; and what the awaiter then does may free the task.
 //! - The metadata lives as long as any waker does, and the output is stored after the future was dropped.
 //!
@@ -176,7 +179,8 @@ pub struct Meta<S> {
     moves: UnsafeCell<Option<Box<Moves<S>>>>,
     /// One more than its index in the list of live tasks; 0 if it is not listed.
     key: AtomicU32,
-    /// The thread that owns a `!Send` task or a started call; 0 if there is none, [`FIRST`] if the first that polls it will.
+    /// The thread that owns a `!Send` task or a started call; 0 if there is none, [`FIRST`] if the first that polls it
+    /// will.
     owner: AtomicU64,
     started: AtomicBool,
     /// Whether it is a call that its caller has taken back. Then it may be dropped at any time, whatever the loop holds
@@ -502,7 +506,7 @@ impl<'a, T: 'a, S: Schedule> Sent<'a, T, S> {
     ///
     /// # Panics
     ///
-    /// As [`poll`](Self::poll).
+    /// The same as [`poll`](Self::poll).
     pub fn cancel(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outcome<T>>> {
         self.stage = match mem::replace(&mut self.stage, Stage::Done) {
             Stage::Sent(task) => {
@@ -516,13 +520,13 @@ impl<'a, T: 'a, S: Schedule> Sent<'a, T, S> {
     }
 }
 
-/// Spawns a task that this thread owns, if `owner` is its number; that the thread which first polls it owns from then on,
-/// with [`FIRST`] or a caller; and that nobody owns with 0.
+/// Spawns a task that this thread owns, if `owner` is its number; that the thread which first polls it owns from then
+/// on, with [`FIRST`] or a caller; and that nobody owns with 0.
 ///
 /// # Safety
 ///
-/// `F` is `Send`; or `owner` is this thread; or sending `F` is sound before its first poll, and `owner` is [`FIRST`] or there
-/// is a caller. What `F` borrows outlives it.
+/// `F` is `Send`; or `owner` is this thread; or sending `F` is sound before its first poll, and `owner` is [`FIRST`] or
+/// there is a caller. What `F` borrows outlives it.
 pub unsafe fn spawn_for<S: Schedule, F: Future>(
     scheduler: &Arc<S>,
     owner: u64,
@@ -535,8 +539,8 @@ pub unsafe fn spawn_for<S: Schedule, F: Future>(
     // SAFETY: `spawn_unchecked` asks for four things, and the head of this file says what is relied on. A future that
     // is not `Send` is run and dropped on one thread: both happen only through its `Runnable`, and `run` and the drop
     // of `Runnable` check the owner. (If another reference to the task is the last one, it hands the future to
-    // `schedule`, so to a `Runnable`.) What the future borrows outlives it, by this function's contract, and the metadata
-    // is the task's own. `schedule` is `Send`, `Sync` and `'static`, because it captures nothing.
+    // `schedule`, so to a `Runnable`.) What the future borrows outlives it, by this function's contract, and the
+    // metadata is the task's own. `schedule` is `Send`, `Sync` and `'static`, because it captures nothing.
     let (runnable, task) = unsafe { builder.spawn_unchecked(listed, schedule) };
     runnable.schedule();
     task
@@ -609,8 +613,8 @@ impl<F: Future, S: Schedule> Future for Listed<'_, F, S> {
             }
         }
 
-        // SAFETY: `future` is pinned whenever `Listed` is: it is never moved out, and dropped in place. The other fields
-        // are not pinned.
+        // SAFETY: `future` is pinned whenever `Listed` is: it is never moved out, and dropped in place. The other
+        // fields are not pinned.
         let (future, meta, unit) = unsafe {
             let listed = self.get_unchecked_mut();
             (Pin::new_unchecked(&mut *listed.future), listed.meta, listed.unit)

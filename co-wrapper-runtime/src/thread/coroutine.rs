@@ -1,9 +1,10 @@
-//! What a stackful coroutine has of its own on the thread that runs it, and the one function that exchanges it for what
-//! whoever resumes the coroutine has: [`Thread::run_coroutine`].
+//! The per-thread state that each stackful coroutine has for itself, and the one function that exchanges it for the
+//! state of whoever resumes the coroutine: [`Thread::run_coroutine`].
 //!
-//! A coroutine runs on top of the stack of whoever resumed it, as a task does that a loop polls. So its blocking calls are
-//! inner calls of the calls there, and a loop that it nests serves and polls everything that is further out. But it may
-//! be suspended in a blocking call and resumed inside more or fewer calls. So at each switch these are exchanged:
+//! While a coroutine runs, it is nested inside whatever resumed it, like a task that a loop polls. So the calls on the
+//! resumer's stack are outer calls of the coroutine's own calls, and a loop that the coroutine nests polls those outer
+//! calls too. But a coroutine may be suspended in a blocking call, and resumed inside more or fewer calls. So at each
+//! switch these are exchanged:
 //!
 //! - the activation: its mark, and the task id to which its graph guards belong;
 //! - its call, if it is suspended in one, and that call's slot;
@@ -13,10 +14,11 @@
 //! - what interrupts the calls that suspend it;
 //! - the spans that it has entered.
 //!
-//! What belongs to the thread, and stays: the parker, the contexts that the thread is home to, its board, the spare slots.
+//! The rest belongs to the thread and stays: the parker, the contexts that the thread is home to, its board, the spare
+//! slots.
 //!
-//! It is suspended only by its outermost code ([`Mark::ROOT`](crate::tasks::activation::Mark)), so at most one call of
-//! its own, nothing that a loop dispatched and no nested wait is then on its stack.
+//! Invariant: only the coroutine's outermost code ([`Mark::ROOT`](crate::tasks::activation::Mark)) suspends it. So when
+//! it is suspended, its stack has at most one call of its own, no nested wait, and nothing that a loop runs.
 
 use std::{
     cell::{Cell, RefCell},
@@ -45,7 +47,8 @@ use crate::{
     watch::board::Runs,
 };
 
-/// What one coroutine has of its own. It lives at one address from before the coroutine begins until after it has ended.
+/// What one coroutine has of its own. It lives at one address from before the coroutine begins until after it has
+/// ended.
 pub struct Own {
     thread: Rc<Thread>,
     number: Cell<u64>,
@@ -135,8 +138,8 @@ impl Own {
         self.number.get()
     }
 
-    /// Whether a call of ours polls it, and nobody in between: then our reactor's handle is current, unless somebody has
-    /// entered another. `waker` is what it is polled with.
+    /// Whether a call of ours polls it, and nobody in between: then our reactor's handle is current, unless somebody
+    /// has entered another. `waker` is what it is polled with.
     #[inline]
     pub fn is_polled_by_call(&self, waker: &Waker) -> bool {
         let functions = waker.vtable();
@@ -204,16 +207,16 @@ impl Thread {
     /// The innermost coroutine on this thread's stack.
     #[inline]
     pub fn coroutine(&self) -> Option<&Own> {
-        // SAFETY: set by `run_coroutine`, which borrows it for as long as the coroutine is on the stack, and the caller is
-        // nested inside that.
+        // SAFETY: set by `run_coroutine`, which borrows it for as long as the coroutine is on the stack, and the caller
+        // is nested inside that.
         unsafe { INNERMOST.get().as_ref() }
     }
 
     /// Runs the coroutine with `run`, until it is suspended or ends, with its own marks in place of the current ones.
     /// What it waits for wakes `waker`. `run` does not unwind.
     ///
-    /// Inlined, as is all that it calls on the way to the switch of stacks: the processor expects each function to return to
-    /// the last call that it has seen, so each that returns right after a switch stalls it.
+    /// Inlined, as is all that it calls on the way to the switch of stacks: the processor expects each function to
+    /// return to the last call that it has seen, so each that returns right after a switch stalls it.
     #[inline(always)]
     pub fn run_coroutine<R>(own: &Own, waker: &Waker, run: impl FnOnce() -> R) -> R {
         let _block = Self::make_current(&own.thread);
@@ -351,8 +354,8 @@ mod tests {
         place.slot().site().unwrap().line()
     }
 
-    /// Coroutines A and B suspend in their calls, inside different numbers of calls, and are resumed inside others, in any
-    /// order.
+    /// Coroutines A and B suspend in their calls, inside different numbers of calls, and are resumed inside others, in
+    /// any order.
     ///
     /// Catches: a slot that two calls have; a call that is counted, or seen, where its coroutine does not run; a slot
     /// that is lost.

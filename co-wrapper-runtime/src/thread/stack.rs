@@ -1,11 +1,12 @@
 //! The activation stack: what is on one stack of machine frames, from the outermost blocking call to what runs now.
 //!
-//! Its entries are *calls*, one slot each, and what the loops of waiting calls run: *tasks*, *callbacks* and the futures
-//! of *outer calls*. They end in reverse order, so each is in its frame, or in a slot that calls of the same depth reuse.
-//! Other files ask this one which code can go on before the current code has returned.
+//! Its entries are *calls*, one slot each, and what the loops of waiting calls run: *tasks*, *callbacks* and the
+//! futures of *outer calls*. Invariant: entries end in reverse order. So an entry may live in the machine frame that
+//! made it, and calls of the same depth may reuse a slot. Other files ask this one which code can go on before the
+//! current code has returned.
 //!
-//! What the current code is, and which task it belongs to, is needed below this room: `tasks/activation.rs` has that, and
-//! the entries keep what it was for the frames outside.
+//! The mark and the task of the current code are in `tasks/activation.rs`, because modules below this one need them. An
+//! entry keeps the mark and the task of the code that it interrupts.
 
 use std::{
     cell::{Cell, RefCell},
@@ -22,16 +23,16 @@ use crate::{
     },
 };
 
-/// Which part of a stack goes on only when the current code has returned, in calls counted from the outermost.
+/// How many calls on a stack can go on only when the current code has returned. Calls are counted from the outermost.
 #[cfg(feature = "graph")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// None: the current code is a task or callback, dispatched by a loop inside so many calls.
+    /// None: a loop runs the current code, as a task or callback. The number says how many calls the loop is inside.
     Nothing(usize),
-    /// So many: the current code is an outer call that is polled. The frames nested inside that call go on when it is
-    /// pending.
+    /// The outermost ones, up to this number: the current code is an outer call that is polled. The frames nested
+    /// inside that call can go on when it is pending.
     UpTo(usize),
-    /// All, which are so many: the current code is the innermost call, or runs within it.
+    /// All of them, this number: the current code is the innermost call, or runs within it.
     All(usize),
 }
 
@@ -48,14 +49,14 @@ pub struct Stack {
     next: Cell<Option<NonNull<Slot>>>,
     /// How many calls are shown to observers, counted from the outermost.
     shown: Cell<usize>,
-    /// A call with fewer outer calls than this has more to do when it ends: the calls that are shown, and in a late
-    /// block all.
+    /// A call with fewer outer calls than this takes a slow path when it ends: a call that is shown must be hidden, and
+    /// in a late block any call may be the one that ends the block.
     attended: Cell<usize>,
     /// How many functions are shown that wait without being calls.
     pub polls: Cell<usize>,
-    /// What loops run in the middle of tasks, innermost first.
+    /// What loops run while they interrupt a task, innermost first.
     dispatched: Cell<Link>,
-    /// If that is an outer call, how many calls there are up to and including it.
+    /// If the innermost loop polls an outer call: how many calls there are up to and including that one.
     polled_outer: Cell<usize>,
     /// The calls whose loops run, innermost first.
     pub waiting: waiting::List,
@@ -193,14 +194,14 @@ impl Stack {
         slots.ok()?.get(depth).map(|slot| NonNull::from(&**slot))
     }
 
-    /// Runs `what`, which is a `runs`, nested inside all that is on the stack, and with the mark `mark`.
+    /// Runs `what` as the kind `runs`, with the mark `mark`, nested inside everything that is on the stack.
     #[inline(always)]
     pub fn dispatch<R>(&self, runs: Runs, mark: Mark, what: impl FnOnce() -> R) -> R {
         let interrupts = activation::interrupt(mark);
         let calls = self.depth();
         let outer = self.board.run(runs, calls);
         let entry = Entry { calls, outer, interrupts, below: self.dispatched.get() };
-        // Nobody asks for the others. So most dispatches link nothing.
+        // Only interrupted tasks are searched for, so most dispatches need no link.
         if interrupts.is_task() {
             self.dispatched.set(Some(NonNull::from(&entry)));
         }
@@ -208,7 +209,7 @@ impl Stack {
         what()
     }
 
-    /// Polls the `depth`-th call, which is an outer one, or gives it up, with `go_on`, as the activation `polled`.
+    /// Calls `go_on`, which polls or gives up the `depth`-th call, an outer one. Meanwhile the activation is `polled`.
     pub fn dispatch_outer(&self, depth: usize, polled: Activation, go_on: impl FnOnce()) {
         let outer = Activation::current();
         let outer_call = self.polled_outer.replace(depth);
@@ -355,8 +356,9 @@ impl Stack {
         }
     }
 
-    /// The current code takes a read guard of the graph lock. If it is the future of a call, returns how many calls there
-    /// are up to and including that one, and a number that tells the guard from those that earlier calls have taken.
+    /// The current code takes a read guard of the graph lock. If it is the future of a call, returns how many calls
+    /// there are up to and including that one, and a number that tells the guard from those that earlier calls have
+    /// taken.
     #[cfg(feature = "graph")]
     #[inline]
     pub fn read_in_call(&self) -> Option<(usize, u64)> {

@@ -207,7 +207,7 @@ impl Thread {
         thread
     }
 
-    /// As [`first_use`](Self::first_use), for a call that borrows the block.
+    /// Like [`first_use`](Self::first_use), for a call that borrows the block.
     #[cold]
     #[track_caller]
     fn first_place(name: &str) -> NonNull<Self> {
@@ -259,14 +259,14 @@ impl Thread {
         unsafe { THREAD.get().as_ref() }.map(|thread| question(&thread.stack))
     }
 
-    /// As [`Stack::read_in_call`], for the calling thread.
+    /// Like [`Stack::read_in_call`], for the calling thread.
     #[cfg(feature = "graph")]
     #[inline]
     pub fn read_in_call() -> Option<(usize, u64)> {
         Self::ask(Stack::read_in_call)?
     }
 
-    /// As [`Stack::kept`], for the calling thread.
+    /// Like [`Stack::kept`], for the calling thread.
     #[cfg(feature = "graph")]
     #[inline]
     pub fn kept_here() -> Kept {
@@ -279,14 +279,14 @@ impl Thread {
         Self::ask(|stack| stack.root.get()).unwrap_or_default()
     }
 
-    /// As [`Stack::is_at_root`], for the calling thread.
+    /// Like [`Stack::is_at_root`], for the calling thread.
     #[cfg(feature = "graph")]
     pub fn is_at_root_here() -> bool {
         Self::ask(Stack::is_at_root).unwrap_or(false)
     }
 
-    /// Makes `this` the calling thread's block while the returned value lives: in a thread-local destructor, a coroutine's
-    /// may be another than the current one. `None` if it is the current one.
+    /// Makes `this` the calling thread's block while the returned value lives: in a thread-local destructor, a
+    /// coroutine's may be another than the current one. `None` if it is the current one.
     #[cfg(feature = "coroutine")]
     #[inline(always)]
     pub(super) fn make_current(this: &Rc<Self>) -> Option<Current> {
@@ -312,9 +312,10 @@ impl Thread {
         }
     }
 
-    /// Shows hang reports that the innermost call, whose slot this is, begins to wait, in `context` or else in the thread's
-    /// current context. Also shows the outer calls that are not shown yet, because they are in their first poll. Each is
-    /// shown until it ends, so that many calls made deep within one first poll show the outer calls only once.
+    /// Shows hang reports that the innermost call, whose slot this is, begins to wait, in `context` or else in the
+    /// thread's current context. Also shows the outer calls that are not shown yet, because they are in their first
+    /// poll. Each is shown until it ends, so that many calls made deep within one first poll show the outer calls only
+    /// once.
     pub fn show_frames(&self, slot: &Slot, context: Option<&AioContext>) {
         let depth = self.depth();
         self.show_first_polls(depth - 1);

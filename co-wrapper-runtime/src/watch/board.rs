@@ -24,7 +24,7 @@ use crate::sys::registry::Registry;
 
 /// Set by an observer, cleared when the thread begins something.
 pub const LOOKED: u8 = 1 << 1;
-/// As [`LOOKED`], set by the watchdog when it has printed this.
+/// Like [`LOOKED`], set by the watchdog when it has printed this.
 pub const REPORTED: u8 = 1 << 2;
 
 /// The layout of [`Board::running`]. Above the two bits come the kind of what the loop runs, whether a bottom half or
@@ -248,8 +248,8 @@ impl Board {
         park();
     }
 
-    /// Marks the calls that begin until [`end_expect_long`](Self::end_expect_long) as meant to wait long, or with `long`
-    /// false as not meant to, except those made in what a loop runs meanwhile. Returns the value to end it with.
+    /// Marks the calls that begin until [`end_expect_long`](Self::end_expect_long) as meant to wait long, or with
+    /// `long` false as not meant to, except those made in what a loop runs meanwhile. Returns the value to end it with.
     #[inline]
     pub fn expect_long(&self, long: bool) -> usize {
         let outer = self.expects_long.load(Ordering::Relaxed);

@@ -32,7 +32,7 @@ pub(super) static STALLED_SINCE: AtomicU64 = AtomicU64::new(0);
 pub struct Report {
     calls: Vec<Call>,
     /// One line for each thing that a thread's loop runs and that has not returned since the last look, where no call
-    /// inside it waits; and after the calls for each context and graph lock that may be waited for in vain.
+    /// inside it waits; and after the calls for each context and graph lock whose waiters may never go on.
     others: Vec<String>,
     stalled_reactor: Option<Duration>,
 }

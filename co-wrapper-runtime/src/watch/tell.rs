@@ -11,7 +11,7 @@ use crate::{reactor::Stopped, scheduler::Home};
 /// A function and where it was called.
 pub type Place = (&'static str, &'static Location<'static>);
 
-const IN_VAIN: &str = "may wait in vain for";
+const FOREVER: &str = "may be waiting forever for";
 
 impl fmt::Display for Runs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,7 +53,7 @@ pub fn main_waits(thread: &str, lasted: Duration) -> String {
 /// Of a call inside `outer` calls, innermost first; for each, whether its future is in the middle of a poll. Otherwise the
 /// future goes on, and only the call's caller waits for the nested frames.
 pub fn outer_frame(outer: &[(Place, bool)], dispatched: bool) -> String {
-    let mut text = format!("{IN_VAIN} what only something lower on its stack can do:");
+    let mut text = format!("{FOREVER} what only something lower on its stack can do:");
     for ((name, site), in_poll) in outer {
         text += &format!(" {}{name} at {site},", if *in_poll { "" } else { "the caller of " });
     }
@@ -64,7 +64,7 @@ pub fn outer_frame(outer: &[(Place, bool)], dispatched: bool) -> String {
 }
 
 pub fn outer_lock() -> String {
-    format!("{IN_VAIN} a lock that one of these holds")
+    format!("{FOREVER} a lock that one of these holds")
 }
 
 /// Of a call that stops this.
@@ -92,7 +92,7 @@ pub fn stopped(stopped: Stopped) -> String {
              another thread run the call: #[co_wrapper(ctx = …)]"
         }
     };
-    format!("{IN_VAIN} {what}")
+    format!("{FOREVER} {what}")
 }
 
 /// Of a call whose thread does not come back from `what`.
@@ -123,10 +123,10 @@ pub fn busy_home(thread: &str, doing: Doing, lasted: Duration, call: Option<Plac
         }
         _ => "has been outside our calls".to_owned(),
     };
-    format!("{IN_VAIN} thread {thread}, its home, which {what} for {lasted:.1?}: {BY_OTHER_MEANS}")
+    format!("{FOREVER} thread {thread}, its home, which {what} for {lasted:.1?}: {BY_OTHER_MEANS}")
 }
 
-/// What a function of ours waits for, if its name alone explains how it may wait in vain.
+/// What a function of ours waits for, if its name alone explains why it may wait for ever.
 pub fn waits_for(name: &str) -> Option<&'static str> {
     match name {
         "Drain::drained_begin" | "Drain::drained" => Some(

@@ -31,7 +31,7 @@ pub fn on_main(test: impl FnOnce(AioContext) + Send + 'static) {
 
 pub static NO_CO: Wrapper = Wrapper { name: "bdrv_co_change", target: "bdrv_change", mixed: false };
 
-/// As `#[no_co_wrapper(bdrv_wrlock)]` has it.
+/// Like `#[no_co_wrapper(bdrv_wrlock)]` has it.
 #[track_caller]
 pub fn change<R: Send + 'static>(
     lock: &GraphLock,

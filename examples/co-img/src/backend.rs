@@ -45,8 +45,8 @@ pub struct BlockStatus {
 }
 
 pub(crate) const SECTOR: u64 = 512;
-/// imago keeps 128 L2 tables of each image of a chain (`qcow2/mod.rs:123`), whatever their size, which is up to 2 MiB. So
-/// many bytes of them are kept here.
+/// imago keeps 128 L2 tables of each image of a chain (`qcow2/mod.rs:123`), whatever their size, which is up to 2 MiB.
+/// So many bytes of them are kept here.
 const MOST_TABLES: u64 = 32 << 20;
 
 impl BlockBackend {
@@ -69,8 +69,8 @@ impl BlockBackend {
     async fn trim_tables(&self) {
         let Some(tables) = self.tables.as_ref().filter(|tables| tables.load(Relaxed) > MOST_TABLES) else { return };
         tables.store(0, Relaxed);
-        // SAFETY: nothing is dirty in an image that is only read. Tables in use at this moment stay, and are an error, for
-        // which another round will come.
+        // SAFETY: nothing is dirty in an image that is only read. Tables in use at this moment stay, and are an error,
+        // for which another round will come.
         let _ = unsafe { self.access.invalidate_cache() }.await;
     }
 
@@ -179,12 +179,12 @@ pub async fn blk_co_block_status(blk: &BlockBackend, offset: u64, length: u64) -
     Ok(find(blk, offset, length).await?.0)
 }
 
-/// Has the data of a range read into the page cache, as far as it is scattered over files that are not all there, and does not
-/// wait for it. The system looks ahead by itself where all is in one piece, in larger units, and stops where there are holes.
-/// Compressed data is left to it.
+/// Has the data of a range read into the page cache, as far as it is scattered over files that are not all there, and
+/// does not wait for it. The system looks ahead by itself where all is in one piece, in larger units, and stops where
+/// there are holes. Compressed data is left to it.
 ///
 /// # Errors
-/// As [`blk_block_status`].
+/// The same as [`blk_block_status`].
 #[co_wrapper(mixed)]
 pub async fn blk_co_read_ahead(blk: &BlockBackend, offset: u64, length: u64) -> io::Result<()> {
     if !blk.access.inner().collect_storage_dependencies().into_iter().any(Driver::has_missed) {
@@ -209,7 +209,7 @@ pub async fn blk_co_read_ahead(blk: &BlockBackend, offset: u64, length: u64) -> 
     Ok(())
 }
 
-/// As [`blk_block_status`], and the file that has it.
+/// Like [`blk_block_status`], and the file that has it.
 async fn find(blk: &BlockBackend, offset: u64, length: u64) -> io::Result<(BlockStatus, Option<&Driver>)> {
     let all = blk.access.size().next_multiple_of(SECTOR);
     let mut length = length.min(all.saturating_sub(offset));

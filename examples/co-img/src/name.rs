@@ -1,6 +1,6 @@
 //! How images are named: a path, `file:path`, `nbd://host[:port]/export`, `nbd+unix:///export?socket=path`,
-//! `nbd:host:port[:exportname=export]`, `nbd:unix:path[:exportname=export]`, `null-co://SIZE`, `json:{…}`; and how sizes are
-//! written.
+//! `nbd:host:port[:exportname=export]`, `nbd:unix:path[:exportname=export]`, `null-co://SIZE`, `json:{…}`; and how
+//! sizes are written.
 
 mod json;
 
@@ -34,7 +34,8 @@ pub struct NbdUrl {
     pub address: Address,
     /// The export's name.
     pub export: String,
-    /// `timeout=`, in seconds: a server that takes longer to open fails, and so does one that owes a reply twice as long.
+    /// `timeout=`, in seconds: a server that takes longer to open fails, and so does one that owes a reply twice as
+    /// long.
     pub patience: Duration,
     /// `reconnect=`, in seconds: for how long a lost connection is tried to be made again. 0: not at all.
     pub reconnect: Duration,
@@ -85,10 +86,10 @@ impl Name {
         }
     }
 
-    /// As [`parse`](Self::parse); and a `json:{…}` may name the format, too.
+    /// Like [`parse`](Self::parse); and a `json:{…}` may name the format, too.
     ///
     /// # Errors
-    /// As [`parse`](Self::parse).
+    /// The same as [`parse`](Self::parse).
     pub fn parse_with_format(text: impl AsRef<OsStr>) -> io::Result<(Self, Option<ImageFormat>)> {
         let os = text.as_ref();
         if os.is_empty() {
@@ -123,7 +124,7 @@ impl Name {
     /// begin where that image is. As in QEMU, those with a protocol do not.
     ///
     /// # Errors
-    /// As [`parse`](Self::parse); and for a relative path in an image that is not a file.
+    /// The same as [`parse`](Self::parse); and for a relative path in an image that is not a file.
     pub fn relative(&self, name: &str) -> io::Result<(Self, Option<ImageFormat>)> {
         let plain = name.find([':', '/']).is_none_or(|at| name.as_bytes()[at] == b'/');
         match (Name::parse_with_format(name)?, self) {

@@ -115,10 +115,10 @@ pub async fn blk_co_open(
     blk_co_open_as(name, format, Access { writable, cache, ..Access::default() }).await
 }
 
-/// As [`blk_open`], with all choices.
+/// Like [`blk_open`], with all choices.
 ///
 /// # Errors
-/// As [`blk_open`].
+/// The same as [`blk_open`].
 #[co_wrapper(mixed)]
 pub async fn blk_co_open_as(
     name: &(impl AsRef<OsStr> + ?Sized),
@@ -130,10 +130,10 @@ pub async fn blk_co_open_as(
     blk_co_open_at(top, &name.to_string_lossy(), format, access).await
 }
 
-/// As [`blk_open_as`], for a name that is understood already and in errors goes by that other name.
+/// Like [`blk_open_as`], for a name that is understood already and in errors goes by that other name.
 ///
 /// # Errors
-/// As [`blk_open`].
+/// The same as [`blk_open`].
 #[co_wrapper(mixed)]
 pub async fn blk_co_open_at(
     top: Name,
@@ -398,7 +398,8 @@ pub struct NewImage {
     pub backing: Option<(String, ImageFormat)>,
 }
 
-/// Opens what an image is to be made in, an empty file or a device or an export that is big enough, and leaves it as it is.
+/// Opens what an image is to be made in, an empty file or a device or an export that is big enough, and leaves it as it
+/// is.
 ///
 /// # Errors
 /// Those of the drivers; when it is too small.

@@ -1,5 +1,6 @@
-//! What is being written: a file under a temporary name, which takes its place when it is whole; or a device, an export, or
-//! a file whose place no other can take, in place. Whatever ends the program leaves no half-made file, and says when something was written in place.
+//! What is being written: a file under a temporary name, which takes its place when it is whole; or a device, an
+//! export, or a file whose place no other can take, in place. Whatever ends the program leaves no half-made file, and
+//! says when something was written in place.
 
 mod place;
 
@@ -41,8 +42,8 @@ static CLOSED: Notify = Notify::const_new();
 /// For so long is waited for them; a second signal ends the program at once.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// While there is one of these, a signal does not end the program at once. [`interrupted`] tells whoever writes an image to
-/// begin no more requests, to flush, and to [`finish`](Orderly::finish).
+/// While there is one of these, a signal does not end the program at once. [`interrupted`] tells whoever writes an
+/// image to begin no more requests, to flush, and to [`finish`](Orderly::finish).
 pub struct Orderly {
     has_tables: bool,
 }
@@ -108,7 +109,7 @@ impl Target {
         Target::prepare(name, None)
     }
 
-    /// As [`new`](Self::new), in place for this reason.
+    /// Like [`new`](Self::new), in place for this reason.
     fn prepare(name: &ImageName, why_in_place: Option<&'static str>) -> Result<Self> {
         let failed = |cause| Error::new(Doing::Create, name, cause);
         let shown = name.to_string();
@@ -154,8 +155,8 @@ impl Target {
         })
     }
 
-    /// Has `write` write to `name`, and commits. On a disk that has no room for a second file, but for one of as many bytes
-    /// as `most` says, it is written in place. If it need not be `durable`, nothing waits for the disk.
+    /// Has `write` write to `name`, and commits. On a disk that has no room for a second file, but for one of as many
+    /// bytes as `most` says, it is written in place. If it need not be `durable`, nothing waits for the disk.
     pub fn write(
         name: &ImageName,
         durable: bool,
@@ -279,8 +280,8 @@ impl Drop for Target {
     }
 }
 
-/// Renames a file that need not be durable. Where a rename replaces a file, ext4 and btrfs begin to write the new one to the
-/// disk at once, for programs that forget to sync; where two files change places, they do not.
+/// Renames a file that need not be durable. Where a rename replaces a file, ext4 and btrfs begin to write the new one
+/// to the disk at once, for programs that forget to sync; where two files change places, they do not.
 fn rename_without_writing(from: &Path, place: &Path) -> io::Result<()> {
     let exchange = || renameat2(AT_FDCWD, from, AT_FDCWD, place, RenameFlags::RENAME_EXCHANGE);
     match exchange() {
@@ -295,8 +296,8 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A new file in the folder that `path` is to be in, for a rename does not leave a file system. It is made under the lock:
-/// no signal comes between its making and its being known.
+/// A new file in the folder that `path` is to be in, for a rename does not leave a file system. It is made under the
+/// lock: no signal comes between its making and its being known.
 fn temporary(path: &Path, mode: u32) -> io::Result<PathBuf> {
     if path.file_name().is_none() {
         return Err(refused("it is no name for a file"));
@@ -318,8 +319,8 @@ fn temporary(path: &Path, mode: u32) -> io::Result<PathBuf> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// The signals that ask the program to end, but those that whoever started it has it ignore, as `nohup` does. SIGXFSZ is
-/// among what is listened to so that a file grown too big is an error of the write and not the program's end.
+/// The signals that ask the program to end, but those that whoever started it has it ignore, as `nohup` does. SIGXFSZ
+/// is among what is listened to so that a file grown too big is an error of the write and not the program's end.
 struct Signals {
     interrupt: Option<Signal>,
     terminate: Option<Signal>,
@@ -343,8 +344,8 @@ async fn signals_co_listen() -> io::Result<Signals> {
 
 fn is_ignored(kind: SignalKind) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: without an action to set it only writes the present one, for which there is room; a `sigaction` of zeroes,
-    // should it write none, is a valid one.
+    // SAFETY: without an action to set it only writes the present one, for which there is room; a `sigaction` of
+    // zeroes, should it write none, is a valid one.
     let action = unsafe {
         libc::sigaction(kind.as_raw_value(), ptr::null(), action.as_mut_ptr());
         action.assume_init()
@@ -382,8 +383,8 @@ async fn signals_co_wait_closed(signals: &mut Signals) {
     }
 }
 
-/// Has SIGINT, SIGTERM and SIGHUP remove what is half-made and end the program, whatever its threads are doing; images that
-/// are written in place, and have tables, are flushed first.
+/// Has SIGINT, SIGTERM and SIGHUP remove what is half-made and end the program, whatever its threads are doing; images
+/// that are written in place, and have tables, are flushed first.
 ///
 /// # Errors
 /// When the reactor cannot be started, signals cannot be watched, or no thread can be had.

@@ -8,7 +8,7 @@ fn bdrv_flush(bs: &Bds) {
     struct BdrvFlushArgs<A0> {
         bs: A0,
     }
-    /// Unpacks them and makes the future; runs where it is polled.
+    /// Unpacks the arguments and makes the future. Runs where the future is polled.
     fn bdrv_co_flush_entry<A0, Fut>(
         __cw_args: BdrvFlushArgs<A0>,
         __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,
@@ -36,7 +36,7 @@ impl DiskNow for Disk {
         struct ReadNowArgs<A0> {
             __self: A0,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn read_entry<A0, Fut>(
             __cw_args: ReadNowArgs<A0>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,

@@ -22,7 +22,7 @@ impl BlockDev {
         struct ReadBlockingArgs<A0> {
             __self: A0,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn read_entry<A0, Fut>(
             __cw_args: ReadBlockingArgs<A0>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,
@@ -64,7 +64,7 @@ impl BlockDev {
         struct WriteBlockingArgs<A0> {
             __self: A0,
         }
-        /// Unpacks them and makes the future; runs where it is polled.
+        /// Unpacks the arguments and makes the future. Runs where the future is polled.
         fn write_entry<A0, Fut>(
             __cw_args: WriteBlockingArgs<A0>,
             __cw_co: impl ::co_wrapper::__private::FnOnce(A0) -> Fut,

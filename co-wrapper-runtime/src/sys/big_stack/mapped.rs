@@ -30,7 +30,7 @@ impl BigStack {
     ///
     /// # Panics
     ///
-    /// As `f`.
+    /// The same as `f`.
     pub fn run<R>(&mut self, f: impl FnOnce() -> R) -> R {
         match &mut self.mapping {
             Some(mapping) => run_on(mapping, f),
@@ -125,11 +125,11 @@ unsafe extern "C" fn call_on(data: *mut c_void, top: *mut c_void, work: extern "
     )
 }
 
-/// As on x86-64.
+/// Like the one on x86-64.
 ///
 /// # Safety
 ///
-/// As on x86-64.
+/// The same as on x86-64.
 #[cfg(target_arch = "aarch64")]
 #[unsafe(naked)]
 unsafe extern "C" fn call_on(data: *mut c_void, top: *mut c_void, work: extern "C" fn(*mut c_void)) {
