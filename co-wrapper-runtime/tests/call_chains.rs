@@ -12,7 +12,7 @@ mod common;
 #[path = "common/waiting.rs"]
 mod waiting;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_channel::Sender;
 use co_wrapper_runtime::{
@@ -244,4 +244,29 @@ fn x07_w11_many_tasks_that_are_joined_from_elsewhere_do_not_nest_without_end() {
             assert!(deepest < 32, "{deepest}");
         });
     }
+}
+
+/// A thread waits for one that spawns tasks in the first one's context, and joins only the last.
+///
+/// Catches: a task that is waited for and starts before older ones.
+#[test]
+fn x07_t01_a_task_that_is_waited_for_starts_after_those_before_it() {
+    within_bounds(|| {
+        let [io, other] = ["io", "other"].map(|name| IoThread::spawn(name).unwrap());
+        let (ctx, there) = (io.context().clone(), other.context().clone());
+        let joins_the_last = |ctx: AioContext| async move {
+            let began = Arc::new(Mutex::new(Vec::new()));
+            let tasks: Vec<_> = (0..8)
+                .map(|number| {
+                    let began = Arc::clone(&began);
+                    ctx.spawn(async move { began.lock().unwrap().push(number) })
+                })
+                .collect();
+            tasks.into_iter().next_back().unwrap().await;
+            Vec::clone(&began.lock().unwrap())
+        };
+        let here = ctx.clone();
+        let joined = ctx.spawn(async move { poll_co_in(&REMOTE, &there, here, joins_the_last) });
+        assert_eq!(plain(joined), (0..8).collect::<Vec<_>>());
+    });
 }

@@ -24,7 +24,10 @@ use std::{
 use crate::{
     scheduler::Scheduler,
     sys::{fork, park::here, sync::plain_lock},
-    tasks::{queue::Work, task::Identity},
+    tasks::{
+        queue::{Through, Work},
+        task::Identity,
+    },
 };
 
 /// What each thread waits for, by the thread's number. An empty list stays for the thread's next wait, which then allocates
@@ -115,8 +118,8 @@ impl Drop for WaitsFor {
 
 /// Takes an item out of `scheduler`, whose home is this thread, that a thread waits for which this thread waits for: a call of
 /// that thread's, to be started or to go on. With `others`, if there is none, a bottom half or a new task that is awaited
-/// there.
-pub fn pop_waited_for(scheduler: &Arc<Scheduler>, others: bool) -> Option<Work<Scheduler>> {
+/// there, or an older one that has to run before it.
+pub fn pop_waited_for(scheduler: &Arc<Scheduler>, others: bool) -> Option<(Work<Scheduler>, Through)> {
     // No users' code runs under this lock, as nothing is dropped.
     let waiting = plain_lock(&WAITING);
     let threads = reached(&waiting);

@@ -481,22 +481,28 @@ impl<'a> Wait<'a> {
         any
     }
 
-    /// In each context, runs the oldest item for which a thread waits that this one waits for (`wait_cycle.rs`). Returns
-    /// whether there was any. A caller has but one call here that it waits for, so calls are taken at any depth. Code that
+    /// In each context, runs the oldest item for which a thread waits that this one waits for (`wait_cycle.rs`), and before
+    /// it what is older and of the same kind, so that these keep their order. Returns whether there was any. A caller has but one call here that it waits for, so calls are taken at any depth. Code that
     /// awaits others may await many of them at once, and these would all nest, so [`DEEP`] is the limit.
     fn take_waited_for(&mut self) -> bool {
-        let Self { thread, panicked, .. } = self;
+        let Self { thread, call, panicked, .. } = self;
         let mut taken = false;
         // What is held back and is being taken, one item after the other, is not searched each time.
         let others = thread.depth() <= DEEP && self.held_back.looks_from.is_none();
         served(&thread.homes, |context| {
             let scheduler = context.scheduler();
             if scheduler.may_be_waited_for(others)
-                && let Some(work) = wait_cycle::pop_waited_for(scheduler, others)
+                && let Some((work, through)) = wait_cycle::pop_waited_for(scheduler, others)
             {
                 taken = true;
                 let _current = AsCurrent::new(&thread.homes, context);
                 catch(panicked, || run(thread, scheduler, work));
+                // A search for each of them would be long if there are many.
+                while !call.slot().wakes.is_woken()
+                    && let Some(work) = scheduler.pop_through(through)
+                {
+                    catch(panicked, || run(thread, scheduler, work));
+                }
             }
         });
         taken

@@ -46,7 +46,7 @@ use crate::{
     },
     tasks::{
         bottom_half::Queued,
-        queue::{Allowed, Queue, Work},
+        queue::{Allowed, Queue, Through, Work},
         task::{Identity, Meta, PushedHere, Runnable, Running, Schedule},
         timers::Timers,
     },
@@ -370,8 +370,26 @@ impl Scheduler {
         threads: &BTreeSet<u64>,
         bottom_halves: bool,
         tasks: &[&BTreeSet<Identity>],
-    ) -> Option<Work<Self>> {
-        if self.is_closed() { None } else { self.at_home(|queue| queue.pop_waited_for(threads, bottom_halves, tasks))? }
+    ) -> Option<(Work<Self>, Through)> {
+        if self.is_closed() {
+            return None;
+        }
+        let (work, through) = self.at_home(|queue| queue.pop_waited_for(threads, bottom_halves, tasks))??;
+        match &work {
+            Work::BottomHalf(bottom_half) if !bottom_half.settle() => Some((self.pop_through(through)?, through)),
+            _ => Some((work, through)),
+        }
+    }
+
+    /// What else has to run before the item that [`pop_waited_for`](Self::pop_waited_for) found has run.
+    pub fn pop_through(&self, through: Through) -> Option<Work<Self>> {
+        loop {
+            let work = self.at_home(|queue| queue.pop_through(through))??;
+            match &work {
+                Work::BottomHalf(bottom_half) if !bottom_half.settle() => {}
+                _ => return Some(work),
+            }
+        }
     }
 
     /// The timers that the home thread fires.

@@ -80,6 +80,20 @@ impl<S> Default for Queue<S> {
     }
 }
 
+/// Something that is waited for, by its number. What is older and of the same kind has to run before it.
+#[derive(Clone, Copy)]
+pub enum Through {
+    Nothing,
+    BottomHalf(u64),
+    /// A task that was never polled.
+    New(u64),
+}
+
+/// The number of the oldest item for which `which` is true.
+fn number_of<T>(queue: &VecDeque<(u64, T)>, which: impl Fn(&T) -> bool) -> Option<u64> {
+    queue.iter().find(|(_, item)| which(item)).map(|(number, _)| *number)
+}
+
 /// Takes the oldest item out for which `which` is true.
 fn take_first<T>(queue: &mut VecDeque<(u64, T)>, which: impl Fn(&T) -> bool) -> Option<T> {
     let at = queue.iter().position(|(_, item)| which(item))?;
@@ -261,25 +275,43 @@ impl<S> Queue<S> {
         !self.calls.is_empty() || others && !(self.bottom_halves.is_empty() && self.new.is_empty())
     }
 
-    /// The oldest call of one of the `threads`. If there is none, and `bottom_halves`, the oldest bottom half that is awaited
-    /// on one of them, or else the oldest new task that is in one of the sets `tasks`.
+    /// The oldest call of one of the `threads`. If there is none, what has to run before something that is waited for has
+    /// run: with `bottom_halves`, a bottom half that is awaited on one of the threads, or else a new task that is in one of
+    /// the sets `tasks`. The rest comes from [`pop_through`](Self::pop_through).
     pub fn pop_waited_for(
         &mut self,
         threads: &BTreeSet<u64>,
         bottom_halves: bool,
         tasks: &[&BTreeSet<Identity>],
-    ) -> Option<Work<S>> {
+    ) -> Option<(Work<S>, Through)> {
         let of = |thread: Option<u64>| thread.is_some_and(|thread| threads.contains(&thread));
-        let mut popped = take_first(&mut self.calls, |call| of(call.metadata().caller())).map(Work::Task);
-        if popped.is_none() && bottom_halves && !threads.is_empty() {
-            popped = take_first(&mut self.bottom_halves, |item| of(item.awaited_by())).map(Work::BottomHalf);
+        if let Some(call) = take_first(&mut self.calls, |call| of(call.metadata().caller())) {
+            self.len -= 1;
+            return Some((Work::Task(call), Through::Nothing));
         }
-        if popped.is_none() && !tasks.is_empty() {
-            let is_awaited = |task: Identity| tasks.iter().any(|tasks| tasks.contains(&task));
-            popped = take_first(&mut self.new, |task| is_awaited(task.metadata().identity())).map(Work::Task);
-        }
-        self.len -= usize::from(popped.is_some());
-        popped
+        let awaited = if bottom_halves { number_of(&self.bottom_halves, |item| of(item.awaited_by())) } else { None };
+        let through = match awaited {
+            Some(number) => Through::BottomHalf(number),
+            None if tasks.is_empty() => return None,
+            None => Through::New(number_of(&self.new, |task| {
+                tasks.iter().any(|tasks| tasks.contains(&task.metadata().identity()))
+            })?),
+        };
+        Some((self.pop_through(through)?, through))
+    }
+
+    /// The oldest item of the kind that `through` names, unless that one comes later. So items of one kind keep their order.
+    pub fn pop_through(&mut self, through: Through) -> Option<Work<S>> {
+        let work = match through {
+            Through::Nothing => return None,
+            Through::BottomHalf(end) if self.bottom_halves.front()?.0 <= end => {
+                Work::BottomHalf(self.bottom_halves.pop_front()?.1)
+            }
+            Through::New(end) if self.new.front()?.0 <= end => Work::Task(self.new.pop_front()?.1),
+            Through::BottomHalf(_) | Through::New(_) => return None,
+        };
+        self.len -= 1;
+        Some(work)
     }
 
     /// The wakers of all live tasks.
