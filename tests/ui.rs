@@ -1,15 +1,12 @@
 //! What is refused, and how. There are three kinds of cases:
 //!
 //! - `tests/ui/*.rs`: each error is ours. trybuild holds the whole of what rustc prints, in the `.stderr` beside the
-//! case;
-//!   it is the same with every rustc. `TRYBUILD=overwrite cargo test --test ui` writes it anew.
+//!   case; it is the same with every rustc. `TRYBUILD=overwrite cargo test --test ui` writes it anew.
 //! - `tests/ui/rustc/*.rs`: errors that rustc words, differently with every release. The `.expect` beside the case has
 //!   what we answer for: each error's code and place, and of its words the names that an expansion made. An error of
-//! ours
-//!   among them is there in full. `UPDATE_EXPECT=1 cargo test --test ui` writes it anew.
+//!   ours among them is there in full. `UPDATE_EXPECT=1 cargo test --test ui` writes it anew.
 //! - `tests/ui/user/*.rs`: nothing is wrong but the user's own code. Of that rustc says with our attributes what it
-//! says
-//!   without.
+//!   says without.
 //!
 //! Types in the cases are their own, so that no error is about std's source, which only some machines have.
 

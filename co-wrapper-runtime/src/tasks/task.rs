@@ -10,15 +10,12 @@
 //! `runnable.rs`):
 //!
 //! - A `Runnable` of a `!Send` future may be stored, asked for its metadata and waker, and forgotten on any thread.
-//! Only
-//!   its `run` and its drop touch the future.
+//!   Only its `run` and its drop touch the future.
 //! - Only whoever runs or drops its `Runnable` drops a future. The last waker, or a `Task` that cancels, makes a
-//! `Runnable`
-//!   and hands it to `schedule` instead.
+//!   `Runnable` and hands it to `schedule` instead.
 //! - Whoever drops a future holds a reference to the task until the destructor has returned. It takes the awaiter out
 //!   after the destructor and before it gives up the reference. So `Listed` may use the metadata in its destructor;
-//! when
-//!   the awaiter is woken, the future has been dropped; and what the awaiter then does may free the task.
+//!   when the awaiter is woken, the future has been dropped; and what the awaiter then does may free the task.
 //! - The metadata lives as long as any waker does, and the output is stored after the future was dropped.
 //!
 //! async-task ends the process if a user's destructor or waker panics inside it. So each piece of user code that it is
