@@ -46,6 +46,7 @@
     variant_size_differences
 )]
 #![forbid(unsafe_code)]
+#![allow(clippy::future_not_send, reason = "a coroutine stays on its thread, and so does the twin that runs one")]
 // This test has all that the others depend on.
 #![allow(unused_crate_dependencies)]
 #![cfg(all(feature = "graph", feature = "stream"))]

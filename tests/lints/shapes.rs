@@ -272,7 +272,6 @@ pub fn asked(of: &str, (a, _): (u8, u8)) -> Option<u8> {
 }
 
 /// Runs on a stack of its own.
-#[allow(clippy::future_not_send, reason = "a coroutine stays on its thread, and so does the twin that runs one")]
 #[must_use]
 #[no_co_wrapper(unsafe(coroutine))]
 pub fn checked(of: &str, (by, _): (u8, u8)) -> Option<u8> {
