@@ -1,7 +1,7 @@
 //! Both facades at work, and how many lines they take beside those that are written by hand. Lines without code do not count:
 //! comments, documentation, empty ones.
 
-use std::{collections::BTreeMap, fs, io, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, env, fs, io, path::PathBuf, process::Command};
 
 use facade::{
     hub::{self, blocking, by_hand},
@@ -79,13 +79,22 @@ fn here(path: &str) -> String {
     fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
+fn stdout(command: &mut Command) -> Vec<u8> {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
 /// The folder of opendal's sources.
 fn opendal_core() -> PathBuf {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = String::from_utf8(stdout(Command::new(rustc).arg("-vV"))).unwrap();
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["metadata", "--format-version=1", "--locked", "--offline"]);
-    let output = cargo.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    // Of other platforms' packages, a build has fetched nothing.
+    cargo.args(["--filter-platform", host]);
+    let metadata: serde_json::Value = serde_json::from_slice(&stdout(&mut cargo)).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     let core = packages.iter().find(|package| package["name"] == "opendal-core").unwrap();
     PathBuf::from(core["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned()
