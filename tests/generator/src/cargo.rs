@@ -27,7 +27,8 @@ impl Workshop {
             fs::create_dir_all(folder.join(edition).join("src"))?;
             let manifest = format!(
                 "[package]\nname = \"e{edition}\"\nversion = \"0.0.0\"\nedition = \"{edition}\"\n\n\
-                 [dependencies]\nasync-trait = \"0.1\"\nco-wrapper = {{ path = {root:?} }}\n"
+                 [dependencies]\nasync-trait = \"0.1\"\nfutures-core = \"0.3\"\n\
+                 co-wrapper = {{ path = {root:?}, features = [\"stream\"] }}\n"
             );
             fs::write(folder.join(edition).join("Cargo.toml"), manifest)?;
         }

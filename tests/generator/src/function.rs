@@ -1,7 +1,7 @@
 //! One random function: what it is made of, which of that goes together, and what can be taken away.
 
 use crate::rng::Rng;
-use crate::shapes::{Is, Needs, OUTPUTS, Output, PARAMETERS, RECEIVERS, Receiver, Shape};
+use crate::shapes::{Is, Needs, OUTPUTS, Output, PARAMETERS, RECEIVERS, Receiver, STREAMS, Shape};
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Place {
@@ -59,6 +59,8 @@ const PLACES: &[Place] = &[
 #[derive(Clone, Copy, PartialEq)]
 pub enum Form {
     Async,
+    /// Not async: it returns a stream at once.
+    Plain,
     ImplFuture,
     Boxed,
     /// `BoxFuture<'_, R>`
@@ -146,13 +148,15 @@ impl Function {
             let name = if taken { format!("x{}", parameters.len()) } else { stem.to_owned() };
             parameters.push((rng.pick(PARAMETERS), name));
         }
+        let output = if rng.one_in(7) { rng.pick(STREAMS) } else { rng.pick(OUTPUTS) };
+        let is_plain = output.stream.is_some() && rng.one_in(3);
         Function {
             seed,
             place,
-            form: *rng.pick(FORMS),
+            form: if is_plain { Form::Plain } else { *rng.pick(FORMS) },
             receiver: (place.has_self() && !rng.one_in(4)).then(|| rng.pick(RECEIVERS)),
             parameters,
-            output: rng.pick(OUTPUTS),
+            output,
             name: rng.below(6),
             vis: ["", "pub ", "pub(crate) "][rng.below(3)],
             mixed: rng.one_in(3),
@@ -238,9 +242,12 @@ impl Function {
                 place.has_self() && !in_trait && place != Place::Generic && self.receiver.is_none_or(|r| r.by_value)
             }
         };
+        // What a declaration returns is what it says, and its stream stays one.
+        let stream = self.output.stream.is_none() || !declared;
         let form = match self.form {
             Form::Async => true,
             _ if self.is_any(Is::Elided) => false,
+            Form::Plain => self.output.stream.is_some(),
             // What a declaration calls is a future.
             Form::Builder if declared => false,
             _ if self.output.needs == Needs::Opaque || place.is_async_trait() => false,
@@ -271,7 +278,15 @@ impl Function {
         // A method that shows nowhere that it is one needs something around it.
         let method = place != Place::Method || self.receiver.is_some() || of_self || self.output.ty.contains("Self");
         let selfless = place.has_self() || !of_self && self.receiver.is_none();
-        output && form && other_type && elided && ctx && method && selfless && !(of_self && place == Place::Generic)
+        output
+            && stream
+            && form
+            && other_type
+            && elided
+            && ctx
+            && method
+            && selfless
+            && !(of_self && place == Place::Generic)
     }
 
     /// The smallest form of it that still fails.

@@ -14,16 +14,15 @@ pub fn module(function: &Function) -> String {
         Place::OtherType => format!("B{seed}::from({of_node})"),
         _ => of_node.clone(),
     };
-    let mut wrappers = vec![shown(function, &of_wrapper, &call(&wrapper, false))];
+    let show = function.output.show;
+    let mut wrappers = vec![shown(function, &of_wrapper, show, &call(&wrapper, false))];
     if function.timeout {
-        wrappers.push(shown(function, &of_wrapper, &format!("{}.unwrap()", call(&format!("{wrapper}_timeout"), true))));
+        let call = call(&format!("{wrapper}_timeout"), true);
+        wrappers.push(shown(function, &of_wrapper, show, &format!("{call}.unwrap()")));
     }
     if function.interrupt {
-        wrappers.push(shown(
-            function,
-            &of_wrapper,
-            &format!("{}.unwrap()", call(&format!("{wrapper}_interruptible"), false)),
-        ));
+        let call = call(&format!("{wrapper}_interruptible"), false);
+        wrappers.push(shown(function, &of_wrapper, show, &format!("{call}.unwrap()")));
     }
     let wrappers: String = wrappers.iter().map(|body| format!("Box::new(|| {{ {body} }}), ")).collect();
     let original = match function.place {
@@ -31,9 +30,12 @@ pub fn module(function: &Function) -> String {
         Place::OtherType => call(&original, false).replacen(&format!("B{seed}::"), "Node::", 1),
         _ => call(&original, false),
     };
-    let original = shown(function, &of_node, &format!("{original}.await"));
+    let original = if function.form == Form::Plain { original } else { format!("{original}.await") };
+    let original = shown(function, &of_node, function.output.stream.unwrap_or(show), &original);
+    // A fn that is not async waits only where its stream does, and that may be an error instead.
+    let waits_surely = function.form != Form::Plain || function.output.is_stream();
     format!(
-        "pub mod f{seed} {{ use super::*;\n{items}\npub fn run() {{ check({seed}, || block_on(async {{ {original} }}), vec![{wrappers}]); }} }}"
+        "pub mod f{seed} {{ use super::*;\n{items}\npub fn run() {{ check({seed}, {waits_surely}, || block_on(async {{ {original} }}), vec![{wrappers}]); }} }}"
     )
 }
 
@@ -55,7 +57,7 @@ fn names(function: &Function) -> (String, String) {
     }
 }
 
-fn shown(function: &Function, owned: &str, call: &str) -> String {
+fn shown(function: &Function, owned: &str, show: &str, call: &str) -> String {
     let node = match function.receiver {
         None => String::new(),
         Some(receiver) => {
@@ -63,7 +65,7 @@ fn shown(function: &Function, owned: &str, call: &str) -> String {
             format!("let mut owned = {owned}; let mut node = {node}; ")
         }
     };
-    let show = format!("show({})", function.output.show.replace('$', call));
+    let show = format!("show({})", show.replace('$', call));
     let show = if function.is_unsafe { format!("unsafe {{ {show} }}") } else { show };
     format!("{node}let shown = {show}; shown")
 }
@@ -126,8 +128,13 @@ fn output(function: &Function) -> Option<String> {
     (open && !declared).then(|| format!("output = {}", unit(function)))
 }
 
-fn unit(function: &Function) -> &'static str {
-    if function.output.ty.is_empty() { "()" } else { function.output.ty }
+fn unit(function: &Function) -> String {
+    if function.output.ty.is_empty() { "()".to_owned() } else { of_stream(function, function.output.ty) }
+}
+
+/// What else is known of a stream, for every `^` and `~`.
+fn of_stream(function: &Function, text: &str) -> String {
+    text.replace('^', if function.ctx { " + Send" } else { "" }).replace('~', function.bound())
 }
 
 fn mark(options: &str) -> String {
@@ -187,10 +194,11 @@ fn signature(function: &Function, name: &str, of: Of) -> String {
     let generics = if generics.is_empty() { String::new() } else { format!("<{}>", generics.join(", ")) };
     let unit = unit(function);
     let bound = function.bound();
-    let opaque = if function.output.needs == Needs::Opaque { bound } else { "" };
+    let is_opaque = function.output.needs == Needs::Opaque && function.output.stream.is_none();
+    let opaque = if is_opaque { bound } else { "" };
     let output = match (of, function.form) {
-        (Of::Wrapper, _) | (_, Form::Async) if function.output.ty.is_empty() => String::new(),
-        (Of::Wrapper, _) | (_, Form::Async) => format!(" -> {unit}{opaque}"),
+        (Of::Wrapper, _) | (_, Form::Async | Form::Plain) if function.output.ty.is_empty() => String::new(),
+        (Of::Wrapper, _) | (_, Form::Async | Form::Plain) => format!(" -> {unit}{opaque}"),
         (_, Form::ImplFuture) => format!(" -> impl Future<Output = {unit}>{bound}"),
         (_, Form::Boxed) => format!(" -> Pin<Box<dyn Future<Output = {unit}>{bound}>>"),
         (_, Form::BoxFuture) => format!(" -> BoxFuture<{}, {unit}>", function.lifetime()),
@@ -214,19 +222,22 @@ fn body(function: &Function) -> String {
     if let Some(receiver) = function.receiver {
         mix(receiver.body);
     }
+    // A fn that is not async leaves the waiting to its stream.
+    let waits = function.form != Form::Plain;
     let half = function.parameters.len() / 2;
     for (i, (shape, name)) in function.parameters.iter().enumerate() {
-        if i == half {
+        if i == half && waits {
             mix("{ wait().await; 1 }");
         }
         mix(&number(shape.body, i).replace('$', name));
     }
-    if function.parameters.is_empty() {
+    if function.parameters.is_empty() && waits {
         mix("{ wait().await; 1 }");
     }
-    body.push_str(&function.output.body.replace("named", function.named().unwrap_or_default()));
+    let output = of_stream(function, function.output.body);
+    body.push_str(&output.replace("named", function.named().unwrap_or_default()));
     match function.form {
-        Form::Async => body,
+        Form::Async | Form::Plain => body,
         Form::ImplFuture => format!("async move {{ {body} }}"),
         Form::Boxed | Form::BoxFuture | Form::Alias => format!("Box::pin(async move {{ {body} }})"),
         Form::Builder => format!("Builder(Box::pin(async move {{ {body} }}))"),

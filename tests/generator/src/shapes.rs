@@ -1,5 +1,6 @@
-//! The grammar's words: parameters, receivers and results. A shape is text; `$` in it is the parameter's name and `%`
-//! its number.
+//! The grammar's words: parameters, receivers and results. A shape is text; `$` in it is the parameter's name, `%` its
+//! number, and in a stream `^` is
+//! that it is `Send` where it has to be, and `~` the lifetime of what it may hold.
 
 /// A parameter: how it is written, what is given for it, and what the body makes a number of.
 pub struct Shape {
@@ -184,6 +185,8 @@ pub struct Output {
     pub body: &'static str,
     /// What makes something that can be shown of it: `$` is the call.
     pub show: &'static str,
+    /// Of a stream, which the wrapper makes an iterator of: what shows the same of the original's result.
+    pub stream: Option<&'static str>,
     pub needs: Needs,
 }
 
@@ -201,7 +204,28 @@ pub enum Needs {
 }
 
 const fn output(ty: &'static str, body: &'static str, needs: Needs) -> Output {
-    Output { ty, body, show: "$", needs }
+    Output { ty, body, show: "$", stream: None, needs }
+}
+
+const ALONE: &str = "collect($).await";
+const IN_RESULT: &str = "match $ { Ok(stream) => Ok(collect(stream).await), Err(error) => Err(error) }";
+const IN_OPTION: &str = "match $ { Some(stream) => Some(collect(stream).await), None => None }";
+
+impl Output {
+    /// A stream alone, which is there whatever the digest.
+    pub fn is_stream(&self) -> bool {
+        self.stream == Some(ALONE)
+    }
+}
+
+/// A stream alone.
+const fn stream(ty: &'static str, body: &'static str, needs: Needs) -> Output {
+    Output { show: "$.collect::<Vec<_>>()", stream: Some(ALONE), ..output(ty, body, needs) }
+}
+
+/// A stream in a `Result` or an `Option`.
+const fn stream_in(original: &'static str, ty: &'static str, body: &'static str, needs: Needs) -> Output {
+    Output { show: "$.map(|iter| iter.collect::<Vec<_>>())", stream: Some(original), ..output(ty, body, needs) }
 }
 
 pub static OUTPUTS: &[Output] = &[
@@ -223,4 +247,53 @@ pub static OUTPUTS: &[Output] = &[
     output("Option<(View<'a>, u64)>", "Some((View(named), h))", Needs::Named),
     output("Self", "Node::new(h)", Needs::Node),
     output("Vec<Self>", "vec![Node::new(h)]", Needs::Node),
+];
+
+/// Streams.
+pub static STREAMS: &[Output] = &[
+    stream("impl Stream<Item = u64>^~", "items(vec![h, h + 1, 5])", Needs::Opaque),
+    stream_in(
+        IN_RESULT,
+        "Result<impl Stream<Item = (u64, String)>^~, String>",
+        "if h % 3 == 0 { Err(h.to_string()) } else { Ok(items(vec![(h, h.to_string())])) }",
+        Needs::Opaque,
+    ),
+    stream(
+        "Pin<Box<dyn Stream<Item = u64>^>>",
+        "Box::pin(items(vec![h, 2])) as Pin<Box<dyn Stream<Item = u64>^>>",
+        Needs::Nothing,
+    ),
+    stream(
+        "Box<dyn Stream<Item = u64> + Unpin^>",
+        "Box::new(items(vec![h])) as Box<dyn Stream<Item = u64> + Unpin^>",
+        Needs::Nothing,
+    ),
+    stream(
+        "BoxStream<'static, io::Result<u64>>",
+        "Box::pin(items(vec![Ok(h), Ok(7)])) as BoxStream<'static, io::Result<u64>>",
+        Needs::Nothing,
+    ),
+    stream(
+        "Pin<Box<dyn Stream<Item = &'a str>^ + 'a>>",
+        "{ note(h); Box::pin(items(vec![named, &named[1..]])) as Pin<Box<dyn Stream<Item = &'a str>^ + 'a>> }",
+        Needs::Named,
+    ),
+    stream(
+        "Pin<Box<dyn Stream<Item = &Self>^ + '_>>",
+        "{ note(h); Box::pin(items(vec![&*self])) as Pin<Box<dyn Stream<Item = &Self>^ + '_>> }",
+        Needs::Lender,
+    ),
+    stream_in(
+        IN_RESULT,
+        "io::Result<Pin<Box<dyn Stream<Item = u64>^>>>",
+        "if h % 3 == 0 { Err(io::ErrorKind::NotFound.into()) } \
+         else { Ok(Box::pin(items(vec![h, h])) as Pin<Box<dyn Stream<Item = u64>^>>) }",
+        Needs::Nothing,
+    ),
+    stream_in(
+        IN_OPTION,
+        "Option<BoxStream<'static, u64>>",
+        "if h % 3 == 0 { None } else { Some(Box::pin(items(vec![h])) as BoxStream<'static, u64>) }",
+        Needs::Nothing,
+    ),
 ];
