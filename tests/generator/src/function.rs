@@ -34,6 +34,8 @@ pub enum Place {
     Extension,
     /// In an `impl` with a `type`: the twin is of another type.
     OtherType,
+    /// In a trait with a `trait`: the twin is in that one, which `dyn` can be of.
+    OtherTrait,
 }
 
 const PLACES: &[Place] = &[
@@ -54,6 +56,10 @@ const PLACES: &[Place] = &[
     Place::InAsyncTrait,
     Place::Extension,
     Place::OtherType,
+    // Little of the grammar goes there.
+    Place::OtherTrait,
+    Place::OtherTrait,
+    Place::OtherTrait,
 ];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -275,6 +281,13 @@ impl Function {
                 && self
                     .receiver
                     .is_none_or(|receiver| !["Arc", "Rc", "Pin"].iter().any(|pointer| receiver.text.contains(pointer)));
+        // What `dyn` can call.
+        let is_opaque = |shape: &Shape| shape.ty.contains("impl ");
+        let other_trait = place != Place::OtherTrait
+            || !of_self
+                && !self.output.ty.contains("Self")
+                && self.receiver.is_some_and(|receiver| !receiver.by_value && !receiver.text.contains(": &"))
+                && self.parameters.iter().all(|(shape, _)| shape.generic.is_none() && !is_opaque(shape));
         // A method that shows nowhere that it is one needs something around it.
         let method = place != Place::Method || self.receiver.is_some() || of_self || self.output.ty.contains("Self");
         let selfless = place.has_self() || !of_self && self.receiver.is_none();
@@ -282,6 +295,7 @@ impl Function {
             && stream
             && form
             && other_type
+            && other_trait
             && elided
             && ctx
             && method
@@ -360,7 +374,7 @@ impl Function {
 
 impl Place {
     pub fn is_trait(self) -> bool {
-        matches!(self, Place::Trait | Place::TraitSuffix | Place::Default) || self.is_async_trait()
+        matches!(self, Place::Trait | Place::TraitSuffix | Place::Default | Place::OtherTrait) || self.is_async_trait()
     }
 
     /// The twin's name comes from a `suffix` or `prefix`.

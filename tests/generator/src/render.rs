@@ -14,24 +14,35 @@ pub fn module(function: &Function) -> String {
         Place::OtherType => format!("B{seed}::from({of_node})"),
         _ => of_node.clone(),
     };
-    let show = function.output.show;
-    let mut wrappers = vec![shown(function, &of_wrapper, show, &call(&wrapper, false))];
-    if function.timeout {
-        let call = call(&format!("{wrapper}_timeout"), true);
-        wrappers.push(shown(function, &of_wrapper, show, &format!("{call}.unwrap()")));
-    }
-    if function.interrupt {
-        let call = call(&format!("{wrapper}_interruptible"), false);
-        wrappers.push(shown(function, &of_wrapper, show, &format!("{call}.unwrap()")));
-    }
-    let wrappers: String = wrappers.iter().map(|body| format!("Box::new(|| {{ {body} }}), ")).collect();
     let original = match function.place {
         // Both have one name, and perhaps no receiver.
         Place::OtherType => call(&original, false).replacen(&format!("B{seed}::"), "Node::", 1),
         _ => call(&original, false),
     };
     let original = if function.form == Form::Plain { original } else { format!("{original}.await") };
-    let original = shown(function, &of_node, function.output.stream.unwrap_or(show), &original);
+    let show = function.output.show;
+    let shown_wrapper = |call: &str| {
+        let shown = shown(function, &of_wrapper, show, call);
+        shown.replacen("let shown", &format!("{}let shown", as_dyn(function)), 1)
+    };
+    let mut wrappers = vec![shown_wrapper(&call(&wrapper, false))];
+    if function.timeout {
+        let call = call(&format!("{wrapper}_timeout"), true);
+        wrappers.push(shown_wrapper(&format!("{call}.unwrap()")));
+    }
+    if function.interrupt {
+        let call = call(&format!("{wrapper}_interruptible"), false);
+        wrappers.push(shown_wrapper(&format!("{call}.unwrap()")));
+    }
+    let mut original = shown(function, &of_node, function.output.stream.unwrap_or(show), &original);
+    if function.place == Place::OtherTrait {
+        // Both have one name, and only one of the traits may be in scope.
+        original.insert_str(0, &format!("use inner::Trait{seed}; "));
+        for wrapper in &mut wrappers {
+            wrapper.insert_str(0, &format!("use inner::B{seed}; "));
+        }
+    }
+    let wrappers: String = wrappers.iter().map(|body| format!("Box::new(|| {{ {body} }}), ")).collect();
     // A fn that is not async waits only where its stream does, and that may be an error instead.
     let waits_surely = function.form != Form::Plain || function.output.is_stream();
     format!(
@@ -46,7 +57,7 @@ fn names(function: &Function) -> (String, String) {
         (Place::Suffix | Place::Module | Place::FreeSuffix | Place::TraitSuffix, _) => {
             (format!("read_{seed}"), format!("read_{seed}_blocking"))
         }
-        (Place::OtherType, _) => (format!("read_{seed}"), format!("read_{seed}")),
+        (Place::OtherType | Place::OtherTrait, _) => (format!("read_{seed}"), format!("read_{seed}")),
         (Place::Prefix, _) => (format!("co_read_{seed}"), format!("sync_co_read_{seed}")),
         (_, 0) => (format!("co_f_{seed}"), format!("f_{seed}")),
         (_, 1) => (format!("bdrv_co_read_{seed}"), format!("bdrv_read_{seed}")),
@@ -68,6 +79,19 @@ fn shown(function: &Function, owned: &str, show: &str, call: &str) -> String {
     let show = format!("show({})", show.replace('$', call));
     let show = if function.is_unsafe { format!("unsafe {{ {show} }}") } else { show };
     format!("{node}let shown = {show}; shown")
+}
+
+/// Makes a `dyn` of the node, where the wrapper is in a trait that has one. Not always.
+fn as_dyn(function: &Function) -> String {
+    let Some(receiver) = function.receiver.filter(|_| function.place == Place::OtherTrait && function.name < 4) else {
+        return String::new();
+    };
+    let of_dyn = format!("dyn B{}", function.seed);
+    match receiver.text.trim_start_matches("mut ").strip_prefix("self: ") {
+        Some(ty) => format!("let mut node: {} = node; ", ty.replace("Self", &of_dyn)),
+        None if receiver.text.contains("mut") => format!("let node: &mut {of_dyn} = &mut node; "),
+        None => format!("let node: &{of_dyn} = &node; "),
+    }
 }
 
 fn call(function: &Function, name: &str, timeout: bool) -> String {
@@ -102,7 +126,7 @@ fn options(function: &Function) -> String {
     let (_, wrapper) = names(function);
     if function.name == 5
         && !function.place.has_affix()
-        && !matches!(function.place, Place::Declared | Place::Extension | Place::OtherType)
+        && !matches!(function.place, Place::Declared | Place::Extension | Place::OtherType | Place::OtherTrait)
     {
         options.push(format!("name = {wrapper}"));
     }
@@ -309,6 +333,16 @@ fn items(function: &Function) -> String {
              #[co_wrapper({})] impl Node {{ {own}{vis}{async_fn} }}",
             block(&format!("type = B{seed}"))
         ),
+        Place::OtherTrait => {
+            let sent = if function.ctx { ": Send + Sync" } else { "" };
+            let other = format!("trait = B{seed}{sent}");
+            // The options of all of them, or its own.
+            let (of_block, own) = if function.where_clause { (block(&other), "") } else { (other, optional_mark) };
+            format!(
+                "pub mod inner {{ use super::*; #[co_wrapper({of_block})] pub trait Trait{seed}: Get{} {{ {own}{bodiless}; }} impl Trait{seed} for Node {{ {async_fn} }} }}",
+                sent.replace(':', " +"),
+            )
+        }
         Place::Extension => format!(
             "impl Node {{ pub {async_fn} }} declare! {{ pub impl Trait{seed} for Node {{ {optional_mark}{declared} = {original}; }} }}"
         ),

@@ -1,6 +1,5 @@
 //! The grammar's words: parameters, receivers and results. A shape is text; `$` in it is the parameter's name, `%` its
-//! number, and in a stream `^` is
-//! that it is `Send` where it has to be, and `~` the lifetime of what it may hold.
+//! number. In a stream, `^` is that it is `Send` where it has to be, and `~` the lifetime of what it may hold.
 
 /// A parameter: how it is written, what is given for it, and what the body makes a number of.
 pub struct Shape {
