@@ -244,9 +244,7 @@ impl Function {
             Needs::Opaque => !in_trait && !declared && (self.captures_all() || self.is_owned() || self.borrows_named()),
             Needs::Lender => self.receiver.is_some_and(|receiver| receiver.lends),
             Needs::Named => self.named().is_some(),
-            Needs::Node => {
-                place.has_self() && !in_trait && place != Place::Generic && self.receiver.is_none_or(|r| r.by_value)
-            }
+            Needs::Node => place.has_self() && !in_trait && place != Place::Generic,
         };
         // What a declaration returns is what it says, and its stream stays one.
         let stream = self.output.stream.is_none() || !declared;
@@ -276,7 +274,10 @@ impl Function {
         let form = form && !(place.is_async_trait() && refuses);
         // `Self` is another type in the twin, and is converted where it may be.
         let other_type = place != Place::OtherType
-            || !of_self
+            || self
+                .parameters
+                .iter()
+                .all(|(shape, _)| !shape.is.contains(&Is::OfSelf) || shape.is.contains(&Is::Converted))
                 && !self.output.ty.contains("&Self")
                 && self
                     .receiver
@@ -300,6 +301,8 @@ impl Function {
             && ctx
             && method
             && selfless
+            // There, `Self` may have no size.
+            && !(in_trait && self.is_any(Is::HasSelf))
             && !(of_self && place == Place::Generic)
     }
 

@@ -76,7 +76,11 @@ fn shown(function: &Function, owned: &str, show: &str, call: &str) -> String {
             format!("let mut owned = {owned}; let mut node = {node}; ")
         }
     };
-    let show = format!("show({})", show.replace('$', call));
+    let mut show = format!("show({})", show.replace('$', call));
+    // Each argument that is one is another, of the type that the receiver's is.
+    for n in 6..6 + show.matches("NODE").count() {
+        show = show.replacen("NODE", &owned.replace("(5", &format!("({n}")), 1);
+    }
     let show = if function.is_unsafe { format!("unsafe {{ {show} }}") } else { show };
     format!("{node}let shown = {show}; shown")
 }

@@ -21,15 +21,19 @@ pub enum Is {
     NotSend,
     /// Without any lifetime, so that a future of it needs none.
     Owned,
-    /// Speaks of `Self`.
+    /// Speaks of `Self`. In an argument, `NODE` is one.
     OfSelf,
+    /// Has a `Self` by value in it.
+    HasSelf,
+    /// Speaks of `Self` in a way that a blocking type's twin converts.
+    Converted,
     /// Of the lifetime `'a`.
     Named,
     /// Elides what only an `async fn` may.
     Elided,
 }
 
-use Is::{Elided, Named, NotSend, OfSelf, Owned};
+use Is::{Converted, Elided, HasSelf, Named, NotSend, OfSelf, Owned};
 
 const fn shape(
     pattern: &'static str,
@@ -127,8 +131,26 @@ pub static PARAMETERS: &[Shape] = &[
     shape("#[cfg(all())] $", "u8", "21", "u64::from($)", &[Owned]),
     shape("#[cfg_attr(all(), cfg(any()))] $", "NoSuchType", "", "0", &[Owned]),
     shape("#[allow(unused_variables)] $", "u8", "1", "4", &[Owned]),
-    shape("$", "&Self", "&Node::new(6)", "$.get()", &[OfSelf]),
-    shape("$", "[&Self; 2]", "[&Node::new(6), &Node::new(7)]", "$[0].get() + $[1].get()", &[OfSelf]),
+    shape("$", "&Self", "&NODE", "$.get()", &[OfSelf, Converted]),
+    shape("$", "&mut Self", "&mut NODE", "{ $.bump(); $.get() }", &[OfSelf, Converted]),
+    shape("$", "Self", "NODE", "$.get()", &[OfSelf, HasSelf, Converted, Owned]),
+    shape("mut $", "Box<Self>", "Box::new(NODE)", "{ $.bump(); $.get() }", &[OfSelf, HasSelf, Converted, Owned]),
+    shape("$", "Option<&Self>", "Some(&NODE)", "$.map_or(1, |node| node.get())", &[OfSelf, Converted]),
+    shape(
+        "(a%, b%)",
+        "(Self, &mut Self)",
+        "(NODE, &mut NODE)",
+        "{ b%.bump(); a%.get() + b%.get() }",
+        &[OfSelf, HasSelf, Converted],
+    ),
+    shape(
+        "$",
+        "Vec<Result<Self, u8>>",
+        "vec![Ok(NODE), Err(3), Ok(NODE)]",
+        "$.into_iter().map(|node| node.map_or_else(u64::from, |node| node.get())).sum::<u64>()",
+        &[OfSelf, HasSelf, Converted, Owned],
+    ),
+    shape("$", "[&Self; 2]", "[&NODE, &NODE]", "$[0].get() + $[1].get()", &[OfSelf]),
     shape("$", "fn(&Self) -> u64", "Node::get", "1", &[OfSelf]),
     generic(("T%", "Into<u64>", "u8"), "$", "T%", "5", "$.into()", &[Owned]),
     generic(("T%", "Copy + Into<u64>", "u8"), "[a%, _]", "[T%; 2]", "[5, 6]", "a%.into()", &[Owned]),
@@ -246,6 +268,13 @@ pub static OUTPUTS: &[Output] = &[
     output("Option<(View<'a>, u64)>", "Some((View(named), h))", Needs::Named),
     output("Self", "Node::new(h)", Needs::Node),
     output("Vec<Self>", "vec![Node::new(h)]", Needs::Node),
+    output("Box<Self>", "Box::new(Node::new(h))", Needs::Node),
+    output("(u64, Option<Self>)", "(h, if h % 3 == 0 { None } else { Some(Node::new(h)) })", Needs::Node),
+    output(
+        "Result<Vec<Self>, (String, Box<Self>)>",
+        "if h % 2 == 0 { Ok(vec![Node::new(h), Node::new(1)]) } else { Err((h.to_string(), Box::new(Node::new(h)))) }",
+        Needs::Node,
+    ),
 ];
 
 /// Streams.
