@@ -156,7 +156,12 @@ impl IoThread {
     ///
     /// let io = IoThread::spawn("io")?;
     /// let (go_on, may_go_on) = mpsc::channel::<()>();
-    /// io.context().schedule_bh(move || _ = may_go_on.recv());
+    /// let (begins, has_begun) = mpsc::channel();
+    /// io.context().schedule_bh(move || {
+    ///     begins.send(()).unwrap();
+    ///     let _ = may_go_on.recv();
+    /// });
+    /// has_begun.recv().unwrap();
     /// assert!(io.join_timeout(Duration::from_millis(1)).is_err());
     /// drop(go_on);
     /// io.join();
