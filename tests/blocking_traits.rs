@@ -277,6 +277,7 @@ fn with_a_suffix() {
 #[test]
 fn a_plain_one_names_itself_where_it_is_refused() {
     let context = AioContext::new().unwrap();
+    // co-check: allow — the test is about the panic
     let refused = std::panic::catch_unwind(|| context.block_on(async { Null.size() })).unwrap_err();
     let message = refused.downcast_ref::<String>().unwrap();
     assert!(message.contains("BlockingNode::size") && message.contains("`Node::size(…).await`"), "{message}");

@@ -64,14 +64,14 @@ fn ready_call_entered(guard: EnterGuard) -> EnterGuard {
     guard
 }
 
-#[library_benchmark(config = limit(158), setup = entered)]
+#[library_benchmark(config = limit(166), setup = entered)]
 #[bench::entered()]
 fn self_wake(guard: EnterGuard) -> EnterGuard {
     bdrv_wakes(TIMES);
     guard
 }
 
-#[library_benchmark(config = limit(691), setup = entered)]
+#[library_benchmark(config = limit(752), setup = entered)]
 #[bench::entered()]
 fn call_with_a_self_wake(guard: EnterGuard) -> EnterGuard {
     times(TIMES, || bdrv_wakes(1));
@@ -139,7 +139,7 @@ mod coroutine_paths {
         guard
     }
 
-    #[library_benchmark(config = limit(743), setup = pooled)]
+    #[library_benchmark(config = limit(826), setup = pooled)]
     #[bench::entered()]
     fn coroutine_suspended_by_a_call(guard: EnterGuard) -> EnterGuard {
         block_on(suspended_in(TIMES));
