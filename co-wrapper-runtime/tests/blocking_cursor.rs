@@ -467,7 +467,7 @@ fn it_shows_its_position() {
 
 /// Catches: a file's offsets, growth, size or errors that do not get through to the cursor.
 #[test]
-#[cfg(feature = "file")]
+#[cfg(all(feature = "file", unix))]
 fn a_file_is_a_device_which_grows() {
     use co_wrapper_runtime::file::File;
 

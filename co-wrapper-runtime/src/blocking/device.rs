@@ -2,7 +2,7 @@
 
 use std::{fmt, io, rc::Rc, sync::Arc};
 
-#[cfg(feature = "file")]
+#[cfg(all(feature = "file", unix))]
 use crate::file::File;
 
 /// A block device with blocking functions, for [`Cursor`](super::Cursor): a driver's blocking twins fill it in with a
@@ -128,7 +128,7 @@ forward!(&D, Box<D>, Rc<D>, Arc<D>);
 /// By its blocking twins. A regular file [grows](Device::grows), and a block device does not. Its size is asked of the
 /// system for each request, which costs a system call. With `O_DIRECT`, a last block that is shorter than the others can
 /// be neither read nor written: the system refuses it.
-#[cfg(feature = "file")]
+#[cfg(all(feature = "file", unix))]
 impl Device for File {
     fn size(&self) -> io::Result<u64> {
         Ok(self.size_blocking()?)
