@@ -385,8 +385,11 @@ fn child_runs_off_its_stack() {
         .collect();
     others.iter_mut().for_each(|other| assert!(poll_once(other).is_pending()));
     assert_eq!(block_on(coroutine(|| deep(100))), 5_050);
+    // AddressSanitizer keeps local variables elsewhere than on the stack.
     #[cfg(target_os = "linux")]
-    block_on(coroutine(|| assert!(is_guarded(), "what is right below the stack may be written")));
+    if std::env::var_os("ASAN_OPTIONS").is_none() {
+        block_on(coroutine(|| assert!(is_guarded(), "what is right below the stack may be written")));
+    }
     println!("deep enough");
     block_on(coroutine(|| black_box(deep(1 << 20))));
     println!("not reached");
