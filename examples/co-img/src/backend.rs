@@ -12,6 +12,7 @@ use imago::{FormatAccess, ShallowMapping, Storage};
 use crate::driver::{Driver, Protocol};
 use crate::error::refused;
 use crate::open::Layer;
+use crate::tables::Tables;
 
 /// An image, opened with what it is based on.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct BlockBackend {
     pub(crate) writethrough: bool,
     /// The bytes of tables that imago may keep, if it is not written to.
     pub(crate) tables: Option<Arc<AtomicU64>>,
+    /// Where a qcow2 image that is written to has L2 tables, if it was not made by this program just now.
+    pub(crate) changes: Option<Arc<Tables>>,
 }
 
 /// What an image has in a range.
@@ -74,6 +77,37 @@ impl BlockBackend {
         let _ = unsafe { self.access.invalidate_cache() }.await;
     }
 
+    /// Changes a range, in as many parts as it takes turns: see [`Tables`].
+    async fn change(
+        &self,
+        offset: u64,
+        length: u64,
+        change: impl AsyncFn(u64, u64) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let fits = offset.checked_add(length).is_some_and(|end| end <= self.end());
+        let Some(tables) = self.changes.as_ref().filter(|_| fits) else { return change(offset, length).await };
+        let mut done = 0;
+        loop {
+            let (_turn, part) = tables.turn(&self.access, offset + done, length - done).await?;
+            change(offset + done, part).await?;
+            done += part;
+            if done >= length {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Of a range that nobody else changes, the part that is changed next. Before that, tables are written back if they
+    /// have to be.
+    async fn part(&self, offset: u64, length: u64) -> io::Result<u64> {
+        let Some(tables) = &self.changes else { return Ok(length) };
+        let (part, makes_table) = tables.part(offset, length);
+        if makes_table {
+            self.access.flush().await?;
+        }
+        Ok(part)
+    }
+
     fn raw_driver(&self) -> Option<&Driver> {
         self.is_raw().then(|| self.access.inner().collect_storage_dependencies()[0])
     }
@@ -113,7 +147,9 @@ pub async fn blk_co_pwrite(blk: &BlockBackend, offset: u64, buf: &[u8], fua: boo
     {
         return nbd.write(offset, buf, true).await;
     }
-    blk.access.write(buf, offset).await?;
+    let write =
+        async |at: u64, length: u64| blk.access.write(&buf[(at - offset) as usize..][..length as usize], at).await;
+    blk.change(offset, buf.len() as u64, write).await?;
     if fua || blk.writethrough && !blk.is_raw() { blk_co_flush(blk).await } else { Ok(()) }
 }
 
@@ -123,7 +159,7 @@ pub async fn blk_co_pwrite(blk: &BlockBackend, offset: u64, buf: &[u8], fua: boo
 /// Past the image's end; those of the formats and drivers.
 #[co_wrapper(mixed)]
 pub async fn blk_co_pwrite_zeroes(blk: &BlockBackend, offset: u64, length: u64) -> io::Result<()> {
-    blk.access.write_zeroes(offset, length).await
+    blk.change(offset, length, async |at, length| blk.access.write_zeroes(at, length).await).await
 }
 
 /// Says that nobody needs the range any more, which may then read as anything but what it had before or what an image
@@ -133,10 +169,16 @@ pub async fn blk_co_pwrite_zeroes(blk: &BlockBackend, offset: u64, length: u64) 
 /// Past the image's end; those of the formats and drivers.
 #[co_wrapper(mixed)]
 pub async fn blk_co_pdiscard(blk: &mut BlockBackend, offset: u64, length: u64) -> io::Result<()> {
-    match blk.access.discard_to_any(offset, length).await {
-        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
-        done => done,
+    let mut done = 0;
+    while done < length {
+        let part = blk.part(offset + done, length - done).await?;
+        match blk.access.discard_to_any(offset + done, part).await {
+            Err(error) if error.kind() == ErrorKind::Unsupported => {}
+            done => done?,
+        }
+        done += part;
     }
+    Ok(())
 }
 
 /// Makes all writes that have returned durable.
@@ -155,6 +197,8 @@ pub async fn blk_co_flush(blk: &BlockBackend) -> io::Result<()> {
 /// Those of the formats and drivers.
 #[co_wrapper(mixed)]
 pub async fn blk_co_truncate(blk: &mut BlockBackend, size: u64) -> io::Result<()> {
+    // A new L1 table takes clusters that no other table in the file may refer to: see `Tables`.
+    blk.access.flush().await?;
     // Without anything below, what is new reads as zeroes by itself.
     let hidden = blk.layers.get(1).is_some_and(|below| below.size > blk.access.size());
     blk.access.resize(size, if hidden || blk.is_raw() { PreallocateMode::Zero } else { PreallocateMode::None }).await
@@ -166,8 +210,13 @@ pub async fn blk_co_truncate(blk: &mut BlockBackend, size: u64) -> io::Result<()
 /// Those of the formats and drivers.
 #[co_wrapper(mixed)]
 pub async fn blk_co_make_empty(blk: &mut BlockBackend) -> io::Result<()> {
-    let end = blk.access.size();
-    blk.access.discard_to_backing(0, end).await
+    let (mut done, end) = (0, blk.access.size());
+    while done < end {
+        let part = blk.part(done, end - done).await?;
+        blk.access.discard_to_backing(done, part).await?;
+        done += part;
+    }
+    Ok(())
 }
 
 /// What there is from `offset` on, and for how long: at least a byte, at most `length`.

@@ -13,11 +13,13 @@
 //!
 //! The other direction, a count that falls before the reference is gone, imago prevents itself: who frees a cluster takes
 //! the lock that a flush of both caches holds (`MetadataCaches::direction`). That a power cut keeps that order is seen to
-//! here, too.
+//! here, too: what a table that was written refers to no more is remembered until that write is durable. Before that, no
+//! count falls, and nothing is written to those clusters.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::{PoisonError, RwLock};
+use std::ops::Range;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use imago::Storage;
 use imago::io_buffers::IoVector;
@@ -25,11 +27,14 @@ use tokio::sync::Mutex;
 
 use crate::driver::Driver;
 use crate::qcow2::{Header, count};
+use crate::tables::Tables;
 
 /// An entry of a table: where the cluster is that it refers to.
 const PLACE: u64 = 0x00ff_ffff_ffff_fe00;
 /// An entry of an L2 table that refers to compressed data.
 const COMPRESSED: u64 = 1 << 62;
+/// In which the length of compressed data is counted.
+const SECTOR: u64 = 512;
 /// So much of a header has the places of its tables.
 const HEADER: u64 = 72;
 
@@ -54,6 +59,9 @@ pub struct CountsFirst {
     data_elsewhere: bool,
     /// Metadata clusters by their place in the file. What is not here is data, or not referred to yet.
     roles: RwLock<BTreeMap<u64, Role>>,
+    /// Clusters, by their place, that no table refers to any more, but one may after a power cut.
+    dropped: RwLock<BTreeSet<u64>>,
+    tables: Arc<Tables>,
     /// Writes of metadata come one after another.
     state: Mutex<State>,
 }
@@ -67,8 +75,6 @@ struct State {
     raised: BTreeSet<u64>,
     /// Counts, or what a table refers to, were written and have not been made durable.
     unsynced: bool,
-    /// Tables were, and clusters that they referred to before may still be referred to after a power cut.
-    tables_unsynced: bool,
 }
 
 impl CountsFirst {
@@ -83,25 +89,47 @@ impl CountsFirst {
             bits: header.refcount_bits,
             data_elsewhere: header.data_file.is_some(),
             roles: RwLock::new(BTreeMap::from([(0, Role::Header)])),
-            state: Mutex::new(State {
-                l1,
-                refcounts,
-                raised: BTreeSet::new(),
-                unsynced: false,
-                tables_unsynced: false,
-            }),
+            dropped: RwLock::default(),
+            tables: Arc::new(Tables::new(header.cluster_size)),
+            state: Mutex::new(State { l1, refcounts, raised: BTreeSet::new(), unsynced: false }),
         };
         this.add_refcount_table(file, refcounts).await?;
         this.add_l1(file, l1).await?;
         Ok(this)
     }
 
+    /// Which parts of the image have L2 tables.
+    pub fn tables(&self) -> Arc<Tables> {
+        self.tables.clone()
+    }
+
     /// Whether a write of `length` bytes at `offset` is one of metadata, or so near to it that the driver's blocks have both.
     pub fn concerns(&self, file: &Driver, offset: u64, length: u64) -> bool {
-        let grain = self.grain(file);
-        let range = offset / grain * grain..offset.saturating_add(length).next_multiple_of(grain);
         let roles = self.roles.read().unwrap_or_else(PoisonError::into_inner);
-        roles.range(range).next().is_some()
+        roles.range(self.blocks(file, offset, length)).next().is_some()
+    }
+
+    /// To be called before anything is written there: waits until no table refers to it after a power cut that does not
+    /// now.
+    ///
+    /// # Errors
+    /// Those of the driver.
+    pub async fn settle(&self, file: &Driver, offset: u64, length: u64) -> io::Result<()> {
+        let is_dropped = || {
+            let dropped = self.dropped.read().unwrap_or_else(PoisonError::into_inner);
+            dropped.range(self.blocks(file, offset, length)).next().is_some()
+        };
+        if !is_dropped() {
+            return Ok(());
+        }
+        let mut state = self.state.lock().await;
+        if is_dropped() { self.sync(file, &mut state).await } else { Ok(()) }
+    }
+
+    /// The driver's blocks that such a write touches.
+    fn blocks(&self, file: &Driver, offset: u64, length: u64) -> Range<u64> {
+        let grain = self.grain(file);
+        offset / grain * grain..offset.saturating_add(length).next_multiple_of(grain)
     }
 
     /// Writes what [`concerns`](Self::concerns) this.
@@ -117,20 +145,23 @@ impl CountsFirst {
             let roles = self.roles.read().unwrap_or_else(PoisonError::into_inner);
             roles.range(offset / self.cluster * self.cluster..end).map(|(at, role)| (*at, *role)).collect()
         };
-        let mut needed = Vec::new();
+        let (mut needed, mut dropped) = (Vec::new(), Vec::new());
         for &(at, role) in &roles {
             let (from, to) = (at.max(offset), (at + self.cluster).min(end));
             let part = &bytes[(from - offset) as usize..(to - offset) as usize];
             match role {
                 Role::Header if from == 0 && part.len() as u64 >= HEADER => {
-                    needed.extend(self.new_header(file, &mut state, part).await?);
+                    needed.extend(self.new_header(file, &mut state, part, &mut dropped).await?);
                 }
                 Role::Header => {}
                 Role::L1 => {
-                    let old = file.plain_read(from, part.len()).await?;
+                    let old_bytes = file.plain_read(from, part.len()).await?;
                     let after = state.l1.0 + state.l1.1;
                     let entries = |bytes: &[u8]| places(bytes, from, after);
-                    let (old, new) = (entries(&old), entries(part));
+                    let (old, new) = (entries(&old_bytes), entries(part));
+                    dropped.extend(replaced(&old_bytes, part).map(|entry| entry & PLACE));
+                    let those = part.chunks_exact(8).map(be).zip((from..after).step_by(8)).map(|(entry, _)| entry);
+                    self.tables.told((from - state.l1.0) / 8, those);
                     let mut roles = self.roles.write().unwrap_or_else(PoisonError::into_inner);
                     // What is an L2 table no more may become data.
                     for place in old {
@@ -141,6 +172,8 @@ impl CountsFirst {
                 }
                 Role::L2 if self.data_elsewhere => {}
                 Role::L2 => {
+                    let old = file.plain_read(from, part.len()).await?;
+                    dropped.extend(replaced(&old, part).flat_map(|entry| self.data(entry)));
                     let entries = part.chunks_exact(8).map(be).filter(|entry| entry & COMPRESSED == 0);
                     needed.extend(entries.map(|entry| entry & PLACE).filter(|place| *place != 0));
                 }
@@ -157,18 +190,15 @@ impl CountsFirst {
                 Role::Refcounts(_) => {}
             }
         }
-        let mut tables = false;
         // A new table has to be there before it is referred to; data need not, as with any disk that is not flushed.
         state.unsynced |= !needed.is_empty() && roles.iter().any(|(_, role)| *role != Role::L2);
         self.count(file, &mut state, needed).await?;
         for &(at, role) in &roles {
-            let Role::Refcounts(first) = role else {
-                tables = true;
-                continue;
-            };
+            let Role::Refcounts(first) = role else { continue };
             let (from, to) = (at.max(offset), (at + self.cluster).min(end));
             let part = &mut bytes[(from - offset) as usize..(to - offset) as usize];
-            if state.tables_unsynced && lowers(&file.plain_read(from, part.len()).await?, part, self.bits) {
+            let has_dropped = !self.dropped.read().unwrap_or_else(PoisonError::into_inner).is_empty();
+            if has_dropped && lowers(&file.plain_read(from, part.len()).await?, part, self.bits) {
                 self.sync(file, &mut state).await?;
             }
             let first = first + (from - at) * 8 / u64::from(self.bits);
@@ -182,26 +212,33 @@ impl CountsFirst {
             }
             state.unsynced = true;
         }
-        state.tables_unsynced |= tables;
+        self.dropped.write().unwrap_or_else(PoisonError::into_inner).extend(dropped);
         file.plain_write((&owned).into(), offset).await
     }
 
-    /// Takes note of where the header that is to be written has its tables, and tells the clusters of the L1 table.
-    async fn new_header(&self, file: &Driver, state: &mut State, header: &[u8]) -> io::Result<Vec<u64>> {
+    /// Takes note of where the header that is to be written has its tables, and tells the clusters of the L1 table, and
+    /// those of tables before it.
+    async fn new_header(
+        &self,
+        file: &Driver,
+        state: &mut State,
+        header: &[u8],
+        dropped: &mut Vec<u64>,
+    ) -> io::Result<Vec<u64>> {
         let u32_at = |at: usize| be(&header[at..at + 4]);
         let u64_at = |at: usize| be(&header[at..at + 8]);
         let l1 = (u64_at(40), u32_at(36) * 8);
         let refcounts = (u64_at(48), u32_at(56) * self.cluster);
         // First where counts are: those of a new L1 table may be in a new place.
         if refcounts != state.refcounts {
-            self.forget(state.refcounts);
+            dropped.extend(self.forget(state.refcounts));
             state.refcounts = refcounts;
             self.add_refcount_table(file, refcounts).await?;
         }
         if l1 == state.l1 {
             return Ok(Vec::new());
         }
-        self.forget(state.l1);
+        dropped.extend(self.forget(state.l1));
         state.l1 = l1;
         self.add_l1(file, l1).await?;
         Ok((l1.0..l1.0.saturating_add(l1.1)).step_by(self.cluster as usize).collect())
@@ -257,8 +294,24 @@ impl CountsFirst {
 
     async fn sync(&self, file: &Driver, state: &mut State) -> io::Result<()> {
         file.plain_sync().await?;
-        (state.unsynced, state.tables_unsynced) = (false, false);
+        state.unsynced = false;
+        self.dropped.write().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
+    }
+
+    /// The clusters that an entry of an L2 table refers to.
+    fn data(&self, entry: u64) -> impl Iterator<Item = u64> {
+        let bits = 62 - (self.cluster.trailing_zeros() - 8); // of where compressed data begins
+        let (at, length) = match entry & COMPRESSED {
+            0 if entry & PLACE == 0 => (0, 0),
+            0 => (entry & PLACE, self.cluster),
+            _ => {
+                let at = entry & ((1 << bits) - 1);
+                let sectors = (entry & (COMPRESSED - 1)) >> bits;
+                (at, (sectors + 1) * SECTOR - at % SECTOR)
+            }
+        };
+        (at / self.cluster * self.cluster..at + length).step_by(self.cluster as usize)
     }
 
     fn block_of(&self, first: u64) -> Option<u64> {
@@ -266,9 +319,12 @@ impl CountsFirst {
         roles.iter().find(|(_, role)| **role == Role::Refcounts(first)).map(|(at, _)| *at)
     }
 
-    fn forget(&self, (at, length): (u64, u64)) {
+    /// There is no such table any more. Tells its clusters.
+    fn forget(&self, (at, length): (u64, u64)) -> impl Iterator<Item = u64> {
+        let clusters = at..at.saturating_add(length);
         let mut roles = self.roles.write().unwrap_or_else(PoisonError::into_inner);
-        roles.retain(|place, _| !(at..at.saturating_add(length)).contains(place));
+        roles.retain(|place, _| !clusters.contains(place));
+        clusters.step_by(self.cluster as usize)
     }
 
     async fn add_refcount_table(&self, file: &Driver, table: (u64, u64)) -> io::Result<()> {
@@ -309,6 +365,12 @@ impl CountsFirst {
 fn places(entries: &[u8], from: u64, after: u64) -> Vec<u64> {
     let entries = entries.chunks_exact(8).zip((from..after).step_by(8));
     entries.map(|(entry, _)| be(entry) & PLACE).filter(|place| *place != 0).collect()
+}
+
+/// The entries of a table that are others now. What another entry still refers to may be among what they refer to.
+fn replaced(old: &[u8], new: &[u8]) -> impl Iterator<Item = u64> {
+    let entries = old.chunks_exact(8).zip(new.chunks_exact(8));
+    entries.filter(|(old, new)| old != new).map(|(old, _)| be(old))
 }
 
 /// Whether a count is less than it was.

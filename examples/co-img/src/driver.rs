@@ -20,6 +20,7 @@ use crate::name::Name;
 use crate::nbd::Nbd;
 use crate::null::Null;
 use crate::qcow2::Header;
+use crate::tables::Tables;
 
 /// QEMU's cache modes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -199,6 +200,19 @@ impl Driver {
         Ok(())
     }
 
+    /// Which parts of that image have L2 tables.
+    pub fn tables(&self) -> Option<Arc<Tables>> {
+        self.counts.as_ref().map(CountsFirst::tables)
+    }
+
+    /// To be called before anything changes there: see [`CountsFirst::settle`].
+    async fn settle(&self, offset: u64, length: u64) -> io::Result<()> {
+        match &self.counts {
+            Some(counts) => counts.settle(self, offset, length).await,
+            None => Ok(()),
+        }
+    }
+
     /// Reads past what this type does for formats. Behind the end there are zeroes.
     pub(crate) async fn plain_read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
         let align = self.req_align() as u64;
@@ -342,6 +356,7 @@ impl Storage for Driver {
     }
 
     async unsafe fn pure_writev(&self, bufv: IoVector<'_>, offset: u64) -> io::Result<()> {
+        self.settle(offset, bufv.len()).await?;
         if let Some(counts) = self.counts.as_ref().filter(|counts| counts.concerns(self, offset, bufv.len())) {
             return counts.write(self, bufv, offset).await;
         }
@@ -350,16 +365,19 @@ impl Storage for Driver {
     }
 
     async unsafe fn pure_write_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.settle(offset, length).await?;
         // SAFETY: what the caller promised of this one holds for the driver's.
         each!(self, d => unsafe { d.pure_write_zeroes(offset, length) }.await)
     }
 
     async unsafe fn pure_write_allocated_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.settle(offset, length).await?;
         // SAFETY: what the caller promised of this one holds for the driver's.
         each!(self, d => unsafe { d.pure_write_allocated_zeroes(offset, length) }.await)
     }
 
     async unsafe fn pure_discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.settle(offset, length).await?;
         // SAFETY: what the caller promised of this one holds for the driver's.
         each!(self, d => unsafe { d.pure_discard(offset, length) }.await)
     }

@@ -5,7 +5,7 @@
 //!
 //! From the top down: [`cli`] and `commands`; [`backend`], an image and what can be done to it; [`open`], opening and
 //! making one; imago's formats; [`driver`] and the drivers [`mod@file`], [`nbd`] and [`null`], imago's `Storage`. Between
-//! formats and drivers, [`counts`] keeps a qcow2 image consistent that is written to; [`lock`] keeps other programs off.
+//! formats and drivers, [`counts`] and [`tables`] keep a qcow2 image consistent that is written to; [`lock`] keeps other programs off.
 
 pub mod backend;
 pub mod check;
@@ -22,6 +22,7 @@ pub mod null;
 pub mod open;
 mod progress;
 pub mod qcow2;
+pub mod tables;
 mod target;
 
 pub use cli::run;

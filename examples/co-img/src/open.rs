@@ -270,6 +270,7 @@ async fn open_chain(
         drivers.push((driver, data));
         layers.push(layer);
     }
+    let changes = drivers[0].0.tables();
     let mut image = None;
     for (depth, (driver, data)) in drivers.into_iter().enumerate().rev() {
         let writable = access.writable && depth == 0;
@@ -284,7 +285,7 @@ async fn open_chain(
     }
     let image = image.expect("a chain has at least one image");
     let tables = (!access.writable).then_some(tables);
-    Ok(BlockBackend { access: image, layers, writethrough: access.cache.writethrough(), tables })
+    Ok(BlockBackend { access: image, layers, writethrough: access.cache.writethrough(), tables, changes })
 }
 
 impl Layer {
@@ -483,5 +484,5 @@ async fn create(driver: Driver, name: &Name, new: &NewImage, cache: Cache) -> io
         preallocated: false,
         identity,
     };
-    Ok(BlockBackend { access, layers: vec![layer], writethrough: cache.writethrough(), tables: None })
+    Ok(BlockBackend { access, layers: vec![layer], writethrough: cache.writethrough(), tables: None, changes: None })
 }

@@ -1,0 +1,122 @@
+//! Changes of a qcow2 image that make a new L2 table: each is made alone, in an image whose other tables are in the file.
+//!
+//! imago 0.2.6 frees a cluster in memory as soon as the L2 table in memory refers to it no more. Before it allocates a
+//! cluster for data, it writes the L2 tables back (`qcow2/allocation.rs:207`), so that the cluster does not come from what
+//! the file still refers to. Before it allocates a cluster for an L2 table, it does not (`:166`), and enters that table into
+//! the L1 table at once. Who is killed then leaves an image in which two tables refer to one cluster, and the new table has
+//! been written over a guest's data.
+//!
+//! So a request for a part of the image that has no L2 table of its own waits until all others have ended, has the tables
+//! written back, and goes alone. Requests for other parts go together.
+
+use std::io;
+use std::sync::{PoisonError, RwLock};
+
+use imago::FormatAccess;
+use tokio::sync::{RwLock as Turns, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::driver::Driver;
+
+/// An L1 entry's bit that says that the table is the image's own, and no snapshot's too.
+const COPIED: u64 = 1 << 63;
+
+/// Which parts of an image have L2 tables, and whose turn it is to change the image.
+#[derive(Debug)]
+pub struct Tables {
+    /// The bytes of the image that one L2 table maps.
+    mapped: u64,
+    /// By the index of the L1 entry.
+    own: RwLock<Vec<bool>>,
+    turns: Turns<()>,
+}
+
+/// A turn, until it is dropped.
+#[derive(Debug)]
+pub enum Turn<'a> {
+    /// With others.
+    Together(RwLockReadGuard<'a, ()>),
+    /// Alone.
+    Alone(RwLockWriteGuard<'a, ()>),
+}
+
+impl Tables {
+    /// For an image of clusters of so many bytes.
+    pub fn new(cluster: u64) -> Self {
+        Tables { mapped: cluster * (cluster / 8), own: RwLock::default(), turns: Turns::default() }
+    }
+
+    /// There is another L1 table, of which nothing has been told yet.
+    pub fn forget(&self) {
+        self.own.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The L1 table has these entries from this index on.
+    pub fn told(&self, first: u64, entries: impl Iterator<Item = u64>) {
+        let mut own = self.own.write().unwrap_or_else(PoisonError::into_inner);
+        for (index, entry) in (first as usize..).zip(entries) {
+            if own.len() <= index {
+                own.resize(index + 1, false);
+            }
+            own[index] = entry & COPIED != 0;
+        }
+    }
+
+    /// Of `length` bytes at `offset`, those that may be changed in one turn, and whether a table is made.
+    pub fn part(&self, offset: u64, length: u64) -> (u64, bool) {
+        let own = self.own.read().unwrap_or_else(PoisonError::into_inner);
+        let has = |index: u64| own.get(index as usize).copied().unwrap_or(false);
+        let first = offset / self.mapped;
+        let end = offset.saturating_add(length).div_ceil(self.mapped);
+        match (first..end).find(|index| !has(*index)) {
+            None => (length, false),
+            Some(index) if index == first => (length.min(self.mapped - offset % self.mapped), true),
+            Some(index) => (index * self.mapped - offset, false),
+        }
+    }
+
+    /// Waits until it may change the image from `offset` on, and tells how many of `length` bytes.
+    ///
+    /// # Errors
+    /// Those of writing tables back.
+    pub async fn turn(&self, access: &FormatAccess<Driver>, offset: u64, length: u64) -> io::Result<(Turn<'_>, u64)> {
+        if let (part, false) = self.part(offset, length) {
+            return Ok((Turn::Together(self.turns.read().await), part));
+        }
+        let turn = self.turns.write().await;
+        let (part, makes_table) = self.part(offset, length);
+        if makes_table {
+            access.flush().await?;
+        }
+        Ok((Turn::Alone(turn), part))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{COPIED, Tables};
+
+    #[test]
+    fn a_request_is_parted_where_tables_are_missing() {
+        let tables = Tables::new(512); // a table maps 32 KiB
+        let kib = |n: u64| n << 10;
+        assert_eq!(tables.part(0, kib(100)), (kib(32), true));
+        tables.told(0, [COPIED | 512, COPIED | 1024, 0, 2048, COPIED | 4096].into_iter());
+        for (offset, length, part) in [
+            (0, kib(64), (kib(64), false)),
+            (kib(1), kib(100), (kib(63), false)),
+            (kib(64), kib(1), (kib(1), true)),
+            (kib(65), kib(100), (kib(31), true)),
+            (kib(96), kib(100), (kib(32), true)), // a snapshot's too
+            (kib(128), kib(32), (kib(32), false)),
+            (kib(128), kib(33), (kib(32), false)),
+            (kib(160), kib(1), (kib(1), true)), // behind all that was told
+            (kib(32), 0, (0, false)),
+        ] {
+            assert_eq!(tables.part(offset, length), part, "{length} at {offset}");
+        }
+        tables.told(2, [COPIED | 8192].into_iter());
+        assert_eq!(tables.part(kib(64), kib(1)), (kib(1), false));
+        tables.forget();
+        assert_eq!(tables.part(0, 1), (1, true));
+    }
+}
