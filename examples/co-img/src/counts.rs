@@ -13,8 +13,8 @@
 //!
 //! The other direction, a count that falls before the reference is gone, imago prevents itself: who frees a cluster takes
 //! the lock that a flush of both caches holds (`MetadataCaches::direction`). That a power cut keeps that order is seen to
-//! here, too: what a table that was written refers to no more is remembered until that write is durable. Before that, no
-//! count falls, and nothing is written to those clusters.
+//! here, too: this module remembers which clusters a written table has stopped referring to, until that write is durable.
+//! Before that, no count falls, and nothing is written to those clusters.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -59,7 +59,7 @@ pub struct CountsFirst {
     data_elsewhere: bool,
     /// Metadata clusters by their place in the file. What is not here is data, or not referred to yet.
     roles: RwLock<BTreeMap<u64, Role>>,
-    /// Clusters, by their place, that no table refers to any more, but one may after a power cut.
+    /// The places of clusters that a table no longer refers to, as long as that is not durable.
     dropped: RwLock<BTreeSet<u64>>,
     tables: Arc<Tables>,
     /// Writes of metadata come one after another.
@@ -109,8 +109,8 @@ impl CountsFirst {
         roles.range(self.blocks(file, offset, length)).next().is_some()
     }
 
-    /// To be called before anything is written there: waits until no table refers to it after a power cut that does not
-    /// now.
+    /// Must be called before anything is written to this range. If a table has just stopped referring to a cluster of it,
+    /// this waits until that is durable: after a power cut the table may refer to the cluster again, and to what is in it.
     ///
     /// # Errors
     /// Those of the driver.

@@ -1,13 +1,13 @@
-//! Changes of a qcow2 image that make a new L2 table: each is made alone, in an image whose other tables are in the file.
+//! Requests that make a new L2 table in a qcow2 image. Each goes alone, when the image's other tables are in the file.
 //!
-//! imago 0.2.6 frees a cluster in memory as soon as the L2 table in memory refers to it no more. Before it allocates a
-//! cluster for data, it writes the L2 tables back (`qcow2/allocation.rs:207`), so that the cluster does not come from what
-//! the file still refers to. Before it allocates a cluster for an L2 table, it does not (`:166`), and enters that table into
-//! the L1 table at once. Who is killed then leaves an image in which two tables refer to one cluster, and the new table has
-//! been written over a guest's data.
+//! imago 0.2.6 frees a cluster as soon as the L2 table in memory has stopped referring to it. The table in the file may still
+//! refer to it then. Before imago allocates a cluster for data, it writes the L2 tables back (`qcow2/allocation.rs:207`), so
+//! that this does no harm. Before it allocates a cluster for an L2 table it does not (`:166`), and it enters the new table
+//! into the L1 table at once. If the program is killed then, two tables of the image refer to one cluster, and the new table
+//! has overwritten a guest's data.
 //!
-//! So a request for a part of the image that has no L2 table of its own waits until all others have ended, has the tables
-//! written back, and goes alone. Requests for other parts go together.
+//! So a request for a part of the image that has no L2 table of its own waits until all other requests have ended, has the
+//! tables written back, and goes alone. Requests for other parts go together.
 
 use std::io;
 use std::sync::{PoisonError, RwLock};
