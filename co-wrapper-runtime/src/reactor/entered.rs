@@ -71,21 +71,24 @@ impl Entered {
     #[track_caller]
     pub fn look(name: &str) -> Self {
         let ours = ours(name).id;
-        // An outer frame's result cannot be used: a foreign `block_on` may lie between that frame and this one. The
-        // handle is compared by reference, because moving a value that was just written costs more than the comparison.
-        let current = Handle::try_current();
-        let found = match &current {
-            Ok(current) if current.id() == ours => Found::Ours,
-            Ok(_) => Found::Foreign,
+        // An outer frame's result cannot be used: a foreign `block_on` may lie between that frame and this one.
+        let found = match Handle::try_current() {
+            Ok(current) if current.id() == ours => {
+                // Nobody misses this reference, because our runtime is never dropped, and to give it back would take a
+                // locked instruction. Where a count has 64 bits, it takes centuries of calls to overflow it.
+                if cfg!(target_pointer_width = "64") {
+                    mem::forget(current);
+                }
+                Found::Ours
+            }
+            Ok(current) => {
+                push(current);
+                Found::Foreign
+            }
             // In a thread-local destructor, after tokio's own ran.
             Err(error) if error.is_thread_local_destroyed() => Found::Destroyed,
             Err(_) => Found::Nothing,
         };
-        if found == Found::Foreign
-            && let Ok(current) = current
-        {
-            push(current);
-        }
         Self { found }
     }
 
