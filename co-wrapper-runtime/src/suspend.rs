@@ -44,30 +44,60 @@ pub fn suspends<'a>(thread: &'a Thread, caller: Mark, entered: &Entered) -> Opti
     (entered.is_ours() && !own.cancelled.get() && !thread::panicking()).then_some(own)
 }
 
-/// Suspends the coroutine `own`, which runs, until it is resumed.
-///
-/// # Panics
-///
-/// With [`Cancelled`] if the coroutine was dropped.
+/// Suspends the coroutine `own`, which runs, until it is resumed. Then [`resumed`] is to be called.
 #[inline(always)]
-fn suspend(own: &Own) {
+pub fn suspend(own: &Own) {
     #[cfg(co_wrapper_tsan)]
     own.leave_fiber();
     // SAFETY: the coroutine runs, so its closure has stored the yielder, which is there until that closure returns. The
     // caller is on the coroutine's stack: only its outermost code, or a call made there, gets here.
     unsafe { &*own.yielder.get() }.suspend(());
+}
+
+/// After the coroutine `own` was resumed.
+///
+/// # Panics
+///
+/// With [`Cancelled`] if the coroutine was dropped.
+#[inline(always)]
+fn resumed(own: &Own) {
     if own.cancelled.get() {
         Payload::new(Cancelled).resume();
     }
 }
 
 /// A call's record is shown while this lives.
-struct Shown<'a>(&'a Place);
+pub struct Shown<'a>(pub &'a Place);
 
 impl Drop for Shown<'_> {
+    #[inline(never)]
     fn drop(&mut self) {
         self.0.slot().record.hide();
     }
+}
+
+/// After the coroutine `own` was resumed, polls the call at `place`, for which it was suspended. If the call is done, it is
+/// not shown any more.
+///
+/// # Panics
+///
+/// With [`Cancelled`] if the coroutine was dropped; in a forked child.
+#[cold]
+#[inline(never)]
+#[track_caller]
+pub fn poll(own: &Own, place: &Place, call: &mut dyn InFlight) -> bool {
+    resumed(own);
+    let slot = place.slot();
+    if fork::is_child()
+        && let Some(site) = slot.site()
+    {
+        fork::forbid_at(slot.name(), site);
+    }
+    let ready = slot.record.poll(|| call.poll());
+    if ready {
+        slot.record.hide();
+    }
+    ready
 }
 
 /// Waits for the call at `place` without blocking its thread. The parameters are those of
@@ -130,6 +160,7 @@ pub fn wait(
         }
         if target.is_none() || !slot.wakes.take_woken() {
             suspend(own);
+            resumed(own);
         }
         if fork::is_child() {
             return (Ended::Forked, panicked);
@@ -167,6 +198,7 @@ pub fn until_ran(own: &Own, context: &AioContext, seen: Seen, deadline: Option<I
         }
         watchers.waits_again();
         suspend(own);
+        resumed(own);
         fork::forbid("AioContext::poll");
     }
 }

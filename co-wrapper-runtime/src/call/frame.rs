@@ -39,7 +39,7 @@ use crate::{
     trace::{self, Span},
 };
 #[cfg(feature = "coroutine")]
-use crate::{context::wait_cycle::WaitsFor, suspend};
+use crate::{context::wait_cycle::WaitsFor, suspend, thread::coroutine::Own};
 
 /// Whether the caller runs in coroutine context: inside a task of an [`AioContext`](crate::AioContext), or inside the
 /// future of a blocking wrapper or of `block_on`, or inside a `Coroutine` (feature `coroutine`).
@@ -207,6 +207,24 @@ impl Frame {
         let mut call = Polled::<FOR_CALLER, F> { frame: self, future: Some(future), output: None };
         // Moved here, after `call`, so that it is dropped before the future when the call unwinds.
         let hint = hint;
+        #[cfg(feature = "coroutine")]
+        if called_in.is_none()
+            && !limits.are_some()
+            && self.outer.is_root()
+            && let Some(own) = self.suspends()
+        {
+            // Suspended here and not in a function that is called, because the processor mispredicts the return of each
+            // function that was called before the switch of stacks.
+            let shown = suspend::Shown(&self.place);
+            loop {
+                suspend::suspend(own);
+                if suspend::poll(own, &self.place, &mut call) {
+                    break;
+                }
+            }
+            mem::forget((shown, hint));
+            return call.output.take().ok_or(Ended::Ready);
+        }
         let ended = self.poll_or_wait(unpolled, called_in, limits, &mut call);
         mem::forget(hint);
         if call.output.is_none() {
@@ -214,6 +232,20 @@ impl Frame {
             activation::mark(self.outer);
         }
         call.output.take().ok_or(ended)
+    }
+
+    /// The coroutine that the call suspends, if it suspends one: then the call is shown as suspended from now on.
+    #[cfg(feature = "coroutine")]
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    fn suspends(&self) -> Option<&Own> {
+        let own = suspend::suspends(self.place.thread(), self.outer, &self.entered)?;
+        if fork::is_child() {
+            self.forbid_fork();
+        }
+        self.place.thread().show_suspended(self.place.slot(), None);
+        Some(own)
     }
 
     /// Waits; polls once before that if the future is unpolled. Not generic over the future, so it is compiled once.

@@ -13,6 +13,7 @@ use std::{
     panic::Location,
     pin::Pin,
     ptr,
+    rc::Rc,
     task::{Context, Poll, Waker},
 };
 
@@ -243,18 +244,33 @@ impl<R> Running<R> {
         if self.guest.is_some() {
             self.guest = None;
         }
-        let _guard;
-        let _entered;
-        // To look which handle is current takes as long as all else here.
-        if !self.of_task && !self.room.own.is_polled_by_call(waker) {
-            let entered = Entered::look("Coroutine");
-            if entered.needs_guard() {
-                _guard = Entered::guard();
-            }
-            _entered = entered;
+        let own = &self.room.own;
+        if own.thread().is_current() && (self.of_task || own.is_polled_by_call(waker)) {
+            self.run(waker)
+        } else {
+            self.run_elsewhere(waker)
         }
-        let switch = &mut self.switch;
-        Thread::run_coroutine(&self.room.own, waker, || switch.resume())
+    }
+
+    #[inline(always)]
+    fn run(&mut self, waker: &Waker) -> Resumed<Option<R>> {
+        let (own, switch) = (&self.room.own, &mut self.switch);
+        own.thread().run_coroutine(own, waker, || switch.resume())
+    }
+
+    /// Runs it where another executor polls it, or in a thread-local destructor. Apart, because to look which handle is
+    /// current takes as long as all else.
+    #[cold]
+    #[inline(never)]
+    fn run_elsewhere(&mut self, waker: &Waker) -> Resumed<Option<R>> {
+        let thread = Rc::clone(self.room.own.thread());
+        let _guard;
+        let entered = Entered::look("Coroutine");
+        if entered.needs_guard() {
+            _guard = Entered::guard();
+        }
+        let _block = (!thread.is_current()).then(|| Thread::make_current(&thread));
+        self.run(waker)
     }
 
     /// Gives its stack back, when it has ended.

@@ -27,10 +27,12 @@ impl Mark {
 
     /// Whether this is the outermost code of a stackful coroutine.
     #[cfg(feature = "coroutine")]
+    #[inline]
     pub fn is_root(self) -> bool {
         self.has(Self::ROOT)
     }
 
+    #[inline]
     fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }

@@ -21,7 +21,7 @@
 //! it is suspended, its stack has at most one call of its own, no nested wait, and nothing that a loop runs.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, RefCell, UnsafeCell},
     mem, ptr,
     rc::Rc,
     sync::Arc,
@@ -44,7 +44,7 @@ use crate::{
         unit::Unit,
     },
     trace,
-    watch::board::Runs,
+    watch::{board::Runs, record::Record},
 };
 
 /// What one coroutine has of its own. It lives at one address from before the coroutine begins until after it has
@@ -55,9 +55,11 @@ pub struct Own {
     mark: Cell<Mark>,
     task: Cell<Unit>,
     /// The slot of its outermost call. While it runs, the slot that is displaced.
-    slot: RefCell<Arc<Slot>>,
+    slot: UnsafeCell<Arc<Slot>>,
     /// Whether it is suspended in that call.
     in_call: Cell<bool>,
+    /// Whether one of the following two has something.
+    keeps: Cell<bool>,
     #[cfg(feature = "graph")]
     writing: RefCell<Vec<Writing>>,
     entered: RefCell<Vec<(u64, AioContext)>>,
@@ -97,8 +99,9 @@ impl Own {
             number: Cell::new(0),
             mark: Cell::new(Mark::ROOT),
             task: Cell::new(Unit::NONE),
-            slot: RefCell::new(slot),
+            slot: UnsafeCell::new(slot),
             in_call: Cell::new(false),
+            keeps: Cell::new(false),
             #[cfg(feature = "graph")]
             writing: RefCell::default(),
             entered: RefCell::default(),
@@ -147,8 +150,15 @@ impl Own {
     }
 
     /// The thread whose coroutine it is.
-    pub fn thread(&self) -> &Thread {
+    #[inline]
+    pub fn thread(&self) -> &Rc<Thread> {
         &self.thread
+    }
+
+    /// What other threads see of its call. To be used while it does not run.
+    fn record(&self) -> &Record {
+        // SAFETY: only `Stack::exchange` writes it, which `run_coroutine` calls, and that does not keep what this returns.
+        &unsafe { &*self.slot.get() }.record
     }
 
     /// Lends another waker to the futures of its outermost call. Returns the one that was lent before. The caller lends
@@ -212,41 +222,34 @@ impl Thread {
         unsafe { INNERMOST.get().as_ref() }
     }
 
-    /// Runs the coroutine with `run`, until it is suspended or ends, with its own marks in place of the current ones.
+    /// Runs the coroutine `own` of this thread, whose block is current, with `run`, until it is suspended or ends, with its
+    /// own marks in place of the current ones.
     /// What it waits for wakes `waker`. `run` does not unwind.
     ///
     /// Inlined, as is all that it calls on the way to the switch of stacks: the processor expects each function to
     /// return to the last call that it has seen, so each that returns right after a switch stalls it.
     #[inline(always)]
-    pub fn run_coroutine<R>(own: &Own, waker: &Waker, run: impl FnOnce() -> R) -> R {
-        let _block = Self::make_current(&own.thread);
-        own.thread.run_own(own, waker, run)
-    }
-
-    #[inline(always)]
-    fn run_own<R>(&self, own: &Own, waker: &Waker, run: impl FnOnce() -> R) -> R {
+    pub fn run_coroutine<R>(&self, own: &Own, waker: &Waker, run: impl FnOnce() -> R) -> R {
+        debug_assert!(self.is_current(), "the caller makes it so");
         let (stack, calls) = (&self.stack, self.depth());
         stack.dispatch(Runs::Task, own.mark.get(), || {
             activation::set_task(own.task.get());
             let outer_coroutine = INNERMOST.replace(own);
             let root = Root { coroutine: own.number.get(), calls, runs: stack.board.runs() };
             let outer_root = stack.root.replace(root);
-            let outer_waker = own.waker.replace(waker);
+            own.waker.set(waker);
             let outer_long = stack.board.expect_long(own.expects_long.get());
-            let entry = self.homes.borrow().entry();
-            if !own.entered.borrow().is_empty() {
-                self.enter_again(own);
-            }
+            let entry = self.highest_entry();
             #[cfg(feature = "graph")]
-            let others = stack.put_back(&mut own.writing.borrow_mut(), calls);
+            let others = stack.writing.borrow().len();
+            if own.keeps.get() {
+                self.put_back(own, calls);
+            }
             if stack.next().is_none() {
                 self.add_slot();
             }
-            {
-                let mut slot = own.slot.borrow_mut();
-                slot.record.set_position(Some(calls));
-                stack.exchange(&mut slot, calls, own.in_call.get());
-            }
+            own.record().set_position(Some(calls));
+            stack.exchange(&own.slot, calls, own.in_call.get());
             let outer_span = own.spans.enter_again();
 
             let result = run();
@@ -255,38 +258,46 @@ impl Thread {
             own.mark.set(activation::current_mark());
             debug_assert!(self.depth() <= calls + 1 && stack.board.runs() == root.runs, "suspended in a nested call");
             own.in_call.set(self.depth() > calls);
-            {
-                let mut slot = own.slot.borrow_mut();
-                stack.exchange(&mut slot, calls, false);
-                slot.record.set_position(None);
-            }
+            stack.exchange(&own.slot, calls, false);
+            own.record().set_position(None);
             if stack.shown() > calls {
                 self.set_shown(calls);
             }
             #[cfg(feature = "graph")]
-            stack.take_from(others, &mut own.writing.borrow_mut(), calls);
-            if self.homes.borrow().entry() > entry {
+            if stack.writing.borrow().len() > others {
+                own.keeps.set(true);
+                stack.take_from(others, &mut own.writing.borrow_mut(), calls);
+            }
+            if self.highest_entry() > entry {
                 self.leave_since(own, entry);
             }
             own.expects_long.set(stack.board.expects_long());
             stack.board.end_expect_long(outer_long);
-            own.waker.set(outer_waker);
             stack.root.set(outer_root);
             INNERMOST.set(outer_coroutine);
             result
         })
     }
 
-    /// Enters again the contexts that a coroutine has entered.
+    /// Puts back what a coroutine that runs inside `calls` calls has left.
     #[cold]
-    fn enter_again(&self, own: &Own) {
+    fn put_back(&self, own: &Own, calls: usize) {
+        own.keeps.set(false);
         self.homes.borrow_mut().enter_again(mem::take(&mut *own.entered.borrow_mut()));
+        #[cfg(feature = "graph")]
+        self.stack.put_back(&mut own.writing.borrow_mut(), calls);
+        #[cfg(not(feature = "graph"))]
+        let _ = calls;
     }
 
     /// Leaves the contexts that a coroutine has entered, which is all since `entry`.
     #[cold]
     fn leave_since(&self, own: &Own, entry: u64) {
-        *own.entered.borrow_mut() = self.homes.borrow_mut().leave_since(entry);
+        let entered = self.homes.borrow_mut().leave_since(entry);
+        if !entered.is_empty() {
+            own.keeps.set(true);
+            *own.entered.borrow_mut() = entered;
+        }
     }
 }
 
@@ -363,19 +374,19 @@ mod tests {
     fn coroutines_take_their_calls_with_them() {
         let thread = thread();
         let (a, b) = (coroutine(), coroutine());
-        let call_a = Thread::run_coroutine(&a, Waker::noop(), call);
+        let call_a = thread.run_coroutine(&a, Waker::noop(), call);
         assert_eq!((thread.depth(), seen()), (0, vec![]));
         let outer = call();
-        let call_b = Thread::run_coroutine(&b, Waker::noop(), || {
+        let call_b = thread.run_coroutine(&b, Waker::noop(), || {
             let call_b = call();
             assert_eq!((thread.depth(), seen()), (2, vec![at(&outer), at(&call_b)]));
             call_b
         });
         assert_eq!((thread.depth(), seen()), (1, vec![at(&outer)]));
         // B is resumed in A's code, in a call of A's.
-        Thread::run_coroutine(&a, Waker::noop(), || {
+        thread.run_coroutine(&a, Waker::noop(), || {
             let nested = call();
-            Thread::run_coroutine(&b, Waker::noop(), || {
+            thread.run_coroutine(&b, Waker::noop(), || {
                 let calls = vec![at(&outer), at(&call_a), at(&nested), at(&call_b)];
                 assert_eq!((thread.depth(), seen()), (4, calls));
             });
@@ -388,7 +399,7 @@ mod tests {
         });
         drop(outer);
         assert_eq!((thread.depth(), seen()), (0, vec![]));
-        Thread::run_coroutine(&b, Waker::noop(), || {
+        thread.run_coroutine(&b, Waker::noop(), || {
             assert_eq!(seen(), [at(&call_b)]);
             drop(call_b);
         });
@@ -404,7 +415,7 @@ mod tests {
         let a = coroutine();
         let expects = || thread.stack.board.expects_long();
         let outer_long = thread.stack.board.expect_long(true);
-        let (call_a, long) = Thread::run_coroutine(&a, Waker::noop(), || {
+        let (call_a, long) = thread.run_coroutine(&a, Waker::noop(), || {
             assert!(activation::is_coroutine() && !activation::may_move() && !expects());
             let long = thread.stack.board.expect_long(true);
             #[cfg(feature = "graph")]
@@ -420,7 +431,7 @@ mod tests {
         #[cfg(feature = "graph")]
         assert!(thread.stack.writing.borrow().is_empty() && activation::task() == 0);
         let outer = call();
-        Thread::run_coroutine(&a, Waker::noop(), || {
+        thread.run_coroutine(&a, Waker::noop(), || {
             assert!(expects());
             #[cfg(feature = "graph")]
             {

@@ -182,6 +182,13 @@ impl Homes {
         self.entered.entries.last().map_or(0, |entry| entry.0)
     }
 
+    /// The highest number that an entry was given so far.
+    #[cfg(feature = "coroutine")]
+    #[inline]
+    pub fn highest_entry(&self) -> u64 {
+        self.entered.next
+    }
+
     /// The context that was entered last.
     pub fn current(&self) -> Option<&AioContext> {
         self.entered.current()

@@ -14,6 +14,9 @@ use std::{
     sync::Arc,
 };
 
+#[cfg(feature = "coroutine")]
+use std::cell::UnsafeCell;
+
 use super::waiting;
 use crate::{
     tasks::activation::{self, Activation, Interrupted, Mark},
@@ -239,43 +242,29 @@ impl Stack {
     /// Exchanges the slot of the calls inside `calls` others for `slot`. `in_call`: such a call is on the stack now, as
     /// the innermost one; otherwise none is.
     #[inline(always)]
-    pub fn exchange(&self, slot: &mut Arc<Slot>, calls: usize, in_call: bool) {
-        let next = if in_call { self.slot_at(calls + 1) } else { Some(NonNull::from(&**slot)) };
-        std::mem::swap(&mut self.slots.borrow_mut()[calls], slot);
+    pub fn exchange(&self, slot: &UnsafeCell<Arc<Slot>>, calls: usize, in_call: bool) {
+        // SAFETY: borrows of either end in the function that makes them, in this file or in `coroutine.rs`. None of these
+        // calls this function, and this one calls nothing that uses either.
+        let (slots, slot) = unsafe { (&mut *self.slots.as_ptr(), &mut *slot.get()) };
+        let next = if in_call { slots.get(calls + 1) } else { Some(&*slot) };
+        let next = next.map(|next| NonNull::from(&**next));
+        std::mem::swap(&mut slots[calls], slot);
         self.depth.set(calls + usize::from(in_call));
         self.next.set(next);
     }
 
-    /// Puts back the write guards of a coroutine that runs inside `calls` calls. Returns how many there are besides.
-    #[cfg(feature = "graph")]
-    #[inline(always)]
-    pub fn put_back(&self, guards: &mut Vec<Writing>, calls: usize) -> usize {
-        let others = self.writing.borrow().len();
-        if !guards.is_empty() {
-            self.put_all_back(guards, calls);
-        }
-        others
-    }
-
+    /// Puts back the write guards of a coroutine that runs inside `calls` calls.
     #[cfg(feature = "graph")]
     #[cold]
-    fn put_all_back(&self, guards: &mut Vec<Writing>, calls: usize) {
+    pub fn put_back(&self, guards: &mut Vec<Writing>, calls: usize) {
         let back = guards.drain(..).map(|guard| Writing { calls: guard.calls + calls, ..guard });
         self.writing.borrow_mut().extend(back);
     }
 
     /// Takes off the write guards after the first `others`, of a coroutine that ran inside `calls` calls.
     #[cfg(feature = "graph")]
-    #[inline(always)]
-    pub fn take_from(&self, others: usize, guards: &mut Vec<Writing>, calls: usize) {
-        if self.writing.borrow().len() > others {
-            self.take_all_from(others, guards, calls);
-        }
-    }
-
-    #[cfg(feature = "graph")]
     #[cold]
-    fn take_all_from(&self, others: usize, guards: &mut Vec<Writing>, calls: usize) {
+    pub fn take_from(&self, others: usize, guards: &mut Vec<Writing>, calls: usize) {
         let mut writing = self.writing.borrow_mut();
         guards.extend(writing.drain(others..).map(|guard| Writing { calls: guard.calls - calls, ..guard }));
     }

@@ -14,7 +14,10 @@ use std::{
 
 #[cfg(feature = "graph")]
 use super::stack::{Kept, Root};
-use super::{homes, stack::Stack};
+use super::{
+    homes::{self, Homes},
+    stack::Stack,
+};
 use crate::{
     context::AioContext,
     scheduler::{self, Home},
@@ -40,7 +43,7 @@ pub struct Thread {
     /// What is on the stack that runs now.
     pub stack: Stack,
     pub parker: Parker,
-    pub homes: RefCell<homes::Homes>,
+    pub homes: RefCell<Homes>,
     /// Spare slots for shown polls, which wait without being calls.
     spare: RefCell<Vec<Arc<Slot>>>,
     /// Whether the block was made in a thread-local destructor, after the thread left its homes.
@@ -246,6 +249,14 @@ impl Thread {
         self.stack.depth()
     }
 
+    /// The highest number that a context entry was given so far.
+    #[cfg(feature = "coroutine")]
+    #[inline(always)]
+    pub(super) fn highest_entry(&self) -> u64 {
+        // SAFETY: nothing in this function changes `homes` while the borrow lasts.
+        unsafe { self.homes.try_borrow_unguarded() }.map_or(0, Homes::highest_entry)
+    }
+
     /// Whether a loop runs something on this stack.
     pub fn is_dispatched(&self) -> bool {
         self.stack.board.runs() > 0
@@ -285,12 +296,17 @@ impl Thread {
         Self::ask(Stack::is_at_root).unwrap_or(false)
     }
 
-    /// Makes `this` the calling thread's block while the returned value lives: in a thread-local destructor, a
-    /// coroutine's may be another than the current one. `None` if it is the current one.
+    /// Whether this is the calling thread's block. In a thread-local destructor, a coroutine's may be another.
     #[cfg(feature = "coroutine")]
-    #[inline(always)]
-    pub(super) fn make_current(this: &Rc<Self>) -> Option<Current> {
-        if ptr::eq(THREAD.get(), Rc::as_ptr(this)) { None } else { Some(Current::replace(this)) }
+    #[inline]
+    pub fn is_current(&self) -> bool {
+        ptr::eq(THREAD.get(), self)
+    }
+
+    /// Makes `this` the calling thread's block while the returned value lives.
+    #[cfg(feature = "coroutine")]
+    pub fn make_current(this: &Rc<Self>) -> Current {
+        Current { outer: THREAD.replace(Rc::into_raw(Rc::clone(this))) }
     }
 
     #[cold]
@@ -325,6 +341,7 @@ impl Thread {
 
     /// Shows hang reports that the innermost call suspends its coroutine. `context` is where the call was sent to.
     #[cfg(feature = "coroutine")]
+    #[inline]
     pub fn show_suspended(&self, slot: &Slot, context: Option<&AioContext>) {
         let homes = self.homes.borrow();
         let context = context.or(homes.current()).map(|context| (context.shared_name(), context.scheduler()));
@@ -439,21 +456,12 @@ impl Thread {
 
 /// Another block than the thread's current one is in its place while this lives.
 #[cfg(feature = "coroutine")]
-pub(super) struct Current {
+pub struct Current {
     outer: *const Thread,
 }
 
 #[cfg(feature = "coroutine")]
-impl Current {
-    #[cold]
-    fn replace(this: &Rc<Thread>) -> Self {
-        Self { outer: THREAD.replace(Rc::into_raw(Rc::clone(this))) }
-    }
-}
-
-#[cfg(feature = "coroutine")]
 impl Drop for Current {
-    #[cold]
     fn drop(&mut self) {
         Thread::replace(self.outer);
     }

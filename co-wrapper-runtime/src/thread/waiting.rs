@@ -39,6 +39,13 @@ pub struct Limits {
 
 impl Limits {
     pub const INTERRUPTIBLE: Self = Self { deadline: None, interruptible: true };
+
+    /// Whether anything gives the call up.
+    #[cfg(feature = "coroutine")]
+    #[inline]
+    pub fn are_some(self) -> bool {
+        self.deadline.is_some() || self.interruptible
+    }
 }
 
 impl From<Option<Instant>> for Limits {

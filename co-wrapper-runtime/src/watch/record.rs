@@ -210,6 +210,7 @@ impl Record {
     }
 
     /// Shows the call from now on.
+    #[inline]
     pub fn show(&self, what: What, context: Option<(&Arc<str>, &Arc<Scheduler>)>) {
         self.write(|| {
             self.since.store(0, Ordering::Relaxed);
@@ -222,15 +223,21 @@ impl Record {
             // `context` keeps this context alive, so no other can have the same address.
             if self.context_at.load(Ordering::Relaxed) != at {
                 self.context_at.store(at, Ordering::Relaxed);
-                let context = context
-                    .map(|(name, scheduler)| Waited { name: Arc::clone(name), scheduler: Arc::clone(scheduler) });
-                let old = mem::replace(&mut *lock(&self.context), context);
-                // This may drop the last reference to a context, and its tasks with it, which may make calls and reports:
-                // so outside `context`'s lock.
-                drop(old);
+                self.set_context(context);
             }
             self.level.store(what.level, Ordering::Relaxed);
         });
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn set_context(&self, context: Option<(&Arc<str>, &Arc<Scheduler>)>) {
+        let context =
+            context.map(|(name, scheduler)| Waited { name: Arc::clone(name), scheduler: Arc::clone(scheduler) });
+        let old = mem::replace(&mut *lock(&self.context), context);
+        // This may drop the last reference to a context, and its tasks with it, which may make calls and reports: so
+        // outside `context`'s lock.
+        drop(old);
     }
 
     /// Starts counting the wait, unless it has started. From any thread.
