@@ -1,7 +1,10 @@
 //! Making the reactor's handle current for a call, and remembering which foreign handle was current before. The first
 //! poll needs to know that, and so does the search for the outer scheduler when the call waits (`outer.rs`).
 
-use std::{cell::RefCell, mem};
+use std::{
+    cell::RefCell,
+    mem::{self, ManuallyDrop},
+};
 
 use tokio::runtime::{EnterGuard, Handle, RuntimeFlavor};
 
@@ -71,24 +74,25 @@ impl Entered {
     #[track_caller]
     pub fn look(name: &str) -> Self {
         let ours = ours(name).id;
-        // An outer frame's result cannot be used: a foreign `block_on` may lie between that frame and this one.
-        let found = match Handle::try_current() {
-            Ok(current) if current.id() == ours => {
-                // Nobody misses this reference, because our runtime is never dropped, and to give it back would take a
-                // locked instruction. Where a count has 64 bits, it takes centuries of calls to overflow it.
-                if cfg!(target_pointer_width = "64") {
-                    mem::forget(current);
-                }
-                Found::Ours
-            }
-            Ok(current) => {
-                push(current);
-                Found::Foreign
-            }
+        // An outer frame's result cannot be used: a foreign `block_on` may lie between that frame and this one. The
+        // handle is compared by reference, because moving a value that was just written costs more than the comparison.
+        let current = ManuallyDrop::new(Handle::try_current());
+        let found = match &*current {
+            Ok(current) if current.id() == ours => Found::Ours,
+            Ok(_) => Found::Foreign,
             // In a thread-local destructor, after tokio's own ran.
             Err(error) if error.is_thread_local_destroyed() => Found::Destroyed,
             Err(_) => Found::Nothing,
         };
+        match found {
+            // Nobody misses this reference, because our runtime is never dropped, and to give it back would take a locked
+            // instruction. A count of 64 bits does not overflow: that would take centuries of calls.
+            Found::Ours if cfg!(target_pointer_width = "64") => {}
+            Found::Ours => drop(ManuallyDrop::into_inner(current)),
+            Found::Foreign => ManuallyDrop::into_inner(current).into_iter().for_each(push),
+            // An error, which owns nothing.
+            Found::Nothing | Found::Destroyed => {}
+        }
         Self { found }
     }
 

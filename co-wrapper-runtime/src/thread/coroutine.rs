@@ -67,7 +67,7 @@ pub struct Own {
     /// Made when a handle names it, or an interruptible call suspends it.
     interrupts: RefCell<Option<Arc<Interrupts>>>,
     spans: trace::Left,
-    /// What the futures of its outermost calls are woken through.
+    /// What the futures of its outermost calls are woken through. Dangles while it does not run.
     waker: Box<Cell<*const Waker>>,
     /// The functions of all wakers that calls of ours lend to their futures, but for calls of coroutines.
     calls: &'static RawWakerVTable,
@@ -223,8 +223,7 @@ impl Thread {
     }
 
     /// Runs the coroutine `own` of this thread, whose block is current, with `run`, until it is suspended or ends, with its
-    /// own marks in place of the current ones.
-    /// What it waits for wakes `waker`. `run` does not unwind.
+    /// own marks in place of the current ones. What it waits for wakes `waker`. `run` does not unwind.
     ///
     /// Inlined, as is all that it calls on the way to the switch of stacks: the processor expects each function to
     /// return to the last call that it has seen, so each that returns right after a switch stalls it.
