@@ -71,7 +71,7 @@ fn self_wake(guard: EnterGuard) -> EnterGuard {
     guard
 }
 
-#[library_benchmark(config = limit(752), setup = entered)]
+#[library_benchmark(config = limit(733), setup = entered)]
 #[bench::entered()]
 fn call_with_a_self_wake(guard: EnterGuard) -> EnterGuard {
     times(TIMES, || bdrv_wakes(1));
@@ -132,14 +132,14 @@ mod coroutine_paths {
         guard
     }
 
-    #[library_benchmark(config = limit(651), setup = pooled)]
+    #[library_benchmark(config = limit(601), setup = pooled)]
     #[bench::entered()]
     fn coroutine_with_a_ready_call(guard: EnterGuard) -> EnterGuard {
         block_on(made_and_run_in(TIMES));
         guard
     }
 
-    #[library_benchmark(config = limit(826), setup = pooled)]
+    #[library_benchmark(config = limit(571), setup = pooled)]
     #[bench::entered()]
     fn coroutine_suspended_by_a_call(guard: EnterGuard) -> EnterGuard {
         block_on(suspended_in(TIMES));

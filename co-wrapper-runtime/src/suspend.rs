@@ -100,7 +100,8 @@ pub fn poll(own: &Own, place: &Place, call: &mut dyn InFlight) -> bool {
     ready
 }
 
-/// Waits for the call at `place` without blocking its thread. The parameters are those of
+/// Waits for the call at `place` without blocking its thread, if something may give the call up or it was sent to another
+/// context. (Other calls are suspended in their wrappers, which is faster.) The parameters are those of
 /// [`Frame::wait`](crate::call::frame::Frame::wait): `target` is the context that the call was sent to, and closing
 /// `called_in` gives the call up. Returns the panic
 /// of the interrupts' hook, if there was one. Not inlined, so that calls that block do not pay for its frame.
