@@ -227,10 +227,8 @@ fn programs_print_what_the_pages_show() {
     );
     fs::write(folder.join("src/main.rs"), main).unwrap();
     let manifest = format!(
-        "[package]\nname = \"guide\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n[profile.dev]\ndebug = \
-         false\n\n[dependencies]\nco-wrapper = {{ path = {:?}, features = [\"graph\"] }}\nasync-channel = \"2\"\nfutures = \
-         \"0.3\"\nlibc = \"0.2\"\ntokio = {{ version = \"1\", features = [\"full\"] }}\n",
-        root()
+        "[package]\nname = \"guide\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n{}",
+        package::run()
     );
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
     let output = package::cargo("build", &folder).output().unwrap();

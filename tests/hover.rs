@@ -60,8 +60,8 @@ fn document() -> PathBuf {
     fs::write(folder.join("src/lib.rs"), SOURCE).unwrap();
     let manifest = format!(
         "[package]\nname = \"hover\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
-         [dependencies]\nco-wrapper = {{ path = {:?}, default-features = false }}\n",
-        env!("CARGO_MANIFEST_DIR")
+         [dependencies]\n{}",
+        package::checked()
     );
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
     let mut cargo = package::cargo("doc", &folder);

@@ -77,9 +77,8 @@ fn rustc_finds_nothing() {
     let source = format!("#![deny({lints})]\n#![forbid(unsafe_code)]\n{}", include_str!("lints/shapes.rs"));
     fs::write(folder.join("src/lib.rs"), source).unwrap();
     let manifest = format!(
-        "[package]\nname = \"denied\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
-         co-wrapper = {{ path = {:?}, default-features = false, features = [\"coroutine\", \"graph\", \"stream\"] }}\nfutures = \"0.3\"\n",
-        env!("CARGO_MANIFEST_DIR")
+        "[package]\nname = \"denied\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n{}",
+        package::checked()
     );
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
     let output = package::cargo("check", &folder).output().unwrap();

@@ -86,7 +86,6 @@ fn nothing_new() {
     if !clippy_is_here() || !package::rustc_is_one_of(KNOWN) {
         return;
     }
-    let root = env!("CARGO_MANIFEST_DIR");
     let folder = package::folder("lints");
     let source = concat!(include_str!("lints/shapes.rs"), "\n", include_str!("lints/odd.rs"));
     for (name, edition) in [("lints-2018", "2018"), ("lints-2024", "2024")] {
@@ -96,7 +95,8 @@ fn nothing_new() {
             fs::write(folder.join(&package).join("src/lib.rs"), source).unwrap();
             let manifest = format!(
                 "[package]\nname = \"{package}\"\nversion = \"0.0.0\"\nedition = \"{edition}\"\n\n\
-                 [dependencies]\nco-wrapper = {{ path = {root:?}, default-features = false, features = [\"coroutine\", \"graph\", \"stream\"] }}\nfutures = \"0.3\"\n"
+                 [dependencies]\n{}",
+                package::checked()
             );
             fs::write(folder.join(&package).join("Cargo.toml"), manifest).unwrap();
         }

@@ -104,8 +104,8 @@ fn each_expansion_uses_its_own() {
     fs::write(folder.join("src/main.rs"), MAIN).unwrap();
     let manifest = format!(
         "[package]\nname = \"two-versions\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\nexclude = [\"old\"]\n\n\
-         [profile.dev]\ndebug = false\nincremental = false\n\n[dependencies]\n\
-         old = {{ package = \"co-wrapper\", path = \"old\" }}\nnew = {{ package = \"co-wrapper\", path = {root:?} }}\n"
+         [dependencies]\nold = {{ package = \"co-wrapper\", path = \"old\" }}\n{}",
+        package::run().replace("co-wrapper = {", "new = { package = \"co-wrapper\",")
     );
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
 

@@ -1,12 +1,14 @@
 //! What is refused, and how. There are three kinds of cases:
 //!
-//! - `tests/ui/*.rs`: each error is ours. trybuild holds the whole of what rustc prints, in the `.stderr` beside the
-//!   case; it is the same with every rustc. `TRYBUILD=overwrite cargo test --test ui` writes it anew.
+//! - `tests/ui/*.rs`: each error is ours. The `.stderr` beside the case has the whole of what rustc prints; it is the same
+//!   with every rustc. `UPDATE_EXPECT=1 cargo test --test ui` writes it anew.
 //! - `tests/ui/rustc/*.rs`: errors that rustc words, differently with every release. The `.expect` beside the case has
 //!   what we answer for: each error's code and place, and of its words the names that an expansion made. An error of
 //!   ours among them is there in full. `UPDATE_EXPECT=1 cargo test --test ui` writes it anew.
 //! - `tests/ui/user/*.rs`: nothing is wrong but the user's own code. Of that rustc says with our attributes what it
 //!   says without.
+//!
+//! And `tests/ui/pass/*.rs` are programs that nothing is refused of, and that run.
 //!
 //! Types in the cases are their own, so that no error is about std's source, which only some machines have.
 
@@ -20,15 +22,40 @@ use std::fs;
 use std::ops::RangeInclusive;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 #[test]
 fn our_errors_are_the_same_to_the_letter() {
-    trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
+    let cases = cases("tests/ui");
+    let sources = cases.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect();
+    let messages = compile("ui", &sources);
+    let mut failed = Vec::new();
+    for path in &cases {
+        let name = name(path);
+        let rendered = messages[&name].iter().map(|message| message.rendered.trim_end());
+        let found = rendered.collect::<Vec<_>>().join("\n\n") + "\n";
+        // Where it is compiled, and where a reader finds it.
+        let found = found.replace(&format!("src/bin/{name}.rs"), &format!("tests/ui/{name}.rs"));
+        let expected = expect_file![path.with_extension("stderr")];
+        if panic::catch_unwind(AssertUnwindSafe(|| expected.assert_eq(&found))).is_err() {
+            failed.push(format!("{}: rustc says\n{found}", path.display()));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 #[test]
 fn what_is_accepted_runs() {
-    trybuild::TestCases::new().pass("tests/ui/pass/*.rs");
+    let cases = cases("tests/ui/pass");
+    let sources = cases.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect();
+    let folder = write("ui-pass", &sources, &package::run());
+    let output = package::cargo("build", &folder).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+    for name in sources.keys() {
+        let output = Command::new(package::target().join("debug").join(name)).output().unwrap();
+        assert!(output.status.success(), "{name}: {output:?}");
+    }
 }
 
 /// A case whose error some releases of rustc tell of twice, and those that tell of it once.
@@ -94,8 +121,11 @@ fn every_expectation_has_its_case() {
     }
 }
 
+/// In the order of the source.
 fn said(messages: &[Message]) -> Vec<&Said> {
-    messages.iter().map(|message| &message.said).collect()
+    let mut said: Vec<&Said> = messages.iter().map(|message| &message.said).collect();
+    said.sort();
+    said
 }
 
 fn cases(folder: &str) -> Vec<PathBuf> {
@@ -157,8 +187,8 @@ impl Said {
     }
 }
 
-/// What rustc says of each of these programs, by its name; of none it says nothing.
-fn compile(package: &str, sources: &BTreeMap<String, String>) -> BTreeMap<String, Vec<Message>> {
+/// A package of these programs.
+fn write(package: &str, sources: &BTreeMap<String, String>, dependencies: &str) -> PathBuf {
     let folder = package::folder(package);
     fs::create_dir(folder.join("src/bin")).unwrap();
     for (name, source) in sources {
@@ -166,11 +196,15 @@ fn compile(package: &str, sources: &BTreeMap<String, String>) -> BTreeMap<String
     }
     let manifest = format!(
         "[package]\nname = \"{package}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
-         [lints.rust]\ndead_code = \"allow\"\n\n[dependencies]\n\
-         co-wrapper = {{ path = {:?}, default-features = false, features = [\"graph\"] }}\n",
-        env!("CARGO_MANIFEST_DIR")
+         [lints.rust]\ndead_code = \"allow\"\n\n[dependencies]\n{dependencies}"
     );
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    folder
+}
+
+/// What rustc says of each of these programs, by its name, in the order in which it says it; of none it says nothing.
+fn compile(package: &str, sources: &BTreeMap<String, String>) -> BTreeMap<String, Vec<Message>> {
+    let folder = write(package, sources, &package::checked());
     let mut cargo = package::cargo("check", &folder);
     let output = cargo.args(["--bins", "--keep-going", "--message-format=json"]).output().unwrap();
 
@@ -188,7 +222,6 @@ fn compile(package: &str, sources: &BTreeMap<String, String>) -> BTreeMap<String
             messages.iter().any(|message| message.said.level == "error"),
             "no error in {name}; cargo says {stderr}"
         );
-        messages.sort_by(|a, b| a.said.cmp(&b.said));
     }
     messages
 }
@@ -196,7 +229,9 @@ fn compile(package: &str, sources: &BTreeMap<String, String>) -> BTreeMap<String
 /// The errors, in the order of the source, as an `.expect` file shows them.
 fn describe(messages: &[Message], source: &str) -> String {
     let mut text = String::new();
-    for Message { said, is_bare, .. } in messages.iter().filter(|message| message.said.level == "error") {
+    let mut errors: Vec<&Message> = messages.iter().filter(|message| message.said.level == "error").collect();
+    errors.sort_by_key(|message| &message.said);
+    for Message { said, is_bare, .. } in errors {
         let (line, column) = said.start;
         let _ = writeln!(text, "{line}:{column} {}", said.head());
         if *is_bare {

@@ -23,12 +23,30 @@ pub fn folder(name: &str) -> PathBuf {
     folder
 }
 
+/// The lines of a manifest's `[dependencies]` for a package that is only checked. All have the same features of the same
+/// dependencies, so that these are compiled once.
+pub fn checked() -> String {
+    let features = "default-features = false, features = [\"coroutine\", \"graph\", \"stream\"]";
+    format!("co-wrapper = {{ path = {:?}, {features} }}\nfutures = \"0.3\"\n", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The same for one that is run.
+pub fn run() -> String {
+    format!(
+        "co-wrapper = {{ path = {:?}, features = [\"graph\"] }}\nasync-channel = \"2\"\nfutures = \"0.3\"\nlibc = \"0.2\"\n\
+         tokio = {{ version = \"1\", features = [\"full\"] }}\n",
+        env!("CARGO_MANIFEST_DIR")
+    )
+}
+
 /// A cargo command for the package there.
 pub fn cargo(command: &str, folder: &Path) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([command, "--quiet", "--offline", "--target-dir"]).arg(target()).current_dir(folder);
     // Compiling incrementally rustc tells twice of what is wrong in a signature that is there twice.
     cargo.env("CARGO_INCREMENTAL", "0");
+    // Nobody debugs them.
+    cargo.env("CARGO_PROFILE_DEV_DEBUG", "0");
     for name in NOT_FOR_THEM {
         cargo.env_remove(name);
     }
