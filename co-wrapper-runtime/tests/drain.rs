@@ -84,10 +84,11 @@ fn drain_queues_requests_and_the_last_end_lets_them_go_on_without_polling() {
 fn drain_in_a_coroutine_yields() {
     on_main(|main| {
         let node = Arc::new(Drain::new());
-        let (reading, draining, sleeper) = (Arc::clone(&node), Arc::clone(&node), main.clone());
+        let (reading, draining) = (Arc::clone(&node), Arc::clone(&node));
+        let (ends, may_end) = async_channel::bounded(1);
         let request = main.spawn(async move {
             let _request = reading.begin().await;
-            sleeper.sleep(Duration::from_millis(5)).await;
+            may_end.recv().await.unwrap();
         });
         main.poll(false);
         let drainer = main.spawn(async move {
@@ -98,6 +99,7 @@ fn drain_in_a_coroutine_yields() {
         });
         main.poll(false);
         assert!(!drainer.is_finished());
+        ends.try_send(()).unwrap();
         let (refused, in_flight) = main.block_on(drainer);
         assert!(refused.contains("co_drained"), "{refused}");
         assert_eq!(in_flight, 0);
