@@ -8,6 +8,7 @@
 #[path = "../examples/imago_sync.rs"]
 #[allow(dead_code, reason = "its `main`")]
 mod imago_sync;
+mod program;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -170,15 +171,7 @@ fn the_example_says_what_is_in_it() {
     image.write_blocking(&[0x22; 65536][..], 0).unwrap();
     image.flush_blocking().unwrap();
     drop(image);
-    let output = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--offline", "--example", "imago_sync", "--target-dir"])
-        .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap())
-        .arg("--")
-        .arg(&file.path)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    let out = String::from_utf8(output.stdout).unwrap();
+    let (success, out, err) = program::said(&program::built("imago_sync"), &[text(&file.path)]);
     let crc = format!("  {SIZE} bytes, crc32 {:08x}\n", crc32fast::hash(&file.bytes()));
-    assert!(out.ends_with(&crc) && out.lines().count() >= 3, "{out}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(success && out.ends_with(&crc) && out.lines().count() >= 3, "{out}{err}");
 }

@@ -11,19 +11,22 @@ use co_wrapper_test_support::run;
 static BLOCKDEV: LazyLock<PathBuf> = LazyLock::new(|| built("blockdev"));
 
 /// Builds an example, because `cargo test --test nbd` builds none: into the test's target folder, in a profile like the
-/// test's.
+/// test's. The whole workspace is named, because its packages decide together on the features of what they depend on: after
+/// `cargo test --workspace` nothing of that is built once more.
 pub fn built(example: &str) -> PathBuf {
     // Not from the name of a folder around the test program: newer cargos have others there.
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--offline", "--message-format=json", "--profile", profile, "--example", example]);
+    cargo.args(["build", "--quiet", "--offline", "--workspace", "--message-format=json"]);
+    cargo.args(["--profile", profile, "--example", example]);
     cargo.arg("--target-dir").arg(Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap());
     let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success());
     // Where that is depends on cargo's configuration, and cargo says it.
     let messages = str::from_utf8(&output.stdout).unwrap().lines();
-    let mut messages = messages.map(|message| serde_json::from_str::<serde_json::Value>(message).unwrap());
-    messages.find_map(|message| Some(message["executable"].as_str()?.into())).expect("an executable")
+    let messages = messages.map(|message| serde_json::from_str::<serde_json::Value>(message).unwrap());
+    let mut ours = messages.filter(|message| message["target"]["name"] == example);
+    ours.find_map(|message| Some(message["executable"].as_str()?.into())).expect("an executable")
 }
 
 /// What the example `blockdev`, run with `args`, says: whether it succeeded, its stdout, its stderr.
