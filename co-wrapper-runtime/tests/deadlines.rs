@@ -100,9 +100,7 @@ fn poll_while_gives_up_within_calls_and_callbacks() {
         ctx.schedule_bh(move || {
             let start = std::time::Instant::now();
             // Waits once at least, also if the machine had no time for it until then.
-            let waits = || {
-                counts.fetch_add(1, Ordering::Relaxed) == 0 || start.elapsed() < Duration::from_millis(5)
-            };
+            let waits = || counts.fetch_add(1, Ordering::Relaxed) == 0 || start.elapsed() < Duration::from_millis(5);
             while nested.poll_while_timeout(waits, Duration::from_millis(1)).is_err() {}
         });
         assert!(ctx.block_on_timeout(std::future::pending::<()>(), Duration::from_millis(1)).is_err());
