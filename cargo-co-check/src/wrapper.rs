@@ -4,6 +4,7 @@
 //! Flags that are appended win over those of profiles and `RUSTFLAGS`. What is linked, build scripts and macros, is
 //! built as it would be without us.
 
+use crate::tables::RUNTIME;
 use std::{env, ffi::OsString, path::Path, process::Command};
 
 /// The folders of the packages whose IR is asked for, a line each. That it is there says that this process is the
@@ -44,7 +45,8 @@ pub fn run(arguments: &[OsString]) -> u8 {
             command
         }
     };
-    command.args(added(arguments, packages.lines().any(|line| Path::new(line) == Path::new(&package))));
+    let is_checked = packages.lines().any(|line| Path::new(line) == Path::new(&package));
+    command.args(added(arguments, is_checked && !is_runtime(arguments)));
     // A program that rustc or a wrapper starts is not ours.
     command.env_remove(PACKAGES);
     match command.status() {
@@ -54,6 +56,12 @@ pub fn run(arguments: &[OsString]) -> u8 {
             101
         }
     }
+}
+
+/// Whether this is the runtime's library, whose IR nobody reads: its functions are known by name. It is the largest of all.
+/// What else is in its package, such as tests, is checked.
+fn is_runtime(arguments: &[OsString]) -> bool {
+    arguments.windows(2).any(|pair| pair[0] == "--crate-name" && pair[1] == RUNTIME)
 }
 
 fn added(arguments: &[OsString], is_checked: bool) -> Vec<&'static str> {
@@ -80,5 +88,14 @@ mod tests {
         assert_eq!(added("rustc --crate-type proc-macro --emit=dep-info,link", true), 0);
         assert_eq!(added("rustc --crate-type lib --emit=dep-info,metadata", true), ALL.len() + CHECKED.len());
         assert_eq!(added("rustc --crate-type lib --emit=dep-info,metadata", false), ALL.len() + 1);
+    }
+
+    /// Catches: IR of a test of the runtime that is not written.
+    #[test]
+    fn of_the_runtime_only_its_library_is_not_read() {
+        let is_runtime =
+            |name: &str| is_runtime(&["rustc", "--crate-name", name, "--edition=2024"].map(OsString::from));
+        assert!(is_runtime("co_wrapper_runtime"));
+        assert!(!is_runtime("calls") && !is_runtime("co_wrapper"));
     }
 }

@@ -16,9 +16,10 @@ fn block<'a>(page: &'a str, fence: &str) -> &'a str {
 fn the_page_shows_what_the_command_says() {
     let page = fs::read_to_string(root().join("src/guide/before_it_runs.md")).unwrap();
     let folder = folder("guide");
+    // As the packages of `command.rs`.
     let manifest = format!(
         "[package]\nname = \"guide\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
-         co-wrapper = {{ path = {:?}, default-features = false }}\n",
+         co-wrapper = {{ path = {:?}, default-features = false, features = [\"graph\"] }}\n",
         root()
     );
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();

@@ -3,7 +3,7 @@
 
 mod program;
 
-use program::{co_check, copy, folder, root};
+use program::{co_check, copy, dependencies, folder, root};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -140,18 +140,20 @@ fn mistakes_sown_in_the_examples_are_found() {
         .replace("rust-version.workspace = true\n", "")
         .replace("version.workspace = true", "version = \"0.1.0\"")
         .replace("edition.workspace = true", "edition = \"2024\"")
-        .replace("license.workspace = true\n", "")
-        .replace("\"../..\"", &format!("{:?}", root()));
+        .replace("license.workspace = true\n", "");
+    let (package, own) = manifest.split_once("[dependencies]\n").unwrap();
+    let shared = dependencies();
+    let is_shared = |line: &str| line.split_once(" =").is_some_and(|(name, _)| shared.contains(&format!("\n{name} =")));
+    let own: String = own.lines().filter(|line| !is_shared(line)).map(|line| format!("{line}\n")).collect();
+    let manifest = format!("{package}{shared}{own}");
     fs::write(tool.join("Cargo.toml"), manifest + "[workspace]\n").unwrap();
 
     let graph = folder("blockgraph");
     fs::copy(root().join("examples/blockgraph.rs"), graph.join("src/main.rs")).unwrap();
     copy(&root().join("examples/long_run"), &graph.join("src/long_run"));
     let manifest = format!(
-        "[package]\nname = \"blockgraph\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
-         co-wrapper = {{ path = {:?}, features = [\"coroutine\", \"graph\"] }}\nasync-channel = \"2\"\nfastrand = \"2\"\n\
-         futures = \"0.3\"\nlibc = \"0.2\"\ntempfile = \"3\"\ntokio = {{ version = \"1\", features = [\"full\"] }}\n",
-        root()
+        "[package]\nname = \"blockgraph\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n{}",
+        dependencies()
     );
     fs::write(graph.join("Cargo.toml"), manifest).unwrap();
 

@@ -24,21 +24,27 @@ pub fn folder(name: &str) -> PathBuf {
     folder
 }
 
+/// What the packages with tokio depend on. All have the same features of it, so that it is compiled once.
+pub fn dependencies() -> String {
+    format!(
+        "[dependencies]\nco-wrapper = {{ path = {:?}, features = [\"coroutine\", \"file\", \"graph\"] }}\nasync-channel = \"2\"\n\
+         async-trait = \"0.1\"\nfastrand = \"2\"\nfutures = \"0.3\"\nlibc = \"0.2\"\nsmol = \"2\"\ntempfile = \"3\"\n\
+         tokio = {{ version = \"1\", features = [\"full\"] }}\n",
+        root()
+    )
+}
+
 /// The packages of `tests/cases`, copied, as a workspace.
 pub fn package(name: &str) -> PathBuf {
     let folder = folder(name);
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases"), &folder);
-    let manifest = |name: &str, more: &str| {
-        format!(
-            "[package]\nname = {name:?}\nversion = \"0.1.0\"\nedition = \"2024\"\n{more}[dependencies]\nco-wrapper = {{ path = {:?} }}\n",
-            root()
-        )
+    let manifest = |name: &str, bins: &str| {
+        format!("[package]\nname = {name:?}\nversion = \"0.1.0\"\nedition = \"2024\"\n{bins}{}", dependencies())
     };
     let bins = "autobins = false\n[[bin]]\nname = \"tuned\"\npath = \"src/tuned/main.rs\"\n[[bin]]\nname = \"held_out\"\npath = \"src/held_out/main.rs\"\n";
-    let more = "blk = { path = \"../blk\" }\nasync-trait = \"0.1\"\nfutures = \"0.3\"\nsmol = \"2\"\ntokio = { version = \"1\", features = [\"full\"] }\n";
     fs::write(folder.join("Cargo.toml"), "[workspace]\nresolver = \"3\"\nmembers = [\"blk\", \"cases\"]\n").unwrap();
     fs::write(folder.join("blk/Cargo.toml"), manifest("blk", "")).unwrap();
-    fs::write(folder.join("cases/Cargo.toml"), manifest("cases", bins) + more).unwrap();
+    fs::write(folder.join("cases/Cargo.toml"), manifest("cases", bins) + "blk = { path = \"../blk\" }\n").unwrap();
     folder
 }
 
@@ -63,6 +69,8 @@ pub fn command(program: &str, folder: &Path) -> Command {
         .current_dir(folder)
         .env("CARGO_TARGET_DIR", target())
         .env("CARGO_NET_OFFLINE", "true")
+        // Nobody debugs them.
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .env("CARGO_TERM_COLOR", "never");
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET", "RUSTC_WRAPPER"]
     {
