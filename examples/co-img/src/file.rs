@@ -22,7 +22,7 @@ use imago::io_buffers::{IoVector, IoVectorMut};
 use imago::storage::PreallocateMode;
 use imago::storage::drivers::CommonStorageHelper;
 use nix::libc::{O_DSYNC, O_NONBLOCK};
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::RwLock;
 
 use crate::driver::{Cache, Extent};
 use crate::error::refused;
@@ -52,9 +52,6 @@ pub struct File {
     /// Held shared while something is written, and alone to make the file longer, which would cut off what is being written
     /// behind its end.
     writing: RwLock<()>,
-    /// Who writes to the page cache, and to nothing but that. The system has one do that at a time, and a thread that it has
-    /// wait for its turn does nothing else meanwhile; here only the request waits.
-    turn: Mutex<()>,
     /// Counts beginnings and ends of changes: what was known before one is not known any more.
     changes: AtomicU64,
     known: sync::Mutex<Option<Known>>,
@@ -125,7 +122,6 @@ impl File {
             cache,
             identity,
             writing: RwLock::default(),
-            turn: Mutex::default(),
             changes: AtomicU64::new(0),
             known: sync::Mutex::default(),
             missed: AtomicBool::new(false),
@@ -322,9 +318,7 @@ impl Storage for File {
         let length = bufv.len();
         let end = offset.checked_add(length).ok_or_else(|| refused("a write past the end of all files"))?;
         let changing = self.change(end).await;
-        let turn = if self.cache.waits_for_the_disk() { None } else { Some(self.turn.lock().await) };
         self.file.writev_at(&bufv.into_inner(), offset).await.map_err(plain)?;
-        drop(turn);
         drop(changing);
         self.reaches(end);
         self.wrote(length);

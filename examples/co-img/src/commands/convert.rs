@@ -9,12 +9,13 @@ use std::thread::{self, ScopedJoinHandle};
 
 use clap::Args;
 use co_wrapper::co_wrapper;
+use futures::future::try_join_all;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::task::unconstrained;
 
 use crate::backend::{
-    BlockBackend, blk_block_status, blk_co_block_status, blk_co_pread, blk_co_pwrite, blk_co_pwrite_zeroes,
-    blk_co_read_ahead, blk_flush, blk_getlength,
+    BlockBackend, BlockStatus, blk_block_status, blk_co_block_status, blk_co_pread, blk_co_pwrite,
+    blk_co_pwrite_zeroes, blk_co_read_ahead, blk_flush, blk_getlength,
 };
 use crate::cli::{cache, cluster_size, format};
 use crate::driver::{Cache, Protocol};
@@ -82,6 +83,8 @@ const IN_FLIGHT: usize = 8;
 /// On so many threads, if the source is on files: one reads while the other one writes. What is in flight is theirs together.
 /// A server is one thread's, which asks it in order.
 const THREADS: usize = 2;
+/// So many windows a thread reads before it writes them, where threads take turns. Each turn costs waking the other thread.
+const BATCH: u64 = 16;
 /// So much a thread takes at a time: some windows.
 const STRIPE: u64 = 8 << 20;
 /// What `-S` may be at most, as in qemu-img.
@@ -149,6 +152,7 @@ fn into_new(options: &Options, from: &BlockBackend, mut new: NewImage, sparse: u
         },
         progress: &progress,
         taken: Mutex::default(),
+        page_cache: is_page_cache(&to, options.cache),
     };
     let copied = copy.run();
     progress.finish_and_clear();
@@ -160,6 +164,11 @@ fn into_new(options: &Options, from: &BlockBackend, mut new: NewImage, sparse: u
 fn window(from: &BlockBackend, target: Option<u64>) -> u64 {
     let sources = from.layers.iter().filter_map(|layer| Some(layer.header.as_ref()?.cluster_size));
     sources.chain(target).fold(WINDOW, u64::max)
+}
+
+/// Whether a write ends when the page cache has it.
+fn is_page_cache(to: &BlockBackend, cache: Cache) -> bool {
+    matches!(to.layers[0].place, Name::Path(_)) && !cache.waits_for_the_disk()
 }
 
 /// `-B` and `-F`.
@@ -223,6 +232,7 @@ fn into_existing(options: &Options, from: &BlockBackend, sparse: u64) -> Result<
         grain,
         progress: &progress,
         taken: Mutex::default(),
+        page_cache: is_page_cache(&to, options.cache),
     }
     .run();
     progress.finish_and_clear();
@@ -247,6 +257,20 @@ struct Copy<'a> {
     progress: &'a Progress,
     /// Up to here threads have taken it.
     taken: Mutex<u64>,
+    /// A write to the target ends when the page cache has it.
+    page_cache: bool,
+}
+
+/// How one of the threads copies.
+#[derive(Clone, Copy)]
+struct Pace<'a> {
+    /// So many pieces are read before they are written.
+    batch: usize,
+    /// So many batches are in flight.
+    in_flight: usize,
+    /// Who writes has this, if threads take turns. The system has one thread at a time write to a file's pages, and imago one
+    /// at a time look for room in an image, so others would wait, in the middle of each write and in more expensive ways.
+    turn: Option<&'a tokio::sync::Mutex<()>>,
 }
 
 /// What a thread has taken, and has not begun to copy.
@@ -269,29 +293,29 @@ struct Piece {
     skip: bool,
 }
 
+/// What was read of a piece. Of one that is none of data, nothing.
+#[derive(Default)]
+struct Content {
+    buffer: Option<Vec<u8>>,
+    /// What the buffer begins with: zeroes that are left out, or data, and how much of it, in turns.
+    runs: Vec<(bool, usize)>,
+}
+
 /// Buffers of a window each. What they had need not be cleared.
 type Buffers = Mutex<Vec<Vec<u8>>>;
 
-/// Copies one thread's share, with so many requests in flight.
+/// Copies one thread's share.
 #[co_wrapper]
-async fn img_co_convert(copy: &Copy<'_>, in_flight: usize) -> Result<()> {
-    let pieces = stream::try_unfold(Share::default(), |mut share| async move {
-        if share.at == share.end && !copy.next_stripe(&mut share).await? {
-            return Ok(None);
-        }
-        let piece = copy.piece(&mut share).await?;
-        Ok(Some((piece, share)))
+async fn img_co_convert(copy: &Copy<'_>, pace: Pace<'_>) -> Result<()> {
+    let batches = stream::try_unfold(Share::default(), |mut share| async move {
+        let batch = copy.batch(&mut share, pace.batch).await?;
+        Ok((!batch.is_empty()).then_some((batch, share)))
     });
     let (stop, buffers) = (pin!(interrupted()), &Buffers::default());
-    let copying = pieces
-        .map_ok(|piece| async move {
-            let length = piece.length;
-            copy.piece_over(piece, buffers).await?;
-            copy.progress.inc(length);
-            Ok(())
-        })
+    let copying = batches
+        .map_ok(|batch| copy.batch_over(batch, pace.turn, buffers))
         .take_until(stop)
-        .try_buffer_unordered(in_flight)
+        .try_buffer_unordered(pace.in_flight)
         .try_collect();
     // Below a host's runtime its budget would run out in the first poll; a stream of futures is then woken through wakers
     // of its own, which the host keeps back until we return.
@@ -304,8 +328,14 @@ impl Copy<'_> {
         let on_files = self.from.layers.iter().all(|layer| matches!(layer.place, Name::Path(_)));
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let threads = if on_files { THREADS.min(processors) } else { 1 };
+        let turn = tokio::sync::Mutex::default();
+        let pace = match threads > 1 && self.page_cache {
+            true => Pace { batch: (BATCH * WINDOW / self.window).max(1) as usize, in_flight: 1, turn: Some(&turn) },
+            // Whose writes wait for a disk or a server has several of them wait at once.
+            false => Pace { batch: 1, in_flight: IN_FLIGHT / threads, turn: None },
+        };
         let share = || {
-            let copied = img_convert(self, IN_FLIGHT / threads);
+            let copied = img_convert(self, pace);
             if copied.is_err() {
                 *self.taken.lock().unwrap() = u64::MAX; // the others are to end, too
             }
@@ -318,6 +348,15 @@ impl Copy<'_> {
             let joined = |other: ScopedJoinHandle<'_, _>| other.join().unwrap_or_else(|panic| resume_unwind(panic));
             others.into_iter().map(joined).fold(share(), Result::and)
         })
+    }
+
+    /// So many pieces of a share, or those that are left.
+    async fn batch(&self, share: &mut Share, pieces: usize) -> Result<Vec<Piece>> {
+        let mut batch = Vec::with_capacity(pieces);
+        while batch.len() < pieces && (share.at < share.end || self.next_stripe(share).await?) {
+            batch.push(self.piece(share).await?);
+        }
+        Ok(batch)
     }
 
     /// Begins with the stripe that was taken before, and takes another one, which is read ahead meanwhile.
@@ -346,8 +385,8 @@ impl Copy<'_> {
         (from, (*taken).min(end))
     }
 
-    /// What is next in a share: zeroes as far as they go, or data up to the window's end, with such zeroes in it as it may
-    /// have.
+    /// What is next in a share: zeroes as far as they go, or data up to the window's end or the zeroes that this ends with.
+    /// There may be more zeroes in it.
     async fn piece(&self, share: &mut Share) -> Result<Piece> {
         let status = async |at, length| {
             blk_co_block_status(self.from, at, length).await.map_err(Error::at(Doing::Map, self.from.name()))
@@ -356,54 +395,99 @@ impl Copy<'_> {
         let window = (at + 1).next_multiple_of(self.window).min(end);
         let found = status(at, self.from.end() - at).await?;
         let alike = found.length.min(end - at);
-        let mut piece = Piece {
-            at,
-            length: alike,
-            zero: found.zero && self.sparse > 0,
-            skip: self.own && (!found.present || found.depth > 0),
-        };
+        let left_out = |found: &BlockStatus| found.zero && self.sparse > 0;
+        let mut piece =
+            Piece { at, length: alike, zero: left_out(&found), skip: self.own && (!found.present || found.depth > 0) };
         if self.own {
             if !piece.skip && !piece.zero {
                 piece.length = alike.min(window - at);
             }
-        } else if !piece.zero || at + alike < window {
-            // All of the window is asked about, for data out of the file's bounds is only found this way.
-            let mut to = at + alike;
-            while to < window {
-                let found = status(to, window - to).await?;
-                piece.zero &= found.zero;
-                to += found.length;
+        } else {
+            // What zeroes and data have in common of a grain is data: a grain is written once.
+            if piece.zero && at + alike < end {
+                piece.length = ((at + alike) / self.grain * self.grain).saturating_sub(at);
+                piece.zero = piece.length > 0;
             }
-            piece.length = window - at;
+            if !piece.zero {
+                let (mut to, mut data) = (at + alike, at + alike);
+                while to < window {
+                    let found = status(to, window - to).await?;
+                    to += found.length;
+                    if !left_out(&found) {
+                        data = to;
+                    }
+                }
+                piece.length = data.next_multiple_of(self.grain).min(window) - at;
+            }
         }
         share.at += piece.length;
         share.left_out = if piece.zero || piece.skip { at + found.length } else { 0 };
         Ok(piece)
     }
 
-    async fn piece_over(&self, Piece { at, length, zero, skip }: Piece, buffers: &Buffers) -> Result<()> {
+    async fn batch_over(
+        &self,
+        batch: Vec<Piece>,
+        turn: Option<&tokio::sync::Mutex<()>>,
+        buffers: &Buffers,
+    ) -> Result<()> {
+        let read = try_join_all(batch.iter().map(|piece| self.read(piece, buffers))).await?;
+        let turn = match turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
+        let mut pieces = batch.iter().zip(&read);
+        // The next thread takes about as long to wake up as the last write does, so the two meet in the system at most. In a
+        // qcow2 image they would meet in imago, which would have one of them sleep again.
+        let last = if self.to.is_raw() { pieces.next_back() } else { None };
+        try_join_all(pieces.map(|(piece, content)| self.write(piece, content))).await?;
+        drop(turn);
+        if let Some((piece, content)) = last {
+            self.write(piece, content).await?;
+        }
+        buffers.lock().unwrap().extend(read.into_iter().filter_map(|content| content.buffer));
+        self.progress.inc(batch.iter().map(|piece| piece.length).sum());
+        Ok(())
+    }
+
+    /// Reads a piece, if it is one of data.
+    async fn read(&self, piece: &Piece, buffers: &Buffers) -> Result<Content> {
+        if piece.zero || piece.skip {
+            return Ok(Content::default());
+        }
+        let mut buffer = buffers.lock().unwrap().pop().unwrap_or_else(|| vec![0; self.window as usize]);
+        let buf = &mut buffer[..piece.length as usize];
+        blk_co_pread(self.from, piece.at, buf).await.map_err(Error::at(Doing::Read, self.from.name()))?;
+        let (mut runs, mut done) = (Vec::<(bool, usize)>::new(), 0);
+        while done < buf.len() {
+            let (zero, length) = run_of(&buf[done..], piece.at + done as u64, self.grain);
+            done += length;
+            // Zeroes that may go on in the next piece are many enough.
+            let zero = zero && self.sparse > 0 && (length as u64 >= self.sparse || done == buf.len());
+            match runs.last_mut() {
+                Some(last) if last.0 == zero => last.1 += length,
+                _ => runs.push((zero, length)),
+            }
+        }
+        Ok(Content { buffer: Some(buffer), runs })
+    }
+
+    async fn write(&self, &Piece { at, length, zero, skip }: &Piece, content: &Content) -> Result<()> {
         if skip {
             return Ok(());
         }
         if zero {
             return self.zeroes(at, length).await;
         }
-        let mut buffer = buffers.lock().unwrap().pop().unwrap_or_else(|| vec![0; self.window as usize]);
-        let buf = &mut buffer[..length as usize];
-        blk_co_pread(self.from, at, buf).await.map_err(Error::at(Doing::Read, self.from.name()))?;
-        let mut done = 0;
-        while done < buf.len() {
-            let (zero, len) = run_of(&buf[done..], at + done as u64, self.grain);
-            let place = at + done as u64;
-            // Zeroes that may go on in the next piece are many enough.
-            let many = len as u64 >= self.sparse || done + len == buf.len();
-            match zero && self.sparse > 0 && many {
-                true => self.zeroes(place, len as u64).await?,
-                false => blk_co_pwrite(self.to, place, &buf[done..done + len], false).await.map_err(self.failed())?,
+        let (mut place, mut rest) = (at, content.buffer.as_deref().unwrap_or_default());
+        for &(zero, length) in &content.runs {
+            let (run, after) = rest.split_at(length);
+            match zero {
+                true => self.zeroes(place, length as u64).await?,
+                false => blk_co_pwrite(self.to, place, run, false).await.map_err(self.failed())?,
             }
-            done += len;
+            (place, rest) = (place + length as u64, after);
         }
-        buffers.lock().unwrap().push(buffer);
         Ok(())
     }
 
