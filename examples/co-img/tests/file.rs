@@ -13,8 +13,8 @@ use std::{
 use co_img::driver::Cache;
 use co_img::file::File;
 use imago::{Storage, StorageExt, storage::PreallocateMode};
-use support::Folder;
-use tokio::runtime::Builder;
+use support::{BOUND, Folder};
+use tokio::{runtime::Builder, time::timeout};
 
 /// Catches: a file made as long as the zeroes reach, when another call has already written behind them.
 #[test]
@@ -179,4 +179,32 @@ fn zeroes_that_need_not_be_written_are_there_all_the_same() {
         expected[8250..].fill(0);
         assert!(fs::read(&path).unwrap() == expected[..8400]);
     });
+}
+
+/// Catches: a write that waits for the one before it, and so for whoever polls that one. Who writes to the disk itself, or has
+/// each write made durable, wants many of them to wait for the disk at once.
+#[test]
+fn a_write_that_waits_keeps_no_other_one_waiting() {
+    // Not in a folder that may be one in memory, where O_DIRECT may be refused.
+    let folder = Folder(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    for cache in [Cache::Writeback, Cache::None, Cache::Writethrough, Cache::Directsync, Cache::Unsafe] {
+        let path = folder.path("file");
+        fs::write(&path, []).unwrap();
+        let data = vec![5; 2 << 20]; // larger than what the polling thread writes
+        runtime.block_on(async {
+            let file = match File::open(&path, true, cache).await {
+                Err(_) if cache.direct() => return, // a file system without
+                file => file.unwrap(),
+            };
+            let mut first = pin!(file.write(&data[..], 0));
+            let first_waits = first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
+            timeout(BOUND, file.write(&data[..], 2 << 20)).await.expect("the second write waits").unwrap();
+            if first_waits {
+                first.await.unwrap();
+            }
+            file.flush().await.unwrap();
+            assert!(fs::read(&path).unwrap() == vec![5; 4 << 20], "{cache:?}");
+        });
+    }
 }

@@ -633,3 +633,61 @@ fn extents_are_told_many_at_a_time_and_forgotten_when_something_is_written() {
     blk_pwrite_zeroes(&blk, 0, 512).unwrap();
     assert_eq!(asked(5 * EXTENT), 4);
 }
+
+/// What a server of 8 MiB with such extents was asked for: where, and for how many bytes.
+static READS: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
+
+fn counts_reads(peer: &mut Peer) -> io::Result<()> {
+    const EXTENT: u64 = 192 << 10; // three quarters of a window
+    peer.negotiate(8 << 20, true)?;
+    loop {
+        let request = peer.request()?;
+        match request.command {
+            0 => {
+                let (off, len) = (request.off, u64::from(request.len));
+                READS.lock().unwrap().push((off, len));
+                let data: Vec<u8> = (off..off + len).map(|at| ((at / EXTENT + 1) % 2) as u8).collect();
+                peer.chunk(request.cookie, true, 1, &[&off.to_be_bytes(), &data]);
+            }
+            2 => return Ok(()),
+            7 => {
+                let mut list = vec![0, 0, 0, 7];
+                let (mut at, end) = (request.off, request.off + u64::from(request.len));
+                while at < end {
+                    let length = (EXTENT - at % EXTENT).min(end - at);
+                    let state = if at / EXTENT % 2 == 0 { 0_u32 } else { 3 };
+                    list.extend([(length as u32).to_be_bytes(), state.to_be_bytes()].concat());
+                    at += length;
+                }
+                peer.chunk(request.cookie, true, 5, &[&list]);
+            }
+            _ => peer.chunk(request.cookie, true, 0, &[]),
+        }
+    }
+}
+
+/// Catches: bytes that are asked for twice; holes of the source that are.
+#[test]
+fn convert_reads_no_byte_twice_and_no_hole() {
+    const EXTENT: u64 = 192 << 10;
+    let folder = Folder::new();
+    let url = scripted(&[counts_reads]);
+    for (args, holes_too) in [
+        (&["-O", "raw"][..], false),
+        (&["-O", "qcow2"], false),
+        (&["-O", "qcow2", "-o", "cluster_size=512"], false),
+        (&["-O", "raw", "-S", "1M"], false),
+        (&["-O", "raw", "-S", "0"], true),
+    ] {
+        READS.lock().unwrap().clear();
+        folder.ok(&[&["convert", "-f", "raw"], args, &[&url, "out"]].concat());
+        let mut reads = READS.lock().unwrap().clone();
+        reads.sort_unstable();
+        assert!(reads.windows(2).all(|two| two[0].0 + two[0].1 <= two[1].0), "{args:?}: {reads:?}");
+        let wanted: u64 = match holes_too {
+            true => 8 << 20,
+            false => (0..8 << 20).step_by(2 * EXTENT as usize).map(|at| EXTENT.min((8 << 20) - at)).sum(),
+        };
+        assert_eq!(reads.iter().map(|(_, length)| length).sum::<u64>(), wanted, "{args:?}: {reads:?}");
+    }
+}
