@@ -83,8 +83,9 @@ const IN_FLIGHT: usize = 8;
 /// On so many threads, if the source is on files: one reads while the other one writes. What is in flight is theirs together.
 /// A server is one thread's, which asks it in order.
 const THREADS: usize = 2;
-/// So many windows a thread reads before it writes them, where threads take turns. Each turn costs waking the other thread.
-const BATCH: u64 = 16;
+/// So many windows a thread reads before it writes them, where threads take turns. Each turn costs waking the other thread,
+/// and this is memory of each.
+const BATCH: u64 = 8;
 /// So much a thread takes at a time: some windows.
 const STRIPE: u64 = 8 << 20;
 /// What `-S` may be at most, as in qemu-img.
