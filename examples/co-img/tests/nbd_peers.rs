@@ -655,7 +655,7 @@ fn counts_reads(peer: &mut Peer) -> io::Result<()> {
                 let (mut at, end) = (request.off, request.off + u64::from(request.len));
                 while at < end {
                     let length = (EXTENT - at % EXTENT).min(end - at);
-                    let state = if at / EXTENT % 2 == 0 { 0_u32 } else { 3 };
+                    let state = if (at / EXTENT).is_multiple_of(2) { 0_u32 } else { 3 };
                     list.extend([(length as u32).to_be_bytes(), state.to_be_bytes()].concat());
                     at += length;
                 }
