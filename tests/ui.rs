@@ -1,14 +1,13 @@
 //! What is refused, and how. There are three kinds of cases:
 //!
-//! - `tests/ui/*.rs`: each error is ours. The `.stderr` beside the case has the whole of what rustc prints; it is the same
-//!   with every rustc. `UPDATE_EXPECT=1 cargo test --test ui` writes it anew.
+//! - `tests/ui/*.rs`: each error is ours. The `.stderr` beside the case has the whole of what rustc prints, which is the
+//!   same with every rustc. `co-wrapper-macros/tests/refused.rs` runs these with trybuild, and the programs of
+//!   `tests/ui/pass`, of which nothing is refused.
 //! - `tests/ui/rustc/*.rs`: errors that rustc words, differently with every release. The `.expect` beside the case has
 //!   what we answer for: each error's code and place, and of its words the names that an expansion made. An error of
 //!   ours among them is there in full. `UPDATE_EXPECT=1 cargo test --test ui` writes it anew.
 //! - `tests/ui/user/*.rs`: nothing is wrong but the user's own code. Of that rustc says with our attributes what it
 //!   says without.
-//!
-//! And `tests/ui/pass/*.rs` are programs that nothing is refused of, and that run.
 //!
 //! Types in the cases are their own, so that no error is about std's source, which only some machines have.
 
@@ -22,41 +21,6 @@ use std::fs;
 use std::ops::RangeInclusive;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-
-#[test]
-fn our_errors_are_the_same_to_the_letter() {
-    let cases = cases("tests/ui");
-    let sources = cases.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect();
-    let messages = compile("ui", &sources);
-    let mut failed = Vec::new();
-    for path in &cases {
-        let name = name(path);
-        let rendered = messages[&name].iter().map(|message| message.rendered.trim_end());
-        let found = rendered.collect::<Vec<_>>().join("\n\n") + "\n";
-        // Where it is compiled, and where a reader finds it.
-        let found = found.replace(&format!("src/bin/{name}.rs"), &format!("tests/ui/{name}.rs"));
-        let expected = expect_file![path.with_extension("stderr")];
-        if panic::catch_unwind(AssertUnwindSafe(|| expected.assert_eq(&found))).is_err() {
-            failed.push(format!("{}: rustc says\n{found}", path.display()));
-        }
-    }
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
-}
-
-#[test]
-fn what_is_accepted_runs() {
-    let cases = cases("tests/ui/pass");
-    let sources = cases.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect();
-    let folder = write("ui-pass", &sources, &package::run());
-    let output = package::cargo("build", &folder).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{said}");
-    for name in sources.keys() {
-        let output = Command::new(package::target().join("debug").join(name)).output().unwrap();
-        assert!(output.status.success(), "{name}: {output:?}");
-    }
-}
 
 /// A case whose error some releases of rustc tell of twice, and those that tell of it once.
 const TOLD_ONCE_BY: (&str, RangeInclusive<u32>) = ("no_co_lifetime", 88..=100);
