@@ -1,5 +1,5 @@
-//! Stackful coroutines that do not run to their end: dropped, cancelled, forgotten, or run off their stack. The lines c04
-//! and c07 of the contract.
+//! Stackful coroutines that do not run to their end: dropped, cancelled or forgotten. The line c04 of the contract; those that
+//! run off their stacks are in `coroutines_stacks.rs`.
 
 #![cfg(all(feature = "coroutine", feature = "tokio", not(any(loom, miri))))]
 
@@ -23,7 +23,7 @@ use co_wrapper_runtime::{
     __private::{Wrapper, poll_co_in, poll_co_timeout},
     AioContext, Coroutine, IoThread, block_on, hang, in_coroutine,
 };
-use common::{mixed, ms, panic_of, plain, run, test_in_child, within_bounds};
+use common::{ms, panic_of, plain, within_bounds};
 use futures::FutureExt;
 
 static REMOTE: Wrapper = Wrapper { name: "remote", target: "co_remote", mixed: true };
@@ -357,93 +357,4 @@ fn child_counts_stacks() {
 #[test]
 fn c04_a_forgotten_one_keeps_its_stack_and_the_others_are_counted() {
     common::in_child("child_counts_stacks", &[]);
-}
-
-#[test]
-#[ignore = "a child's part"]
-fn child_runs_off_its_stack() {
-    fn deep(levels: u64) -> u64 {
-        let block = black_box([levels; 64]);
-        if levels == 0 { 0 } else { deep(levels - 1) + block[1] }
-    }
-    // What is below the stack in memory is another coroutine's, whose stack must stay as it is.
-    let mut others: Vec<_> = (0..50)
-        .map(|_| {
-            coroutine(|| {
-                let block = black_box([7_u8; 32 << 10]);
-                plain(async {
-                    let mut once = false;
-                    std::future::poll_fn(|_| {
-                        if std::mem::replace(&mut once, true) { Poll::Ready(()) } else { Poll::Pending }
-                    })
-                    .await;
-                });
-                assert!(block.iter().all(|byte| *byte == 7), "overwritten");
-                println!("whole");
-            })
-        })
-        .collect();
-    others.iter_mut().for_each(|other| assert!(poll_once(other).is_pending()));
-    assert_eq!(block_on(coroutine(|| deep(100))), 5_050);
-    // AddressSanitizer keeps local variables elsewhere than on the stack.
-    #[cfg(target_os = "linux")]
-    if std::env::var_os("ASAN_OPTIONS").is_none() {
-        block_on(coroutine(|| assert!(is_guarded(), "what is right below the stack may be written")));
-    }
-    println!("deep enough");
-    block_on(coroutine(|| black_box(deep(1 << 20))));
-    println!("not reached");
-}
-
-/// Whether a mapping that nobody may touch ends where the stack of the caller begins.
-#[cfg(target_os = "linux")]
-fn is_guarded() -> bool {
-    let on_stack = black_box([0_u8; 1]);
-    let here = on_stack.as_ptr().addr();
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let mut below = (0, "");
-    for line in maps.lines() {
-        let (range, access) = line.split_once(' ').unwrap();
-        let (from, to) = range.split_once('-').unwrap();
-        let [from, to] = [from, to].map(|at| usize::from_str_radix(at, 16).unwrap());
-        if (from..to).contains(&here) {
-            return below.0 == from && below.1.starts_with("---");
-        }
-        below = (to, access);
-    }
-    false
-}
-
-#[test]
-fn c07_running_off_the_stack_ends_in_the_guard_page() {
-    use std::os::unix::process::ExitStatusExt;
-
-    let mut child = test_in_child("child_runs_off_its_stack");
-    // AddressSanitizer would catch the signal and exit.
-    child.env("ASAN_OPTIONS", "detect_leaks=0:handle_segv=0:handle_sigbus=0");
-    let output = run(&mut child);
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(matches!(output.status.signal(), Some(libc::SIGSEGV | libc::SIGABRT | libc::SIGBUS)), "{output:?}");
-    assert!(stdout.contains("deep enough") && !stdout.contains("not reached"), "{stdout}");
-}
-
-/// As deep as its size allows, and a call at the deepest point.
-#[test]
-fn c07_a_larger_stack_is_as_deep_as_it_says() {
-    fn deep(levels: usize) -> usize {
-        let block = black_box([1_u8; 1 << 10]);
-        match levels {
-            0 => plain(AioContext::current().sleep(ms(1))),
-            _ => return deep(levels - 1) + usize::from(block[7]),
-        }
-        0
-    }
-    within_bounds(|| {
-        for mebibytes in [1, 8, 32] {
-            // SAFETY: it has no scope in a thread-local.
-            let deep = unsafe { Coroutine::builder().stack_size(mebibytes << 20).build(move || deep(mebibytes * 256)) };
-            assert_eq!(block_on(deep.unwrap()), mebibytes * 256);
-        }
-        assert_eq!(block_on(coroutine(|| mixed(async { 3 }))), 3);
-    });
 }
