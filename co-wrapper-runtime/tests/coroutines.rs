@@ -468,6 +468,95 @@ fn c03_it_stays_on_its_thread_whoever_wakes_it() {
     });
 }
 
+/// How a future wakes: given the waker that it is polled with.
+const WAKES: &[(&str, fn(&Waker))] = &[
+    ("the waker itself", Waker::wake_by_ref),
+    ("the waker itself, on another thread", |waker| thread::scope(|scope| _ = scope.spawn(|| waker.wake_by_ref()))),
+    ("a clone", |waker| waker.clone().wake()),
+    ("a clone, by reference", |waker| waker.clone().wake_by_ref()),
+    ("a clone, on another thread", |waker| {
+        let clone = waker.clone();
+        thread::spawn(move || clone.wake()).join().unwrap();
+    }),
+    ("a clone of a clone", |waker| Waker::clone(&waker.clone()).wake()),
+];
+
+/// How a coroutine waits for that future.
+const CALLS: &[(&str, fn(Signals))] = &[
+    ("a plain wrapper", plain),
+    ("a mixed wrapper", mixed),
+    ("`block_on`", block_on),
+    ("`AioContext::block_on`", |signals| AioContext::current().block_on(signals)),
+    ("a wrapper with a timeout", |signals| poll_co_timeout(&TIMED, LONG, signals, |signals| signals).unwrap()),
+    ("a wrapper after a wait", |signals| {
+        block_on(yields());
+        plain(signals);
+    }),
+    ("a coroutine within it", |signals| block_on(coroutine(|| plain(signals)))),
+];
+
+/// Wakes with `wake`, in its first poll or when its waker is taken from `kept`, and is ready in its second poll.
+struct Signals {
+    wake: fn(&Waker),
+    kept: Option<Rc<RefCell<Option<Waker>>>>,
+    is_polled: bool,
+}
+
+impl Future for Signals {
+    type Output = ();
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.is_polled, true) {
+            return Poll::Ready(());
+        }
+        match &self.kept {
+            Some(kept) => _ = kept.replace(Some(cx.waker().clone())),
+            None => (self.wake)(cx.waker()),
+        }
+        Poll::Pending
+    }
+}
+
+/// Fails at once where the others only hang.
+///
+/// Catches: wakes that go nowhere, be it the lent waker's or its clones'; a waker of an earlier poll that is woken instead.
+#[test]
+fn c03_a_wake_reaches_whoever_polled_it_last() {
+    #[derive(Default)]
+    struct Counts(AtomicUsize);
+    impl std::task::Wake for Counts {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    within_bounds(|| {
+        for &(how, wake) in WAKES {
+            for &(call, waits) in CALLS {
+                for later in [false, true] {
+                    let kept = later.then(Rc::default);
+                    let signals = Signals { wake, kept: kept.clone(), is_polled: false };
+                    let mut waits = coroutine(move || waits(signals));
+                    // Each at an address of its own.
+                    #[expect(clippy::vec_box, reason = "their addresses must not be the same")]
+                    let mut wakers = Vec::<Box<Waker>>::new();
+                    for polls in 0.. {
+                        let counts = Arc::<Counts>::default();
+                        wakers.push(Box::new(Waker::from(counts.clone())));
+                        if waits.poll_unpin(&mut Context::from_waker(&wakers[polls])).is_ready() {
+                            break;
+                        }
+                        if let Some(waker) = kept.as_ref().and_then(|kept| kept.take()) {
+                            wake(&waker);
+                        }
+                        let woken = counts.0.load(Ordering::Relaxed);
+                        assert!(woken > 0 && polls < 5, "{call}, {how}, later: {later}: woken {woken} times");
+                    }
+                }
+            }
+        }
+    });
+}
+
 /// Catches: a waker of the executor that polled it first, kept when another one polls it.
 #[test]
 fn c03_the_executor_that_polled_it_last_is_woken() {

@@ -108,7 +108,8 @@ const WAITS: &[Wait] = &[
         impl Drop for Detached {
             fn drop(&mut self) {
                 // What it runs ends only when `go` is closed, which is after this.
-                std::mem::forget(self.0.take());
+                let io = self.0.take();
+                std::thread::spawn(move || drop(io));
             }
         }
         let io = Detached(Some(IoThread::spawn("io").unwrap()));

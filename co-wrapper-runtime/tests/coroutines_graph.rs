@@ -20,7 +20,7 @@ use co_wrapper_runtime::{
     AioContext, Coroutine, block_on,
     graph::{self, Drain, GraphLock},
 };
-use common::{main_loop::*, mixed, ms, panic_of, plain};
+use common::{main_loop::*, message_of, mixed, ms, panic_of, plain};
 use futures::FutureExt;
 
 /// A coroutine whose closure keeps the promise of `Coroutine::new`: it has no scope in a thread-local while a call waits.
@@ -107,6 +107,90 @@ fn c09_a_section_waits_for_a_request_that_began_to_wait_first() {
         [request, section, ends].into_iter().for_each(|task| main.block_on(task));
         assert_eq!(node.in_flight(), 0);
     });
+}
+
+/// Who holds the lock, while it polls a coroutine once. The guard is dropped then.
+type Holds = (&'static str, fn(&GraphLock, &mut dyn FnMut()));
+
+const HOLDS: &[Holds] = &[
+    ("a thread that writes", |lock, polls| {
+        let _graph = lock.write();
+        polls();
+    }),
+    ("a thread that reads", |lock, polls| {
+        let _graph = plain(lock.read());
+        polls();
+    }),
+    ("a call that reads", |lock, polls| {
+        plain(async {
+            let _graph = lock.read().await;
+            polls();
+        });
+    }),
+    ("a coroutine that writes", |lock, polls| in_coroutine(lock, polls, true)),
+    ("a coroutine that reads", |lock, polls| in_coroutine(lock, polls, false)),
+];
+
+/// Runs `polls` with that guard held, in a coroutine of its own.
+fn in_coroutine(lock: &GraphLock, polls: &mut dyn FnMut(), writes: bool) {
+    struct Polls<'a>(&'a mut dyn FnMut());
+    let (lock, polls) = (lock.clone(), Polls(polls));
+    // SAFETY: the coroutine has ended before `polls` ends.
+    let polls: Polls<'static> = unsafe { std::mem::transmute(polls) };
+    let holder = coroutine(move || {
+        let polls = polls;
+        if writes {
+            let _graph = lock.write();
+            (polls.0)();
+        } else {
+            let _graph = block_on(lock.read());
+            (polls.0)();
+        }
+    });
+    block_on(holder);
+}
+
+/// What the coroutine waits in.
+type Wait = (&'static str, fn(&GraphLock));
+
+const WAITS: &[Wait] = &[
+    ("a write", |lock| drop(lock.write())),
+    ("a write with a deadline", |lock| drop(lock.write_timeout(ms(1_000_000)).unwrap())),
+    ("a read in a plain wrapper", |lock| drop(plain(lock.read()))),
+    ("a read in a mixed wrapper", |lock| drop(mixed(lock.read()))),
+    ("a read in `block_on`", |lock| drop(block_on(lock.read()))),
+    ("a change in the main loop", |lock| block_on(change(lock, |_| ()))),
+    ("a drained section", |_| drop(Drain::new().drained())),
+];
+
+/// A coroutine that waits keeps nobody's stack: so it may wait for a guard of the code that polls it, and gets the lock when
+/// that drops it.
+///
+/// Catches: coroutines that are taken for blocking code and are refused (`Stack::is_at_root` that is always false).
+#[test]
+fn c09_a_coroutine_waits_for_the_guard_of_whoever_polls_it() {
+    for &(holder, holds) in HOLDS {
+        for &(wait, waits) in WAITS {
+            on_main(move |main| {
+                let lock = GraphLock::new();
+                let own = lock.clone();
+                let mut waiter = coroutine(move || waits(&own));
+                let mut ended = false;
+                let mut refused = None;
+                holds(&lock, &mut || {
+                    let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(&mut waiter)));
+                    match polled {
+                        Ok(polled) => ended = polled.is_ready(),
+                        Err(payload) => refused = Some(message_of(&*payload).to_owned()),
+                    }
+                });
+                assert_eq!(refused, None, "{wait}, polled by {holder}");
+                if !ended {
+                    main.block_on(waiter);
+                }
+            });
+        }
+    }
 }
 
 #[test]

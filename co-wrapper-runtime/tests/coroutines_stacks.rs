@@ -202,6 +202,10 @@ const ASAN: &str = "detect_leaks=0:handle_segv=0:handle_sigbus=0:detect_stack_us
 /// that the thread's pool keeps without its guard page.
 #[test]
 fn c07_running_off_the_stack_ends_in_the_guard_page() {
+    // ThreadSanitizer does not let the handler run.
+    if cfg!(co_wrapper_tsan) {
+        return;
+    }
     for (stack, (whose, ..)) in STACKS.iter().enumerate() {
         for (runs_off, (how, _)) in RUNS_OFF.iter().enumerate() {
             let mut child = test_in_child("child_runs_off_its_stack");
