@@ -189,6 +189,12 @@ const HOSTS: &[Host] = &[
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.block_on(async { futures::join!(futures::future::join_all(coroutines), ends) });
     }),
+    ("smol's `block_on`", |coroutines, ends| {
+        async_io::block_on(async { futures::join!(futures::future::join_all(coroutines), ends) });
+    }),
+    ("futures' `block_on`", |coroutines, ends| {
+        futures::executor::block_on(async { futures::join!(futures::future::join_all(coroutines), ends) });
+    }),
     ("futures' local executor", |coroutines, ends| {
         let mut pool = LocalPool::new();
         coroutines.into_iter().for_each(|coroutine| pool.spawner().spawn_local(coroutine).unwrap());
@@ -291,6 +297,178 @@ fn c01_a_suspended_call_leaves_the_contexts_of_its_thread_served() {
                     if elsewhere { thread::spawn(puts).join().unwrap() } else { puts() }
                 };
                 (host.1)(vec![waits], Box::pin(ends));
+            });
+        }
+    }
+}
+
+/// What the coroutines of a host wait for with handlers of descriptors, and what the host runs beside them. A home of theirs is
+/// entered by the thread, beside its own context.
+#[cfg(unix)]
+type Watches = (&'static str, fn(AioContext) -> (Vec<Coroutine<()>>, std::pin::Pin<Box<dyn Future<Output = ()>>>));
+
+#[cfg(unix)]
+mod watches {
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixStream,
+        pin::Pin,
+        sync::{Mutex, mpsc},
+    };
+
+    use co_wrapper_runtime::{FdHandler, Interest};
+
+    use super::*;
+
+    /// A handler that reads a byte each time it runs, and sends it to the receiver.
+    fn reads(ctx: &AioContext, stream: UnixStream) -> (FdHandler, Receiver<u8>) {
+        let (tx, rx) = async_channel::unbounded();
+        let fd = stream.try_clone().unwrap();
+        let read = move || {
+            let mut byte = [0];
+            (&stream).read_exact(&mut byte).unwrap();
+            tx.try_send(byte[0]).unwrap();
+        };
+        (ctx.fd_handler(&fd, Interest::READABLE, read), rx)
+    }
+
+    fn nothing() -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(async {})
+    }
+
+    pub const ALL: &[Watches] = &[
+        ("data that is there already", |ctx| {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            theirs.write_all(b"x").unwrap();
+            let waits = coroutine(move || {
+                let (_handler, rx) = reads(&ctx, ours);
+                assert_eq!(plain(rx.recv()), Ok(b'x'));
+            });
+            (vec![waits], nothing())
+        }),
+        ("data again and again, each after the last was read", |ctx| {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let (tx, next) = mpsc::channel();
+            thread::spawn(move || {
+                for n in next {
+                    theirs.write_all(&[n]).unwrap();
+                }
+            });
+            let waits = coroutine(move || {
+                let (_handler, rx) = reads(&ctx, ours);
+                for n in 0..100 {
+                    tx.send(n).unwrap();
+                    assert_eq!(plain(rx.recv()), Ok(n));
+                }
+            });
+            (vec![waits], nothing())
+        }),
+        ("data of several handlers and coroutines", |ctx| {
+            let own = AioContext::current();
+            let all = (0..5_u8).map(|n| {
+                let (ours, mut theirs) = UnixStream::pair().unwrap();
+                let (tx, next) = mpsc::channel::<()>();
+                let ctx = if n % 2 == 0 { ctx.clone() } else { own.clone() };
+                thread::spawn(move || {
+                    for () in next {
+                        theirs.write_all(&[n]).unwrap();
+                    }
+                });
+                coroutine(move || {
+                    let (_handler, rx) = reads(&ctx, ours);
+                    for _ in 0..20 {
+                        tx.send(()).unwrap();
+                        assert_eq!(mixed(rx.recv()), Ok(n));
+                    }
+                })
+            });
+            (all.collect(), nothing())
+        }),
+        ("a handler that is made while it waits, by the executor", |ctx| {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let (tx, rx) = async_channel::bounded(1);
+            let waits = coroutine(move || assert_eq!(plain(rx.recv()), Ok(b'x')));
+            let makes = async move {
+                yields().await;
+                let (handler, bytes) = reads(&ctx, ours);
+                thread::spawn(move || {
+                    thread::sleep(ms(2));
+                    theirs.write_all(b"x").unwrap();
+                });
+                tx.send(bytes.recv().await.unwrap()).await.unwrap();
+                drop(handler);
+            };
+            (vec![waits], Box::pin(makes))
+        }),
+        ("a handler that is made while it waits, on another thread", |ctx| {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let (tx, rx) = async_channel::bounded(1);
+            let waits = coroutine(move || assert_eq!(plain(rx.recv()), Ok(b'x')));
+            thread::spawn(move || {
+                thread::sleep(ms(2));
+                let (_handler, bytes) = reads(&ctx, ours);
+                thread::sleep(ms(2));
+                theirs.write_all(b"x").unwrap();
+                tx.send_blocking(bytes.recv_blocking().unwrap()).unwrap();
+            });
+            (vec![waits], nothing())
+        }),
+        ("room", |ctx| {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            while (&ours).write(&[0; 4096]).is_ok() {}
+            let waits = coroutine(move || {
+                let (tx, rx) = async_channel::bounded(1);
+                let handler = Arc::new(Mutex::new(None::<FdHandler>));
+                let removes = handler.clone();
+                let has_room = move || {
+                    removes.lock().unwrap().take();
+                    _ = tx.try_send(());
+                };
+                *handler.lock().unwrap() = Some(ctx.fd_handler(&ours, Interest::WRITABLE, has_room));
+                assert_eq!(plain(rx.recv()), Ok(()));
+            });
+            thread::spawn(move || {
+                thread::sleep(ms(2));
+                theirs.set_nonblocking(true).unwrap();
+                while theirs.read(&mut [0; 4096]).is_ok() {}
+                // Open until the coroutine has ended: it would be told of a hang-up too.
+                thread::sleep(ms(20));
+            });
+            (vec![waits], nothing())
+        }),
+        ("the end of a handler, which closes its descriptor", |ctx| {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let (tx, rx) = async_channel::bounded(1);
+            thread::spawn(move || {
+                // Nobody writes: this ends when the last copy of the descriptor is closed.
+                tx.send_blocking(theirs.read(&mut [0]).unwrap()).unwrap();
+            });
+            let waits = coroutine(move || assert_eq!(plain(rx.recv()), Ok(0)));
+            let (handler, _) = reads(&ctx, ours);
+            let ends = async move {
+                yields().await;
+                yields().await;
+                drop(handler);
+            };
+            (vec![waits], Box::pin(ends))
+        }),
+    ];
+}
+
+/// Catches: a descriptor that is looked at only when the executor polls a coroutine, which it has no reason to; one that is
+/// watched no more after it was ready once, or that stays open.
+#[cfg(unix)]
+#[test]
+fn c01_descriptor_handlers_run_in_whatever_polls_it() {
+    for host in HOSTS {
+        for &(what, watches) in watches::ALL {
+            within_bounds(move || {
+                let ctx = AioContext::new().unwrap();
+                let _home = ctx.enter();
+                eprintln!("{what} in {}", host.0);
+                let (coroutines, ends) = watches(ctx.clone());
+                (host.1)(coroutines, ends);
             });
         }
     }

@@ -24,6 +24,11 @@ pub struct Watch {}
 impl Watch {
     pub fn add(&mut self, _: &Handlers) {}
 
+    #[cfg(feature = "coroutine")]
+    pub fn into_descriptors(self) -> Vec<Descriptor> {
+        Vec::new()
+    }
+
     pub fn is_ready(&self) -> bool {
         false
     }
@@ -32,3 +37,7 @@ impl Watch {
         parker.park(until);
     }
 }
+
+/// There is none.
+#[cfg(feature = "coroutine")]
+pub enum Descriptor {}

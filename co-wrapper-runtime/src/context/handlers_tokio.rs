@@ -53,7 +53,7 @@ pub struct Handlers {
 /// One handler: a descriptor and what runs while it is ready.
 struct Handler {
     /// A duplicate of the user's descriptor, because the user may close that at any time.
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
     /// The events to wait for. poll(2) reports errors and hang-ups in any case.
     flags: PollFlags,
     bottom_half: BottomHalf,
@@ -147,7 +147,7 @@ impl Handler {
                 mem::forget(panicked);
             };
             let reusable = Reusable::new(Some(Box::new(is_ready)), Box::new(run));
-            Self { fd, flags, bottom_half: BottomHalf::of(scheduler, reusable) }
+            Self { fd: Arc::new(fd), flags, bottom_half: BottomHalf::of(scheduler, reusable) }
         }))
     }
 
@@ -195,6 +195,12 @@ impl Watch {
         }
     }
 
+    /// What is watched, for another thread to watch.
+    #[cfg(feature = "coroutine")]
+    pub fn into_descriptors(self) -> Vec<Descriptor> {
+        self.handlers.iter().map(|handler| Descriptor(Arc::clone(&handler.fd), handler.flags)).collect()
+    }
+
     /// Whether a descriptor is ready now.
     pub fn is_ready(&self) -> bool {
         !self.handlers.is_empty() && any_ready(&mut self.poll_fds().collect::<Vec<_>>())
@@ -223,6 +229,24 @@ impl Watch {
 
     fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
         self.handlers.iter().map(|handler| handler.poll_fd())
+    }
+}
+
+/// A handler's descriptor, without the handler: whatever of users' code is dropped with that, is not dropped with this.
+#[cfg(feature = "coroutine")]
+pub struct Descriptor(Arc<OwnedFd>, PollFlags);
+
+#[cfg(feature = "coroutine")]
+impl Descriptor {
+    pub fn poll_fd(&self) -> PollFd<'_> {
+        PollFd::new(&self.0, self.1)
+    }
+}
+
+#[cfg(feature = "coroutine")]
+impl PartialEq for Descriptor {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Stackful coroutines: blocking code as a future. See [`Coroutine`].
 
+#[cfg_attr(not(all(feature = "tokio", unix)), path = "descriptors_none.rs")]
+mod descriptors;
 mod handle;
 mod outside;
 mod spawn;

@@ -3,19 +3,20 @@
 //! A blocking call serves the contexts of its thread while it waits. A call that suspends its coroutine leaves this to
 //! the loop that polls the coroutine. But another executor's loop knows nothing of our contexts. So when it polls a
 //! coroutine that stays suspended, that poll serves them. And whatever would end a sleep of our own loop wakes the
-//! suspended coroutines: an item that this or another thread puts into a context, and a timer.
-//!
-//! Descriptor handlers are the exception: their descriptors are looked at in each such poll, and not in between.
+//! suspended coroutines: an item that this or another thread puts into a context, a timer, and a descriptor that has a
+//! handler (`descriptors.rs`).
 
 use std::{
     collections::BTreeMap,
     mem,
     sync::{Arc, Mutex},
     task::{Wake, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use super::descriptors;
 use crate::{
+    context::handlers::Watch,
     poll_loop::serve::run_all,
     reactor::{self, Entered},
     sys::{
@@ -36,7 +37,14 @@ struct Waiting {
     wakers: BTreeMap<u64, Waker>,
     /// When they are woken for a timer.
     timer: Option<Instant>,
+    /// How many there are, woken or not.
+    guests: usize,
+    /// Whether descriptors are watched for them.
+    watches: bool,
 }
+
+/// How often descriptors are looked at that cannot be watched, for a lack of descriptors or threads.
+const LOOKS_EVERY: Duration = Duration::from_millis(1);
 
 thread_local! {
     static SUSPENDED: Arc<Suspended> = Arc::default();
@@ -50,10 +58,18 @@ pub struct Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        if !fork::is_child() {
-            let removed = plain_lock(&self.all.0).wakers.remove(&self.number);
-            panics::drop_one(removed);
+        if fork::is_child() {
+            return;
         }
+        let mut waiting = plain_lock(&self.all.0);
+        let removed = waiting.wakers.remove(&self.number);
+        waiting.guests -= 1;
+        let was_last = waiting.guests == 0 && mem::take(&mut waiting.watches);
+        drop(waiting);
+        if was_last {
+            descriptors::end(&(Arc::clone(&self.all) as Arc<dyn EndSleep>));
+        }
+        panics::drop_one(removed);
     }
 }
 
@@ -101,18 +117,32 @@ pub fn serve(thread: &Thread, number: u64, waker: &Waker) -> Option<Guest> {
     // The order matters. First the coroutine is listed, then wakes are directed to it, and then the contexts are
     // checked a last time. So nothing that comes in meanwhile is missed.
     let waker = waker.clone();
-    let old = plain_lock(&all.0).wakers.insert(number, waker);
+    let mut waiting = plain_lock(&all.0);
+    let old = waiting.wakers.insert(number, waker);
+    waiting.guests += 1;
+    drop(waiting);
     drop(old);
     let guest = Guest { all, number };
-    let mut looks_again = thread.parker.ends_with(Arc::clone(&guest.all) as Arc<dyn EndSleep>);
-    let mut next: Option<Instant> = None;
+    let ends_sleep = Arc::clone(&guest.all) as Arc<dyn EndSleep>;
+    let mut looks_again = thread.parker.ends_with(Arc::clone(&ends_sleep));
+    let (mut next, mut watch): (Option<Instant>, _) = (None, Watch::default());
     served(&thread.homes, |context| {
         let scheduler = context.scheduler();
         scheduler.set_outside(true);
         scheduler.take_notified();
         looks_again |= scheduler.has_work() || scheduler.has_to_close();
         next = [next, scheduler.timers().next()].into_iter().flatten().min();
+        watch.add(context.handlers());
     });
+    let watched = watch.into_descriptors();
+    let watches = !watched.is_empty();
+    if mem::replace(&mut plain_lock(&guest.all.0).watches, watches) && !watches {
+        descriptors::end(&ends_sleep);
+    }
+    if watches && descriptors::watch(&ends_sleep, watched).is_err() {
+        let soon = Instant::now() + LOOKS_EVERY;
+        next = Some(next.map_or(soon, |next| next.min(soon)));
+    }
     if let Some(next) = next {
         let mut waiting = plain_lock(&guest.all.0);
         if waiting.timer.is_none_or(|timer| next < timer) {
