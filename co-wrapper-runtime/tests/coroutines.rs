@@ -474,6 +474,67 @@ fn c01_descriptor_handlers_run_in_whatever_polls_it() {
     }
 }
 
+/// Who polls a coroutine, with the handle of another runtime entered right around the poll; whether the coroutine finds that
+/// one current, or ours.
+type Polls = (&'static str, bool, fn(&tokio::runtime::Handle, Coroutine<tokio::runtime::Id>) -> tokio::runtime::Id);
+
+/// A future that polls the coroutine with the waker that it is polled with, with `other` entered.
+async fn polled_in(other: tokio::runtime::Handle, mut coroutine: Coroutine<tokio::runtime::Id>) -> tokio::runtime::Id {
+    poll_fn(|cx| {
+        let _entered = other.enter();
+        coroutine.poll_unpin(cx)
+    })
+    .await
+}
+
+const POLLS: &[Polls] = &[
+    ("`block_on`", true, |other, coroutine| block_on(polled_in(other.clone(), coroutine))),
+    ("a plain wrapper", true, |other, coroutine| plain(polled_in(other.clone(), coroutine))),
+    ("`AioContext::block_on` without a home", true, |other, coroutine| {
+        AioContext::new().unwrap().block_on(polled_in(other.clone(), coroutine))
+    }),
+    ("a call of another coroutine", true, |other, inner| {
+        let other = other.clone();
+        block_on(coroutine(move || block_on(polled_in(other, inner))))
+    }),
+    ("a call, with another waker than its own", false, |other, mut coroutine| {
+        block_on(async {
+            loop {
+                let _entered = other.enter();
+                if let Poll::Ready(seen) = poll_once(&mut coroutine) {
+                    return seen;
+                }
+            }
+        })
+    }),
+    ("futures' local executor", false, |other, coroutine| {
+        futures::executor::block_on(polled_in(other.clone(), coroutine))
+    }),
+    ("the other runtime", false, |other, coroutine| other.block_on(polled_in(other.clone(), coroutine))),
+];
+
+/// Catches: a guard of the reactor's that is taken in each poll, also where a call polls the coroutine with its own waker and
+/// has entered the reactor (`Own::is_polled_by_call` that is always false): it costs as much as the switch. Or the reverse,
+/// one that is never taken.
+#[test]
+fn c02_one_that_a_call_polls_takes_no_guard_of_the_reactor() {
+    for &(who, finds_other, polls) in POLLS {
+        for waits in [false, true] {
+            within_bounds(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let looks = coroutine(move || {
+                    if waits {
+                        mixed(yields());
+                    }
+                    tokio::runtime::Handle::current().id()
+                });
+                let seen = polls(runtime.handle(), looks);
+                assert_eq!(seen == runtime.handle().id(), finds_other, "{who}, waits: {waits}");
+            });
+        }
+    }
+}
+
 /// Where a call nests on a coroutine's stack: what it is made in, which is given the call.
 type Inside = (&'static str, fn(&dyn Fn()));
 
