@@ -708,10 +708,15 @@ fn c03_it_stays_on_its_thread_whoever_wakes_it() {
 }
 
 /// How a future wakes: given the waker that it is polled with.
-const WAKES: &[(&str, fn(&Waker))] = &[
+type Wakes = (&'static str, fn(&Waker));
+
+const WAKES: &[Wakes] = &[
     ("the waker itself", Waker::wake_by_ref),
     ("the waker itself, on another thread", |waker| thread::scope(|scope| _ = scope.spawn(|| waker.wake_by_ref()))),
-    ("a clone", |waker| waker.clone().wake()),
+    ("a clone", |waker| {
+        let clone = waker.clone();
+        clone.wake();
+    }),
     ("a clone, by reference", |waker| waker.clone().wake_by_ref()),
     ("a clone, on another thread", |waker| {
         let clone = waker.clone();
@@ -721,7 +726,9 @@ const WAKES: &[(&str, fn(&Waker))] = &[
 ];
 
 /// How a coroutine waits for that future.
-const CALLS: &[(&str, fn(Signals))] = &[
+type Calls = (&'static str, fn(Signals));
+
+const CALLS: &[Calls] = &[
     ("a plain wrapper", plain),
     ("a mixed wrapper", mixed),
     ("`block_on`", block_on),
@@ -776,7 +783,6 @@ fn c03_a_wake_reaches_whoever_polled_it_last() {
                     let signals = Signals { wake, kept: kept.clone(), is_polled: false };
                     let mut waits = coroutine(move || waits(signals));
                     // Each at an address of its own.
-                    #[expect(clippy::vec_box, reason = "their addresses must not be the same")]
                     let mut wakers = Vec::<Box<Waker>>::new();
                     for polls in 0.. {
                         let counts = Arc::<Counts>::default();

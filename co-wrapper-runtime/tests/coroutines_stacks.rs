@@ -156,7 +156,8 @@ fn runs_off() {
             }
         }
     }
-    (LOW.store(low, Ordering::Relaxed), PAGE.store(page, Ordering::Relaxed));
+    LOW.store(low, Ordering::Relaxed);
+    PAGE.store(page, Ordering::Relaxed);
     // SAFETY: `on_fault` does only what a signal handler may do; the thread has a stack for handlers, as Rust's have.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
@@ -195,21 +196,26 @@ fn child_runs_off_its_stack() {
     row(STACKS, "STACK").2(runs_off);
 }
 
-/// AddressSanitizer would catch the signal, and would keep local variables elsewhere than on the stack.
-const ASAN: &str = "detect_leaks=0:handle_segv=0:handle_sigbus=0:detect_stack_use_after_return=0";
+/// `.ci/nightly` sets the variable for AddressSanitizer.
+fn is_sanitized() -> bool {
+    cfg!(co_wrapper_tsan) || env::var_os("ASAN_OPTIONS").is_some()
+}
+
+/// AddressSanitizer would catch the signal, and exit.
+const ASAN: &str = "detect_leaks=0:handle_segv=0:handle_sigbus=0";
 
 /// Catches: a stack that is mapped, or allocated, without a guard page; one whose guard page is not right below it; one
 /// that the thread's pool keeps without its guard page.
 #[test]
 fn c07_running_off_the_stack_ends_in_the_guard_page() {
-    // ThreadSanitizer does not let the handler run.
-    if cfg!(co_wrapper_tsan) {
+    // ThreadSanitizer does not let the handler run, and AddressSanitizer makes large frames without touching them in order.
+    if is_sanitized() {
         return;
     }
     for (stack, (whose, ..)) in STACKS.iter().enumerate() {
         for (runs_off, (how, _)) in RUNS_OFF.iter().enumerate() {
             let mut child = test_in_child("child_runs_off_its_stack");
-            child.env("ASAN_OPTIONS", ASAN).env("STACK", stack.to_string()).env("RUNS_OFF", runs_off.to_string());
+            child.env("STACK", stack.to_string()).env("RUNS_OFF", runs_off.to_string());
             let output = run(&mut child);
             let stdout = String::from_utf8_lossy(&output.stdout);
             assert!(stdout.ends_with("a fault in the guard page\n"), "{whose}, {how}: {output:?}");
@@ -324,7 +330,7 @@ fn child_waits_in_many() {
 #[test]
 fn c07_a_suspended_one_takes_at_most_a_page_more_than_its_stack_touched() {
     // Sanitizers take memory of their own for what is touched.
-    if cfg!(co_wrapper_tsan) || env::var_os("ASAN_OPTIONS").is_some() {
+    if is_sanitized() {
         return;
     }
     for uses in 0..USES.len() {
