@@ -7,20 +7,21 @@
 //! that running off its end faults there instead of reaching other memory; a panic does not cross the switch as an unwind,
 //! it is caught on the one stack and raised again on the other.
 //!
-//! On other processors and systems, and under Miri and loom, the closure is called on the thread's current stack
+//! On other processors and systems, under Miri and loom, and under ThreadSanitizer, which does not see that a stack is
+//! unmapped and another one mapped in its place, the closure is called on the thread's current stack
 //! (`none.rs`).
 
 #[cfg(all(
     any(target_os = "linux", target_os = "macos", target_os = "freebsd"),
     any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(any(miri, loom))
+    not(any(miri, loom, co_wrapper_tsan))
 ))]
 #[path = "mapped.rs"]
 mod stack;
 #[cfg(not(all(
     any(target_os = "linux", target_os = "macos", target_os = "freebsd"),
     any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(any(miri, loom))
+    not(any(miri, loom, co_wrapper_tsan))
 )))]
 #[path = "none.rs"]
 mod stack;
