@@ -28,7 +28,7 @@ mod stack;
 
 pub use stack::BigStack;
 
-#[cfg(test)]
+#[cfg(all(test, not(co_wrapper_tsan)))]
 mod tests {
     use std::{
         hint::black_box,
