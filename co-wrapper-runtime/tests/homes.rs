@@ -739,6 +739,86 @@ fn x05_a_thread_stays_home_for_a_call_of_its_own_that_a_nested_call_has_started(
     }
 }
 
+/// Like the test above, but the first call is done in the loop of one more nested call, which waits for a third thread's
+/// call in that context.
+///
+/// Catches: a first call that a nested loop finishes, and that stays home to the context until its own frame goes on: a
+/// temporary home does not serve the third thread, so both threads wait for ever.
+#[test]
+fn x05_w12_a_call_that_a_nested_loop_finishes_leaves_home_at_once() {
+    for calls in [0, waiting::DEEP] {
+        within_bounds(move || {
+            let ctx = AioContext::new().unwrap();
+            let (release, home) = temporary_home(&ctx);
+            let (go_on, goes_on) = async_channel::bounded(1);
+            let there = ctx.clone();
+            let caller = thread::spawn(move || {
+                let nested = there.clone();
+                AioContext::current().schedule_bh(move || {
+                    waiting::below(calls, &mut || call_in(&nested, (), |()| async {}));
+                    let own = AioContext::new().unwrap();
+                    let third_sleeps = sleeps(&own);
+                    let (third, third_is_done) = async_channel::bounded(1);
+                    let next = thread::spawn(move || {
+                        let _own = own.enter();
+                        call_in(&nested, third, |third| async move { third.try_send(()).unwrap() });
+                    });
+                    third_sleeps();
+                    go_on.try_send(5).unwrap();
+                    mixed(async { third_is_done.recv().await.unwrap() });
+                    next.join().unwrap();
+                });
+                call_in(&there, goes_on, |goes_on| async move { goes_on.recv().await.unwrap() })
+            });
+            while ctx.stats().tasks_live < 2 {
+                thread::yield_now();
+            }
+            drop(release);
+            assert_eq!(caller.join().unwrap(), 5);
+            home.join().unwrap();
+            assert!(format!("{ctx:?}").contains("home: None"), "{ctx:?}");
+        });
+    }
+}
+
+/// Like the first of these tests, but the first call's future enters its context, and drops the guard when nothing else
+/// but the call itself keeps the thread home.
+///
+/// Catches: a guard that such a future may not drop, as a local task may not. The thread stays home for the call, so it
+/// can still poll and drop the future.
+#[test]
+fn x05_x06_a_call_that_keeps_its_thread_home_may_drop_the_last_guard() {
+    for calls in [0, waiting::DEEP] {
+        within_bounds(move || {
+            let ctx = AioContext::new().unwrap();
+            let (release, home) = temporary_home(&ctx);
+            let (go_on, goes_on) = async_channel::bounded(1);
+            let there = ctx.clone();
+            let caller = thread::spawn(move || {
+                let nested = there.clone();
+                AioContext::current().schedule_bh(move || {
+                    waiting::below(calls, &mut || call_in(&nested, (), |()| async {}));
+                    go_on.try_send(5).unwrap();
+                });
+                let ctx = &there;
+                call_in(ctx, goes_on, |goes_on| async move {
+                    let guard = ctx.enter();
+                    let answer = goes_on.recv().await.unwrap();
+                    drop(guard);
+                    answer
+                })
+            });
+            while ctx.stats().tasks_live < 2 {
+                thread::yield_now();
+            }
+            drop(release);
+            assert_eq!(caller.join().unwrap(), 5);
+            home.join().unwrap();
+            assert!(format!("{ctx:?}").contains("home: None"), "{ctx:?}");
+        });
+    }
+}
+
 /// Two callers wait for a home. The first one's thread is blocked by a bottom half until the second one's call is done.
 ///
 /// Catches: a thread that leaves home and wakes the first caller alone, or only callers whose calls were started.
