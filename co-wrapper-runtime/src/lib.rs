@@ -117,7 +117,7 @@ pub mod __private {
     };
 }
 
-/// The parts that `tests/loom.rs` and `tests/loom_graph.rs` model, for those tests alone.
+/// The parts that `tests/loom.rs`, `tests/loom_graph.rs` and `tests/loom_waits.rs` model, for those tests alone.
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod __model {
@@ -125,9 +125,14 @@ pub mod __model {
 
     #[cfg(feature = "graph")]
     pub use crate::graph::model::{end_grace, let_through, set_index, take_read, take_write, try_share};
+    #[cfg(feature = "coroutine")]
+    pub use crate::scheduler::Seen;
     pub use crate::{
         call::completion::{Packed, send},
-        context::join::spawn,
+        context::{
+            join::spawn,
+            wait_cycle::{WaitsFor, pop_waited_for},
+        },
         scheduler::{Home, Scheduler},
         sys::{
             interrupts::{Bell, Interrupts, Wakes},

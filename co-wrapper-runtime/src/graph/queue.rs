@@ -29,11 +29,13 @@ use super::{
     stripe,
     turn::{GRACE, Turn},
 };
+#[cfg(not(loom))]
+use crate::sys::sync::plain_lock;
 use crate::{
     sys::{
         fork,
         panics::{self, Guarded, wake_all},
-        sync::{Mutex, lock, plain_lock},
+        sync::{Mutex, lock},
     },
     watch::record::now,
 };

@@ -17,7 +17,7 @@ mod without_tokio;
 
 #[cfg(feature = "tokio")]
 pub use entered::{Entered, Guard, KeptGuard};
-#[cfg(all(any(feature = "graph", feature = "coroutine"), feature = "tokio", not(loom)))]
+#[cfg(all(any(feature = "coroutine", all(feature = "graph", not(loom))), feature = "tokio"))]
 pub use ours::wake_after;
 #[cfg(feature = "tokio")]
 pub use ours::{Question, ensure, every, handle};

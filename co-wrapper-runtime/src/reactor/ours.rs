@@ -121,7 +121,7 @@ pub fn handle(name: &str) -> Handle {
 }
 
 /// Wakes `waker` after `duration`, if the reactor can be had.
-#[cfg(all(any(feature = "graph", feature = "coroutine"), not(loom)))]
+#[cfg(any(feature = "coroutine", all(feature = "graph", not(loom))))]
 pub fn wake_after(duration: Duration, waker: std::task::Waker) {
     if let Ok(reactor) = start() {
         reactor.runtime.spawn(async move {

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::stopped::Stopped;
-#[cfg(all(any(feature = "graph", feature = "coroutine"), not(loom)))]
+#[cfg(any(feature = "coroutine", all(feature = "graph", not(loom))))]
 use crate::sys::panics::Payload;
 
 pub fn ensure() -> io::Result<()> {
@@ -11,7 +11,7 @@ pub fn ensure() -> io::Result<()> {
 }
 
 /// Wakes `waker` after `duration`, if a thread can be started.
-#[cfg(all(any(feature = "graph", feature = "coroutine"), not(loom)))]
+#[cfg(any(feature = "coroutine", all(feature = "graph", not(loom))))]
 pub fn wake_after(duration: std::time::Duration, waker: std::task::Waker) {
     let timer = std::thread::Builder::new().name("co-wrapper-timer".to_owned()).spawn(move || {
         std::thread::sleep(duration);

@@ -4,12 +4,16 @@
 //! Such a coroutine is resumed by a round of the context, and often waits again at once. If its own resumption counted
 //! as something that ran, it would be woken after every round for ever. So [`Watchers::round_ends`] counts what ran
 //! without the coroutines that wait again.
+//!
+//! No wake is lost: a coroutine is added before it looks whether it has to wait, and what it waits for is written before
+//! [`Watchers::wake`] looks whether there are any. A fence on either side, between the write and the look, sees to it that
+//! one of the two sees what the other has written (`tests/loom_waits.rs`).
 
 use std::task::Waker;
 
 use crate::sys::{
     fork, panics,
-    sync::{AtomicU64, AtomicUsize, Mutex, Ordering, lock},
+    sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock},
 };
 
 #[derive(Default)]
@@ -29,6 +33,7 @@ pub struct Watchers {
 pub struct Seen {
     /// How many rounds have run something.
     pub rounds: u64,
+    /// How often it was notified.
     pub notifies: u64,
 }
 
@@ -39,13 +44,15 @@ struct Waiting {
 }
 
 impl Watchers {
-    /// Adds one, and returns its number.
+    /// Adds one, and returns its number. It looks only after this whether it has to wait.
     pub fn add(&self, waker: Waker) -> u64 {
         let mut waiting = lock(&self.waiting);
         waiting.next += 1;
         let number = waiting.next;
         waiting.wakers.push((number, waker));
-        self.len.store(waiting.wakers.len(), Ordering::SeqCst);
+        self.len.store(waiting.wakers.len(), Ordering::Relaxed);
+        drop(waiting);
+        fence(Ordering::SeqCst);
         number
     }
 
@@ -57,19 +64,20 @@ impl Watchers {
         let mut waiting = lock(&self.waiting);
         let at = waiting.wakers.iter().position(|waker| waker.0 == number);
         let removed = at.map(|at| waiting.wakers.swap_remove(at));
-        self.len.store(waiting.wakers.len(), Ordering::SeqCst);
+        self.len.store(waiting.wakers.len(), Ordering::Relaxed);
         drop(waiting);
         drop(removed);
     }
 
-    /// Wakes all.
+    /// Wakes all. What they wait for was written before this.
     pub fn wake(&self) {
-        if self.len.load(Ordering::SeqCst) == 0 || fork::is_child() {
+        fence(Ordering::SeqCst);
+        if self.len.load(Ordering::Relaxed) == 0 || fork::is_child() {
             return;
         }
         let mut waiting = lock(&self.waiting);
         let woken = std::mem::take(&mut waiting.wakers);
-        self.len.store(0, Ordering::SeqCst);
+        self.len.store(0, Ordering::Relaxed);
         drop(waiting);
         panics::wake_all(woken.into_iter().map(|waker| waker.1));
     }

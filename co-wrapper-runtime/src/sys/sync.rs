@@ -5,6 +5,8 @@
 pub(crate) use loom::cell::UnsafeCell;
 #[cfg(all(loom, feature = "graph"))]
 pub(crate) use loom::sync::atomic::AtomicPtr;
+#[cfg(all(loom, feature = "coroutine"))]
+pub(crate) use loom::sync::atomic::fence;
 #[cfg(loom)]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
@@ -12,6 +14,8 @@ pub(crate) use loom::sync::{
 };
 #[cfg(all(not(loom), feature = "graph"))]
 pub(crate) use std::sync::atomic::AtomicPtr;
+#[cfg(all(not(loom), feature = "coroutine"))]
+pub(crate) use std::sync::atomic::fence;
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
     Mutex, MutexGuard,
