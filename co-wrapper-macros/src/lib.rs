@@ -81,8 +81,9 @@ use proc_macro::{Span, TokenStream, TokenTree};
 ///
 /// # Options
 ///
-/// Each option has a page in the [reference](https://docs.rs/co-wrapper/latest/co_wrapper/reference/index.html): what it
-/// expands to, what it refuses, when it panics and what it costs.
+/// Each option has a page in the [reference](https://docs.rs/co-wrapper/latest/co_wrapper/reference/index.html): an example,
+/// what it expands to, what it refuses, when it panics and what it costs. The reference also says which of QEMU's marks is
+/// which option.
 ///
 /// On a function:
 ///
@@ -116,95 +117,16 @@ use proc_macro::{Span, TokenStream, TokenTree};
 /// With `ctx`, the arguments are packed and sent to that context, whose thread makes the future and polls it; the
 /// caller waits. The expression may use `self` and the parameters, and is evaluated before they are packed.
 ///
-/// ```
-/// # use co_wrapper::co_wrapper;
-/// use co_wrapper::{AioContext, IoThread};
-/// use std::rc::Rc;
-///
-/// struct Disk {
-///     ctx: AioContext,
-/// }
-///
-/// impl Disk {
-///     #[co_wrapper(ctx = self.ctx)]
-///     async fn co_whose(&mut self) -> Option<String> {
-///         let local = Rc::new(()); // no matter that it is not `Send`
-///         std::future::ready(()).await;
-///         drop(local);
-///         std::thread::current().name().map(str::to_owned)
-///     }
-/// }
-///
-/// let io = IoThread::spawn("io0")?;
-/// let mut disk = Disk { ctx: io.context().clone() };
-/// assert_eq!(disk.whose().as_deref(), Some("io0"));
-/// # Ok::<(), std::io::Error>(())
-/// ```
-///
 /// With `timeout`, the second wrapper takes a `Duration` after the other arguments, and returns `Result<R, Elapsed>`. When the
 /// time is up, the future is dropped before the call returns. A call that is ready at once is never too late.
-///
-/// ```
-/// # use co_wrapper::co_wrapper;
-/// use std::time::Duration;
-///
-/// #[co_wrapper(timeout)]
-/// async fn co_reply(answers: bool) -> u8 {
-///     if !answers {
-///         std::future::pending::<()>().await;
-///     }
-///     42
-/// }
-///
-/// assert_eq!(reply(true), 42);
-/// assert_eq!(reply_timeout(true, Duration::ZERO), Ok(42));
-/// assert!(reply_timeout(false, Duration::from_millis(1)).is_err());
-/// ```
 ///
 /// With `interrupt`, that wrapper returns `Result<R, Interrupted>`. It ends when another thread or a signal handler has
 /// interrupted its thread (`co_wrapper::interrupt`), and its future has been dropped by then.
 ///
-/// ```
-/// # use co_wrapper::co_wrapper;
-/// use co_wrapper::interrupt::{Handle, Interrupted};
-///
-/// #[co_wrapper(interrupt)]
-/// async fn co_stuck() {
-///     std::future::pending().await
-/// }
-///
-/// let main = Handle::current();
-/// let other = std::thread::spawn(move || main.interrupt());
-/// assert_eq!(stuck_interruptible(), Err(Interrupted));
-/// # other.join().unwrap();
-/// ```
-///
 /// With `bdrv_rdlock`, the wrapper waits for the lock first, and releases it when the call is done. A parameter of type
 /// `&GraphRead` is a *witness*: it proves to the async fn that the lock is held. The wrapper supplies the witness, so its own
 /// parameters have none. If the wrapper is also `mixed`, its caller in coroutine context must already hold the lock, and the
-/// wrapper takes a share of that. Otherwise it panics.
-///
-/// ```
-/// # use co_wrapper::co_wrapper;
-/// use co_wrapper::graph::{GraphLock, GraphRead};
-///
-/// struct Node {
-///     graph: GraphLock,
-///     children: Vec<u64>,
-/// }
-///
-/// impl Node {
-///     #[co_wrapper(mixed, bdrv_rdlock = self.graph)]
-///     async fn co_size(&self, _graph: &GraphRead) -> u64 {
-///         self.children.iter().sum()
-///     }
-/// }
-///
-/// let node = Node { graph: GraphLock::new(), children: vec![1, 2] };
-/// assert_eq!(node.size(), 3);
-/// ```
-///
-/// The result must not borrow the witness.
+/// wrapper takes a share of that. Otherwise it panics. The result must not borrow the witness.
 ///
 /// On an `impl` or `trait` block, or a module:
 ///
@@ -219,67 +141,12 @@ use proc_macro::{Span, TokenStream, TokenTree};
 /// - **`trait = BlockingNode`**, **`trait = BlockingNode: Send`**, on a trait: the wrappers are the methods of that second trait,
 ///   which each type with the first one has, and which `dyn` can be of. With a `suffix` or without.
 ///
-/// ```
-/// # use co_wrapper::co_wrapper;
-/// struct Pool(u32);
-///
-/// #[co_wrapper(suffix = "_blocking")]
-/// impl Pool {
-///     pub async fn open(size: u32) -> Pool {
-///         Pool(size)
-///     }
-///
-///     #[co_wrapper(name = count)]
-///     pub async fn len(&self) -> u32 {
-///         self.0
-///     }
-///
-///     #[co_wrapper(skip)]
-///     pub async fn close(self) {}
-/// }
-///
-/// assert_eq!(Pool::open_blocking(2).count(), 2);
-/// ```
-///
 /// A module must have a `suffix` or `prefix`. Without one, only marked functions get a wrapper, and the attribute on the block tells
 /// these functions where they are. That matters in two cases. A method without a receiver and without `Self` in its signature
 /// looks like a free function. And in a trait or its impl, the wrapper must call `<Self as Trait>::co_read` even if `Self` has
 /// another `co_read`.
 ///
-/// ```
-/// # use co_wrapper::co_wrapper;
-/// # struct Disk;
-/// #[co_wrapper]
-/// impl Disk {
-///     #[co_wrapper]
-///     async fn co_probe(path: &str) -> bool {
-///         path.ends_with(".qcow2")
-///     }
-/// }
-///
-/// assert!(Disk::probe("disk.qcow2"));
-/// ```
-///
 /// In a trait, the wrapper is a provided method, so an impl of the trait has only the async fn.
-///
-/// ```
-/// # use co_wrapper::co_wrapper;
-/// #[co_wrapper]
-/// trait Driver {
-///     #[co_wrapper]
-///     async fn co_size(&self) -> u64;
-/// }
-///
-/// struct Null;
-///
-/// impl Driver for Null {
-///     async fn co_size(&self) -> u64 {
-///         0
-///     }
-/// }
-///
-/// assert_eq!(Null.size(), 0);
-/// ```
 ///
 /// # Attributes
 ///
@@ -287,21 +154,6 @@ use proc_macro::{Span, TokenStream, TokenTree};
 /// documentation is a link to the async fn, followed by that fn's text without code blocks. A panic in the wrapper names the
 /// place of its caller. All other attributes, such as `#[inline]` or another macro, stay on the async fn alone.
 /// `no_mangle`, `export_name` and `target_feature` are refused, and so are `const`, `extern` and variadic functions.
-///
-/// # From QEMU's marks
-///
-/// | QEMU | here |
-/// |---|---|
-/// | `co_wrapper` | `#[co_wrapper]` |
-/// | `co_wrapper_mixed` | `#[co_wrapper(mixed)]` |
-/// | a declaration in a header | [`declare!`](macro@declare) |
-/// | `bdrv_get_aio_context(bs)`, which the generated code runs the call in | `ctx = bs.ctx` |
-/// | `co_wrapper_bdrv_rdlock` | `#[co_wrapper(bdrv_rdlock)]` |
-/// | `co_wrapper_mixed_bdrv_rdlock` | `#[co_wrapper(mixed, bdrv_rdlock)]` |
-/// | `no_co_wrapper` | [`#[no_co_wrapper]`](macro@no_co_wrapper) on the blocking fn |
-/// | `no_co_wrapper_bdrv_rdlock` | `#[no_co_wrapper(bdrv_rdlock)]` |
-/// | `no_co_wrapper_bdrv_wrlock` | `#[no_co_wrapper(bdrv_wrlock)]` |
-/// | `GRAPH_RDLOCK`, `GRAPH_WRLOCK` on a fn | a parameter `&GraphRead`, `&GraphWrite` |
 ///
 /// # Edge cases
 ///
@@ -497,20 +349,6 @@ pub fn blocking(input: TokenStream) -> TokenStream {
 ///
 /// The twin's name has `co` after the first segment of the fn's: the twin of `bdrv_open` is `bdrv_co_open`, and that of `read`
 /// is `co_read`. The [reference](https://docs.rs/co-wrapper/latest/co_wrapper/reference/index.html) shows the expansion.
-///
-/// ```
-/// use co_wrapper::{AioContext, no_co_wrapper};
-///
-/// #[no_co_wrapper]
-/// fn bdrv_open(filename: &str, flags: u32) -> Option<u32> {
-///     assert!(!co_wrapper::in_coroutine());
-///     filename.ends_with(".img").then_some(flags)
-/// }
-///
-/// let main = AioContext::main();
-/// let _home = main.enter();
-/// assert_eq!(main.block_on(async { bdrv_co_open("disk.img", 3).await }), Some(3));
-/// ```
 ///
 /// # Arguments
 ///

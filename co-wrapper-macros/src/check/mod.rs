@@ -1,7 +1,6 @@
 //! The checks. They report mistakes in the options first, then in the signature, then in the combination of both. A mistake
 //! is reported once, and what only follows from a reported mistake is not reported. Nothing is changed or written here.
 
-pub mod attrs;
 pub mod conversion;
 pub mod options;
 pub mod outside;
@@ -21,7 +20,7 @@ use syn::Visibility;
 pub fn co_wrapper(plan: &Plan, errors: &mut Errors) {
     let (options, sig) = (&plan.options, &plan.sig);
     options::of_fn(options, errors);
-    attrs::check(&plan.attrs, errors);
+    signature::check_attrs(&plan.attrs, errors);
     signature::check(sig, errors);
     if let Some(key) = options.key("output").filter(|_| plan.returned == Returned::Async) {
         errors.error(key, "the result of an `async fn` is known; remove `output`");
@@ -73,7 +72,7 @@ pub fn in_blocking_trait(plan: &Plan, errors: &mut Errors) {
 /// Checks a fn that is marked with `#[no_co_wrapper]`, whose options have been checked.
 pub fn no_co_wrapper(plan: &Plan, errors: &mut Errors) {
     let sig = &plan.sig;
-    attrs::check(&plan.attrs, errors);
+    signature::check_attrs(&plan.attrs, errors);
     if let Some(token) = &sig.asyncness {
         errors.error(token, "the fn is async already; mark a blocking one, or write `#[co_wrapper]`");
     } else if is_async(sig) {
@@ -93,7 +92,7 @@ pub fn declaration(plan: &Plan, errors: &mut Errors) {
     let (options, sig) = (&plan.options, &plan.sig);
     options::affixes_of_declaration(options, plan.free, errors);
     options::no_ctx(options, errors);
-    attrs::check(&plan.attrs, errors);
+    signature::check_attrs(&plan.attrs, errors);
     signature::check(sig, errors);
     match &sig.asyncness {
         None if options.no_co => {
@@ -143,7 +142,7 @@ pub fn declaration_in_blocking_type(plan: &Plan, errors: &mut Errors) {
     }
     options::affixes_of_declaration(options, plan.free, errors);
     options::no_ctx(options, errors);
-    attrs::check(&plan.attrs, errors);
+    signature::check_attrs(&plan.attrs, errors);
     signature::check(sig, errors);
     if let Some(token) = &sig.asyncness {
         errors.error(token, "what is declared is the blocking fn; remove it");

@@ -84,7 +84,7 @@ pub fn of_no_co(options: &Options, errors: &mut Errors) {
     if let Some(coroutine) = &options.coroutine {
         let message = |key: &_| format!("a coroutine takes the lock where it needs it; remove `{key}`");
         refuse(options, &["bdrv_rdlock", "bdrv_wrlock"], errors, message);
-        if !HAS_COROUTINES {
+        if cfg!(not(feature = "coroutine")) {
             let message =
                 "`unsafe(coroutine)` needs stacks for coroutines; enable the feature `coroutine` of co-wrapper";
             errors.error(coroutine, message);
@@ -173,7 +173,6 @@ pub fn is_lock_faulty(options: &Options) -> bool {
     options.key("bdrv_wrlock").is_some() || options.key("bdrv_rdlock").is_some() && options.lock.is_none()
 }
 
-const HAS_COROUTINES: bool = cfg!(feature = "coroutine");
 const HAS_LOCK: bool = cfg!(feature = "graph");
 
 /// The runtime has the lock only with its feature `graph`. Without it the expansion would name things that do not

@@ -1,4 +1,4 @@
-//! Refuses signatures that no wrapper can have, or that do not suit the options of the block.
+//! Refuses signatures and attributes that no fn with a wrapper can have, and signatures that do not suit the options of the block.
 
 use crate::model::signature::parameter_names;
 use crate::parse::attrs;
@@ -7,7 +7,23 @@ use crate::parse::ident::unraw;
 use crate::parse::options::Options;
 use crate::parse::tokens::mentions;
 use proc_macro2::Ident;
-use syn::{GenericParam, Signature};
+use syn::{Attribute, GenericParam, Signature};
+
+/// These attributes are about the symbol or the code of a single fn.
+const REFUSED: &[(&str, &str)] = &[
+    ("no_mangle", "a symbol has one name; put `#[no_mangle]` on a fn that calls the wrapper"),
+    ("export_name", "a symbol has one name; put `#[export_name]` on a fn that calls the wrapper"),
+    ("target_feature", "the future is polled outside this fn; put `#[target_feature]` on a fn that it calls"),
+];
+
+/// Refuses attributes that a fn with a wrapper cannot have.
+pub fn check_attrs(of: &[Attribute], errors: &mut Errors) {
+    for meta in of.iter().flat_map(|attr| attrs::flat(&attr.meta)) {
+        if let Some((_, message)) = REFUSED.iter().find(|(name, _)| meta.path().is_ident(name)) {
+            errors.error(meta.path(), message);
+        }
+    }
+}
 
 pub fn check(sig: &Signature, errors: &mut Errors) {
     if let Some(token) = &sig.constness {

@@ -95,13 +95,12 @@ type Line = (String, Span);
 fn text(attrs: &[Attribute]) -> Vec<Line> {
     let mut lines = Vec::new();
     for attr in attrs {
-        let Meta::NameValue(meta) = &attr.meta else {
-            continue;
-        };
         // Text that is not a literal, such as `include_str!`, is left out, because it may contain code blocks.
-        if meta.path.is_ident("doc")
-            && let Some(text) = literal(&meta.value)
+        if let Meta::NameValue(meta) = &attr.meta
+            && meta.path.is_ident("doc")
+            && let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &meta.value
         {
+            let text = text.value();
             lines.extend(text.lines().map(|line| (line.to_owned(), attr.span())));
             if text.is_empty() {
                 lines.push((String::new(), attr.span()));
@@ -109,13 +108,6 @@ fn text(attrs: &[Attribute]) -> Vec<Line> {
         }
     }
     lines
-}
-
-fn literal(value: &Expr) -> Option<String> {
-    match value {
-        Expr::Lit(ExprLit { lit: Lit::Str(string), .. }) => Some(string.value()),
-        _ => None,
-    }
 }
 
 /// Removes code blocks, and headings under which there was nothing but code.

@@ -423,6 +423,7 @@ mod tests {
             ("timout", Some("timeout")),
             ("interupt", Some("interrupt")),
             ("ctxt", Some("ctx")),
+            ("cxt", Some("ctx")),
             ("rdlock", None),
         ] {
             let known: Vec<&str> = KNOWN.iter().map(|(name, _)| *name).collect();
