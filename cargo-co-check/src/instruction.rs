@@ -199,8 +199,8 @@ impl Follower {
     }
 
     pub fn hand_on_code(&mut self, frame: &mut Frame, id: Id, debug: Option<u32>, to: Option<Id>) {
-        let is_std = to.is_some_and(|to| self.program.items[to].origin == Origin::Std);
-        if matches!(self.program.items[frame.function].origin, Origin::Foreign | Origin::Runtime) && !is_std {
+        let is_at_once = to.is_some_and(|to| tables::calls_at_once(&self.program.items[to]));
+        if matches!(self.program.items[frame.function].origin, Origin::Foreign | Origin::Runtime) && !is_at_once {
             return;
         }
         let mut is_static = false;
@@ -218,10 +218,10 @@ impl Follower {
                 open.extend(pointers.iter().map(|(at, to)| (*to, is_vtable.then_some(*at as i64))));
                 continue;
             }
-            // What std is given it calls: `Once`, `fmt`. It does not drop what was lent to it.
+            // What std is given it calls: `Once`, `fmt`. So does the runtime with a condition. Neither drops what was lent.
             // Of a static nobody knows who runs it first.
             let (sure, is_called) =
-                if is_std && !is_static { (Sure::Called, slot != Some(0)) } else { (Sure::HandedOn, true) };
+                if is_at_once && !is_static { (Sure::Called, slot != Some(0)) } else { (Sure::HandedOn, true) };
             if !item.reaches || !is_called || tables::ends_a_chain(item) {
                 continue;
             }

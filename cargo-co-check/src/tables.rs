@@ -48,7 +48,12 @@ pub const LATER_MODULES: [&str; 4] = [
 ];
 
 /// The runtime's other functions that poll what they are given, or call it in their caller's context.
-pub const FOR_US: [&str; 5] = ["block_on", "block_on_until", "spawn", "spawn_local", "poll_while"];
+pub const FOR_US: [&str; 6] =
+    ["block_on", "block_on_until", "spawn", "spawn_local", "poll_while", "poll_while_timeout"];
+
+/// Functions of the runtime that call the closure which they are given, at once and in their caller's context: the condition of
+/// `poll_while`. They are not generic, so they are compiled with the runtime, whose code is not read.
+pub const CALLS: [&str; 2] = ["decide", "poll_while_suspended"];
 
 /// Functions of the runtime that block and may not be called in coroutine context, as twins: their paths, and what to write there.
 pub const BLOCKING: [(&str, &str); 4] = [
@@ -115,6 +120,15 @@ pub fn polls_for_us(item: &Item) -> bool {
     item.origin == Origin::Runtime && (FOR_US.contains(&last) || POLLS.contains(&last))
 }
 
+/// Whether this calls what it is given before it returns, and keeps none of it.
+pub fn calls_at_once(item: &Item) -> bool {
+    match item.origin {
+        Origin::Std => true,
+        Origin::Runtime => CALLS.contains(&item.last.as_str()),
+        _ => false,
+    }
+}
+
 /// Returns memory that nothing else points to.
 pub fn allocates(item: &Item) -> bool {
     let last = item.last.as_str();
@@ -170,7 +184,9 @@ mod tests {
             assert!(defines(&call, name), "call/ has no `fn {name}`");
         }
         let has_coroutines = runtime.join("coroutine").exists();
-        for name in LATER.into_iter().chain(FOR_US).filter(|name| *name != "spawn_coroutine" || has_coroutines) {
+        for name in
+            LATER.into_iter().chain(FOR_US).chain(CALLS).filter(|name| *name != "spawn_coroutine" || has_coroutines)
+        {
             assert!(defines(&all, name), "no `fn {name}`");
         }
         for module in LATER_MODULES.into_iter().filter(|module| !module.contains("coroutine") || has_coroutines) {

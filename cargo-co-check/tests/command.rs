@@ -372,4 +372,74 @@ pub async fn writes() {
     }
     let expected = [("error", "writes"), ("warning", "held"), ("warning", "held_in_a_helper"), ("note", "lock_of_std")];
     assert_eq!(found, expected, "{text}");
+
+    // Without the error, the exit code is up to the guards.
+    let lib = fs::read_to_string(folder.join("src/lib.rs")).unwrap();
+    fs::write(folder.join("src/lib.rs"), lib.replace("drop(graph::write());", "")).unwrap();
+    for (arguments, code, counts) in [
+        (&[][..], 0, "0 errors, 2 warnings, 0 notes"),
+        (&["--deny", "warnings"], 101, "0 errors, 2 warnings, 0 notes"),
+        (&["--all", "--deny", "notes"], 101, "0 errors, 2 warnings, 1 notes"),
+    ] {
+        assert_ends(&check(&folder, arguments, &[]), code, &[counts]);
+    }
+    let lib = lib.replace("drop(graph::write());", "").replace("bdrv_co_replace(1).await", "co_len(1).await");
+    fs::write(folder.join("src/lib.rs"), lib.replace("bdrv_co_replace(2).await", "co_len(1).await")).unwrap();
+    assert_ends(&check(&folder, &["--all", "--deny", "warnings"], &[]), 0, &["0 errors, 0 warnings, 1 notes"]);
+    assert_ends(&check(&folder, &["--all", "--deny", "notes"], &[]), 101, &["0 errors, 0 warnings, 1 notes"]);
+}
+
+/// The condition is code of its caller, and in coroutine context as its caller is. What a loop runs meanwhile is not.
+///
+/// Catches: a condition that is not followed, because the runtime calls it through a `dyn`; one that is followed from a caller
+/// outside coroutine context.
+#[test]
+fn the_condition_of_poll_while_is_its_callers_code() {
+    let folder = package(
+        "conditions",
+        r#"
+use co_wrapper::{AioContext, co_wrapper};
+use std::time::Duration;
+
+#[co_wrapper]
+pub async fn co_len(x: u32) -> u32 {
+    x
+}
+
+fn is_long(x: u32) -> bool {
+    len(x) > 3
+}
+
+pub async fn directly() {
+    AioContext::current().poll_while(|| len(1) > 3);
+}
+
+pub async fn by_name(x: u32) {
+    AioContext::current().poll_while(|| is_long(x));
+}
+
+pub async fn with_a_timeout(x: u32) {
+    let _ = AioContext::current().poll_while_timeout(|| is_long(x), Duration::ZERO);
+}
+
+pub async fn of_something_else(x: u32) {
+    let mut left = x;
+    AioContext::current().poll_while(|| {
+        left = left.saturating_sub(1);
+        left > 0
+    });
+}
+
+pub fn outside() {
+    AioContext::current().poll_while(|| is_long(1));
+}
+"#,
+    );
+    let output = check(&folder, &["--all"], &[]);
+    let text = text(&output);
+    for (root, place) in [("directly", "15:27"), ("by_name", "19:27"), ("with_a_timeout", "23:35")] {
+        let place = format!("--> src/lib.rs:{place}  in async fn `conditions::{root}`");
+        assert!(text.contains(&place), "{place}\n{text}");
+    }
+    assert!(text.contains("co-check: 3 errors, 0 warnings, 0 notes"), "{text}");
 }
