@@ -7,7 +7,7 @@
 //!
 //! No wake is lost: a coroutine is added before it looks whether it has to wait, and what it waits for is written before
 //! [`Watchers::wake`] looks whether there are any. A fence on either side, between the write and the look, sees to it that
-//! one of the two sees what the other has written (`tests/loom_waits.rs`).
+//! one of the two sees what the other has written (`tests/loom_watchers.rs`).
 
 use std::task::Waker;
 
