@@ -117,7 +117,7 @@ pub mod __private {
     };
 }
 
-/// The parts that `tests/loom.rs`, `tests/loom_graph.rs` and `tests/loom_watchers.rs` model, for those tests alone.
+/// The parts that `tests/loom*.rs` model, for those tests alone.
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod __model {
@@ -129,7 +129,10 @@ pub mod __model {
     pub use crate::scheduler::Seen;
     pub use crate::{
         call::completion::{Packed, send},
-        context::join::spawn,
+        context::{
+            join::spawn,
+            wait_cycle::{WaitsFor, pop_waited_for},
+        },
         scheduler::{Home, Scheduler},
         sys::{
             interrupts::{Bell, Interrupts, Wakes},

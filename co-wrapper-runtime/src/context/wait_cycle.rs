@@ -18,12 +18,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ptr,
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use crate::{
     scheduler::Scheduler,
-    sys::{fork, park::here, sync::plain_lock},
+    sys::{
+        fork,
+        park::here,
+        sync::{Mutex, lock},
+    },
     tasks::{
         queue::{Through, Work},
         task::Identity,
@@ -44,7 +48,10 @@ struct Wait {
     tasks: BTreeSet<Identity>,
 }
 
+#[cfg(not(loom))]
 static WAITING: Mutex<Waiting> = Mutex::new(BTreeMap::new());
+#[cfg(loom)]
+loom::lazy_static! { static ref WAITING: Mutex<Waiting> = Mutex::new(BTreeMap::new()); }
 
 /// Code of one thread waits for something in another context while this lives.
 pub struct WaitsFor {
@@ -65,7 +72,7 @@ impl WaitsFor {
         if fork::is_child() {
             return this;
         }
-        let mut waiting = plain_lock(&WAITING);
+        let mut waiting = lock(&WAITING);
         let waits = waiting.entry(this.thread).or_default();
         let at = waits.iter().position(|wait| this.is_for(wait)).unwrap_or_else(|| {
             waits.push(Wait { target: Arc::clone(target), count: 0, tasks: BTreeSet::new() });
@@ -100,7 +107,7 @@ impl Drop for WaitsFor {
         if fork::is_child() {
             return;
         }
-        let mut waiting = plain_lock(&WAITING);
+        let mut waiting = lock(&WAITING);
         let Some(waits) = waiting.get_mut(&self.thread) else { return };
         let Some(at) = waits.iter().position(|wait| self.is_for(wait)) else { return };
         waits[at].count -= 1;
@@ -121,7 +128,7 @@ impl Drop for WaitsFor {
 /// there, or an older one that has to run before it.
 pub fn pop_waited_for(scheduler: &Arc<Scheduler>, others: bool) -> Option<(Work<Scheduler>, Through)> {
     // No users' code runs under this lock, as nothing is dropped.
-    let waiting = plain_lock(&WAITING);
+    let waiting = lock(&WAITING);
     let threads = reached(&waiting);
     let elsewhere = threads.iter().filter(|thread| **thread != here());
     let here = elsewhere.filter_map(|thread| waiting.get(thread)).flatten();
@@ -168,7 +175,7 @@ mod tests {
             scope.spawn(move || {
                 move_in(last);
                 for target in asked {
-                    waits.send((WaitsFor::new(&target, None), reached(&plain_lock(&WAITING)), here())).unwrap();
+                    waits.send((WaitsFor::new(&target, None), reached(&lock(&WAITING)), here())).unwrap();
                 }
                 last.move_out();
             });
@@ -205,7 +212,7 @@ mod tests {
             first.move_out();
             [here(), second_number, last_number]
         });
-        let waiting = plain_lock(&WAITING);
+        let waiting = lock(&WAITING);
         assert!(numbers.iter().all(|number| waiting.get(number).is_none_or(Vec::is_empty)));
     }
 }
