@@ -33,17 +33,31 @@ pub(super) struct Request {
     tries: u32,
 }
 
+/// The bytes of a request.
+pub(super) enum Payload {
+    None,
+    /// What is written.
+    Write(Arc<[u8]>),
+    /// Where to read to: as long as the read, with anything in it. The answer has this buffer.
+    Read(Vec<u8>),
+}
+
 impl Request {
     pub(super) fn new(
         command: Command,
         flags: u16,
         off: u64,
         len: u32,
-        data: Arc<[u8]>,
+        data: Payload,
         reply: oneshot::Sender<io::Result<Answer>>,
         change: Option<Change>,
     ) -> Self {
-        let partial = Partial::default();
+        let (data, buffer) = match data {
+            Payload::None => Default::default(),
+            Payload::Write(data) => (data, Vec::new()),
+            Payload::Read(buffer) => (Arc::default(), buffer),
+        };
+        let partial = Partial::new(buffer);
         Request { command, flags, off, len, data, reply, change, partial, tries: 0 }
     }
 
@@ -152,7 +166,7 @@ async fn session(
                 let Some(request) = requests.recv().await else { break };
                 (*next, request)
             };
-            request.partial = Partial::default();
+            request.partial.begin(if request.command == Command::Read { request.len as usize } else { 0 });
             let (head, data) = (request.head(cookie), request.data.clone());
             *next = (cookie + 1).max(*next);
             owed.lock().unwrap().insert(cookie, request);

@@ -25,7 +25,7 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock, mpsc, oneshot};
 use crate::driver::{Cache, Extent};
 use crate::error::{invalid, refused};
 use crate::name::NbdUrl;
-use client::Request;
+use client::{Payload, Request};
 use connect::Export;
 use reply::Answer;
 
@@ -51,6 +51,9 @@ const MOST: u32 = 32 << 20;
 const MOST_DATALESS: u64 = 1 << 30;
 /// How far ahead the server is asked what there is.
 const LOOK_AHEAD: u64 = 64 << 20;
+/// So many buffers are kept for reads, none of more bytes than this.
+const MOST_SPARE: usize = 16;
+const LONGEST_SPARE: usize = 256 << 10;
 /// What block status says of an extent.
 const STATE_HOLE: u32 = 1;
 const STATE_ZERO: u32 = 2;
@@ -67,6 +70,8 @@ pub struct Nbd {
     /// Counts beginnings and ends of changes: what was known before one is not known any more.
     changes: Arc<AtomicU64>,
     known: Mutex<Option<Known>>,
+    /// Buffers of reads that have ended, for the next: new ones would have to be filled with zeroes and mapped.
+    spare: Mutex<Vec<Vec<u8>>>,
     helper: CommonStorageHelper,
 }
 
@@ -134,6 +139,7 @@ impl Nbd {
             modifying: Arc::default(),
             changes: Arc::default(),
             known: Mutex::default(),
+            spare: Mutex::default(),
             helper: CommonStorageHelper::default(),
         })
     }
@@ -150,15 +156,24 @@ impl Nbd {
     pub async fn read(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let most = self.export.most as usize;
         for (piece, at) in buf.chunks_mut(most).zip((offset..).step_by(most)) {
-            piece.copy_from_slice(&self.read_piece(at, piece.len() as u32).await?);
+            self.read_piece(at, piece.len() as u32, |data| piece.copy_from_slice(data)).await?;
         }
         Ok(())
     }
 
-    /// What one request gets.
-    async fn read_piece(&self, offset: u64, length: u32) -> io::Result<Vec<u8>> {
-        match self.submit(Command::Read, 0, offset, length, Arc::default()).await? {
-            Answer::Data(data) if data.len() == length as usize => Ok(data),
+    /// Hands over what one request gets.
+    async fn read_piece(&self, offset: u64, length: u32, take: impl FnOnce(&[u8])) -> io::Result<()> {
+        let mut buffer = self.spare.lock().unwrap().pop().unwrap_or_default();
+        buffer.resize(length as usize, 0);
+        match self.submit(Command::Read, 0, offset, length, Payload::Read(buffer)).await? {
+            Answer::Data(data) if data.len() == length as usize => {
+                take(&data);
+                let mut spare = self.spare.lock().unwrap();
+                if spare.len() < MOST_SPARE && data.capacity() <= LONGEST_SPARE {
+                    spare.push(data);
+                }
+                Ok(())
+            }
             _ => Err(invalid("the server's reply to a read is none")),
         }
     }
@@ -170,7 +185,7 @@ impl Nbd {
     pub async fn write(&self, offset: u64, data: &[u8], fua: bool) -> io::Result<()> {
         let most = self.export.most as usize;
         for (piece, at) in data.chunks(most).zip((offset..).step_by(most)) {
-            self.submit(Command::Write, self.fua(fua), at, piece.len() as u32, piece.into()).await?;
+            self.submit(Command::Write, self.fua(fua), at, piece.len() as u32, Payload::Write(piece.into())).await?;
         }
         self.made_durable(fua).await
     }
@@ -205,7 +220,7 @@ impl Nbd {
     /// Those of the server, and of the connection.
     pub async fn flush_export(&self) -> io::Result<()> {
         match self.export.can_flush() {
-            true => self.submit(Command::Flush, 0, 0, 0, Arc::default()).await.map(drop),
+            true => self.submit(Command::Flush, 0, 0, 0, Payload::None).await.map(drop),
             false => Ok(()),
         }
     }
@@ -235,7 +250,7 @@ impl Nbd {
         // The server speaks of whole blocks only. It is asked about more than is wanted, for the next that will be wanted.
         let start = offset - offset % align;
         let asked = (self.export.size - start).min(LOOK_AHEAD.max(align));
-        let Answer::Status(told) = self.submit(Command::BlockStatus, 0, start, asked as u32, Arc::default()).await?
+        let Answer::Status(told) = self.submit(Command::BlockStatus, 0, start, asked as u32, Payload::None).await?
         else {
             return Err(invalid("the server's reply to a block status request is none"));
         };
@@ -267,13 +282,13 @@ impl Nbd {
         let mut at = offset;
         while at < end {
             let length = (end - at).min(MOST_DATALESS);
-            self.submit(command, flags, at, length as u32, Arc::default()).await?;
+            self.submit(command, flags, at, length as u32, Payload::None).await?;
             at += length;
         }
         Ok(())
     }
 
-    async fn submit(&self, command: Command, flags: u16, off: u64, len: u32, data: Arc<[u8]>) -> io::Result<Answer> {
+    async fn submit(&self, command: Command, flags: u16, off: u64, len: u32, data: Payload) -> io::Result<Answer> {
         let asked = |why: io::Error| io::Error::new(why.kind(), format!("{command:?} of {len} bytes at {off}: {why}"));
         let modifies = matches!(command, Command::Write | Command::WriteZeroes | Command::Trim);
         if modifies && self.read_only() {
@@ -305,9 +320,7 @@ impl Storage for Nbd {
     async unsafe fn pure_readv(&self, mut bufv: IoVectorMut<'_>, offset: u64) -> io::Result<()> {
         let there = self.export.size.saturating_sub(offset).min(bufv.len());
         if there == bufv.len() && there <= self.export.most.into() {
-            let data = self.read_piece(offset, there as u32).await?;
-            bufv.copy_from_slice(&data);
-            return Ok(());
+            return self.read_piece(offset, there as u32, |data| bufv.copy_from_slice(data)).await;
         }
         let mut buf = vec![0; bufv.len() as usize];
         self.read(offset, &mut buf[..there as usize]).await?;

@@ -110,6 +110,7 @@ pub(super) enum Body {
 /// A reply in the making.
 #[derive(Debug, Default)]
 pub(super) struct Partial {
+    /// As long as the read, and full of anything. Its bytes count when they are covered.
     data: Vec<u8>,
     /// Where data has come, and how long it is; what adjoins is one.
     covered: BTreeMap<u64, u64>,
@@ -118,6 +119,18 @@ pub(super) struct Partial {
 }
 
 impl Partial {
+    /// Of which nothing has come. A read's data goes into `data`, which is as long as the read, and empty otherwise.
+    pub(super) fn new(data: Vec<u8>) -> Self {
+        Partial { data, ..Partial::default() }
+    }
+
+    /// Forgets all that has come for a request that is sent, once more maybe. If it is a read, it is one of `read` bytes.
+    pub(super) fn begin(&mut self, read: usize) {
+        let mut data = std::mem::take(&mut self.data);
+        data.resize(read, 0); // a connection that was lost may have had it
+        *self = Partial::new(data);
+    }
+
     /// Takes in a reply or a chunk. The result is the answer when that was the last of it; an error here means that the
     /// connection is no good any more.
     pub(super) fn take(
@@ -147,8 +160,9 @@ impl Partial {
             (NONE, _) => {}
             (DATA, _) if is_placed => {}
             (HOLE, place) if place.len() == 12 => {
-                self.cover(be(&place[..8]), be(&place[8..]), off, len)?;
-                self.data.resize(len as usize, 0);
+                let count = be(&place[8..]);
+                let from = self.cover(be(&place[..8]), count, off, len)?;
+                self.data[from..][..count as usize].fill(0);
             }
             (STATUS, extents) if extents.len() >= 12 && extents.len() % 8 == 4 => {
                 let (context_is, extents) = extents.split_at(4);
@@ -196,7 +210,6 @@ impl Partial {
     /// [`put_back`](Self::put_back) undoes.
     pub(super) fn place(&mut self, at: u64, count: u32, off: u64, len: u32) -> io::Result<(usize, Vec<u8>)> {
         let from = self.cover(at, count.into(), off, len)?;
-        self.data.resize(len as usize, 0);
         Ok((from, std::mem::take(&mut self.data)))
     }
 
