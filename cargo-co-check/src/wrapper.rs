@@ -58,8 +58,8 @@ pub fn run(arguments: &[OsString]) -> u8 {
     }
 }
 
-/// Whether this is the runtime's library, whose IR nobody reads: its functions are known by name. It is the largest of all.
-/// What else is in its package, such as tests, is checked.
+/// Whether this is the runtime's crate, its unit tests included, whose IR nobody reads: its functions are known by name. It
+/// is the largest of all. Other targets of its package, such as integration tests, are checked.
 fn is_runtime(arguments: &[OsString]) -> bool {
     arguments.windows(2).any(|pair| pair[0] == "--crate-name" && pair[1] == RUNTIME)
 }

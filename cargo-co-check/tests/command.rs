@@ -437,9 +437,11 @@ pub fn outside() {
     );
     let output = check(&folder, &["--all"], &[]);
     let text = text(&output);
-    for (root, place) in [("directly", "15:27"), ("by_name", "19:27"), ("with_a_timeout", "23:35")] {
-        let place = format!("--> src/lib.rs:{place}  in async fn `conditions::{root}`");
-        assert!(text.contains(&place), "{place}\n{text}");
+    // Releases of rustc place a chained call at its beginning or at its name.
+    for (root, line) in [("directly", 15), ("by_name", 19), ("with_a_timeout", 23)] {
+        let is_told = |told: &str| told.contains(&format!("--> src/lib.rs:{line}:"));
+        let is_root = |told: &str| told.ends_with(&format!("in async fn `conditions::{root}`"));
+        assert!(text.lines().any(|told| is_told(told) && is_root(told)), "{root}\n{text}");
     }
     assert!(text.contains("co-check: 3 errors, 0 warnings, 0 notes"), "{text}");
 }

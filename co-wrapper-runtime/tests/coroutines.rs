@@ -474,6 +474,63 @@ fn c01_descriptor_handlers_run_in_whatever_polls_it() {
     }
 }
 
+/// Counts its wakes.
+#[cfg(unix)]
+#[derive(Default)]
+struct CountedWakes(AtomicUsize);
+
+#[cfg(unix)]
+impl std::task::Wake for CountedWakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A blocking call sleeps while a coroutine is suspended in another executor. What wakes it may be more than the call takes
+/// with it. Catches: a wake that ended the call's sleep, and does not reach the coroutine after it.
+#[cfg(unix)]
+#[test]
+fn c01_what_a_call_leaves_in_a_context_wakes_the_coroutine() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let _home = ctx.enter();
+        // With a handler the thread sleeps with its descriptors.
+        let (idle, _other_end) = std::os::unix::net::UnixStream::pair().unwrap();
+        let _handler = ctx.fd_handler(&idle, co_wrapper_runtime::Interest::READABLE, || {});
+        let (end, ends) = async_channel::bounded(1);
+        let mut suspended = coroutine(move || plain(ends.recv()).unwrap());
+        let wakes = Arc::new(CountedWakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut cx = Context::from_waker(&waker);
+        for round in 0..2_000 {
+            let before = wakes.0.load(Ordering::Relaxed);
+            assert!(suspended.poll_unpin(&mut cx).is_pending());
+            let ran = Arc::new(AtomicUsize::new(0));
+            let (answer, call) = async_channel::bounded(1);
+            let (there, counts) = (ctx.clone(), Arc::clone(&ran));
+            let other = thread::spawn(move || {
+                let schedule = || {
+                    let counts = Arc::clone(&counts);
+                    there.schedule_bh(move || _ = counts.fetch_add(1, Ordering::Relaxed));
+                };
+                schedule();
+                answer.send_blocking(()).unwrap();
+                schedule();
+                schedule();
+            });
+            plain(call.recv()).unwrap();
+            other.join().unwrap();
+            let left = 3 - ran.load(Ordering::Relaxed);
+            assert!(
+                left == 0 || wakes.0.load(Ordering::Relaxed) > before,
+                "round {round}: {left} are left, and nobody woken"
+            );
+        }
+        end.try_send(()).unwrap();
+        assert!(suspended.poll_unpin(&mut cx).is_ready());
+    });
+}
+
 /// Who polls a coroutine, with the handle of another runtime entered right around the poll; whether the coroutine finds that
 /// one current, or ours.
 type Polls = (&'static str, bool, fn(&tokio::runtime::Handle, Coroutine<tokio::runtime::Id>) -> tokio::runtime::Id);
@@ -897,6 +954,34 @@ fn child_has_its_own_marks() {
 #[test]
 fn c06_no_other_code_sees_its_marks_while_it_is_suspended() {
     common::in_child("child_has_its_own_marks", &[]);
+}
+
+/// Catches: what a coroutine keeps while it is suspended, and is left behind where it ends with a guard that it returns or
+/// forgets, in the room of the next coroutine.
+#[test]
+fn c06_an_entered_context_that_one_returns_is_not_the_next_ones() {
+    within_bounds(|| {
+        let (own, other) = (AioContext::new().unwrap(), AioContext::new().unwrap());
+        let _home = own.enter();
+        let is_current = |ctx: &AioContext| {
+            let ctx = ctx.clone();
+            block_on(coroutine(move || AioContext::current() == ctx))
+        };
+        for forgets in [false, true] {
+            let entered = other.clone();
+            let guard = block_on(coroutine(move || {
+                let guard = Box::leak(Box::new(entered.clone())).enter();
+                if forgets {
+                    std::mem::forget(guard);
+                    return None;
+                }
+                Some(guard)
+            }));
+            assert!(is_current(&own) && !is_current(&other), "forgets: {forgets}");
+            drop(guard);
+            assert!(is_current(&own) && AioContext::current() == own, "forgets: {forgets}");
+        }
+    });
 }
 
 /// Catches: a slot, a depth or a level that is not the coroutine's own when it goes on, by calls that nest on both sides of

@@ -3,13 +3,14 @@
 //! home thread, as ever, when the executor polls a coroutine.
 //!
 //! A watch ends when it has woken its coroutines: a descriptor that stays ready wakes them again only when they have looked at
-//! it. The thread holds descriptors alone, and nothing of users'.
+//! it. The thread owns descriptors alone; of users' code it runs wakers.
 
 use std::{
     io::{self, PipeReader, PipeWriter, Read, Write},
     iter,
     sync::{Arc, Mutex, OnceLock},
     thread,
+    time::Duration,
 };
 
 use rustix::{
@@ -21,6 +22,9 @@ use crate::{
     context::handlers::Descriptor,
     sys::{park::EndSleep, sync::plain_lock},
 };
+
+/// How often descriptors are looked at that cannot be watched, for a lack of descriptors, memory or threads.
+pub const LOOKS_EVERY: Duration = Duration::from_millis(1);
 
 /// What is watched for one thread's coroutines.
 struct Watched {
@@ -84,8 +88,11 @@ fn watches(mut bell: PipeReader) {
         let failed = match rustix::event::poll(&mut fds, None) {
             Ok(_) => false,
             Err(Errno::INTR) => continue,
-            // Their home threads find the same error, and report it.
-            Err(_) => true,
+            // Their home threads look themselves, and find the same error or what is ready. Not at once, as it may last.
+            Err(_) => {
+                thread::sleep(LOOKS_EVERY);
+                true
+            }
         };
         let rings = !fds[0].revents().is_empty();
         let mut left = &fds[1..];

@@ -11,10 +11,10 @@ use std::{
     mem,
     sync::{Arc, Mutex},
     task::{Wake, Waker},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use super::descriptors;
+use super::descriptors::{self, LOOKS_EVERY};
 use crate::{
     context::handlers::Watch,
     poll_loop::serve::run_all,
@@ -42,9 +42,6 @@ struct Waiting {
     /// Whether descriptors are watched for them.
     watches: bool,
 }
-
-/// How often descriptors are looked at that cannot be watched, for a lack of descriptors or threads.
-const LOOKS_EVERY: Duration = Duration::from_millis(1);
 
 thread_local! {
     static SUSPENDED: Arc<Suspended> = Arc::default();

@@ -127,6 +127,7 @@ impl Room {
     /// Keeps it for the thread's next coroutine, or unmaps it. Nothing is on `stack`, which is its own.
     #[inline]
     pub fn give_back(self: Box<Self>, stack: DefaultStack) {
+        self.own.end();
         self.stack.set(Some(stack));
         let rest = if self.size == Size::default() { POOL.try_with(|pool| pool.keep(self)) } else { Ok(Some(self)) };
         match rest {

@@ -106,15 +106,21 @@ impl Parker {
         let outer = lock(place).replace(end);
         // The sleeper and the waker both swap `state`. If the waker swaps first, the sleeper reads `WOKEN` here;
         // otherwise the waker reads `ELSEWHERE` and ends the sleep.
-        if state.swap(ELSEWHERE, Ordering::AcqRel) != WOKEN {
+        let mut was_woken = state.swap(ELSEWHERE, Ordering::AcqRel) == WOKEN;
+        if !was_woken {
             sleep();
         }
-        state.swap(AWAKE, Ordering::AcqRel);
+        was_woken |= state.swap(AWAKE, Ordering::AcqRel) == WOKEN;
         *lock(place) = None;
+        // What woke the thread from this sleep would have called `outer`, and does not wake it again.
         #[cfg(feature = "coroutine")]
-        if let Some(outer) = outer {
-            self.ends_with(outer);
+        if let Some(outer) = outer
+            && (self.ends_with(Arc::clone(&outer)) || was_woken)
+        {
+            outer.end_sleep();
         }
+        #[cfg(not(feature = "coroutine"))]
+        let _ = was_woken;
     }
 
     /// Calls `end` when the thread is woken next, whatever it does then: it is about to sleep in code that is not ours.

@@ -131,6 +131,24 @@ impl Own {
         self.interrupts.replace(None);
     }
 
+    /// Forgets what the coroutine, which has ended, has left behind: guards that it returned or forgot. Nobody puts their
+    /// entries back any more.
+    #[inline]
+    pub fn end(&self) {
+        if self.keeps.replace(false) {
+            self.forget_kept();
+        }
+    }
+
+    #[cold]
+    fn forget_kept(&self) {
+        #[cfg(feature = "graph")]
+        self.writing.take();
+        let entered = self.entered.take();
+        // This may drop the last reference to a context.
+        drop(entered);
+    }
+
     /// What interrupts the calls that suspend it.
     pub fn interrupts(&self) -> Arc<Interrupts> {
         Arc::clone(self.interrupts.borrow_mut().get_or_insert_with(Interrupts::new))

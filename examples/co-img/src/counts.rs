@@ -161,7 +161,7 @@ impl CountsFirst {
                     let (old, new) = (entries(&old_bytes), entries(part));
                     dropped.extend(replaced(&old_bytes, part).map(|entry| entry & PLACE));
                     let those = part.chunks_exact(8).map(be).zip((from..after).step_by(8)).map(|(entry, _)| entry);
-                    self.tables.told((from - state.l1.0) / 8, those);
+                    self.tables.changed((from - state.l1.0) / 8, those);
                     let mut roles = self.roles.write().unwrap_or_else(PoisonError::into_inner);
                     // What is an L2 table no more may become data.
                     for place in old {
@@ -338,6 +338,7 @@ impl CountsFirst {
 
     async fn add_l1(&self, file: &Driver, table: (u64, u64)) -> io::Result<()> {
         let entries = self.add_table(file, table, Role::L1).await?;
+        self.tables.replaced(entries.chunks_exact(8).map(be));
         let mut roles = self.roles.write().unwrap_or_else(PoisonError::into_inner);
         roles.extend(places(&entries, 0, u64::MAX).into_iter().map(|place| (place, Role::L2)));
         Ok(())

@@ -45,20 +45,16 @@ impl Tables {
         Tables { mapped: cluster * (cluster / 8), own: RwLock::default(), turns: Turns::default() }
     }
 
-    /// There is another L1 table, of which nothing has been told yet.
-    pub fn forget(&self) {
-        self.own.write().unwrap_or_else(PoisonError::into_inner).clear();
+    /// These are the entries of the L1 table.
+    pub fn replaced(&self, entries: impl Iterator<Item = u64>) {
+        *self.own.write().unwrap_or_else(PoisonError::into_inner) = entries.map(is_own).collect();
     }
 
-    /// The L1 table has these entries from this index on.
-    pub fn told(&self, first: u64, entries: impl Iterator<Item = u64>) {
+    /// The L1 table has these entries now, from this index on.
+    pub fn changed(&self, first: u64, entries: impl Iterator<Item = u64>) {
         let mut own = self.own.write().unwrap_or_else(PoisonError::into_inner);
-        for (index, entry) in (first as usize..).zip(entries) {
-            if own.len() <= index {
-                own.resize(index + 1, false);
-            }
-            own[index] = entry & COPIED != 0;
-        }
+        let places = own.iter_mut().skip(first as usize);
+        places.zip(entries).for_each(|(own, entry)| *own = is_own(entry));
     }
 
     /// Of `length` bytes at `offset`, those that may be changed in one turn, and whether a table is made.
@@ -91,6 +87,10 @@ impl Tables {
     }
 }
 
+fn is_own(entry: u64) -> bool {
+    entry & COPIED != 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::{COPIED, Tables};
@@ -100,7 +100,7 @@ mod tests {
         let tables = Tables::new(512); // a table maps 32 KiB
         let kib = |n: u64| n << 10;
         assert_eq!(tables.part(0, kib(100)), (kib(32), true));
-        tables.told(0, [COPIED | 512, COPIED | 1024, 0, 2048, COPIED | 4096].into_iter());
+        tables.replaced([COPIED | 512, COPIED | 1024, 0, 2048, COPIED | 4096].into_iter());
         for (offset, length, part) in [
             (0, kib(64), (kib(64), false)),
             (kib(1), kib(100), (kib(63), false)),
@@ -109,14 +109,14 @@ mod tests {
             (kib(96), kib(100), (kib(32), true)), // a snapshot's too
             (kib(128), kib(32), (kib(32), false)),
             (kib(128), kib(33), (kib(32), false)),
-            (kib(160), kib(1), (kib(1), true)), // behind all that was told
+            (kib(160), kib(1), (kib(1), true)), // behind the L1 table
             (kib(32), 0, (0, false)),
         ] {
             assert_eq!(tables.part(offset, length), part, "{length} at {offset}");
         }
-        tables.told(2, [COPIED | 8192].into_iter());
+        tables.changed(2, [COPIED | 8192].into_iter());
         assert_eq!(tables.part(kib(64), kib(1)), (kib(1), false));
-        tables.forget();
+        tables.replaced([0].into_iter());
         assert_eq!(tables.part(0, 1), (1, true));
     }
 }

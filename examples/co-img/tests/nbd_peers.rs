@@ -340,6 +340,46 @@ fn a_lost_connection_is_made_again_and_what_was_owed_asked_again() {
     assert_eq!(data.unwrap(), [2; 4096]);
 }
 
+/// A connection is lost while data comes, and the next one has the rest of it before it was asked. Catches: a buffer that is
+/// lost with a connection, and what it had counted as come.
+#[test]
+fn a_rest_that_comes_unasked_by_another_connection_breaks_nothing() {
+    static HALF: [u8; 2048] = [3; 2048];
+    fn begins(peer: &mut Peer) -> io::Result<u64> {
+        let cookie = first(peer)?;
+        let length = 8 + HALF.len() as u32;
+        let head = [&0x668e_33ef_u32.to_be_bytes()[..], &[0, 0, 0, 1], &cookie.to_be_bytes(), &length.to_be_bytes()];
+        peer.send(&[&head.concat(), &AT, &HALF[..100]]); // and gone
+        Ok(cookie)
+    }
+    for hole in [false, true] {
+        let scripts: &'static [Script] = match hole {
+            false => &[
+                |peer| begins(peer).map(drop),
+                |peer| {
+                    peer.negotiate(1 << 20, true)?;
+                    peer.chunk(0, false, 1, &[&MIDDLE, &HALF]);
+                    let cookie = peer.request()?.cookie;
+                    peer.chunk(cookie, true, 1, &[&AT, &HALF]);
+                    linger(peer)
+                },
+            ],
+            true => &[
+                |peer| begins(peer).map(drop),
+                |peer| {
+                    peer.negotiate(1 << 20, true)?;
+                    peer.chunk(0, false, 2, &[&MIDDLE, &2048_u32.to_be_bytes()]);
+                    let cookie = peer.request()?.cookie;
+                    peer.chunk(cookie, true, 1, &[&AT, &HALF]);
+                    linger(peer)
+                },
+            ],
+        };
+        let rest = if hole { [0; 2048] } else { HALF };
+        assert_eq!(read_from(scripts).unwrap(), [HALF, rest].concat(), "hole: {hole}");
+    }
+}
+
 /// Catches: a connection made again and again for nobody.
 #[test]
 fn an_idle_connection_that_is_lost_is_made_again_when_it_is_needed() {

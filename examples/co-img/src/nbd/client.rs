@@ -61,6 +61,11 @@ impl Request {
         Request { command, flags, off, len, data, reply, change, partial, tries: 0 }
     }
 
+    /// Nothing of the answer has come.
+    fn begin_again(&mut self) {
+        self.partial.begin_again(if self.command == Command::Read { self.len as usize } else { 0 });
+    }
+
     fn head(&self, cookie: u64) -> Vec<u8> {
         head(self.command, self.flags, cookie, self.off, self.len)
     }
@@ -152,13 +157,15 @@ async fn session(
     owed: &mut BTreeMap<u64, Request>,
     next: &mut u64,
 ) -> io::Result<()> {
+    // What has come of an answer was another connection's.
+    owed.values_mut().for_each(Request::begin_again);
     let (mut r, mut w) = tokio::io::split(socket);
     let mut again: Vec<u64> = owed.keys().copied().collect();
     again.reverse();
     let owed = Mutex::new(owed); // sent but not answered, oldest first
     let sending = async {
         loop {
-            let (cookie, mut request) = if let Some(cookie) = again.pop() {
+            let (cookie, request) = if let Some(cookie) = again.pop() {
                 // Unless the server has answered what it was not asked again.
                 let Some(request) = owed.lock().unwrap().remove(&cookie) else { continue };
                 (cookie, request)
@@ -166,7 +173,6 @@ async fn session(
                 let Some(request) = requests.recv().await else { break };
                 (*next, request)
             };
-            request.partial.begin(if request.command == Command::Read { request.len as usize } else { 0 });
             let (head, data) = (request.head(cookie), request.data.clone());
             *next = (cookie + 1).max(*next);
             owed.lock().unwrap().insert(cookie, request);

@@ -124,10 +124,10 @@ impl Partial {
         Partial { data, ..Partial::default() }
     }
 
-    /// Forgets all that has come for a request that is sent, once more maybe. If it is a read, it is one of `read` bytes.
-    pub(super) fn begin(&mut self, read: usize) {
+    /// Forgets all that has come, for a read of so many bytes or for another request.
+    pub(super) fn begin_again(&mut self, read: usize) {
         let mut data = std::mem::take(&mut self.data);
-        data.resize(read, 0); // a connection that was lost may have had it
+        data.resize(read, 0); // it is lost with a connection that was reading into it
         *self = Partial::new(data);
     }
 
