@@ -93,7 +93,35 @@ fn is_own(entry: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::{COPIED, Tables};
+    use crate::backend::{blk_flush, blk_pwrite};
+    use crate::driver::Cache;
+    use crate::name::Name;
+    use crate::open::{ImageFormat, NewImage, blk_create, blk_open, blk_open_target};
+
+    /// Catches: an image all of whose requests go alone, because its tables are not known.
+    #[test]
+    fn the_tables_that_an_image_has_are_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("img");
+        File::create(&path).unwrap();
+        let name = Name::Path(path.clone());
+        let new = NewImage { format: ImageFormat::Qcow2, size: 4 << 20, cluster_size: Some(4096), backing: None };
+        let driver = blk_open_target(&name, &new, Cache::Unsafe).unwrap();
+        let blk = blk_create(driver, &name, &new, Cache::Unsafe).unwrap();
+        blk_pwrite(&blk, 0, &[1; 4096], false).unwrap();
+        blk_flush(&blk).unwrap();
+        drop(blk);
+
+        let blk = blk_open(&path, Some(ImageFormat::Qcow2), true, Cache::Unsafe).unwrap();
+        let tables = blk.changes.as_ref().unwrap();
+        assert_eq!(tables.part(0, 4 << 20), (2 << 20, false));
+        assert_eq!(tables.part(2 << 20, 4096), (4096, true));
+        blk_pwrite(&blk, 2 << 20, &[1; 4096], false).unwrap();
+        assert_eq!(tables.part(0, 4 << 20), (4 << 20, false), "one that it makes is known, too");
+    }
 
     #[test]
     fn a_request_is_parted_where_tables_are_missing() {
