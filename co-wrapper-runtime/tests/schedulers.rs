@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
-    task::{Context, Poll, Wake, Waker},
+    task::Poll,
     thread,
     time::Duration,
 };
@@ -131,42 +131,6 @@ fn under_a_foreign_scheduler_with_a_pending_task() {
         });
     });
 }
-/// A waker that blocks, called by the worker that drives its runtime's timers.
-///
-/// Catches: handing that worker on, which it cannot be meanwhile: tokio ends the process, or the worker.
-#[test]
-fn a_waker_that_blocks_where_a_runtimes_timers_are_driven() {
-    struct Blocks(async_channel::Receiver<u32>, mpsc::Sender<u32>);
-    impl Wake for Blocks {
-        fn wake(self: Arc<Self>) {
-            self.1.send(plain(self.0.recv()).unwrap()).unwrap();
-        }
-    }
-
-    within_bounds(|| {
-        let host = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        for handle in [host.handle().clone(), co_wrapper_runtime::reactor()] {
-            let (release, released) = async_channel::bounded(1);
-            let (done, is_done) = mpsc::channel();
-            let waker = Waker::from(Arc::new(Blocks(released, done)));
-            let mut timer = {
-                let _entered = handle.enter();
-                Box::pin(tokio::time::sleep(ms(1)))
-            };
-            // If it is due already, nobody wakes.
-            if timer.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-                thread::spawn(move || {
-                    thread::sleep(ms(5));
-                    release.send_blocking(7)
-                });
-                assert_eq!(is_done.recv(), Ok(7));
-            }
-            let after = handle.spawn(async { tokio::time::sleep(ms(1)).await });
-            plain(after).unwrap();
-        }
-    });
-}
-
 /// Catches: handing a worker on where a `LocalSet` forbids it.
 #[test]
 fn a_local_set_in_block_in_place_on_our_worker() {

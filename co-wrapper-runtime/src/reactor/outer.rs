@@ -14,7 +14,9 @@
 //!   `block_on`, nor in a `LocalSet` there, nor after a worker was handed on: then there is nothing to hand on, and
 //!   nothing keeps wakes back.
 //! - With a worker index and no task id, this is a current-thread runtime's `block_on`. Workers are themselves tasks.
-//! - A worker that drives timers and sockets may call a waker that blocks. Its metrics then count it as asleep.
+//! - A worker that drives timers and sockets may call a waker that blocks. Its metrics then count it as asleep, and on a
+//!   worker of ours the task id is the one that it slept with. Nothing tells of a worker that looks at timers between two
+//!   tasks, nor of one of ours that was handed on and has not slept on its new thread: there such a waker ends the worker.
 //! - The innermost foreign handle on the stack is the scheduler's, unless the user entered another one there.
 //!
 //! One case remains: a *task* of a current-thread runtime that entered a multi-thread runtime's handle, or ours. There
