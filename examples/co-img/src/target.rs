@@ -171,6 +171,10 @@ impl Target {
         };
         let full = matches!(error.cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         let place = target.place.take().filter(|place| full && place.exists());
+        if let (Some(_), HalfMade::File(half)) = (&place, &target.half) {
+            // Its room is free from here on, also if a thread that has it written back keeps it open a little longer.
+            let _ = fs::OpenOptions::new().write(true).truncate(true).open(half);
+        }
         drop(target); // and with it the file that was half-made
         let room = place.is_some_and(|place| most().is_ok_and(|most| place::has_room(&place, most)));
         if !room {

@@ -15,7 +15,7 @@ use tokio::task::unconstrained;
 
 use crate::backend::{
     BlockBackend, BlockStatus, blk_block_status, blk_co_block_status, blk_co_pread, blk_co_pwrite,
-    blk_co_pwrite_zeroes, blk_co_read_ahead, blk_flush, blk_getlength,
+    blk_co_pwrite_zeroes, blk_co_read_ahead, blk_flush, blk_getlength, blk_settle,
 };
 use crate::cli::{cache, cluster_size, format};
 use crate::driver::{Cache, Protocol};
@@ -157,8 +157,11 @@ fn into_new(options: &Options, from: &BlockBackend, mut new: NewImage, sparse: u
     };
     let copied = copy.run();
     progress.finish_and_clear();
-    copied?;
-    blk_flush(&to).map_err(Error::at(Doing::Flush, target.name()))
+    let copied = copied.and_then(|()| blk_flush(&to).map_err(Error::at(Doing::Flush, target.name())));
+    if copied.is_err() {
+        blk_settle(&to); // they would go on filling the disk, which the target may be written to once more
+    }
+    copied
 }
 
 /// How much is copied at a time: see [`WINDOW`].
