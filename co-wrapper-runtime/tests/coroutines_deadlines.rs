@@ -149,7 +149,8 @@ fn each(test: impl Fn(Wait) + Copy + Send + 'static) {
 #[test]
 fn c01_a_call_whose_time_is_up_ends_and_another_task_has_run_meanwhile() {
     each(|(name, wait)| {
-        for timeout in [Duration::ZERO, ms(5)] {
+        // The shortest in which another task runs; on a machine that does much else, none need have in a few milliseconds.
+        for timeout in [0, 5, 50, 500, 5_000].map(ms) {
             let (tx, go) = async_channel::bounded::<()>(1);
             let ticks = Rc::new(Cell::new(0));
             let counts = ticks.clone();
@@ -170,9 +171,12 @@ fn c01_a_call_whose_time_is_up_ends_and_another_task_has_run_meanwhile() {
                 }
             });
             assert!(!in_time, "{name} for {timeout:?}");
-            assert!(ticked > 0 || timeout.is_zero(), "{name}: blocked its thread");
             drop(tx);
+            if ticked > 0 && !timeout.is_zero() {
+                return;
+            }
         }
+        panic!("{name}: blocked its thread");
     });
 }
 

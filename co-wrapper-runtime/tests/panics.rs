@@ -19,7 +19,8 @@ mod subscribers;
 mod wakers;
 
 use std::{
-    future::{Future, pending},
+    cell::Cell,
+    future::{Future, pending, poll_fn},
     mem,
     panic::{AssertUnwindSafe, catch_unwind, panic_any},
     pin::Pin,
@@ -41,7 +42,7 @@ use co_wrapper_runtime::{
 use common::{in_child, message_of, mixed, plain};
 
 const MS: Duration = Duration::from_millis(1);
-/// When timers are due that are to be polled before that, on a machine that does much else too.
+/// When something is to happen that nothing tells of that has to come before it, on a machine that does much else too.
 const LATER: Duration = Duration::from_millis(400);
 const WRAPPER: &Wrapper = &Wrapper { name: "there", target: "co_there", mixed: true };
 
@@ -200,6 +201,24 @@ fn until(done: impl Fn() -> bool) {
     while !done() {
         thread::sleep(MS);
     }
+}
+
+/// Waits in rounds of the loop, which runs its callbacks in each, until `done`. A sleep might be over before the first.
+async fn rounds_until(done: impl Fn() -> bool) {
+    poll_fn(|cx| {
+        if done() {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Waits for so many rounds of the loop, at least.
+async fn rounds(count: usize) {
+    let left = Cell::new(count);
+    rounds_until(|| left.replace(left.get().saturating_sub(1)) == 0).await;
 }
 
 /// Counts its wakes.

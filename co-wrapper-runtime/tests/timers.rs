@@ -27,15 +27,15 @@ fn p01_p02_a_blocking_poll_honours_the_next_timer() {
         let ctx = AioContext::new().unwrap();
         let start = Instant::now();
         let sleep = ctx.clone();
-        let task = ctx.spawn(async move { sleep.sleep(ms(20)).await });
+        let task = ctx.spawn(async move { sleep.sleep(ms(500)).await });
         assert!(ctx.poll(true), "the task begins");
         assert!(!ctx.poll(false), "nothing is due");
         while !task.is_finished() {
             assert!(ctx.poll(true));
         }
-        assert!(start.elapsed() >= ms(20));
+        assert!(start.elapsed() >= ms(500));
         // Also one that wakes no task of the context.
-        let mut sleep = std::pin::pin!(ctx.sleep(ms(2)));
+        let mut sleep = std::pin::pin!(ctx.sleep(ms(500)));
         let cx = &mut std::task::Context::from_waker(std::task::Waker::noop());
         assert!(sleep.as_mut().poll(cx).is_pending());
         assert!(ctx.poll(true));
@@ -78,7 +78,8 @@ fn p07_timers_fire_in_order_and_equal_ones_first_come_first_served() {
     within_bounds(|| {
         let ctx = AioContext::new().unwrap();
         let order = Arc::new(Mutex::new(Vec::new()));
-        let tasks: Vec<_> = [30, 10, 20, 10, 30]
+        // So far from each other that they are in order also where making one takes long.
+        let tasks: Vec<_> = [900, 300, 600, 300, 900]
             .into_iter()
             .enumerate()
             .map(|(n, after)| {
@@ -93,7 +94,7 @@ fn p07_timers_fire_in_order_and_equal_ones_first_come_first_served() {
         for task in tasks {
             ctx.block_on(task);
         }
-        assert_eq!(*order.lock().unwrap(), [(10, 1), (10, 3), (20, 2), (30, 0), (30, 4)]);
+        assert_eq!(*order.lock().unwrap(), [(300, 1), (300, 3), (600, 2), (900, 0), (900, 4)]);
     });
 }
 

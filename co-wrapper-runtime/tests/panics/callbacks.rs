@@ -15,6 +15,19 @@ fn middle_panics(ctx: &AioContext) -> Arc<AtomicUsize> {
     runs
 }
 
+/// Queues so many bottom halves that count themselves and panic.
+fn each_panics(count: usize, ctx: &AioContext) -> Arc<AtomicUsize> {
+    let ran = Arc::new(AtomicUsize::new(0));
+    for _ in 0..count {
+        let ran = Arc::clone(&ran);
+        ctx.schedule_bh(move || {
+            ran.fetch_add(1, Ordering::Relaxed);
+            panic_any(Bomb);
+        });
+    }
+    ran
+}
+
 pub fn callbacks() -> Vec<Row> {
     const CALLBACK: &[&str] = &["of the callback"];
     vec![
@@ -25,14 +38,17 @@ pub fn callbacks() -> Vec<Row> {
         }),
         in_context("bottom half, under a call", CALLBACK, |ctx| {
             let runs = middle_panics(ctx);
-            let heard = heard_of(|| plain(ctx.sleep(MS)));
+            let heard = heard_of(|| plain(rounds_until(|| runs.load(Ordering::Relaxed) == 2)));
             assert_eq!(runs.load(Ordering::Relaxed), 2);
             raise(heard);
         }),
         in_context("bottom half, under a call elsewhere", CALLBACK, |ctx| {
             let io = IoThread::spawn("io").unwrap();
             let runs = middle_panics(ctx);
-            let heard = heard_of(|| poll_co_in(WRAPPER, io.context(), (), |()| tokio::time::sleep(5 * MS)));
+            let ran = Arc::clone(&runs);
+            let heard = heard_of(|| {
+                poll_co_in(WRAPPER, io.context(), (), |()| rounds_until(move || ran.load(Ordering::Relaxed) == 2));
+            });
             assert_eq!(runs.load(Ordering::Relaxed), 2);
             raise(heard);
         }),
@@ -41,7 +57,7 @@ pub fn callbacks() -> Vec<Row> {
             let there = io.context().clone();
             let runs = poll_co_in(WRAPPER, io.context(), (), |()| async move {
                 let runs = middle_panics(&there);
-                tokio::time::sleep(5 * MS).await;
+                rounds_until(|| runs.load(Ordering::Relaxed) == 2).await;
                 runs
             });
             assert_eq!(runs.load(Ordering::Relaxed), 2);
@@ -154,28 +170,28 @@ pub fn payloads() -> Vec<Row> {
             }
             thread::scope(|scope| {
                 scope.spawn(|| {
-                    thread::sleep(20 * MS);
+                    thread::sleep(LATER);
                     go();
                 });
                 io.join();
             });
         }),
         in_context("payload, of the second to panic under a call", &["a payload"], |ctx| {
-            (0..3).for_each(|_| ctx.schedule_bh(|| panic_any(Bomb)));
-            plain(ctx.sleep(MS));
+            let ran = each_panics(3, ctx);
+            plain(rounds_until(|| ran.load(Ordering::Relaxed) == 3));
         }),
         in_context("payload, under a call that panics itself", &["of the call"], |ctx| {
-            ctx.schedule_bh(|| panic_any(Bomb));
+            let ran = each_panics(1, ctx);
             plain(async {
-                ctx.sleep(MS).await;
+                rounds_until(|| ran.load(Ordering::Relaxed) == 1).await;
                 panic!("of the call");
             });
         }),
         in_context("payload, under a call elsewhere that panics itself", &["a payload"], |ctx| {
             let io = IoThread::spawn("io").unwrap();
-            (0..2).for_each(|_| ctx.schedule_bh(|| panic_any(Bomb)));
-            poll_co_in(WRAPPER, io.context(), (), |()| async {
-                tokio::time::sleep(5 * MS).await;
+            let ran = each_panics(2, ctx);
+            poll_co_in(WRAPPER, io.context(), (), |()| async move {
+                rounds_until(|| ran.load(Ordering::Relaxed) == 2).await;
                 panic_any(Bomb)
             });
         }),
@@ -187,8 +203,8 @@ pub fn payloads() -> Vec<Row> {
             panic_any(1_u8);
         }),
         in_context("payload, under a call while unwinding", NOTHING, |ctx| {
-            (0..2).for_each(|_| ctx.schedule_bh(|| panic_any(Bomb)));
-            while_unwinding(|| plain(ctx.sleep(MS)));
+            let ran = each_panics(2, ctx);
+            while_unwinding(|| plain(rounds_until(|| ran.load(Ordering::Relaxed) == 2)));
         }),
     ]
 }

@@ -119,7 +119,7 @@ pub fn destructors() -> Vec<Row> {
             let done = AtomicBool::new(false);
             let heard = heard_of(|| {
                 plain(async {
-                    tokio::time::sleep(MS).await;
+                    rounds_until(|| drops.load(Ordering::Relaxed) == 1).await;
                     done.store(true, Ordering::Relaxed);
                 });
             });
@@ -140,7 +140,7 @@ pub fn destructors() -> Vec<Row> {
             let drops = queue_bombs(io.context());
             thread::scope(|scope| {
                 scope.spawn(|| {
-                    thread::sleep(20 * MS);
+                    thread::sleep(LATER);
                     go();
                 });
                 io.join();
@@ -194,7 +194,7 @@ pub fn destructors() -> Vec<Row> {
             let ctx = io.context().clone();
             thread::scope(|scope| {
                 scope.spawn(move || {
-                    thread::sleep(5 * MS);
+                    thread::sleep(LATER);
                     ctx.close();
                     go();
                 });
@@ -204,8 +204,8 @@ pub fn destructors() -> Vec<Row> {
         in_context("arguments, of a call that timed out", DESTRUCTOR, |_| {
             let (io, go) = busy();
             thread::scope(|scope| {
-                scope.spawn(move || {
-                    thread::sleep(20 * MS);
+                scope.spawn(|| {
+                    thread::sleep(LATER);
                     go();
                 });
                 let call =
@@ -234,9 +234,14 @@ pub fn destructors() -> Vec<Row> {
         }),
         in_context("result, of a call under which a bottom half panicked", &["of the callback"], |ctx| {
             let io = IoThread::spawn("io").unwrap();
-            ctx.schedule_bh(|| panic!("of the callback"));
-            drop(poll_co_in(WRAPPER, io.context(), (), |()| async {
-                tokio::time::sleep(5 * MS).await;
+            let ran = Arc::new(AtomicBool::new(false));
+            let runs = Arc::clone(&ran);
+            ctx.schedule_bh(move || {
+                runs.store(true, Ordering::Relaxed);
+                panic!("of the callback");
+            });
+            drop(poll_co_in(WRAPPER, io.context(), (), |()| async move {
+                rounds_until(|| ran.load(Ordering::Relaxed)).await;
                 Bomb
             }));
         }),

@@ -95,17 +95,20 @@ type Call = (&'static str, fn(&IoThread));
 
 const CALLS: &[Call] = &[
     ("a ready call", |_| plain(async {})),
-    ("a waiting call", |_| plain(AioContext::current().sleep(5 * MS))),
-    ("a nested call", |_| plain(async { mixed(AioContext::current().sleep(5 * MS)) })),
-    ("a call elsewhere", |io| poll_co_in(WRAPPER, io.context(), (), |()| tokio::time::sleep(5 * MS))),
+    ("a waiting call", |_| plain(rounds(3))),
+    ("a nested call", |_| plain(async { mixed(rounds(3)) })),
+    ("a call elsewhere", |io| poll_co_in(WRAPPER, io.context(), (), |()| rounds(3))),
     ("a call elsewhere that times out", |io| {
         _ = poll_co_in_timeout(WRAPPER, io.context(), MS, (), |()| pending::<()>());
     }),
     ("a ctx call at home", |_| poll_co_in(WRAPPER, &AioContext::current(), (), |()| async {})),
     ("poll", |_| {
         let ctx = AioContext::current();
-        let mut sleep = Box::pin(ctx.sleep(5 * MS));
-        _ = sleep.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let sleeps = || Box::pin(ctx.sleep(5 * MS));
+        let mut sleep = sleeps();
+        while sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            sleep = sleeps();
+        }
         ctx.poll(true);
     }),
     ("a call that panics", |_| assert_eq!(heard_of(|| plain(async { panic!("of the call") })), ["of the call"])),

@@ -496,7 +496,7 @@ fn w13_wakers_cloned_and_dropped() {
 fn w13_a_timers_waker_may_block_on_another_timer_of_its_batch() {
     common::within_bounds(|| {
         let ctx = entered();
-        let (mut first, second) = (Box::pin(ctx.sleep(MS)), ctx.sleep(2 * MS));
+        let (mut first, second) = (Box::pin(ctx.sleep(LATER)), ctx.sleep(LATER + MS));
         let task = ctx.spawn(second);
         let done = Arc::new(AtomicBool::new(false));
         let sets = Arc::clone(&done);
@@ -507,7 +507,7 @@ fn w13_a_timers_waker_may_block_on_another_timer_of_its_batch() {
         assert!(first.as_mut().poll(&mut Context::from_waker(&wakes)).is_pending());
         // The task sleeps from now on.
         ctx.poll(false);
-        thread::sleep(4 * MS);
+        thread::sleep(LATER + 2 * MS);
         ctx.poll(false);
         assert!(done.load(Ordering::Relaxed));
     });
