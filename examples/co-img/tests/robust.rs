@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -314,6 +314,27 @@ fn a_signal_ends_it_and_leaves_nothing_half_made() {
         assert_eq!(text(&output.stderr).trim(), "co-img: interrupted");
         assert_eq!(folder.names(), ["out"]);
         assert_eq!(fs::read(folder.path("out")).unwrap(), b"as it was");
+    }
+}
+
+/// An image with tables is closed in order, and what is read for it meanwhile may never come. Catches: a signal that waits
+/// for a server until the 30 seconds are over that an image gets to be closed in.
+#[test]
+fn a_signal_waits_for_no_source_that_does_not_answer() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let folder = Folder::new();
+        folder.ok(&["create", "-f", "qcow2", "img", "1M"]);
+        let (url, asked) = stuck();
+        let mut command = folder.command(&["convert", "-n", "-f", "raw", "-O", "qcow2", &url, "img"]);
+        let child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        asked.recv_timeout(support::BOUND).unwrap();
+        let since = Instant::now();
+        support::kill(child.id(), signal);
+        let output = child.wait_with_output().unwrap();
+        assert!(since.elapsed() < Duration::from_secs(30), "it waited for the server");
+        assert_eq!(output.status.code(), Some(128 + signal as i32));
+        assert_eq!(text(&output.stderr).trim(), "co-img: interrupted; 'img' is incomplete");
+        assert!(folder.ok(&["check", "img"]).contains("No errors"));
     }
 }
 

@@ -16,7 +16,7 @@ use crate::error::{Doing, Error, Result, refused};
 use crate::name::{ImageName, Name};
 use crate::open::{Access, ImageFormat, blk_inspect, blk_open_at, parse};
 use crate::progress::{self, Progress};
-use crate::target::{Orderly, interrupted, is_interrupted};
+use crate::target::{Orderly, interrupted, is_interrupted, unless_interrupted};
 
 #[derive(Args)]
 pub struct Options {
@@ -116,7 +116,9 @@ async fn img_co_commit(commit: &Commit<'_>) -> Result<()> {
                 (true, true) => blk_co_pwrite_zeroes(commit.base, at, length).await.map_err(written)?,
                 (true, false) => {
                     let mut buf = vec![0; length as usize];
-                    blk_co_pread(commit.top, at, &mut buf).await.map_err(Error::at(Doing::Read, commit.top.name()))?;
+                    let read = blk_co_pread(commit.top, at, &mut buf);
+                    let Some(read) = unless_interrupted(read).await else { return Ok(()) };
+                    read.map_err(Error::at(Doing::Read, commit.top.name()))?;
                     blk_co_pwrite(commit.base, at, &buf, false).await.map_err(written)?;
                 }
             }

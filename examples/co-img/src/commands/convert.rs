@@ -26,7 +26,7 @@ use crate::open::{
     blk_open_target,
 };
 use crate::progress::{self, Progress};
-use crate::target::{Orderly, Target, interrupted};
+use crate::target::{Orderly, Target, interrupted, unless_interrupted};
 
 #[derive(Args)]
 pub struct Options {
@@ -435,7 +435,8 @@ impl Copy<'_> {
         turn: Option<&tokio::sync::Mutex<()>>,
         buffers: &Buffers,
     ) -> Result<()> {
-        let read = try_join_all(batch.iter().map(|piece| self.read(piece, buffers))).await?;
+        let reads = try_join_all(batch.iter().map(|piece| self.read(piece, buffers)));
+        let Some(read) = unless_interrupted(reads).await.transpose()? else { return Ok(()) };
         let turn = match turn {
             Some(turn) => Some(turn.lock().await),
             None => None,
