@@ -7,11 +7,12 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use co_wrapper::{AioContext, Blocking, IoThread, co_wrapper};
+use co_wrapper::{AioContext, Blocking, BlockingArc, IoThread, co_wrapper};
 
 /// Pending once, so that the call has to wait.
 async fn later() {
@@ -91,6 +92,14 @@ impl Disk {
     pub(crate) async fn of_box(self: Box<Self>) -> Box<Self> {
         later().await;
         self
+    }
+
+    pub(crate) async fn of_arc(
+        self: Arc<Self>,
+        others: Vec<Arc<Disk>>,
+    ) -> Option<(Arc<Self>, Vec<std::sync::Arc<Self>>)> {
+        later().await;
+        Some((self, others))
     }
 
     pub(crate) async fn is_same(&self, other: &Self) -> bool {
@@ -239,6 +248,27 @@ fn results_and_arguments_are_converted() {
     let all: Disk = all.into();
     assert_eq!(all.len(), 9);
     assert_eq!(blocking::Disk::from(all).as_async_mut().len(), 9);
+}
+
+/// Catches: an `Arc` that is another one behind its conversion, and so a value of its own, or a count that is off by one.
+#[test]
+fn an_arc_stays_the_same_one() {
+    let held: Vec<Arc<Disk>> = (0..3).map(|n| Arc::new(Disk { data: vec![n] })).collect();
+    let blocking = held.iter().cloned().map(blocking::Disk::from_async_arc).collect::<Vec<_>>();
+    let weak = Arc::downgrade(&blocking[2]);
+    let [first, others @ ..] = &blocking[..] else { unreachable!() };
+    let (itself, rest) = first.clone().of_arc(others.to_vec()).unwrap();
+    assert!(Arc::ptr_eq(&itself, first) && rest.iter().zip(others).all(|(one, other)| Arc::ptr_eq(one, other)));
+    assert_eq!(held.iter().map(Arc::strong_count).collect::<Vec<_>>(), [3; 3]);
+    assert_eq!((itself.size(), rest[1].first()), (1, Some(&2)));
+    drop((blocking, itself, rest));
+    assert_eq!(held.iter().map(Arc::strong_count).collect::<Vec<_>>(), [1; 3]);
+    // Whichever is the last one drops the value, and a `Weak` is of both.
+    let last = blocking::Disk::into_async_arc(weak.upgrade().unwrap());
+    drop(held);
+    assert_eq!(last.data, [2]);
+    drop(last);
+    assert!(weak.upgrade().is_none());
 }
 
 #[test]

@@ -13,6 +13,7 @@
 //! }
 //! impl<S> From<super::Disk<S>> for Disk<S> { … }
 //! impl<S> From<Disk<S>> for super::Disk<S> { … }
+//! impl<S> ::co_wrapper::BlockingArc for Disk<S> { … }
 //! ```
 
 use crate::parse::errors::Errors;
@@ -95,13 +96,28 @@ fn of_type(input: &DeriveInput, errors: &mut Errors) -> Option<TokenStream> {
     let (generics, arguments, bounds) = input.generics.split_for_impl();
     let member = field.ident.clone().map_or_else(|| Member::from(0), Member::from);
     let doc = " The async value.";
+    // A type with a `Drop` of its own has neither: nothing is moved out of it, and whether its `Drop` ran would depend on which
+    // of several `Arc`s is the last one.
     let back = (!options.has_drop).then(|| {
+        // SAFETY: this type has one field, of the async type, and no `Drop`, or the `From` before this would not compile. So
+        // where the sizes are the same, which the function checks, the field is all that there is.
+        let cast = quote!(unsafe { #krate::__private::cast_arc(arc) });
+        let arc = quote!(#krate::__private::Arc);
         quote! {
             #[automatically_derived]
             impl #generics #krate::__private::From<#name #arguments> for #ty #bounds {
                 #[doc = #doc]
                 fn from(blocking: #name #arguments) -> Self {
                     blocking.#member
+                }
+            }
+            #[automatically_derived]
+            impl #generics #krate::BlockingArc for #name #arguments #bounds {
+                fn from_async_arc(arc: #arc<#ty>) -> #arc<Self> {
+                    #cast
+                }
+                fn into_async_arc(arc: #arc<Self>) -> #arc<#ty> {
+                    #cast
                 }
             }
         }

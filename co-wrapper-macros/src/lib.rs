@@ -308,7 +308,8 @@ pub fn declare(input: TokenStream) -> TokenStream {
 }
 
 /// Makes a struct the blocking type of the async one that is its only field: implements
-/// [`Blocking`](https://docs.rs/co-wrapper/latest/co_wrapper/trait.Blocking.html), and `From` in both directions.
+/// [`Blocking`](https://docs.rs/co-wrapper/latest/co_wrapper/trait.Blocking.html), `From` in both directions, and
+/// [`BlockingArc`](https://docs.rs/co-wrapper/latest/co_wrapper/trait.BlockingArc.html).
 ///
 /// ```
 /// use co_wrapper::co_wrapper;
@@ -337,7 +338,7 @@ pub fn declare(input: TokenStream) -> TokenStream {
 /// ```
 ///
 /// `#[blocking(has_drop)]` is for a type with a `Drop` of its own, out of which Rust moves no field: there is no `From` into
-/// the async type then. `#[blocking(crate = $crate::reexport)]` names the path of co-wrapper, if it is not `::co_wrapper`.
+/// the async type then, and no `BlockingArc`. `#[blocking(crate = $crate::reexport)]` names the path of co-wrapper, if it is not `::co_wrapper`.
 #[proc_macro_derive(Blocking, attributes(blocking))]
 pub fn blocking(input: TokenStream) -> TokenStream {
     derive::blocking(input.into()).into()

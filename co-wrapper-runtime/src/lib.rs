@@ -58,7 +58,7 @@ mod thread;
 mod trace;
 mod watch;
 
-pub use blocking::pair::Blocking;
+pub use blocking::pair::{Blocking, BlockingArc};
 #[cfg(feature = "tokio")]
 pub use call::reactor;
 pub use call::{block_on, block_on_interruptible, block_on_timeout, in_coroutine};
@@ -96,9 +96,9 @@ pub mod __private {
 
     #[cfg(feature = "stream")]
     pub use crate::blocking::{iter_in_of, iter_of};
-    pub use std::boxed::Box;
+    pub use std::{boxed::Box, sync::Arc};
 
-    pub use crate::blocking::pair::map_vec;
+    pub use crate::blocking::pair::{cast_arc, map_vec};
     #[cfg(feature = "coroutine")]
     pub use crate::coroutine::twin::{as_coroutine, owned_here, promise};
     #[cfg(feature = "graph")]

@@ -8,6 +8,7 @@ use futures::Stream;
 use std::future::Future;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 /// Pending once, so that each wrapper really waits.
@@ -194,6 +195,12 @@ impl Pool {
     /// Never.
     pub async fn listed(&self) -> Result<impl Stream<Item = u64> + use<>, std::io::Error> {
         later(Ok(futures::stream::iter(0..self.0))).await
+    }
+
+    /// Shares it.
+    #[must_use]
+    pub async fn shared(self: Arc<Self>) -> Option<Arc<Self>> {
+        later(Some(self)).await
     }
 
     async fn private(&self) -> u64 {

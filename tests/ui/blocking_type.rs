@@ -1,6 +1,7 @@
 use co_wrapper::{Blocking, co_wrapper};
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 
 pub struct Disk(u8);
@@ -14,8 +15,12 @@ impl Disk {
         HashMap::new()
     }
 
-    pub async fn shared() -> std::io::Result<Arc<Self>> {
-        Ok(Arc::new(Disk(0)))
+    pub async fn shared() -> std::io::Result<Rc<Self>> {
+        Ok(Rc::new(Disk(0)))
+    }
+
+    pub async fn all_shared() -> Arc<Vec<Self>> {
+        Arc::new(Vec::new())
     }
 
     pub async fn itself(&self) -> Option<&Self> {
@@ -30,7 +35,7 @@ impl Disk {
         all[0].0
     }
 
-    pub async fn of_arc(self: Arc<Self>, _off: u64) {}
+    pub async fn of_arc(self: &Arc<Self>, _off: u64) {}
 
     pub async fn pinned(self: Pin<&mut Self>) {}
 

@@ -20,7 +20,7 @@ declare! {
         #[no_co_wrapper]
         async fn co_twin(&self) -> u8;
         fn by_path(&self) = Disk::read;
-        fn shared(self: std::sync::Arc<Self>) -> Option<Vec<std::sync::Arc<Self>>>;
+        fn shared(self: std::rc::Rc<Self>) -> Option<Vec<std::rc::Rc<Self>>>;
         #[co_wrapper(name = x)]
         fn named(&self);
         #[co_wrapper(type = BlockingDisk)]

@@ -49,12 +49,12 @@ pub fn of_selves(plan: &Plan, errors: &mut Errors) {
     let or = if plan.declared { "leave the fn out" } else { "`skip` the fn" };
     for input in &sig.inputs {
         if let Err(Unmapped { ty, what, .. }) = Conversion::of_argument(input) {
-            let remedy = "take `Self`, `&Self` or `&mut Self`, or one of these in an `Option`, `Vec`, `Box` or tuple";
+            let remedy = "take `Self`, `&Self`, `&mut Self` or `Arc<Self>`, or one of these in an `Option`, `Vec`, `Box` or tuple";
             errors.error(ty, format!("`Self` inside {what} has no blocking form; {remedy}, or {or}"));
         }
     }
     if let Err(Unmapped { ty, what, is_stream: false }) = Conversion::of_result(sig, true) {
-        let remedy = "return `Self`, or that in a `Result`, `Option`, `Vec`, `Box` or tuple";
+        let remedy = "return `Self` or `Arc<Self>`, or one of these in a `Result`, `Option`, `Vec`, `Box` or tuple";
         errors.error(ty, format!("`Self` inside {what} has no blocking form; {remedy}, or {or}"));
     }
     let bounds = sig.generics.params.iter().map(|param| match param {

@@ -81,7 +81,7 @@ impl Writer<'_> {
                 };
                 quote_spanned!(span=> #function(#wrapper, #krate::__private::module_path!(), #site, #context #pinned))
             }
-            Conversion::Value | Conversion::Shared | Conversion::Unique => {
+            Conversion::Value | Conversion::Shared | Conversion::Unique | Conversion::Arc => {
                 let function = function(conversion);
                 quote_spanned!(span=> #function(#value))
             }
@@ -120,6 +120,12 @@ impl Writer<'_> {
             }
             (Conversion::Value, Direction::ToAsync) => {
                 quote_spanned!(span=> <<Self as #krate::Blocking>::Async as #krate::__private::From<Self>>::from)
+            }
+            (Conversion::Arc, Direction::ToBlocking) => {
+                quote_spanned!(span=> <Self as #krate::BlockingArc>::from_async_arc)
+            }
+            (Conversion::Arc, Direction::ToAsync) => {
+                quote_spanned!(span=> <Self as #krate::BlockingArc>::into_async_arc)
             }
             (Conversion::Shared, _) => quote_spanned!(span=> <Self as #krate::Blocking>::as_async),
             (Conversion::Unique, _) => quote_spanned!(span=> <Self as #krate::Blocking>::as_async_mut),

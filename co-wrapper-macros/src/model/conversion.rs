@@ -32,6 +32,8 @@ pub enum Conversion {
     Tuple(Vec<Conversion>),
     Vec(Box<Conversion>),
     Box(Box<Conversion>),
+    /// `Arc<Self>`.
+    Arc,
 }
 
 /// A type with a `Self` or a stream that no conversion reaches.
@@ -105,6 +107,8 @@ impl Wanted {
             ("Option", inner, None, None) => Conversion::Option(inner),
             ("Vec", inner, None, None) => Conversion::Vec(inner),
             ("Box", inner, None, None) => Conversion::Box(inner),
+            // Others may hold the same one, so what is in it stays where it is.
+            ("Arc", inner, None, None) if matches!(*inner, Conversion::Value) => Conversion::Arc,
             // `io::Result<Self>` has its error elsewhere.
             ("Result", value, error, None) => {
                 Conversion::Result(value, error.unwrap_or_else(|| Box::new(Conversion::None)))
@@ -181,6 +185,7 @@ mod tests {
             Conversion::Option(inner) => format!("Option<{}>", told(inner)),
             Conversion::Vec(inner) => format!("Vec<{}>", told(inner)),
             Conversion::Box(inner) => format!("Box<{}>", told(inner)),
+            Conversion::Arc => "Arc<Self>".to_owned(),
             Conversion::Result(value, error) => format!("Result<{}, {}>", told(value), told(error)),
             Conversion::Tuple(all) => format!("({})", all.iter().map(told).collect::<Vec<_>>().join(", ")),
         }
@@ -200,6 +205,7 @@ mod tests {
             ("::std::result::Result<(Self, u64), (E, Self)>", Ok("Result<(Self, _), (_, Self)>")),
             ("Option<Box<Vec<Self>>>", Ok("Option<Box<Vec<Self>>>")),
             ("Option<&Self>", Ok("Option<&Self>")),
+            ("io::Result<Vec<sync::Arc<Self>>>", Ok("Result<Vec<Arc<Self>>, _>")),
             ("(u8, Option<Self>, Self)", Ok("(_, Option<Self>, Self)")),
             ("io::Result<impl Stream<Item = u8> + Send>", Ok("Result<Unpinned, _>")),
             ("Option<(u64, Self, BoxStream<'_, u8>)>", Ok("Option<(_, Self, Pinned)>")),
@@ -209,7 +215,9 @@ mod tests {
             ("BoxStream<'_, Self>", Err("BoxStream < '_ , Self >")),
             // What is behind another name is not guessed.
             ("io::Result<HashMap<u8, Self>>", Err("HashMap < u8 , Self >")),
-            ("Arc<Self>", Err("Arc < Self >")),
+            ("Arc<Option<Self>>", Err("Arc < Option < Self > >")),
+            ("Rc<Self>", Err("Rc < Self >")),
+            ("&Arc<Self>", Err("& Arc < Self >")),
             ("Option<&[Self]>", Err("& [Self]")),
             ("[Self; 2]", Err("[Self ; 2]")),
             ("impl Iterator<Item = Self>", Err("impl Iterator < Item = Self >")),

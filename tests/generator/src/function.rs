@@ -281,7 +281,7 @@ impl Function {
                 && !self.output.ty.contains("&Self")
                 && self
                     .receiver
-                    .is_none_or(|receiver| !["Arc", "Rc", "Pin"].iter().any(|pointer| receiver.text.contains(pointer)));
+                    .is_none_or(|receiver| !["Rc", "Pin"].iter().any(|pointer| receiver.text.contains(pointer)));
         // What `dyn` can call.
         let is_opaque = |shape: &Shape| shape.ty.contains("impl ");
         let other_trait = place != Place::OtherTrait

@@ -135,6 +135,13 @@ pub static PARAMETERS: &[Shape] = &[
     shape("$", "&mut Self", "&mut NODE", "{ $.bump(); $.get() }", &[OfSelf, Converted]),
     shape("$", "Self", "NODE", "$.get()", &[OfSelf, HasSelf, Converted, Owned]),
     shape("mut $", "Box<Self>", "Box::new(NODE)", "{ $.bump(); $.get() }", &[OfSelf, HasSelf, Converted, Owned]),
+    shape(
+        "$",
+        "Option<Arc<Self>>",
+        "Some(Arc::new(NODE))",
+        "$.map_or(1, |node| node.get() + Arc::strong_count(&node) as u64)",
+        &[OfSelf, HasSelf, Converted, Owned],
+    ),
     shape("$", "Option<&Self>", "Some(&NODE)", "$.map_or(1, |node| node.get())", &[OfSelf, Converted]),
     shape(
         "(a%, b%)",
@@ -269,6 +276,7 @@ pub static OUTPUTS: &[Output] = &[
     output("Self", "Node::new(h)", Needs::Node),
     output("Vec<Self>", "vec![Node::new(h)]", Needs::Node),
     output("Box<Self>", "Box::new(Node::new(h))", Needs::Node),
+    output("Result<Arc<Self>, ()>", "if h % 3 == 0 { Err(()) } else { Ok(Arc::new(Node::new(h))) }", Needs::Node),
     output("(u64, Option<Self>)", "(h, if h % 3 == 0 { None } else { Some(Node::new(h)) })", Needs::Node),
     output(
         "Result<Vec<Self>, (String, Box<Self>)>",

@@ -1,4 +1,5 @@
 use co_wrapper::{Blocking, co_wrapper};
+use std::sync::Arc;
 
 pub struct Disk(u8);
 
@@ -23,6 +24,10 @@ impl Log {
 
     pub async fn opened() -> Self {
         Log
+    }
+
+    pub async fn shared() -> Arc<Self> {
+        Arc::new(Log)
     }
 }
 
