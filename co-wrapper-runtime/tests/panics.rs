@@ -19,7 +19,6 @@ mod subscribers;
 mod wakers;
 
 use std::{
-    cell::Cell,
     future::{Future, pending, poll_fn},
     mem,
     panic::{AssertUnwindSafe, catch_unwind, panic_any},
@@ -213,12 +212,6 @@ async fn rounds_until(done: impl Fn() -> bool) {
         Poll::Pending
     })
     .await;
-}
-
-/// Waits for so many rounds of the loop, at least.
-async fn rounds(count: usize) {
-    let left = Cell::new(count);
-    rounds_until(|| left.replace(left.get().saturating_sub(1)) == 0).await;
 }
 
 /// Counts its wakes.

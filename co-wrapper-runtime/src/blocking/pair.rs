@@ -119,7 +119,7 @@ pub trait Blocking: From<<Self as Blocking>::Async> {
 /// A [`Blocking`] type of which an `Arc` is an `Arc` of the async type: twins get from one to the other by it where an async fn
 /// takes or returns an `Arc<Self>`. Both are counted together, so whoever else holds the async value shares it.
 ///
-/// [`derive(Blocking)`](macro@crate::Blocking) implements it, but not beside `has_drop`: whether the blocking type's `Drop`
+/// `#[derive(Blocking)]` implements it, but not beside `has_drop`: whether the blocking type's `Drop`
 /// ran would depend on which of several `Arc`s is the last one. A type that implements `Blocking` by hand has fields of its own,
 /// and its `Arc` needs a place for them; it may implement this by making one.
 ///

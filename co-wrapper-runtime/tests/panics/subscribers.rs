@@ -4,6 +4,8 @@ use std::sync::atomic::AtomicU8;
 
 use tracing::{Event, Metadata, Subscriber, span, subscriber::Interest};
 
+use std::cell::Cell;
+
 use super::*;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +91,12 @@ impl Subscriber for Panics {
         at(Hook::TryClose);
         true
     }
+}
+
+/// Waits for so many rounds of the loop, at least.
+async fn rounds(count: usize) {
+    let left = Cell::new(count);
+    rounds_until(|| left.replace(left.get().saturating_sub(1)) == 0).await;
 }
 
 type Call = (&'static str, fn(&IoThread));
