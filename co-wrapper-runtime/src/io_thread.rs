@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    call::frame::{Callee, Frame},
+    call::{callee::Callee, frame::Frame},
     context::AioContext,
     sys::{
         elapsed::{Elapsed, deadline},

@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    call::{block_on::block_on_as, frame::Callee},
+    call::{block_on::block_on_as, callee::Callee},
     sys::elapsed::{Elapsed, deadline},
 };
 

@@ -6,7 +6,7 @@ use futures_core::Stream;
 
 use super::iter_in::IterIn;
 use crate::{
-    call::{Wrapper, block_on::block_on_as, frame::Callee},
+    call::{Wrapper, block_on::block_on_as, callee::Callee},
     context::AioContext,
     sys::elapsed::{Elapsed, deadline},
 };

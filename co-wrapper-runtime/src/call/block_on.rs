@@ -3,7 +3,8 @@
 use std::{panic::Location, time::Duration};
 
 use super::{
-    frame::{Callee, Frame},
+    callee::Callee,
+    frame::Frame,
     large::{self, Large},
 };
 use crate::{

@@ -15,8 +15,9 @@ use std::{
 };
 
 use super::{
+    callee::{Callee, Wrapper},
     completion::{self, Packed},
-    frame::{Callee, Frame, Wrapper},
+    frame::Frame,
     large::{self, Large},
 };
 use crate::{

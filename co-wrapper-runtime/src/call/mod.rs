@@ -1,6 +1,7 @@
 //! Blocking calls: what generated wrappers call, here or in another context, and any future's: `block_on`.
 
 pub(crate) mod block_on;
+pub(crate) mod callee;
 pub(crate) mod completion;
 pub(crate) mod frame;
 pub(crate) mod in_context;
@@ -12,7 +13,8 @@ mod poll_co;
 mod tokio_handle;
 
 pub use block_on::{block_on, block_on_interruptible, block_on_timeout};
-pub use frame::{Wrapper, in_coroutine};
+pub use callee::Wrapper;
+pub use frame::in_coroutine;
 pub use in_context::{Sent, arg, poll_co_in, poll_co_in_interruptible, poll_co_in_timeout, sent_to_ctx};
 #[cfg(feature = "graph")]
 pub(crate) use no_co::in_main;

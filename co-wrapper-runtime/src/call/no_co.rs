@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use super::{frame::Wrapper, in_context::Sent};
+use super::{callee::Wrapper, in_context::Sent};
 use crate::{
     context::{AioContext, wait_cycle::WaitsFor},
     scheduler::Scheduler,

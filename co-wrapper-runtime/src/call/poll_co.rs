@@ -7,7 +7,8 @@
 use std::{any::type_name, panic::Location, time::Duration};
 
 use super::{
-    frame::{Callee, Frame, Wrapper},
+    callee::{Callee, Wrapper},
+    frame::Frame,
     large::{self, Large},
 };
 use crate::{

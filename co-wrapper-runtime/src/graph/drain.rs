@@ -19,7 +19,8 @@ use super::refuse;
 use crate::{
     call::{
         block_on::done,
-        frame::{Callee, Frame},
+        callee::Callee,
+        frame::Frame,
     },
     sys::{
         elapsed::{Elapsed, deadline},

@@ -25,7 +25,8 @@ use super::{
 use crate::{
     call::{
         block_on::done,
-        frame::{Callee, Frame},
+        callee::Callee,
+        frame::Frame,
     },
     sys::{
         elapsed::{Elapsed, deadline},
