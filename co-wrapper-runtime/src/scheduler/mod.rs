@@ -11,15 +11,11 @@
 //! The home thread holds the queue by value ([`Held`]): becoming the home takes it out from under the lock, and leaving
 //! puts it back. So the home thread takes no lock for what it schedules and runs.
 //!
-//! Other threads push to the injected queue. The home thread moves its items to the queue before it looks there and
-//! before it queues something itself, so earlier work runs first.
-//!
-//! # Waking the home thread
-//!
-//! A thread that has injected something sets `notified`; the one that flips it from false to true unparks the home
-//! thread.
+//! Other threads inject what they queue (`injected.rs`) and then notify the home thread (`notified.rs`).
 
 mod held;
+mod injected;
+mod notified;
 #[cfg(feature = "coroutine")]
 mod watchers;
 
@@ -32,11 +28,11 @@ use std::{
     thread::{self, LocalKey},
 };
 
-use self::held::Held;
 #[cfg(feature = "coroutine")]
 pub use self::watchers::Seen;
 #[cfg(feature = "coroutine")]
 use self::watchers::Watchers;
+use self::{held::Held, injected::Injected, notified::Notified};
 use crate::{
     sys::{
         fork,
@@ -72,20 +68,9 @@ impl Home {
     }
 }
 
-/// What waits to be run in one context, and the flags by which its home thread learns of it.
+/// What waits to be run in one context, and who is to run it.
 pub struct Scheduler {
-    /// Set when something came in since the home thread last looked. Only the thread that flips it to true unparks the
-    /// home thread, so a burst costs one wake. The home thread clears it before it looks a last time and sleeps.
-    notified: AtomicBool,
-    /// The same, set by the home thread itself, which is awake. Only that thread uses it, so it needs no locked
-    /// instruction.
-    notified_here: AtomicBool,
-    /// Set while the home thread runs another executor's code, which does not look at `notified_here`. Then an item
-    /// that the home thread itself queues must wake that executor too.
-    #[cfg(feature = "coroutine")]
-    outside: AtomicBool,
-    /// Set by `notify`, which ends a blocking `poll` although nothing ran.
-    kicked: AtomicBool,
+    notified: Notified,
     /// The index at which the home thread holds the queue. Means nothing on other threads.
     held_at: AtomicUsize,
     /// Whether this is a temporary home: the thread is home only for the length of a call, because the context had no
@@ -102,10 +87,7 @@ pub struct Scheduler {
     /// queue.
     waiting: AtomicUsize,
     live: AtomicUsize,
-    injected: Mutex<Injected>,
-    /// How many items are injected, so that a check need not take the lock. Relaxed, because it orders nothing: that an
-    /// item is seen in time is up to `notified`, or to the user's own synchronization.
-    arrived: AtomicUsize,
+    injected: Injected<Self>,
 }
 
 /// Who polls a context, which also says where its queue is.
@@ -140,35 +122,13 @@ pub fn forget_held() {
     held::forget(&HELD);
 }
 
-/// What other threads queued since the home thread last looked.
-#[derive(Default)]
-struct Injected {
-    closed: bool,
-    items: Vec<Item>,
-    /// How many of the items are tasks that are not yet in the queue's list.
-    new: usize,
-    /// How many threads have yet to take out everything that is queued (`clear_out`).
-    clearing: usize,
-}
-
-enum Item {
-    BottomHalf(Queued),
-    Task(Runnable<Scheduler>),
-    /// A task that ended on a thread that is not the home: its key in the list, and whether it had an owner.
-    Ended(usize, bool),
-}
-
 // Items are dropped only after the lock and the queue are released, because a task's destructor is user code and may
 // schedule. A forked child does nothing here, because a thread that it does not have may hold the locks.
 impl Scheduler {
     /// An empty one without a home.
     pub fn new() -> Self {
         Self {
-            notified: AtomicBool::new(false),
-            notified_here: AtomicBool::new(false),
-            #[cfg(feature = "coroutine")]
-            outside: AtomicBool::new(false),
-            kicked: AtomicBool::new(false),
+            notified: Notified::new(),
             held_at: AtomicUsize::new(0),
             temporary: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -178,8 +138,7 @@ impl Scheduler {
             home: Mutex::new(Polled::ByNobody(Queue::default())),
             waiting: AtomicUsize::new(0),
             live: AtomicUsize::new(0),
-            injected: Mutex::new(Injected::default()),
-            arrived: AtomicUsize::new(0),
+            injected: Injected::new(),
         }
     }
 
@@ -207,34 +166,13 @@ impl Scheduler {
 
     #[inline]
     fn touch<R>(&self, queue: &mut Queue<Self>, touch: impl FnOnce(&mut Queue<Self>) -> R) -> R {
-        if self.arrived.load(Ordering::Relaxed) > 0 {
-            self.take_over(queue);
+        if !self.injected.is_empty() {
+            self.injected.take_into(queue, &self.live);
         }
         let result = touch(queue);
         self.waiting.store(queue.len(), Ordering::Relaxed);
         self.live.store(queue.live(), Ordering::Relaxed);
         result
-    }
-
-    #[cold]
-    fn take_over(&self, queue: &mut Queue<Self>) {
-        let mut injected = lock(&self.injected);
-        // Both under the lock, because [`live`](Self::live) adds the two.
-        self.live.store(queue.live() + mem::take(&mut injected.new), Ordering::Relaxed);
-        self.arrived.store(0, Ordering::Relaxed);
-        for item in injected.items.drain(..) {
-            match item {
-                Item::BottomHalf(bottom_half) => queue.push_bottom_half(bottom_half),
-                Item::Task(runnable) => queue.push_task(runnable),
-                Item::Ended(key, owned) => queue.remove(key, owned),
-            }
-        }
-    }
-
-    /// Injects an item. The caller calls [`ring`](Self::ring) after it has released the lock.
-    fn put(&self, injected: &mut Injected, item: Item) {
-        injected.items.push(item);
-        self.arrived.store(injected.items.len(), Ordering::Relaxed);
     }
 
     /// Queues a bottom half. Gives it back if the context is closed.
@@ -244,12 +182,7 @@ impl Scheduler {
             PushedHere::Refused(bottom_half) => return Err(bottom_half),
             PushedHere::NotHome(bottom_half) => bottom_half,
         };
-        let mut injected = lock(&self.injected);
-        if injected.closed {
-            return Err(bottom_half);
-        }
-        self.put(&mut injected, Item::BottomHalf(bottom_half));
-        drop(injected);
+        self.injected.push_bottom_half(bottom_half)?;
         self.ring();
         Ok(())
     }
@@ -275,24 +208,17 @@ impl Scheduler {
         }
     }
 
-    /// The home thread itself has something: it is awake and asks `take_notified` before it sleeps.
+    /// Called by the home thread itself when it has something.
     #[inline]
     fn notify_here(&self) {
-        self.notified_here.store(true, Ordering::Relaxed);
-        #[cfg(feature = "coroutine")]
-        if self.outside.load(Ordering::Relaxed) {
-            self.notify_outside();
+        if self.notified.set_here() {
+            self.unpark_home();
         }
     }
 
-    #[cfg(feature = "coroutine")]
-    #[cold]
-    fn notify_outside(&self) {
-        self.outside.store(false, Ordering::Relaxed);
-        self.unpark_home();
-    }
-
-    /// Outside the lock, because where a coroutine of another executor is suspended there, this runs users' wakers.
+    /// Outside the lock, because where a coroutine of another executor is suspended there, this runs users' wakers. Out of
+    /// line, so that what the home thread itself queues does not pay for it.
+    #[inline(never)]
     fn unpark_home(&self) {
         let unparker = lock(&self.home).home().map(|home| home.unparker.clone());
         unparker.into_iter().for_each(|unparker| unparker.unpark());
@@ -301,7 +227,7 @@ impl Scheduler {
     /// Records whether the home thread runs code that is not ours. For the home thread.
     #[cfg(feature = "coroutine")]
     pub fn set_outside(&self, outside: bool) {
-        self.outside.store(outside, Ordering::Relaxed);
+        self.notified.set_outside(outside);
     }
 
     /// The number of the current batch's last item.
@@ -312,7 +238,7 @@ impl Scheduler {
     /// Whether no item waits to be run. Exact on the home thread itself.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.arrived.load(Ordering::Relaxed) == 0 && self.waiting.load(Ordering::Relaxed) == 0
+        self.injected.is_empty() && self.waiting.load(Ordering::Relaxed) == 0
     }
 
     /// Whether a round would find nothing to do: no item, timer or close.
@@ -406,16 +332,12 @@ impl Scheduler {
 
     /// How many tasks and calls live here.
     pub fn live(&self) -> usize {
-        if fork::is_child() {
-            return 0;
-        }
-        let injected = lock(&self.injected);
-        self.live.load(Ordering::Relaxed) + injected.new
+        if fork::is_child() { 0 } else { self.injected.live(&self.live) }
     }
 
     /// Wakes the home thread, from any thread. (QEMU's `aio_notify`.)
     pub fn notify(&self) {
-        self.kicked.store(true, Ordering::Release);
+        self.notified.kick();
         self.ring();
         #[cfg(feature = "coroutine")]
         self.watchers.notified();
@@ -423,22 +345,17 @@ impl Scheduler {
 
     /// Whether `notify` was called since this was last asked.
     pub fn take_kick(&self) -> bool {
-        self.kicked.load(Ordering::Relaxed) && self.kicked.swap(false, Ordering::AcqRel)
+        self.notified.take_kick()
     }
 
     /// Called before the home thread sleeps: whether something came in since the last call, so that it must look again.
     pub fn take_notified(&self) -> bool {
-        let here = self.notified_here.load(Ordering::Relaxed);
-        if here {
-            self.notified_here.store(false, Ordering::Relaxed);
-        }
-        let elsewhere = self.notified.load(Ordering::Relaxed) && self.notified.swap(false, Ordering::AcqRel);
-        here || elsewhere
+        self.notified.take()
     }
 
     /// Like [`take_notified`](Self::take_notified), for a spinning home thread. Clears nothing.
     pub fn is_notified(&self) -> bool {
-        self.notified_here.load(Ordering::Relaxed) || self.notified.load(Ordering::Relaxed)
+        self.notified.is_set()
     }
 
     /// Makes the home thread check for work: unparks it, unless another thread has done so since it last looked.
@@ -446,12 +363,8 @@ impl Scheduler {
         if fork::is_child() {
             return;
         }
-        // The home thread itself is awake and asks `take_notified` before it sleeps. It has a flag of its own: a plain
-        // store to `notified` could overwrite another thread's, and with it what that store publishes.
-        if self.is_home_here() {
-            return self.notify_here();
-        }
-        if !self.notified.swap(true, Ordering::AcqRel) {
+        let unparks = if self.is_home_here() { self.notified.set_here() } else { self.notified.set_elsewhere() };
+        if unparks {
             self.unpark_home();
         }
     }
@@ -553,7 +466,7 @@ impl Scheduler {
         if fork::is_child() {
             return;
         }
-        lock(&self.injected).closed = true;
+        self.injected.close();
         self.closing.store(true, Ordering::Release);
         // A thread that becomes the home or leaves after this sees `closing`.
         let cleared = Payload::of(|| self.clear_out());
@@ -580,12 +493,12 @@ impl Scheduler {
     pub fn clear_out(self: &Arc<Self>) {
         let mut panicked = None;
         loop {
-            lock(&self.injected).clearing += 1;
+            self.injected.begin_to_clear();
             // A woken task queues itself.
             let wakers = self.at_home_or_without_home(|queue| queue.wakers());
             wakers.into_iter().flatten().for_each(Waker::wake);
             // Before the last look, so that whoever pushes a task after that look knows that nobody will take it out.
-            lock(&self.injected).clearing -= 1;
+            self.injected.end_to_clear();
             let taken = self.at_home_or_without_home(|queue| (queue.take_bottom_halves(), queue.take_tasks(|_| true)));
             // Checked after `closing` was set, so a thread that became the home since then sees that, and starts
             // nothing.
@@ -634,14 +547,7 @@ impl Schedule for Scheduler {
     /// If the context is closed, a new task is given back. A task that was polled is queued nevertheless: this may be
     /// called within a wake, whose caller may hold a lock that the task's destructor takes.
     fn push_task(self: &Arc<Self>, runnable: Runnable<Self>) -> Result<(), Runnable<Self>> {
-        let mut injected = lock(&self.injected);
-        if injected.closed && runnable.metadata().may_be_refused() {
-            return Err(runnable);
-        }
-        injected.new += usize::from(runnable.metadata().key().is_none());
-        self.put(&mut injected, Item::Task(runnable));
-        let abandoned = injected.closed && injected.clearing == 0;
-        drop(injected);
+        let abandoned = self.injected.push_task(runnable)?;
         self.ring();
         // A home drops the task, in its next round or when it leaves.
         if abandoned && self.home_number().is_none() {
@@ -664,7 +570,7 @@ impl Schedule for Scheduler {
         }
         let mut home = lock(&self.home);
         if self.without_home(&mut home, |queue| queue.remove(key, owned)).is_none() {
-            self.put(&mut lock(&self.injected), Item::Ended(key, owned));
+            self.injected.push_ended(key, owned);
             drop(home);
             self.ring();
         }
