@@ -140,8 +140,10 @@ pub mod __model {
         },
         tasks::{
             bottom_half::Queued,
+            outcome::Outcome,
             queue::{Allowed, Work},
-            task::{Outcome, Schedule, Sent, run},
+            sent::Sent,
+            task::{Schedule, run},
         },
         trace::Span,
     };

@@ -17,7 +17,7 @@ use crate::{
         park::WakeSlot,
         sync::{UnsafeCell, is_send},
     },
-    tasks::task::{self, Sent},
+    tasks::sent::{Sent, send_call},
     trace::Span,
 };
 
@@ -39,7 +39,7 @@ impl<S, E> Packed<S, E> {
 pub unsafe fn send<'a, S, E, Fut>(
     scheduler: &Arc<Scheduler>,
     packed: &Packed<S, E>,
-    wakes: &Arc<WakeSlot>,
+    wakes: &'a Arc<WakeSlot>,
     span: Span,
 ) -> Sent<'a, Fut::Output, Scheduler>
 where
@@ -47,13 +47,12 @@ where
     E: FnOnce(S) -> Fut + Send,
     Fut: Future<Output: Send>,
 {
-    wakes.set_unstarted(true);
     let packed = &raw const *packed;
     let remote = Remote { packed, span, started: false, future: None::<Fut> };
     // SAFETY: `packed` and what the arguments borrow live until the task is done, as the caller promises, and the task is
     // not done before the future was dropped. `Remote` may be sent before its first poll: it holds the pointer to `Send`
     // things, and no future yet. The output is `Send`.
-    unsafe { task::send_call(scheduler, Arc::clone(wakes), remote) }
+    unsafe { send_call(scheduler, wakes, remote) }
 }
 
 // What `Remote` holds besides the pointer, whose target is `Send` by the bounds of `send`.

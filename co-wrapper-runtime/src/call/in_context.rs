@@ -32,7 +32,7 @@ use crate::{
         panics::{self, Payload},
         park::here,
     },
-    tasks::task::{Outcome, Sent as Task},
+    tasks::{outcome::Outcome, sent::Sent as Task},
     thread::{
         EnterGuard,
         waiting::{Ended, InFlight, Limits},
@@ -236,7 +236,7 @@ where
     let Elsewhere { outcome, home, ended, .. } = elsewhere;
     std::mem::forget(abort);
     // It may have been cancelled before.
-    frame.wakes().set_unstarted(false);
+    frame.wakes().set_started();
     panics::catch(&mut panicked, || drop(home));
     if ended == Ended::Interrupted && !matches!(outcome, Some(Some(Outcome::Aborted)) | Some(None)) {
         frame.put_interrupt_back();

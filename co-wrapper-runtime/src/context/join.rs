@@ -22,7 +22,10 @@ use crate::{
         park::here,
         sync::{Mutex, lock},
     },
-    tasks::task::{self, Meta, Outcome, Output, OwnedTask},
+    tasks::{
+        outcome::{Outcome, Output},
+        task::{self, Meta, OwnedTask},
+    },
 };
 
 /// Spawns a task that may run on any thread.

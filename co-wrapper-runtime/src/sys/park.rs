@@ -185,6 +185,8 @@ pub struct WakeSlot {
     resumes: Option<Mutex<Option<Waker>>>,
     /// Whether it is a call in another context that has not started there. For reports alone, so no model looks at it.
     unstarted: atomic::AtomicBool,
+    /// Whether it is a call in another context that its caller has taken back.
+    cancelled: AtomicBool,
 }
 
 impl WakeSlot {
@@ -198,6 +200,7 @@ impl WakeSlot {
             #[cfg(feature = "coroutine")]
             resumes: None,
             unstarted: atomic::AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
         }
     }
 
@@ -240,10 +243,26 @@ impl WakeSlot {
         self.unstarted.load(atomic::Ordering::Relaxed)
     }
 
-    /// Records that the call was sent to another context, or that it has started there or is done. Before the caller
-    /// leaves its frame: after that the slot may be another call's.
-    pub fn set_unstarted(&self, unstarted: bool) {
-        self.unstarted.store(unstarted, atomic::Ordering::Relaxed);
+    /// Records that the call is about to be sent to another context.
+    pub fn begin_to_send(&self) {
+        self.unstarted.store(true, atomic::Ordering::Relaxed);
+        self.cancelled.store(false, Ordering::Relaxed);
+    }
+
+    /// Records that the call has started there or is done. Before the caller leaves its frame: after that the slot may
+    /// be another call's.
+    pub fn set_started(&self) {
+        self.unstarted.store(false, atomic::Ordering::Relaxed);
+    }
+
+    /// Whether it is a call in another context that its caller has taken back.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Records that its caller takes it back.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
     }
 
     /// Whether the future was woken since the last call of this. The swap's acquire half pairs with the release half in

@@ -3,7 +3,9 @@
 
 pub(crate) mod activation;
 pub(crate) mod bottom_half;
+pub(crate) mod outcome;
 pub(crate) mod queue;
+pub(crate) mod sent;
 pub(crate) mod task;
 pub(crate) mod timers;
 #[cfg_attr(feature = "graph", path = "unit.rs")]

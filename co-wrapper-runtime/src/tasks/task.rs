@@ -2,7 +2,7 @@
 //!
 //! A task is *started* once it was polled; the nesting rule of `poll_loop/serve.rs` depends on that. A `!Send` task has
 //! an *owner*, the thread that spawned it, and is polled and dropped only there. A *call* is a task that a thread, its
-//! *caller*, has sent and waits for. The thread that polls a call first becomes its owner.
+//! *caller*, has sent and waits for (`sent.rs`). The thread that polls a call first becomes its owner.
 //!
 //! # What this file relies on in async-task
 //!
@@ -19,7 +19,7 @@
 //! - The metadata lives as long as any waker does, and the output is stored after the future was dropped.
 //!
 //! async-task ends the process if a user's destructor or waker panics inside it. So each piece of user code that it is
-//! given is wrapped: the future in [`Listed`], its outcome in [`Output`], the joiner's waker in `Joiner`
+//! given is wrapped: the future in [`Listed`], its outcome in [`Output`] (`outcome.rs`), the joiner's waker in `Joiner`
 //! (`context/join.rs`).
 
 use std::{
@@ -30,17 +30,18 @@ use std::{
     pin::Pin,
     ptr::{self, NonNull},
     sync::{Arc, atomic},
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     thread::LocalKey,
 };
 
 use super::{
     activation::{self, Activation},
+    outcome::{Outcome, Output},
     unit::Unit,
 };
 use crate::sys::{
     fork,
-    panics::{self, Payload},
+    panics::Payload,
     park::{WakeSlot, here},
     sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, is_send_and_sync},
 };
@@ -168,7 +169,7 @@ impl<S> Drop for Runnable<S> {
 /// size.
 ///
 /// Only one thread at a time polls a task or holds its [`Runnable`], and async-task's state orders these threads. Only
-/// that thread writes here, apart from `cancelled` and `aborted`.
+/// that thread writes here, apart from `aborted`.
 pub struct Meta<S> {
     /// The scheduler in which the task was spawned.
     spawned_in: Arc<S>,
@@ -180,9 +181,6 @@ pub struct Meta<S> {
     /// will.
     owner: AtomicU64,
     started: AtomicBool,
-    /// Whether it is a call that its caller has taken back. Then it may be dropped at any time, whatever the loop holds
-    /// back.
-    cancelled: AtomicBool,
     /// A copy of the task's waker for whoever has the `async_task::Task`, which keeps the memory. It holds no
     /// reference, because counting one costs as much as the rest of a handle. Written once, by whoever holds the
     /// `Runnable`; for a task that has a handle, before spawning returns or another thread sees the task. `None` if the
@@ -227,7 +225,6 @@ impl<S> Meta<S> {
             key: AtomicU32::new(0),
             owner: AtomicU64::new(owner),
             started: AtomicBool::new(false),
-            cancelled: AtomicBool::new(false),
             lent: UnsafeCell::new(None),
             aborted: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -250,9 +247,10 @@ impl<S> Meta<S> {
         self.started.load(Ordering::Relaxed)
     }
 
-    /// Whether its caller has taken it back.
+    /// Whether it is a call that its caller has taken back. Then it may be dropped at any time, whatever the loop holds
+    /// back.
     pub fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        self.caller.as_ref().is_some_and(|caller| caller.is_cancelled())
     }
 
     /// The thread that the task belongs to, if any.
@@ -412,11 +410,10 @@ pub fn run<S: Schedule>(runnable: Runnable<S>) {
     if let Some(caller) = &task.caller
         && !task.is_started()
     {
-        // The caller first marks the call and then cancels it. Between the two, async-task alone would still begin it.
-        if task.is_cancelled() {
+        if caller.is_cancelled() {
             return;
         }
-        caller.set_unstarted(false);
+        caller.set_started();
         task.owner.store(here(), Ordering::Relaxed);
         // SAFETY: this thread holds the `Runnable`.
         unsafe { task.scheduler() }.adopt();
@@ -452,71 +449,6 @@ pub fn runs_in<S: Schedule>(scheduler: &Arc<S>) -> bool {
     activation::runs_in(Arc::as_ptr(scheduler))
 }
 
-/// Sends a call. The result is polled until the call is done.
-///
-/// # Safety
-///
-/// Everything that `future` borrows must live until `future` is dropped. Sending `future` must be sound before its
-/// first poll.
-pub unsafe fn send_call<'a, S: Schedule, F: Future>(
-    scheduler: &Arc<S>,
-    caller: Arc<WakeSlot>,
-    future: F,
-) -> Sent<'a, F::Output, S> {
-    // SAFETY: the caller promises that the call may be sent before its first poll, and that its borrows live long
-    // enough. From its first poll on the thread that polls it owns it; `run` ensures that.
-    let task = unsafe { spawn_for(scheduler, 0, Some(caller), future) };
-    Sent { meta: NonNull::from(task.metadata()), stage: Stage::Sent(task.fallible()) }
-}
-
-/// A call that was sent. It is done when [`poll`](Self::poll) has been ready. Dropping this before cancels it.
-pub struct Sent<'a, T, S> {
-    /// The task's metadata, which `stage` keeps alive.
-    meta: NonNull<Meta<S>>,
-    stage: Stage<'a, T, S>,
-}
-
-enum Stage<'a, T, S> {
-    Sent(async_task::FallibleTask<Output<T>, Meta<S>>),
-    Cancelled(Pin<Box<dyn Future<Output = Option<Output<T>>> + 'a>>),
-    Done,
-}
-
-impl<'a, T: 'a, S: Schedule> Sent<'a, T, S> {
-    /// How the call ended, once its future was dropped; `None` if that was before it had ended.
-    ///
-    /// # Panics
-    ///
-    /// If it was ready before.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outcome<T>>> {
-        let output = match &mut self.stage {
-            Stage::Sent(task) => ready!(Pin::new(task).poll(cx)),
-            Stage::Cancelled(cancelled) => ready!(cancelled.as_mut().poll(cx)),
-            Stage::Done => unreachable!("a call ends once"),
-        };
-        self.stage = Stage::Done;
-        Poll::Ready(output.map(Output::into_inner))
-    }
-
-    /// Cancels the call, unless it has ended, and polls it. Its home drops its future in its next round, whatever that
-    /// round holds back.
-    ///
-    /// # Panics
-    ///
-    /// The same as [`poll`](Self::poll).
-    pub fn cancel(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outcome<T>>> {
-        self.stage = match mem::replace(&mut self.stage, Stage::Done) {
-            Stage::Sent(task) => {
-                // SAFETY: `task` is still there, and it keeps `meta` alive.
-                unsafe { self.meta.as_ref() }.cancelled.store(true, Ordering::Relaxed);
-                Stage::Cancelled(Box::pin(task.cancel()))
-            }
-            stage => stage,
-        };
-        self.poll(cx)
-    }
-}
-
 /// Spawns a task that this thread owns, if `owner` is its number; that the thread which first polls it owns from then
 /// on, with [`FIRST`] or a caller; and that nobody owns with 0.
 ///
@@ -541,39 +473,6 @@ pub unsafe fn spawn_for<S: Schedule, F: Future>(
     let (runnable, task) = unsafe { builder.spawn_unchecked(listed, schedule) };
     runnable.schedule();
     task
-}
-
-/// How a task ended.
-pub enum Outcome<T> {
-    /// With its output.
-    Done(T),
-    /// With its panic.
-    Panicked(Payload),
-    /// It was aborted before.
-    Aborted,
-}
-
-/// An [`Outcome`] as async-task keeps it until the task is joined. If nobody joins it, async-task drops it, and that
-/// drop does not panic.
-pub struct Output<T>(ManuallyDrop<Outcome<T>>);
-
-impl<T> Output<T> {
-    fn new(outcome: Outcome<T>) -> Self {
-        Self(ManuallyDrop::new(outcome))
-    }
-
-    pub fn into_inner(self) -> Outcome<T> {
-        let mut this = ManuallyDrop::new(self);
-        // SAFETY: taken once, because `this` is not dropped.
-        unsafe { ManuallyDrop::take(&mut this.0) }
-    }
-}
-
-impl<T> Drop for Output<T> {
-    fn drop(&mut self) {
-        // SAFETY: dropped here only: `into_inner` takes it out of a value that is never dropped.
-        panics::discard(unsafe { ManuallyDrop::take(&mut self.0) });
-    }
 }
 
 /// A task's future. Its drop removes the task from the list of live tasks.
