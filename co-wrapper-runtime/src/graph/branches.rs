@@ -11,7 +11,7 @@
 //!
 //! So all branches come to the ends of their sections, and then all of them wait.
 //!
-//! This file takes no lock. `queue.rs` has the mutex and the queue.
+//! This file takes no lock. `shared.rs` has the mutex, `queue.rs` the queue.
 
 use std::collections::BTreeMap;
 

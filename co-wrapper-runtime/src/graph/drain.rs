@@ -17,11 +17,7 @@ use std::{
 
 use super::refuse;
 use crate::{
-    call::{
-        block_on::done,
-        callee::Callee,
-        frame::Frame,
-    },
+    call::{block_on::done, callee::Callee, frame::Frame},
     sys::{
         elapsed::{Elapsed, deadline},
         fork, panics,

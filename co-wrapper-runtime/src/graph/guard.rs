@@ -5,8 +5,8 @@ use std::{fmt, marker::PhantomData, panic::Location, sync::Arc};
 
 use super::{
     held::{Entry, Record},
-    queue::{Shared, Stripe, release},
     refuse,
+    shared::{Shared, Stripe, release},
 };
 use crate::sys::fork;
 

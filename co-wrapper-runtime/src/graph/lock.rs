@@ -1,5 +1,5 @@
 //! `GraphLock`, the public interface of the lock, and the futures that wait for it. The waiting itself is in
-//! `queue.rs`.
+//! `shared.rs`.
 
 use std::{
     borrow::Borrow,
@@ -18,16 +18,13 @@ use super::tell;
 use super::{
     guard::{GraphRead, GraphWrite},
     held::Entry,
-    queue::{Shared, Stripe, Writing},
+    queue::Writing,
     refuse,
+    shared::{Shared, Stripe},
     stripe::{STRIPES, index},
 };
 use crate::{
-    call::{
-        block_on::done,
-        callee::Callee,
-        frame::Frame,
-    },
+    call::{block_on::done, callee::Callee, frame::Frame},
     sys::{
         elapsed::{Elapsed, deadline},
         fork,

@@ -41,6 +41,7 @@ mod lock;
 pub(crate) mod no_co;
 mod queue;
 mod refuse;
+mod shared;
 mod stripe;
 #[cfg(not(loom))]
 mod tell;

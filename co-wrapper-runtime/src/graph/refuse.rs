@@ -3,10 +3,7 @@
 
 use std::{panic::Location, thread};
 
-use super::{
-    held,
-    queue::{Shared, Writing},
-};
+use super::{held, queue::Writing, shared::Shared};
 use crate::{
     context::AioContext,
     scheduler::Home,

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     held,
-    queue::{Shared, Waits},
+    shared::{Shared, Waits},
 };
 use crate::watch::reasons::{self, Awaited, Threads};
 
