@@ -2,10 +2,12 @@
 //! report.
 
 pub mod board;
+mod call;
 pub mod reasons;
 pub mod record;
 mod report;
 mod tell;
 pub mod watchdog;
 
-pub use report::{Call, Report, State, Suspect};
+pub use call::{Call, State, Suspect};
+pub use report::Report;
