@@ -336,7 +336,7 @@ fn packet(command: Command, cookie: u64, off: u64, len: u32, data: &[u8]) -> Vec
 }
 
 /// The size, the partition table and a checksum, for people.
-#[co_wrapper(mixed)]
+#[co_wrapper(mixed, expect_long)]
 async fn disk_co_survey(disk: &Disk) -> io::Result<String> {
     let (mut text, mut crc, mut buf) = (String::new(), crc32fast::Hasher::new(), vec![0; 1 << 20]);
     for at in (0..disk.size).step_by(buf.len()) {

@@ -236,14 +236,16 @@ fn serve(image: &Path) -> io::Result<Option<(Server, String)>> {
         }
         server => Server(server?),
     };
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !socket.exists() {
+    let url = format!("nbd+unix:///?socket={}", socket.display());
+    // The socket is there before anybody listens to it.
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while let Err(error) = Disk::open_blocking(&url) {
         if Instant::now() > deadline {
-            return Err(io::Error::other("qemu-nbd does not listen"));
+            return Err(io::Error::other(format!("qemu-nbd does not listen: {error}")));
         }
         thread::sleep(Duration::from_millis(5));
     }
-    Ok(Some((server, format!("nbd+unix:///?socket={}", socket.display()))))
+    Ok(Some((server, url)))
 }
 
 fn run() -> io::Result<()> {

@@ -126,7 +126,7 @@ fn a_mixed_one_shares_what_its_coroutine_holds() {
             while !is_closed_to_readers(&node.graph) {
                 thread::yield_now();
             }
-            let size = node.size_timeout(1, (2, 3), Duration::from_secs(20)).copied();
+            let size = node.size_timeout(1, (2, 3), Duration::from_secs(60)).copied();
             drop(guard);
             size
         })

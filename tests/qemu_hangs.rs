@@ -129,9 +129,11 @@ fn an_iothread_that_waits_for_another_threads_doing_wakes() {
 /// Catches: a nested wait that polls no outer call.
 #[test]
 fn w12_a_callback_waits_for_the_request_of_the_frame_below_it() {
+    /// Waits until the callback is there, so that the call is never over before the loop has run.
     #[co_wrapper]
-    async fn blk_co_write(done: async_channel::Sender<()>) {
-        AioContext::current().sleep(Duration::from_millis(20)).await;
+    async fn blk_co_write(called_back: async_channel::Receiver<()>, done: async_channel::Sender<()>) {
+        called_back.recv().await.unwrap();
+        AioContext::current().sleep(Duration::from_millis(1)).await;
         done.send(()).await.unwrap();
     }
 
@@ -142,12 +144,14 @@ fn w12_a_callback_waits_for_the_request_of_the_frame_below_it() {
 
     on_main(|main| {
         let (done, is_done) = async_channel::bounded(1);
+        let (calls_back, called_back) = async_channel::bounded(1);
         let (drained, has_drained) = mpsc::channel();
         main.schedule_bh(move || {
+            calls_back.try_send(()).unwrap();
             blk_drain(is_done);
             drained.send(()).unwrap();
         });
-        blk_write(done);
+        blk_write(called_back, done);
         has_drained.try_recv().unwrap();
     });
 }
@@ -158,8 +162,9 @@ fn w12_a_callback_waits_for_the_request_of_the_frame_below_it() {
 #[test]
 fn w12_a_callback_drains_the_node_of_the_request_below_it() {
     #[co_wrapper(bdrv_rdlock)]
-    async fn bdrv_co_pread(_graph: &GraphRead, node: &graph::Drain) -> usize {
+    async fn bdrv_co_pread(_graph: &GraphRead, node: &graph::Drain, called_back: async_channel::Receiver<()>) -> usize {
         let _request = node.begin().await;
+        called_back.recv().await.unwrap();
         AioContext::current().sleep(Duration::from_millis(1)).await;
         512
     }
@@ -167,13 +172,18 @@ fn w12_a_callback_drains_the_node_of_the_request_below_it() {
     on_main(|main| {
         let node = Arc::new(graph::Drain::new());
         let drained = Arc::clone(&node);
+        let (calls_back, called_back) = async_channel::bounded(1);
+        let (was_drained, has_drained) = mpsc::channel();
         main.schedule_bh(move || {
+            calls_back.try_send(()).unwrap();
             let section = drained.drained();
             assert_eq!(drained.in_flight(), 0);
             // The outer reader has released the lock by now, though its call has not returned.
             drop(graph::write());
             drop(section);
+            was_drained.send(()).unwrap();
         });
-        assert_eq!(bdrv_pread(&node), 512);
+        assert_eq!(bdrv_pread(&node, called_back), 512);
+        has_drained.try_recv().unwrap();
     });
 }

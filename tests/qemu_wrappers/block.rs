@@ -109,8 +109,10 @@ impl Drop for Call {
     }
 }
 
+/// Waits a moment, also where that is over before it is asked for the first time.
 async fn tick() {
     tokio::time::sleep(Duration::from_millis(1)).await;
+    tokio::task::yield_now().await;
 }
 
 /// The call of a mark without a lock.

@@ -5,7 +5,10 @@
 
 use std::{
     env, fs, io, mem,
-    os::{fd::AsRawFd, unix::fs::FileExt},
+    os::{
+        fd::AsRawFd,
+        unix::{fs::FileExt, net::UnixStream},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, OnceLock},
@@ -187,11 +190,15 @@ impl Folder {
             .args(["-t", "-r", "-e", "8", "-f", "qcow2", "-k"])
             .arg(path.join("socket"))
             .arg("qcow2");
-        let server = server.stdin(Stdio::null()).spawn()?;
-        while !path.join("socket").exists() {
+        let mut folder = Self { server: server.stdin(Stdio::null()).spawn()?, path };
+        // The socket is there before anybody listens to it.
+        while UnixStream::connect(folder.path.join("socket")).is_err() {
+            if let Some(status) = folder.server.try_wait()? {
+                return Err(io::Error::other(format!("qemu-nbd: {status}")));
+            }
             thread::sleep(Duration::from_millis(10));
         }
-        Ok(Self { path, server })
+        Ok(folder)
     }
 
     fn source(&self, job: &Job) -> String {

@@ -183,7 +183,7 @@ pub async fn blk_co_pdiscard(blk: &mut BlockBackend, offset: u64, length: u64) -
 
 /// Waits until nothing of the image is being written any more, by requests that nobody waits for either. Such are left when
 /// one of several has failed.
-#[co_wrapper(mixed)]
+#[co_wrapper(mixed, expect_long)]
 pub async fn blk_co_settle(blk: &BlockBackend) {
     for driver in blk.access.inner().collect_storage_dependencies() {
         // Nothing is reported here: whoever asked for those requests has an error already.
@@ -195,7 +195,7 @@ pub async fn blk_co_settle(blk: &BlockBackend) {
 ///
 /// # Errors
 /// Those of the formats and drivers; what was written may be lost then, and no later flush tells.
-#[co_wrapper(mixed)]
+#[co_wrapper(mixed, expect_long)]
 pub async fn blk_co_flush(blk: &BlockBackend) -> io::Result<()> {
     blk.access.flush().await?;
     blk.access.sync().await
@@ -218,7 +218,7 @@ pub async fn blk_co_truncate(blk: &mut BlockBackend, size: u64) -> io::Result<()
 ///
 /// # Errors
 /// Those of the formats and drivers.
-#[co_wrapper(mixed)]
+#[co_wrapper(mixed, expect_long)]
 pub async fn blk_co_make_empty(blk: &mut BlockBackend) -> io::Result<()> {
     let (mut done, end) = (0, blk.access.size());
     while done < end {

@@ -166,7 +166,7 @@ pub async fn blk_co_inspect(name: &Name, format: Option<ImageFormat>, shared: bo
 ///
 /// # Errors
 /// When it cannot be opened or makes no sense; those of reading.
-#[co_wrapper(mixed)]
+#[co_wrapper(mixed, expect_long)]
 pub async fn blk_co_check(name: &Name, format: Option<ImageFormat>, shared: bool) -> Result<Option<Checked>> {
     let check = async {
         let access = Access { shared, ..Access::default() };

@@ -368,7 +368,7 @@ fn is_ignored(kind: SignalKind) -> bool {
 }
 
 /// Waits for one of them, and tells its number.
-#[co_wrapper]
+#[co_wrapper(expect_long)]
 async fn signals_co_wait(signals: &mut Signals) -> i32 {
     let wait = async |signal: &mut Option<Signal>| match signal {
         Some(signal) => _ = signal.recv().await,
@@ -382,7 +382,7 @@ async fn signals_co_wait(signals: &mut Signals) -> i32 {
 }
 
 /// Waits for images to be closed in order; for a second signal; or for as long as that may take.
-#[co_wrapper]
+#[co_wrapper(expect_long)]
 async fn signals_co_wait_closed(signals: &mut Signals) {
     let closed = async {
         while ORDERLY.load(SeqCst) > 0 {
@@ -421,7 +421,9 @@ pub fn watch_for_interrupts() -> io::Result<()> {
         }
         // In a progress bar's place, if there may be one.
         let clear = if io::stderr().is_terminal() { "\r\x1b[2K" } else { "" };
-        let _ = writeln!(io::stderr(), "{clear}{}", line.replace(char::is_control, " "));
+        // Never let go either: a bar that is still moving would be drawn again below this line, and stay there.
+        let mut stderr = io::stderr().lock();
+        let _ = writeln!(stderr, "{clear}{}", line.replace(char::is_control, " "));
         process::exit(128 + number);
     };
     thread::Builder::new().name("interrupts".into()).spawn(watch).map(drop)

@@ -406,10 +406,10 @@ fn a_signal_while_an_image_is_written_leaves_it_consistent() {
                 }
                 _ => folder.command(&["bench", "-w", "-c", "100000000", "-s", "10k", "-d", "16", "img"]),
             };
-            let child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
             // The moments begin when it writes.
-            let begun = fs::metadata(folder.path("img")).unwrap().len();
-            support::until(|| fs::metadata(folder.path("img")).unwrap().len() > begun);
+            let before = fs::metadata(folder.path("img")).unwrap().len();
+            let child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            support::until(|| fs::metadata(folder.path("img")).unwrap().len() > before);
             thread::sleep(std::time::Duration::from_millis(round * 9));
             support::kill(child.id(), signal);
             let output = child.wait_with_output().unwrap();

@@ -103,10 +103,11 @@ impl Peer {
 
 type Script = fn(&mut Peer) -> io::Result<()>;
 
-/// Serves connections, one after the other, with a script each; the last one's goes for all further ones.
+/// Serves connections, one after the other, with a script each; the last one's goes for all further ones. It is waited for as
+/// long as a busy machine may take.
 fn scripted(scripts: &'static [Script]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("nbd://{}/img?timeout=2&reconnect=2", listener.local_addr().unwrap());
+    let url = format!("nbd://{}/img?{PATIENT}", listener.local_addr().unwrap());
     thread::spawn(move || {
         for n in 0.. {
             let Ok((socket, _)) = listener.accept() else { break };
@@ -116,10 +117,20 @@ fn scripted(scripts: &'static [Script]) -> String {
     url
 }
 
+const PATIENT: &str = "timeout=60&reconnect=60";
+
+/// For a server that does not answer, or is not there any more.
+fn impatient(url: &str) -> String {
+    url.replace(PATIENT, "timeout=2&reconnect=2")
+}
+
 /// Reads 4096 bytes from such a server.
 fn read_from(scripts: &'static [Script]) -> io::Result<Vec<u8>> {
-    let blk =
-        blk_open(&scripted(scripts), Some(ImageFormat::Raw), false, Cache::Writeback).map_err(|error| error.cause)?;
+    read(&scripted(scripts))
+}
+
+fn read(url: &str) -> io::Result<Vec<u8>> {
+    let blk = blk_open(url, Some(ImageFormat::Raw), false, Cache::Writeback).map_err(|error| error.cause)?;
     let mut buf = vec![0xee; 4096];
     blk_pread(&blk, 8192, &mut buf).map(|()| buf)
 }
@@ -394,7 +405,6 @@ fn an_idle_connection_that_is_lost_is_made_again_when_it_is_needed() {
         Ok(())
     }]);
     static IDLE: AtomicBool = AtomicBool::new(true);
-    let url = url.replace("timeout=2&reconnect=2", "timeout=60&reconnect=60");
     let blk = blk_open(&url, Some(ImageFormat::Raw), false, Cache::Writeback).unwrap();
     thread::sleep(Duration::from_millis(500)); // for connections that should not be
     assert_eq!(CONNECTIONS.load(Relaxed), 1);
@@ -422,7 +432,6 @@ fn in_bytes(order: fn(u64) -> u64) -> io::Result<Vec<u8>> {
         peer.send(&[&(0..65536).flat_map(chunk).collect::<Vec<u8>>()]);
         linger(peer)
     }]);
-    let url = url.replace("timeout=2", "timeout=60");
     let blk = blk_open(&url, Some(ImageFormat::Raw), false, Cache::Writeback).map_err(|error| error.cause)?;
     let mut buf = vec![0; 65536];
     blk_pread(&blk, 0, &mut buf).map(|()| buf)
@@ -448,7 +457,7 @@ fn what_a_server_dies_of_is_not_asked_for_ever() {
 
 #[test]
 fn a_server_that_stays_away_is_an_error() {
-    let error = read_from(&[|peer| first(peer).map(drop), |_| Ok(())]).unwrap_err();
+    let error = read(&impatient(&scripted(&[|peer| first(peer).map(drop), |_| Ok(())]))).unwrap_err();
     assert!(error.to_string().contains("hung up") || error.kind() == ErrorKind::ConnectionReset, "{error}");
 }
 
@@ -460,7 +469,6 @@ fn a_server_that_hangs_up_on_sight_is_not_connected_to_for_ever() {
         CONNECTIONS.fetch_add(1, Relaxed);
         peer.negotiate(1 << 20, true)
     }]);
-    let url = url.replace("timeout=2&reconnect=2", "timeout=60&reconnect=60");
     let blk = blk_open(&url, Some(ImageFormat::Raw), false, Cache::Writeback).unwrap();
     for n in 1..=20 {
         assert!(blk_pread(&blk, 0, &mut [0; 512]).is_err());
@@ -531,7 +539,10 @@ fn a_server_that_dies_or_lies_leaves_no_target() {
             "has owed a reply for 2 s",
         ),
     ] {
-        let url = scripted(Box::leak(Box::new([script])));
+        let mut url = scripted(Box::leak(Box::new([script])));
+        if words.ends_with("for 2 s") {
+            url = impatient(&url);
+        }
         folder.fails(&["convert", "-f", "raw", "-O", "qcow2", &url, "out"], 1, &["cannot ", &url, words]);
         assert_eq!(folder.names(), [""; 0]);
     }
@@ -551,12 +562,12 @@ fn a_server_that_comes_back_with_another_export_is_refused() {
 
 #[test]
 fn a_silent_server_is_an_error() {
-    let error = read_from(&[|peer| {
+    let error = read(&impatient(&scripted(&[|peer| {
         first(peer)?;
         linger(peer)
-    }]);
+    }])));
     assert!(error.unwrap_err().to_string().contains("has owed a reply for 2 s"));
-    let error = read_from(&[linger]);
+    let error = read(&impatient(&scripted(&[linger])));
     assert!(error.unwrap_err().to_string().contains("no answer in 2 s"));
 }
 

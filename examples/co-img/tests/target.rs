@@ -92,10 +92,11 @@ fn an_open_file_of_a_process() {
             let out = File::options().read(true).write(true).open(folder.path("out")).unwrap();
             let mut command = folder.command(&["convert", "-f", "raw", "-O", format, "raw", name]);
             let fd = out.as_raw_fd();
-            // SAFETY: the closure runs in the forked child, and makes one call, which may be made there.
+            // SAFETY: the closure runs in the forked child, and makes two calls, which may be made there.
             unsafe {
-                command.pre_exec(move || match nix::libc::dup2(fd, 7) {
-                    7 => Ok(()),
+                // If it is number 7 already, `dup2` leaves it to be closed by the exec.
+                command.pre_exec(move || match (nix::libc::dup2(fd, 7), nix::libc::fcntl(7, nix::libc::F_SETFD, 0)) {
+                    (7, 0) => Ok(()),
                     _ => Err(io::Error::last_os_error()),
                 });
             }

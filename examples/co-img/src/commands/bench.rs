@@ -90,7 +90,7 @@ pub fn run(options: &Options) -> Result<()> {
     print(&format!("Run completed in {took:.3} seconds.\n"))
 }
 
-#[co_wrapper]
+#[co_wrapper(expect_long)]
 async fn img_co_bench(blk: &BlockBackend, options: &Options, size: u64, progress: &Progress) -> Result<()> {
     let slots = blk.end() / size; // the requests go round
     let requests = (0..options.count).map(|n| n % slots * size).map(|at| async move {

@@ -93,7 +93,7 @@ struct Commit<'a> {
 }
 
 /// Copies all that the topmost image has itself.
-#[co_wrapper]
+#[co_wrapper(expect_long)]
 async fn img_co_commit(commit: &Commit<'_>) -> Result<()> {
     let end = commit.top.end();
     let pieces = stream::try_unfold(0, |at| async move {

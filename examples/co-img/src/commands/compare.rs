@@ -68,7 +68,7 @@ struct Both<'a> {
 }
 
 /// Where the first difference is, if there is one.
-#[co_wrapper]
+#[co_wrapper(expect_long)]
 async fn img_co_compare(both: &Both<'_>) -> Result<Option<u64>> {
     let end = both.a.1.max(both.b.1);
     let pieces = stream::try_unfold(0, |at| async move {

@@ -106,7 +106,7 @@ struct Content {
 type Buffers = Mutex<Vec<Vec<u8>>>;
 
 /// Copies one thread's share.
-#[co_wrapper]
+#[co_wrapper(expect_long)]
 async fn img_co_convert(copy: &Copy<'_>, pace: Pace<'_>) -> Result<()> {
     let batches = stream::try_unfold(Share::default(), |mut share| async move {
         let batch = copy.batch(&mut share, pace.batch).await?;
