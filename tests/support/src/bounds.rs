@@ -3,7 +3,7 @@
 use std::{panic, sync::mpsc, thread, time::Duration};
 
 /// Far more than any test takes, and far less than a CI job's limit. Miri is some hundred times slower.
-pub const BOUND: Duration = Duration::from_secs(if cfg!(miri) { 1_200 } else { 120 });
+pub const BOUND: Duration = Duration::from_secs(if cfg!(miri) { 1_200 } else { 300 });
 
 /// So many milliseconds.
 pub const fn ms(n: u64) -> Duration {
