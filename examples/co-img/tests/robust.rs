@@ -346,6 +346,7 @@ fn a_command_that_takes_long_is_no_hang() {
         &["convert", "-f", "raw", "-O", "qcow2", "URL", "out"][..],
         &["bench", "URL"],
         &["compare", "URL", "null-co://1M"],
+        &["check", "-f", "qcow2", "URL"],
     ] {
         let (url, asked) = stuck();
         let args: Vec<&str> = command.iter().map(|word| if *word == "URL" { &url } else { *word }).collect();
@@ -356,8 +357,9 @@ fn a_command_that_takes_long_is_no_hang() {
         thread::sleep(Duration::from_millis(800)); // to be reported in, if it is
         support::kill(child.id(), Signal::SIGTERM);
         let err = text(&child.wait_with_output().unwrap().stderr);
-        // On a busy machine the server may well have been opened for long.
-        assert!(!err.contains("img_") && !err.contains("signals_") && err.contains("interrupted"), "{args:?}: {err}");
+        // On a busy machine it may well have taken long to open the server, which is told.
+        let reported = ["img_", "blk_check", "signals_"].iter().find(|call| err.contains(*call));
+        assert!(reported.is_none() && err.contains("interrupted"), "{args:?}: {err}");
     }
 }
 
