@@ -634,8 +634,8 @@ fn rss_kib() -> u64 {
 fn in_use(expected: Option<usize>) -> (u64, usize) {
     let (mut least, begun) = (fds(), Instant::now());
     for round in 0.. {
-        let enough = expected.map_or(round == 20, |expected| least <= expected && round >= 20);
-        if enough || begun.elapsed() > PATIENCE {
+        let is_expected = expected.is_none_or(|expected| least <= expected);
+        if round >= 20 && is_expected || begun.elapsed() > PATIENCE {
             break;
         }
         thread::sleep(Duration::from_millis(10));
