@@ -412,7 +412,7 @@ fn a_signal_while_an_image_is_written_leaves_it_consistent() {
             support::until(|| fs::metadata(folder.path("img")).unwrap().len() > before);
             thread::sleep(std::time::Duration::from_millis(round * 9));
             support::kill(child.id(), signal);
-            let output = child.wait_with_output().unwrap();
+            let output = support::ended(child);
             let ended = output.status.code();
             assert!(ended == code || ended == Some(0), "{signal} {round}: {ended:?} {}", text(&output.stderr));
             check(&folder, "img", &format!("{signal}, round {round}"));

@@ -15,7 +15,7 @@ use std::{io, thread};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::Signal;
-use support::{Folder, content, one_line, qemu_is_here, run, text};
+use support::{Folder, content, ended, one_line, qemu_is_here, run, text};
 
 /// What an image of ours may cost, in KiB.
 const MOST_MEMORY: i64 = 256 << 10;
@@ -194,7 +194,7 @@ fn output_that_cannot_be_written_is_an_error() {
     folder.raw("raw", 4 << 20);
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let output = folder.command(&["map", "raw"]).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
-    one_line(&output.wait_with_output().unwrap(), 1, &["stdout", "No space left"]);
+    one_line(&ended(output), 1, &["stdout", "No space left"]);
 }
 
 /// Catches: an exit code of 1, which says that the images differ.
@@ -205,7 +205,7 @@ fn a_verdict_that_nobody_hears_is_no_verdict() {
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
     let output = folder.command(&["compare", "raw", "raw"]).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
-    let output = output.wait_with_output().unwrap();
+    let output = ended(output);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(2), String::new()));
 }
 
@@ -309,7 +309,7 @@ fn a_signal_ends_it_and_leaves_nothing_half_made() {
         assert_eq!(fs::metadata(folder.path(&names[0])).unwrap().mode() & 0o777, 0o600, "{names:?}");
         support::kill(child.id(), signal);
         // It would wait for the server for minutes.
-        let output = child.wait_with_output().unwrap();
+        let output = ended(child);
         assert_eq!(output.status.code(), Some(code));
         assert_eq!(text(&output.stderr).trim(), "co-img: interrupted");
         assert_eq!(folder.names(), ["out"]);
@@ -330,7 +330,7 @@ fn a_signal_waits_for_no_source_that_does_not_answer() {
         asked.recv_timeout(support::BOUND).unwrap();
         let since = Instant::now();
         support::kill(child.id(), signal);
-        let output = child.wait_with_output().unwrap();
+        let output = ended(child);
         assert!(since.elapsed() < Duration::from_secs(30), "it waited for the server");
         assert_eq!(output.status.code(), Some(128 + signal as i32));
         assert_eq!(text(&output.stderr).trim(), "co-img: interrupted; 'img' is incomplete");
@@ -356,7 +356,7 @@ fn a_command_that_takes_long_is_no_hang() {
         asked.recv_timeout(support::BOUND).unwrap();
         thread::sleep(Duration::from_millis(800)); // to be reported in, if it is
         support::kill(child.id(), Signal::SIGTERM);
-        let err = text(&child.wait_with_output().unwrap().stderr);
+        let err = text(&ended(child).stderr);
         // On a busy machine it may well have taken long to open the server, which is told.
         let reported = ["img_", "blk_check", "signals_"].iter().find(|call| err.contains(*call));
         assert!(reported.is_none() && err.contains("interrupted"), "{args:?}: {err}");
@@ -381,7 +381,7 @@ fn a_signal_at_any_moment_leaves_the_old_or_the_new() {
         let child = command.stderr(Stdio::null()).spawn().unwrap();
         thread::sleep(Duration::from_millis(round % 40 * 2));
         support::kill(child.id(), Signal::SIGINT);
-        let status = child.wait_with_output().unwrap().status;
+        let status = support::ended(child).status;
         let out = fs::read(folder.path("out")).unwrap();
         assert!(out == b"as it was" || out == new, "{round}: {} bytes", out.len());
         assert!(out == new || !status.success(), "{round}");
@@ -404,7 +404,7 @@ fn a_signal_that_is_ignored_stays_so() {
     thread::sleep(Duration::from_millis(500)); // to end in, if it does
     support::kill(child.id(), Signal::SIGTERM);
     assert!(child.try_wait().unwrap().is_none_or(|status| status.code() == Some(143)), "it hung up");
-    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert_eq!(ended(child).status.code(), Some(143));
     assert_eq!(folder.names(), [""; 0]);
 }
 
@@ -429,7 +429,7 @@ fn a_target_in_place_is_said_to_be_incomplete() {
     let child = folder.command(&["convert", "-O", "raw", "raw", &url]).stderr(Stdio::piped()).spawn().unwrap();
     asked.recv_timeout(support::BOUND).unwrap();
     support::kill(child.id(), Signal::SIGINT);
-    let output = child.wait_with_output().unwrap();
+    let output = ended(child);
     assert_eq!(text(&output.stderr).trim(), format!("co-img: interrupted; '{url}' is incomplete"));
 
     // The shortest timeout within which this machine opens it.

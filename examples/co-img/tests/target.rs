@@ -112,8 +112,8 @@ fn an_open_file_of_a_process() {
         }
         let stdout = File::options().read(true).write(true).open(folder.path("out")).unwrap();
         let mut command = folder.command(&["convert", "-f", "raw", "-O", format, "raw", "/dev/stdout"]);
-        let output = command.stdout(stdout).stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output();
-        said(&output.unwrap(), Some("an open file of a process"));
+        let child = command.stdout(stdout).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        said(&support::ended(child), Some("an open file of a process"));
         same(&folder, "out", format);
         assert_eq!(folder.names(), ["fds", "out", "raw", "seven"]);
     }

@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
     sync::mpsc,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::BOUND;
@@ -24,23 +24,44 @@ impl Drop for Guard {
 /// Runs `command` to its end, and to that of its output; fails if that takes longer than [`BOUND`].
 #[track_caller]
 pub fn run(command: &mut Command) -> Output {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    end_of(child, &format!("{command:?}"))
+}
+
+/// Waits for the end of a child, and of its output where that is piped; fails if that takes longer than [`BOUND`].
+#[track_caller]
+pub fn ended(child: Child) -> Output {
+    end_of(child, "the child")
+}
+
+#[track_caller]
+fn end_of(child: Child, shown: &str) -> Output {
     let deadline = Instant::now() + BOUND;
-    let mut child = Guard(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
-    let read = |mut pipe: Box<dyn Read + Send>| {
+    let mut child = Guard(child);
+    let read = |pipe: Option<Box<dyn Read + Send>>| {
         let (sender, text) = mpsc::channel();
         thread::spawn(move || {
             let mut bytes = Vec::new();
-            pipe.read_to_end(&mut bytes).unwrap();
+            pipe.map(|mut pipe| pipe.read_to_end(&mut bytes).unwrap());
             let _ = sender.send(bytes);
         });
         text
     };
-    let stdout = read(Box::new(child.0.stdout.take().unwrap()));
-    let stderr = read(Box::new(child.0.stderr.take().unwrap()));
+    let stdout = read(child.0.stdout.take().map(|pipe| Box::new(pipe) as _));
+    let stderr = read(child.0.stderr.take().map(|pipe| Box::new(pipe) as _));
     let next = |text: mpsc::Receiver<_>| text.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-    let (Ok(stdout), Ok(stderr)) = (next(stdout), next(stderr)) else { panic!("{command:?} hangs") };
-    // Its pipes are closed: it ends, or is a child's child that keeps none.
-    Output { status: child.0.wait().unwrap(), stdout, stderr }
+    let (Ok(stdout), Ok(stderr)) = (next(stdout), next(stderr)) else { panic!("{shown} hangs") };
+    // Where its pipes are closed it ends at once, unless it is a child's child that keeps none.
+    let mut pause = Duration::from_micros(20);
+    let status = loop {
+        if let Some(status) = child.0.try_wait().unwrap() {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "{shown} hangs");
+        thread::sleep(pause);
+        pause = (2 * pause).min(Duration::from_millis(10));
+    };
+    Output { status, stdout, stderr }
 }
 
 /// The command that runs `name`, an ignored test of this binary, alone in a process of its own.

@@ -9,6 +9,6 @@ pub mod old_nbd;
 mod panics;
 
 pub use bounds::{BOUND, ms, on_stack_of, sized, within_bounds};
-pub use child::{Guard, in_child, run, test_in_child};
+pub use child::{Guard, ended, in_child, run, test_in_child};
 pub use fork::until_other_threads_sleep;
 pub use panics::{message_of, panic_of};

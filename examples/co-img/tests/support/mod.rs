@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::{env, fs};
 
-pub use co_wrapper_test_support::{BOUND, Guard, run};
+pub use co_wrapper_test_support::{BOUND, Guard, ended, run};
 use nix::sys::signal::{self, SigHandler, Signal, signal};
 use nix::unistd::Pid;
 
