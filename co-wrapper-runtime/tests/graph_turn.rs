@@ -13,7 +13,7 @@ use std::{
     hint,
     pin::{Pin, pin},
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::Poll,
@@ -653,33 +653,85 @@ fn g07_a_reader_that_is_not_polled_bars_nobody() {
     });
 }
 
+/// How the main loop writes again and again.
+type Writes = (&'static str, fn(&GraphLock));
+
+const WRITES: &[Writes] = &[
+    ("a write", |lock| drop(lock.write())),
+    ("a write that has no time", |lock| drop(lock.write_timeout(Duration::ZERO))),
+    ("a bottom half that writes", |lock| plain(change(lock, |_| ()))),
+    #[cfg(all(feature = "coroutine", not(miri)))]
+    ("a coroutine that writes", |lock| {
+        let lock = lock.clone();
+        // SAFETY: it has no scope in a thread-local while a call waits.
+        co_wrapper_runtime::block_on(unsafe { co_wrapper_runtime::Coroutine::new(move || drop(lock.write())) });
+    }),
+];
+
 /// Catches: a writer that does not wait for readers that the last writer let in: writers in succession would keep
-/// readers out for ever.
+/// readers out for ever. One that waits for them by the clock alone: the first write after a pause, in which their loop did
+/// not run, would come too soon, and all that follow too.
 #[test]
-#[cfg_attr(miri, ignore = "a few steps take longer there than a writer waits; loom_graph.rs models it")]
 fn g07_writers_in_a_row_let_the_readers_in_that_wait() {
     on_main(|main| {
-        let lock = GraphLock::new();
-        for readers in [1, 5] {
-            let guard = lock.write();
-            let came_in = Arc::new(AtomicUsize::new(0));
-            for _ in 0..readers {
-                let (in_task, came_in) = (lock.clone(), Arc::clone(&came_in));
-                drop(main.spawn(async move {
-                    let _guard = in_task.read().await;
-                    came_in.fetch_add(1, Ordering::Relaxed);
-                }));
-            }
-            main.poll(false);
-            drop(guard);
-            let mut writes = 0;
-            while came_in.load(Ordering::Relaxed) < readers {
-                // Its loop polls the readers that it waits for, unless this thread does not run for so long.
-                drop(lock.write());
-                writes += 1;
-                assert!(writes < 2_000, "{writes} writers went before a reader");
+        for &(what, write) in WRITES {
+            for pause in [Duration::ZERO, Duration::from_millis(30)] {
+                for readers in [1, 5] {
+                    let lock = GraphLock::new();
+                    let guard = lock.write();
+                    let came_in = Arc::new(AtomicUsize::new(0));
+                    for _ in 0..readers {
+                        let (in_task, came_in) = (lock.clone(), Arc::clone(&came_in));
+                        drop(main.spawn(async move {
+                            let _guard = in_task.read().await;
+                            came_in.fetch_add(1, Ordering::Relaxed);
+                        }));
+                    }
+                    main.poll(false);
+                    drop(guard);
+                    // Longer than a writer waits for those that the last one let in.
+                    thread::sleep(pause);
+                    let mut writes = 0;
+                    while came_in.load(Ordering::Relaxed) < readers {
+                        // Its loop runs one of them at least.
+                        write(&lock);
+                        writes += 1;
+                        assert!(writes <= 10 * readers, "{what} after {pause:?}: {writes} went before a reader");
+                    }
+                }
             }
         }
+    });
+}
+
+/// Catches: a lock that nobody holds, and that is not taken in time because a reader that was let in is not polled.
+#[test]
+fn g07_w10_a_write_that_has_no_time_does_not_wait_for_a_reader_that_is_not_polled() {
+    on_main(|main| {
+        let lock = GraphLock::new();
+        let guard = lock.write();
+        let (kept, in_task) = (Arc::new(Mutex::new(None)), lock.clone());
+        let keeps = Arc::clone(&kept);
+        // A task, for here it would be refused.
+        drop(main.spawn(async move {
+            let mut reading = Box::pin(async move { in_task.read().await });
+            assert!(poll_once(reading.as_mut()).is_pending());
+            *keeps.lock().unwrap() = Some(reading);
+        }));
+        main.poll(false);
+        assert!(kept.lock().unwrap().is_some());
+        drop(guard);
+        // It waits until the reader has had its time.
+        drop(lock.write());
+        assert!(lock.write_timeout(Duration::ZERO).is_ok());
+        #[cfg(all(feature = "coroutine", not(miri)))]
+        for timeout in [Duration::ZERO, Duration::from_millis(1)] {
+            let own = lock.clone();
+            // SAFETY: it has no scope in a thread-local while a call waits.
+            let writes = unsafe { co_wrapper_runtime::Coroutine::new(move || own.write_timeout(timeout).is_ok()) };
+            assert!(main.block_on(writes), "{timeout:?}");
+        }
+        drop(kept);
     });
 }
 

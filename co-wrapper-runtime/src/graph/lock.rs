@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     ptr,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -242,7 +242,17 @@ impl GraphLock {
         refuse::write_here(name, place);
         let mut writing = TakeWrite::new(self.clone(), place, Some(name));
         let frame = Frame::enter(Callee::Own(name), place);
-        frame.block_on_for_caller_until(deadline, || std::future::poll_fn(move |cx| Pin::new(&mut writing).poll(cx)))
+        let taken = frame
+            .block_on_for_caller_until(deadline, || std::future::poll_fn(move |cx| Pin::new(&mut writing).poll(cx)));
+        taken.or_else(|ended| {
+            // A coroutine's time may be up when it has let others run. Nobody need hold the lock then.
+            let mut at_once = TakeWrite::new(self.clone(), place, None);
+            at_once.lets_run = false;
+            match Pin::new(&mut at_once).poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(guard) => Ok(guard),
+                Poll::Pending => Err(ended),
+            }
+        })
     }
 }
 
@@ -318,12 +328,14 @@ pub(super) struct TakeWrite {
     place: &'static Location<'static>,
     /// The function to name if this would wait for itself; `None` in a bottom half, which returns while it waits.
     blocks: Option<&'static str>,
+    /// Lets its loop run something first if a reader was let in and has not been polled since.
+    lets_run: bool,
     number: Option<i64>,
 }
 
 impl TakeWrite {
     pub fn new(lock: GraphLock, place: &'static Location<'static>, blocks: Option<&'static str>) -> Self {
-        Self { lock, place, blocks, number: None }
+        Self { lock, place, blocks, lets_run: true, number: None }
     }
 }
 
@@ -331,7 +343,7 @@ impl Future for TakeWrite {
     type Output = GraphWrite;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<GraphWrite> {
-        let Self { lock, place, blocks, number } = &mut *self;
+        let Self { lock, place, blocks, lets_run, number } = &mut *self;
         let writing = Writing { thread: here(), place };
         let refuse = |other| {
             if let Some(name) = blocks {
@@ -339,7 +351,7 @@ impl Future for TakeWrite {
             }
         };
         lock.shared()
-            .poll_write(number, writing, cx, refuse)
+            .poll_write(number, writing, *lets_run, cx, refuse)
             .map(|()| GraphWrite::new(Arc::clone(lock.shared()), place))
     }
 }
@@ -354,8 +366,6 @@ impl Drop for TakeWrite {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::task::Waker;
-
     use super::*;
 
     /// Catches: a writer that leaves or gives up without reopening the fast path, which no other test would show.

@@ -9,7 +9,8 @@
 //!   let past at a time (`branches.rs`).
 //! - When a writer leaves, the readers that waited go first, then the next writer. So neither starves the other.
 //! - A reader that is let in is woken; it is counted only when it is polled and comes in. Until then it keeps nobody
-//!   out, but the next writer waits for it for a while ([`GRACE`]).
+//!   out, but the next writer waits for it for a while ([`GRACE`]). However long ago it was let in, each writer first
+//!   lets its own loop run something: the reader may be in that loop's queue.
 //!
 //! Nothing here wakes, clones or drops a reader's waker: wakers are returned, for whoever has released the mutex. (What a
 //! stripe names as its lock is a parameter, `L`, so that this file does not depend on `shared.rs`.)
@@ -277,6 +278,11 @@ impl<L> Queue<L> {
     /// Whether a writer may come in.
     pub fn is_free(&self) -> bool {
         self.writing.is_none() && self.owed == 0 && self.readers_in() == 0
+    }
+
+    /// Whether a reader was let in and has not been polled since.
+    pub fn has_let_in(&self) -> bool {
+        self.readers.values().any(|reader| matches!(reader.stage, Stage::LetIn { .. }))
     }
 
     /// The wakers of all waiting writers, if one may come in. All of them, because the first may give up.

@@ -158,11 +158,13 @@ impl Shared {
     }
 
     /// Polls for the write lock on behalf of `writing`. `number` is the writer's, once it waits. Before its first wait,
-    /// `refuse` may panic; it gets the current writer, if there is one.
+    /// `refuse` may panic; it gets the current writer, if there is one. With `lets_run`, the first poll is pending and
+    /// wakes if a reader was let in and has not been polled since.
     pub fn poll_write(
         self: &Arc<Self>,
         number: &mut Option<i64>,
         writing: Writing,
+        lets_run: bool,
         cx: &mut Context<'_>,
         refuse: impl FnOnce(Option<Writing>),
     ) -> Poll<()> {
@@ -175,7 +177,10 @@ impl Shared {
             queue.set_gated(true);
         }
         queue.end_grace(now);
-        if queue.is_free() {
+        // Not at its first poll if a reader has yet to come in. That its time is up does not show that its loop had a turn: a
+        // thread that did not run for so long, and then writes again and again, would keep its own tasks out for ever.
+        let lets_run = lets_run && number.is_none() && queue.has_let_in();
+        if queue.is_free() && !lets_run {
             let waker = number.take().and_then(|number| queue.writers.remove(&number));
             queue.writing = Some(writing);
             self.arm(&mut queue);
@@ -197,6 +202,9 @@ impl Shared {
         if first {
             // This may panic; the caller's drop then removes the writer from the queue.
             refuse(other);
+        }
+        if lets_run {
+            cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
