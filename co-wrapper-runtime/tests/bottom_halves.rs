@@ -13,7 +13,7 @@ use std::{
 };
 
 use co_wrapper_runtime::{AioContext, BottomHalf};
-use common::{panic_of, sized, within_bounds};
+use common::{panic_of, sized, sleeps, within_bounds};
 
 /// A context, a bottom half in it, and how often that ran.
 fn counting() -> (AioContext, BottomHalf, Arc<AtomicUsize>) {
@@ -41,13 +41,13 @@ fn b01_scheduling_a_pending_one_coalesces() {
         assert!(!ctx.poll(false));
         assert_eq!(runs.load(Ordering::Relaxed), 1);
 
-        let home = ctx.clone();
+        let asleep = sleeps(&ctx);
         thread::scope(|scope| {
             scope.spawn(|| {
-                thread::sleep(std::time::Duration::from_millis(10));
+                asleep();
                 bh.schedule();
             });
-            assert!(home.poll(true));
+            assert!(ctx.poll(true));
         });
         assert_eq!(runs.load(Ordering::Relaxed), 2);
     });

@@ -114,12 +114,13 @@ const WAITS: &[Wait] = &[
         }
         let io = Detached(Some(IoThread::spawn("io").unwrap()));
         let thread = io.0.as_ref().unwrap();
-        let (begins, begun) = async_channel::bounded(1);
+        let (begins, begun) = std::sync::mpsc::channel();
         thread.context().schedule_bh(move || {
-            begins.send_blocking(()).unwrap();
+            begins.send(()).unwrap();
             assert!(go.recv_blocking().is_err());
         });
-        block_on(begun.recv()).unwrap();
+        // Blocks this thread for a moment, so that the first wait is the join.
+        begun.recv().unwrap();
         thread.join_timeout(timeout).is_ok()
     }),
 ];

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use co_wrapper_runtime::{AioContext, IoThread, block_on};
+use co_wrapper_runtime::{AioContext, IoThread, block_on, hang};
 use common::*;
 
 const SHORT: [Duration; 2] = [Duration::ZERO, Duration::from_millis(1)];
@@ -139,8 +139,15 @@ fn x01_a_join_that_gave_up_can_be_made_again() {
         assert!(!pending.is_finished());
         thread::scope(|scope| {
             // One that waits on is not disturbed by one that gives up.
-            let joining = scope.spawn(|| io.join());
-            let joining_for_a_while = scope.spawn(|| io.join_timeout(Duration::MAX));
+            let named = |name: &str| thread::Builder::new().name(name.to_owned());
+            let joining = named("joining").spawn_scoped(scope, || io.join()).unwrap();
+            let joining_for_a_while =
+                named("joining for a while").spawn_scoped(scope, || io.join_timeout(Duration::MAX)).unwrap();
+            for thread in ["`joining`", "`joining for a while`"] {
+                while !hang::report().calls().iter().any(|call| call.thread() == thread) {
+                    thread::yield_now();
+                }
+            }
             assert!(io.join_timeout(Duration::from_millis(1)).is_err());
             assert!(!joining.is_finished() && !joining_for_a_while.is_finished());
             drop(go_on);
@@ -207,8 +214,10 @@ mod graph {
         let (end, may_end) = async_channel::bounded::<()>(1);
         let (node, ended) = (Arc::clone(node), Arc::clone(ended));
         ctx.spawn(async move {
-            let _request = node.begin().await;
+            let request = node.begin().await;
             let _ = may_end.recv().await;
+            // Not in flight any more when it counts as ended.
+            drop(request);
             ended.fetch_add(1, Ordering::Relaxed);
         });
         end

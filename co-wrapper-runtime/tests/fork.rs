@@ -21,7 +21,7 @@ use co_wrapper_runtime::{
     __private::{Wrapper, poll_co_in},
     AioContext, IoThread, block_on, block_on_interruptible, hang, interrupt,
 };
-use common::{in_child, message_of, mixed, panic_of, plain, until_other_threads_sleep};
+use common::{BOUND, in_child, message_of, mixed, panic_of, plain, until_other_threads_sleep};
 
 /// Forks. 0 in the child, which is ended by a signal if it hangs.
 fn fork() -> i32 {
@@ -31,7 +31,7 @@ fn fork() -> i32 {
     assert!(id >= 0);
     if id == 0 {
         // SAFETY: sets a timer.
-        unsafe { libc::alarm(10) };
+        unsafe { libc::alarm(BOUND.as_secs() as u32) };
     }
     id
 }

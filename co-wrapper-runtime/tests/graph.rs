@@ -25,7 +25,7 @@ use co_wrapper_runtime::{
 };
 use common::{
     main_loop::{NO_CO, at, change, on_main, poll_once},
-    mixed, panic_of, plain, sized, within_bounds,
+    mixed, panic_of, plain, sized, sleeps, within_bounds,
 };
 
 #[test]
@@ -170,8 +170,9 @@ fn g02_a_readers_unlock_on_another_thread_wakes_the_writer() {
         let lock = GraphLock::new();
         for _ in 0..sized(50, 3) {
             let guard = main.block_on(lock.read()).hand_over();
+            let writer_sleeps = sleeps(&main);
             let unlocker = thread::spawn(move || {
-                thread::sleep(Duration::from_millis(2));
+                writer_sleeps();
                 drop(guard);
             });
             drop(lock.write());
@@ -185,14 +186,15 @@ fn g02_a_condition_made_true_on_another_thread_wakes_an_iothread() {
     within_bounds(|| {
         let io = IoThread::spawn("io").unwrap();
         let ctx = io.context().clone();
-        let (done, told) = mpsc::channel();
+        let ((begins, begun), (done, told)) = (mpsc::channel(), mpsc::channel());
         let flag = Arc::new(AtomicBool::new(false));
         let (seen, here) = (Arc::clone(&flag), ctx.clone());
         ctx.schedule_bh(move || {
+            begins.send(sleeps(&here)).unwrap();
             here.poll_while(|| !seen.load(Ordering::Acquire));
             done.send(()).unwrap();
         });
-        thread::sleep(Duration::from_millis(20));
+        begun.recv().unwrap()();
         flag.store(true, Ordering::Release);
         ctx.notify();
         told.recv().unwrap();
@@ -281,14 +283,18 @@ fn g03_who_holds_a_guard_is_right_across_tasks_and_threads() {
         let lock = GraphLock::new();
         let io = IoThread::spawn("io").unwrap();
         // Another task's guard is no reason to refuse, on the same thread either.
-        let (reading, in_reader, sleeper) = (async_channel::bounded(1), lock.clone(), main.clone());
+        let (reading, leave, in_reader) = (async_channel::bounded(1), async_channel::bounded::<()>(1), lock.clone());
         let reader = main.spawn(async move {
             let _guard = in_reader.read().await;
             reading.0.send(()).await.unwrap();
-            sleeper.sleep(Duration::from_millis(20)).await;
+            leave.1.recv().await.unwrap();
         });
         main.block_on(reading.1.recv()).unwrap();
         let changer = main.spawn(change(&lock, |_| 7));
+        // The one is polled, and its bottom half waits for the reader.
+        while main.poll(false) {}
+        assert!(!changer.is_finished());
+        leave.0.try_send(()).unwrap();
         assert_eq!(main.block_on(changer), 7);
         main.block_on(reader);
         // A guard taken here, dropped elsewhere: gone.
@@ -358,9 +364,11 @@ fn g03_a_guard_on_its_way_to_another_context_is_not_its_senders() {
         let (go_on, busy) = mpsc::channel();
         io.context().schedule_bh(move || busy.recv().unwrap());
         let in_bottom_half = lock.clone();
+        let here = main.clone();
         main.schedule_bh(move || {
+            let writer_sleeps = sleeps(&here);
             let later = thread::spawn(move || {
-                thread::sleep(Duration::from_millis(20));
+                writer_sleeps();
                 go_on.send(()).unwrap();
             });
             drop(in_bottom_half.write());

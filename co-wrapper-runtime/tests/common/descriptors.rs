@@ -15,6 +15,8 @@ use std::{
 
 use co_wrapper_runtime::Interest;
 
+use super::common::BOUND;
+
 /// What has to stay open after the event.
 type Kept = Box<dyn Any + Send>;
 
@@ -87,7 +89,7 @@ pub fn rows() -> impl Iterator<Item = Row> {
 fn wait_for(fd: BorrowedFd<'_>, events: i16) {
     let mut asked = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
     // SAFETY: one `pollfd`, which is there.
-    assert_eq!(unsafe { libc::poll(&mut asked, 1, 30_000) }, 1, "the event does not come");
+    assert_eq!(unsafe { libc::poll(&mut asked, 1, BOUND.as_millis() as i32) }, 1, "the event does not come");
 }
 
 fn copy(fd: impl AsFd) -> OwnedFd {

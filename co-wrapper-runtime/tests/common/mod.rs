@@ -7,9 +7,12 @@ pub mod main_loop;
 #[cfg(all(target_os = "linux", not(miri)))]
 pub mod supervisor;
 
-use std::future::Future;
+use std::{future::Future, thread};
 
-use co_wrapper_runtime::__private::{Wrapper, poll_co};
+use co_wrapper_runtime::{
+    __private::{Wrapper, poll_co},
+    AioContext,
+};
 pub use co_wrapper_test_support::*;
 
 /// Calls as a plain wrapper `plain` of `co_plain`.
@@ -22,4 +25,14 @@ pub fn plain<F: Future>(future: F) -> F::Output {
 #[track_caller]
 pub fn mixed<F: Future>(future: F) -> F::Output {
     poll_co(&Wrapper { name: "mixed", target: "co_mixed", mixed: true }, future, |future| future)
+}
+
+/// Ends when the context's home thread has gone to sleep once more.
+pub fn sleeps(ctx: &AioContext) -> impl FnOnce() + use<> {
+    let (ctx, before) = (ctx.clone(), ctx.stats().parks);
+    move || {
+        while ctx.stats().parks == before {
+            thread::yield_now();
+        }
+    }
 }
