@@ -21,7 +21,7 @@ use co_wrapper_runtime::{
     __private::{Wrapper, poll_co_in},
     AioContext, IoThread, block_on, block_on_interruptible, hang, interrupt,
 };
-use common::{BOUND, in_child, message_of, mixed, panic_of, plain, until_other_threads_sleep};
+use common::{BOUND, in_child, message_of, mixed, panic_of, plain, sleeps, until_other_threads_sleep};
 
 /// Forks. 0 in the child, which is ended by a signal if it hangs.
 fn fork() -> i32 {
@@ -348,9 +348,9 @@ mod shared_epoll {
         }));
         let hello = || {
             let ran = RUN.load(Ordering::Relaxed);
-            let mut theirs = theirs.try_clone().unwrap();
+            let (mut theirs, asleep) = (theirs.try_clone().unwrap(), sleeps(&ctx));
             let sender = thread::spawn(move || {
-                thread::sleep(Duration::from_millis(20));
+                asleep();
                 theirs.write_all(b"hello").unwrap();
             });
             ctx.poll_while(|| RUN.load(Ordering::Relaxed) == ran);
