@@ -18,7 +18,7 @@ use co_wrapper_runtime::{
 
 use super::within_bounds;
 
-/// Runs `test` with the main context entered, alone, within a minute.
+/// Runs `test` with the main context entered, alone, within the bound of `within_bounds`.
 pub fn on_main(test: impl FnOnce(AioContext) + Send + 'static) {
     static MAIN: Mutex<()> = Mutex::new(());
     let _turn = MAIN.lock().unwrap_or_else(PoisonError::into_inner);
