@@ -278,7 +278,7 @@ fn slow_writes() {
         if !is_slow.swap(false, SeqCst) {
             return Verdict::Allow;
         }
-        // Longer than a quick call takes, so that the pause is longer than this test's bound.
+        // Longer than a quick call takes, so that the pause, two minutes, is longer than all that follow take.
         let began = Instant::now();
         Verdict::Hold(Box::new(move || began.elapsed() > Duration::from_millis(1300)))
     });
