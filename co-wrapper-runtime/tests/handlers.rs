@@ -71,9 +71,9 @@ fn p02_handlers_are_level_triggered_and_end_a_sleep() {
         }
         assert!(!ctx.poll(false));
         for _ in 0..20 {
-            let mut writer = theirs.try_clone().unwrap();
+            let (asleep, mut writer) = (sleeps(&ctx), theirs.try_clone().unwrap());
             let thread = thread::spawn(move || {
-                thread::sleep(Duration::from_millis(2));
+                asleep();
                 writer.write_all(&[0]).unwrap();
             });
             assert!(ctx.poll(true));
@@ -90,17 +90,23 @@ fn a_waiting_call_runs_handlers_as_callbacks() {
         let _home = ctx.enter();
         let (mut ours, mut theirs) = UnixStream::pair().unwrap();
         let (tx, rx) = async_channel::bounded(1);
-        let watched = ours.try_clone().unwrap();
+        let (watched, home) = (ours.try_clone().unwrap(), ctx.clone());
         let _handler = ctx.fd_handler(&watched, Interest::READABLE, move || {
             let mut byte = [0];
             ours.read_exact(&mut byte).unwrap();
             assert!(!co_wrapper_runtime::in_coroutine());
             // It may block, and is not entered again meanwhile.
-            plain(async_io::Timer::after(Duration::from_millis(2)));
+            let (asleep, (end, ended)) = (sleeps(&home), async_channel::bounded::<()>(1));
+            thread::spawn(move || {
+                asleep();
+                drop(end);
+            });
+            assert!(plain(ended.recv()).is_err());
             tx.try_send(byte[0]).unwrap();
         });
+        let asleep = sleeps(&ctx);
         let writer = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(5));
+            asleep();
             theirs.write_all(&[7]).unwrap();
             theirs
         });
@@ -285,6 +291,10 @@ fn p08_a_handler_that_is_removed_while_its_home_sleeps_closes_its_descriptor() {
     within_bounds(|| {
         let io = IoThread::spawn("io").unwrap();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
+        // Once it has slept, it sleeps again only when it has seen the handler.
+        while io.context().stats().parks == 0 {
+            thread::yield_now();
+        }
         let asleep = sleeps(io.context());
         let handler = io.context().fd_handler(&ours, Interest::READABLE, || ());
         drop(ours);

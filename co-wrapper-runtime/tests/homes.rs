@@ -22,7 +22,7 @@ use std::{
     },
     thread,
 };
-use waiting::sleeps;
+use waiting::{rounds, sleeps};
 
 struct OnDrop<F: FnMut()>(F);
 impl<F: FnMut()> Drop for OnDrop<F> {
@@ -567,6 +567,8 @@ fn x05_what_a_passing_stay_serves_is_current_in_its_own_context() {
         // Home to `other` for the length of the call, which serves `home` too.
         other.block_on(async {
             assert_eq!(AioContext::current(), other);
+            // The task has begun to sleep, and the bottom half comes after it.
+            rounds(2).await;
             let sleep = other.sleep(ms(5));
             sleep.await;
             assert_eq!(AioContext::current(), other);

@@ -6,10 +6,13 @@ mod common;
 
 use std::{
     cell::Cell,
+    future::poll_fn,
+    mem,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     thread,
     time::Duration,
 };
@@ -452,9 +455,9 @@ fn the_host_ends_while_calls_wait() {
         while hang::report().calls().iter().filter(|call| waits(call)).count() < 3 {
             thread::sleep(Duration::from_millis(1));
         }
-        // Beside the shutdown, which waits for the calls where it is not told otherwise.
+        // Beside the shutdown, which waits for the calls where it is not told otherwise. Nothing tells that it has begun.
         let released = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(300));
             drop(release);
         });
         ends(runtime);
@@ -464,10 +467,11 @@ fn the_host_ends_while_calls_wait() {
     });
 }
 
-/// Calls thrice, each time waiting.
+/// Calls thrice, each time waiting: for a poll without a wake, as there is none as long as the thread has something to do.
 fn three_calls() {
     for _ in 0..3 {
-        plain(async { tokio::time::sleep(Duration::from_millis(1)).await });
+        let mut polled = false;
+        plain(poll_fn(|_| if mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending }));
     }
 }
 

@@ -3,6 +3,8 @@
 #![cfg(not(loom))]
 
 mod common;
+#[path = "common/waiting.rs"]
+mod waiting;
 
 use std::{
     future::{Future, pending, poll_fn, ready},
@@ -20,6 +22,7 @@ use co_wrapper_runtime::{
     interrupt::{self, Handle, Interrupted},
 };
 use common::{mixed, ms, panic_of, plain, sized, within_bounds};
+use waiting::sleeps;
 
 static CALL: Wrapper = Wrapper { name: "call_interruptible", target: "co_call", mixed: true };
 static REMOTE: Wrapper = Wrapper { name: "remote", target: "co_remote", mixed: true };
@@ -105,9 +108,10 @@ fn interrupted(wait: fn(&IoThread, Stuck) -> Ended, interrupt: impl Fn(&Handle) 
     ended
 }
 
-/// Whether a call of this name waits on a thread of this name.
-fn waits(thread: &str) -> bool {
-    hang::report().calls().iter().any(|call| call.thread() == format!("`{thread}`"))
+/// Whether a thread of this name sleeps in a call.
+fn sleeps_in_a_call(thread: &str) -> bool {
+    let thread = format!("`{thread}`");
+    hang::report().calls().iter().any(|call| call.thread() == thread && call.state() == hang::State::Parked)
 }
 
 /// Catches: a way to wait that is not woken, or that does not look; a future that is dropped late; an interrupt that ends
@@ -148,10 +152,9 @@ fn i01_it_ends_a_call_that_sleeps() {
                 wait(&io, Stuck { held: Arc::new(()), polled: Arc::new(|| ()) })
             });
             let handle = told.recv().unwrap();
-            while !waits("sleeper") {
+            while !sleeps_in_a_call("sleeper") {
                 thread::sleep(ms(1));
             }
-            thread::sleep(ms(1));
             handle.interrupt();
             assert_eq!(sleeper.unwrap().join().unwrap(), Err(Interrupted), "{name}");
         });
@@ -252,11 +255,13 @@ fn i03_it_ends_the_innermost_interruptible_call_that_waits() {
         let inner_done = Arc::new(AtomicBool::new(false));
         let (done, interrupts) = (inner_done.clone(), handle.clone());
         let (tx, rx) = async_channel::bounded::<()>(1);
+        let here = ctx.clone();
         let task = ctx.spawn(async move {
             let closes = thread::spawn(move || {
+                let asleep = sleeps(&here);
                 interrupts.interrupt();
-                // Long enough for an interrupt that ends the wrong call.
-                thread::sleep(ms(5));
+                // When it sleeps again, an interrupt that ends the wrong call has done so.
+                asleep();
                 drop(tx);
             });
             assert!(block_on(rx.recv()).is_err());
@@ -344,21 +349,24 @@ fn i01_a_call_that_was_woken_in_vain_is_woken_again() {
         let ctx = AioContext::new().unwrap();
         let _home = ctx.enter();
         let handle = Handle::current();
+        let here = ctx.clone();
         let task = ctx.spawn(async move {
             for _ in 0..3 {
                 // Woken, the outer call is polled by this loop, and finds nothing.
                 handle.interrupt();
                 let (tx, rx) = async_channel::bounded::<()>(1);
+                let asleep = sleeps(&here);
                 let later = thread::spawn(move || {
-                    thread::sleep(ms(2));
+                    asleep();
                     drop(tx);
                 });
                 assert!(block_on(rx.recv()).is_err());
                 later.join().unwrap();
                 assert!(interrupt::take());
             }
+            let asleep = sleeps(&here);
             thread::spawn(move || {
-                thread::sleep(ms(2));
+                asleep();
                 handle.interrupt();
             });
         });

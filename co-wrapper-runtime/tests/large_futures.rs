@@ -42,11 +42,12 @@ enum Body {
     /// Awaits a future as large as itself.
     Nests,
     Panics,
-    /// Never ends.
-    Hangs,
+    /// Never ends; the call has so much time.
+    Hangs(Duration),
 }
 
-/// How many futures that hang were dropped.
+/// How many futures that hang have begun, and how many were dropped.
+static BEGUN: AtomicUsize = AtomicUsize::new(0);
 static DROPPED: AtomicUsize = AtomicUsize::new(0);
 
 struct CountsDrop;
@@ -58,7 +59,10 @@ impl Drop for CountsDrop {
 }
 
 async fn co_large<const SIZE: usize>(body: Body) -> usize {
-    let _counts = matches!(body, Body::Hangs).then(|| CountsDrop);
+    let _counts = matches!(body, Body::Hangs(_)).then(|| {
+        BEGUN.fetch_add(1, Ordering::Relaxed);
+        CountsDrop
+    });
     let bytes = [1_u8; SIZE];
     match body {
         Body::Ready => {}
@@ -68,7 +72,7 @@ async fn co_large<const SIZE: usize>(body: Body) -> usize {
             a_turn().await;
             panic!("a large future's panic");
         }
-        Body::Hangs => std::future::pending().await,
+        Body::Hangs(_) => std::future::pending().await,
     }
     bytes.iter().map(|byte| usize::from(*byte)).sum()
 }
@@ -84,7 +88,7 @@ type Way = fn(Body) -> Option<usize>;
 
 /// Ends the call that hangs, and no other.
 fn timeout(body: Body) -> Duration {
-    if matches!(body, Body::Hangs) { Duration::from_millis(10) } else { Duration::MAX }
+    if let Body::Hangs(time) = body { time } else { Duration::MAX }
 }
 
 fn ways<const SIZE: usize>() -> [(&'static str, Way); 7] {
@@ -158,9 +162,16 @@ fn w14_the_panic_of_a_large_future_reaches_the_caller() {
 #[test]
 fn w14_a_large_future_that_timed_out_was_dropped() {
     for (name, way) in ways::<MIB>().into_iter().filter(|(name, _)| name.ends_with("timeout")) {
-        let before = DROPPED.load(Ordering::Relaxed);
-        assert_eq!(on_stack_of(SMALL_STACK, move || way(Body::Hangs)), None, "{name}");
-        assert_eq!(DROPPED.load(Ordering::Relaxed), before + 1, "{name}");
+        let before = BEGUN.load(Ordering::Relaxed);
+        // The shortest in which the call begins, also where a thread waits for its turn.
+        for time in (0..).map(|doubled| Duration::from_millis(10 << doubled)) {
+            assert_eq!(on_stack_of(SMALL_STACK, move || way(Body::Hangs(time))), None, "{name}");
+            let begun = BEGUN.load(Ordering::Relaxed);
+            assert_eq!(DROPPED.load(Ordering::Relaxed), begun, "{name}");
+            if begun > before {
+                break;
+            }
+        }
     }
 }
 

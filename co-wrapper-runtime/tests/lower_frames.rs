@@ -8,6 +8,8 @@
 #![cfg(not(loom))]
 
 mod common;
+#[path = "common/waiting.rs"]
+mod waiting;
 
 use std::{
     cell::Cell,
@@ -27,6 +29,7 @@ use co_wrapper_runtime::{
     AioContext, Elapsed, IoThread, block_on, in_coroutine,
 };
 use common::{mixed, panic_of, plain, within_bounds};
+use waiting::rounds_until;
 
 static REMOTE: Wrapper = Wrapper { name: "remote", target: "co_remote", mixed: true };
 static TIMED: Wrapper = Wrapper { name: "timed", target: "co_timed", mixed: true };
@@ -651,17 +654,19 @@ fn w12_a_drained_section_in_a_callback_waits_for_the_request_below() {
         let _home = ctx.enter();
         let node = Arc::new(Drain::new());
         let drained = Arc::clone(&node);
+        let begun = Arc::new(AtomicBool::new(false));
+        let begins = Arc::clone(&begun);
         ctx.schedule_bh(move || {
+            begins.store(true, Ordering::Relaxed);
             let section = drained.drained();
             assert_eq!(drained.in_flight(), 0);
             drop(section);
             drained.drained_begin();
             drained.drained_end();
         });
-        let here = ctx.clone();
         plain(async move {
             let _request = node.begin().await;
-            here.sleep(Duration::from_millis(1)).await;
+            rounds_until(|| begun.load(Ordering::Relaxed)).await;
         });
     });
 }
@@ -711,6 +716,7 @@ fn w12_g03_a_writer_in_a_callback_and_a_reader_below() {
 #[cfg(feature = "graph")]
 struct Writes {
     lock: co_wrapper_runtime::graph::GraphLock,
+    begun: Arc<AtomicBool>,
     ends: Sender<bool>,
     refused: Receiver<bool>,
 }
@@ -718,8 +724,9 @@ struct Writes {
 #[cfg(feature = "graph")]
 impl Writes {
     fn schedule(&self) {
-        let (lock, ends) = (self.lock.clone(), self.ends.clone());
+        let (lock, begun, ends) = (self.lock.clone(), Arc::clone(&self.begun), self.ends.clone());
         AioContext::current().schedule_bh(move || {
+            begun.store(true, Ordering::Relaxed);
             let written = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(lock.write())));
             ends.try_send(written.is_err()).unwrap();
         });
@@ -731,11 +738,16 @@ impl Writes {
         self.ends.try_send(refused).unwrap();
     }
 
-    /// Holds a guard until the callback waits, and a moment longer.
+    /// Until the callback has begun. From then on only its wait polls this.
+    async fn begin(&self) {
+        self.schedule();
+        rounds_until(|| self.begun.load(Ordering::Relaxed)).await;
+    }
+
+    /// Holds a guard until the callback waits.
     async fn read(&self) {
         let guard = self.lock.read().await;
-        self.schedule();
-        AioContext::current().sleep(Duration::from_millis(1)).await;
+        self.begin().await;
         drop(guard);
     }
 }
@@ -750,7 +762,7 @@ const READERS: &[Reader] = &[
     ("the future of the call that waits", false, |writes| mixed(writes.read())),
     ("the same, in its second poll", false, |writes| {
         mixed(async {
-            AioContext::current().sleep(Duration::from_millis(1)).await;
+            waiting::rounds(1).await;
             writes.read().await;
         });
     }),
@@ -764,8 +776,7 @@ const READERS: &[Reader] = &[
         mixed(async {
             let guard = writes.lock.read().await;
             is_nested.recv().await.unwrap();
-            writes.schedule();
-            AioContext::current().sleep(Duration::from_millis(1)).await;
+            writes.begin().await;
             drop(guard);
             writes.end().await;
             done.try_send(()).unwrap();
@@ -789,7 +800,7 @@ const READERS: &[Reader] = &[
     }),
     ("that code, from a call that has waited", true, |writes| {
         let guard = mixed(async {
-            AioContext::current().sleep(Duration::from_millis(1)).await;
+            waiting::rounds(1).await;
             writes.lock.read().await
         });
         writes.schedule();
@@ -863,7 +874,8 @@ fn w12_g03_a_writer_is_refused_only_if_the_reader_cannot_go_on() {
         for (reader, refused, read) in READERS {
             println!("{place}: {reader}");
             let (ends, ended) = async_channel::bounded(1);
-            let writes = Writes { lock: co_wrapper_runtime::graph::GraphLock::new(), ends, refused: ended };
+            let lock = co_wrapper_runtime::graph::GraphLock::new();
+            let writes = Writes { lock, begun: Arc::default(), ends, refused: ended };
             let ended = writes.refused.clone();
             on_main(move |main| {
                 run(Box::new(move || read(&writes)));

@@ -7,6 +7,8 @@
 #![cfg(all(unix, not(loom)))]
 
 mod common;
+#[path = "common/waiting.rs"]
+mod waiting;
 
 use std::{
     env,
@@ -147,7 +149,7 @@ fn forked(child: impl FnOnce()) {
     assert!(id >= 0);
     if id == 0 {
         // SAFETY: sets a timer, which ends the child if it hangs.
-        unsafe { libc::alarm(20) };
+        unsafe { libc::alarm(100) };
         let _ = catch_unwind(AssertUnwindSafe(child));
         expect();
         // SAFETY: ends the process.
@@ -336,7 +338,7 @@ const ROWS: &[Row] = &[
         || {
             let guard = SentAnyway(here!(AioContext::main().enter()));
             AioContext::main().schedule_bh(|| drop(guard));
-            plain(AioContext::main().sleep(Duration::from_millis(1)));
+            plain(waiting::rounds(2));
         },
     ),
     (

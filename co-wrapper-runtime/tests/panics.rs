@@ -7,6 +7,8 @@
 #![cfg(all(feature = "tokio", feature = "graph", not(loom), not(miri)))]
 
 mod common;
+#[path = "common/waiting.rs"]
+mod waiting;
 
 #[path = "panics/callbacks.rs"]
 mod callbacks;
@@ -19,7 +21,7 @@ mod subscribers;
 mod wakers;
 
 use std::{
-    future::{Future, pending, poll_fn},
+    future::{Future, pending},
     mem,
     panic::{AssertUnwindSafe, catch_unwind, panic_any},
     pin::Pin,
@@ -39,6 +41,7 @@ use co_wrapper_runtime::{
     in_coroutine,
 };
 use common::{in_child, message_of, mixed, plain};
+use waiting::rounds_until;
 
 const MS: Duration = Duration::from_millis(1);
 /// When something is to happen that nothing tells of that has to come before it, on a machine that does much else too.
@@ -200,18 +203,6 @@ fn until(done: impl Fn() -> bool) {
     while !done() {
         thread::sleep(MS);
     }
-}
-
-/// Waits in rounds of the loop, which runs its callbacks in each, until `done`. A sleep might be over before the first.
-async fn rounds_until(done: impl Fn() -> bool) {
-    poll_fn(|cx| {
-        if done() {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// Counts its wakes.

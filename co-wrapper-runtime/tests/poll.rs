@@ -3,6 +3,8 @@
 #![cfg(not(loom))]
 
 mod common;
+#[path = "common/waiting.rs"]
+mod waiting;
 
 use std::{
     cell::Cell,
@@ -10,29 +12,24 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc,
     },
     thread,
-    time::Duration,
 };
 
 use co_wrapper_runtime::AioContext;
 use common::{panic_of, plain, within_bounds};
+use waiting::sleeps;
 
 /// Catches: a `push_bottom_half` that does not ring the home thread.
 #[test]
 fn b01_scheduling_from_any_thread_wakes_a_parked_context() {
     within_bounds(|| {
         let ctx = AioContext::new().unwrap();
-        let (ready, is_ready) = mpsc::channel();
-        let other = ctx.clone();
+        let (asleep, other) = (sleeps(&ctx), ctx.clone());
         let scheduler = thread::spawn(move || {
-            is_ready.recv().unwrap();
-            // Long enough that the other thread sleeps, in nearly every run.
-            thread::sleep(Duration::from_millis(20));
+            asleep();
             other.schedule_bh(|| ());
         });
-        ready.send(()).unwrap();
         assert!(ctx.poll(true));
         scheduler.join().unwrap();
     });
@@ -103,12 +100,12 @@ fn p01_p02_a_bare_notify_ends_a_blocking_poll_and_is_no_progress() {
         ctx.notify();
         assert!(!ctx.poll(true), "before");
 
-        let (notifier, kept) = (ctx.clone(), ctx.clone());
+        let (asleep, notifier) = (sleeps(&ctx), ctx.clone());
         let thread = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(20));
+            asleep();
             notifier.notify();
         });
-        assert!(!kept.poll(true), "during");
+        assert!(!ctx.poll(true), "during");
         thread.join().unwrap();
     });
 }

@@ -38,10 +38,26 @@ fn frame_leak_by_a_foreign_guard() {
 #[test]
 fn six_hundred_blocking_calls_on_our_reactor() {
     within_bounds(|| {
-        let handles: Vec<_> =
-            plain(async { (0..600).map(|_| tokio::spawn(async { plain(tokio::time::sleep(ms(2_000))) })).collect() });
-        for h in handles {
-            plain(h).unwrap();
+        const CALLS: usize = 600;
+        let (arrived, arrives) = async_channel::unbounded();
+        let (release, released) = async_channel::bounded::<()>(1);
+        let call = |_| {
+            let (arrived, released) = (arrived.clone(), released.clone());
+            tokio::spawn(async move {
+                plain(async {
+                    arrived.send(()).await.unwrap();
+                    assert!(released.recv().await.is_err());
+                });
+            })
+        };
+        let calls: Vec<_> = plain(async { (0..CALLS).map(call).collect() });
+        for _ in 0..CALLS {
+            plain(arrives.recv()).unwrap();
+        }
+        // By a task of the same reactor.
+        plain(async { tokio::spawn(async move { drop(release) }).await }).unwrap();
+        for call in calls {
+            plain(call).unwrap();
         }
     });
 }

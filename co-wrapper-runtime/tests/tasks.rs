@@ -200,7 +200,9 @@ fn t04_t05_tasks_wander_between_five_contexts() {
         use co_wrapper_runtime::{IoThread, reschedule_self};
 
         let threads: Arc<Vec<_>> = Arc::new((0..5).map(|n| IoThread::spawn(&format!("t04-{n}")).unwrap()).collect());
+        // Both: on a busy machine there are few in a second.
         let end = Instant::now() + Duration::from_secs(1);
+        const ENOUGH: usize = 20;
         let hops = Arc::new(AtomicUsize::new(0));
         let tasks: Vec<_> = (0..20_u64)
             .map(|seed| {
@@ -208,7 +210,7 @@ fn t04_t05_tasks_wander_between_five_contexts() {
                 let running = AtomicBool::new(false);
                 threads[0].context().clone().spawn(async move {
                     let mut random = seed + 1;
-                    while Instant::now() < end {
+                    while Instant::now() < end || hops.load(Ordering::Relaxed) < ENOUGH {
                         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                         let io = &threads[(random >> 33) as usize % 5];
                         reschedule_self(io.context()).await;
@@ -232,7 +234,6 @@ fn t04_t05_tasks_wander_between_five_contexts() {
         for task in tasks {
             AioContext::current().block_on(task);
         }
-        assert!(hops.load(Ordering::Relaxed) > 10);
         assert_eq!(threads.iter().map(|io| io.context().stats().tasks_live).sum::<u64>(), 0);
     });
 }

@@ -3,6 +3,8 @@
 #![cfg(not(loom))]
 
 mod common;
+#[path = "common/waiting.rs"]
+mod waiting;
 
 use std::{
     pin::pin,
@@ -19,6 +21,10 @@ use std::{
 
 use co_wrapper_runtime::{AioContext, IoThread};
 use common::{mixed, ms, plain, within_bounds};
+use waiting::sleeps;
+
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(3_600);
 
 /// Catches: a sleep past the next timer; a timer that is no progress.
 #[test]
@@ -48,26 +54,27 @@ fn p01_p02_a_blocking_poll_honours_the_next_timer() {
 fn p01_a_sooner_timer_from_another_thread_is_heard_of() {
     within_bounds(|| {
         let ctx = AioContext::new().unwrap();
-        let (asks, asked) = mpsc::channel();
-        let other = ctx.clone();
+        let long = ctx.clone();
+        drop(ctx.spawn(async move { long.sleep(LONG).await }));
+        ctx.poll(false);
+        let (asleep, other) = (sleeps(&ctx), ctx.clone());
         let done = Arc::new(AtomicBool::new(false));
         let is_done = Arc::clone(&done);
         let sleeper = thread::spawn(move || {
-            asked.recv().unwrap();
-            thread::sleep(ms(10));
-            // Waits here, on a timer there.
-            plain(other.sleep(ms(5)));
+            asleep();
+            // Waits here, on a timer there: the shortest that is not over at once.
+            for doubled in 0.. {
+                let mut sleep = pin!(other.sleep(ms(5 << doubled)));
+                if sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+                    plain(sleep);
+                    break;
+                }
+            }
             // The poll that fires the timer may be the one that this ends.
             done.store(true, Ordering::Release);
             other.notify();
         });
-        let long = ctx.clone();
-        drop(ctx.spawn(async move { long.sleep(ms(60_000)).await }));
-        ctx.poll(false);
-        asks.send(()).unwrap();
-        let start = Instant::now();
         ctx.poll_while(|| !is_done.load(Ordering::Acquire));
-        assert!(start.elapsed() < ms(10_000));
         sleeper.join().unwrap();
     });
 }
@@ -161,25 +168,24 @@ fn p06_spinning_learns_and_is_off_unless_asked() {
         round_trips(&quiet);
         assert_eq!((quiet.stats().spins_paid, quiet.stats().spin_budget), (0, 0));
         assert!(quiet.stats().parks > 0);
-        // One answer that takes long, on a busy machine, and it starts from nothing.
-        for _ in 0..20 {
-            round_trips(&eager);
-            if eager.stats().spin_budget > 1_000_000 {
-                break;
-            }
-        }
         if thread::available_parallelism().unwrap().get() > 1 {
-            assert!(eager.stats().spins_paid > 0, "{:?}", eager.stats());
-            // A timer within the budget: the thread sleeps until it is due.
-            let before = eager.stats();
-            assert!(before.spin_budget > 1_000_000, "learned from waits of 3 ms: {before:?}");
-            // On a busy machine it may be due before the thread would sleep, but not each time.
-            let parked = (0..100).any(|_| {
+            // It learns from waits of 3 ms. One answer that takes long, on a busy machine, and it starts from nothing.
+            let learned = |eager: &AioContext| {
+                round_trips(eager);
+                let stats = eager.stats();
+                (stats.spins_paid > 0 && stats.spin_budget > 1_000_000).then_some(stats)
+            };
+            let before = loop {
+                if let Some(stats) = learned(&eager) {
+                    break stats;
+                }
+            };
+            // A timer within the budget: the thread sleeps until it is due. On a busy machine it may be due before the
+            // thread would sleep, but not each time.
+            while eager.stats().parks == before.parks {
                 eager.block_on(eager.sleep(Duration::from_nanos(before.spin_budget / 2)));
-                eager.stats().parks > before.parks
-            });
-            assert!(parked);
-            assert_eq!(eager.stats().spins, before.spins);
+                assert_eq!(eager.stats().spins, before.spins);
+            }
         }
         assert_eq!(IoThread::spawn("p06").unwrap().context().stats().tasks_live, 0);
     });
@@ -192,8 +198,13 @@ fn statistics_count() {
         let ctx = AioContext::new().unwrap();
         let pending = ctx.spawn(std::future::pending::<()>());
         assert_eq!(ctx.stats().tasks_live, 1);
-        let nested = ctx.clone();
-        ctx.block_on(async move { mixed(nested.sleep(ms(50))) });
+        let (end, ended) = async_channel::bounded::<()>(1);
+        let asleep = sleeps(&ctx);
+        thread::spawn(move || {
+            asleep();
+            drop(end);
+        });
+        ctx.block_on(async move { assert!(mixed(ended.recv()).is_err()) });
         let stats = ctx.stats();
         assert!(stats.polls > 0 && stats.parks > 0, "{stats:?}");
         assert_eq!(stats.deepest_nesting, 2);

@@ -145,9 +145,13 @@ fn tick(limit: Duration) -> Duration {
 fn run() {
     let mut asked = None;
     let mut watch = lock(&WATCH);
+    let limit = |watch: &Watch| watch.limit.expect("set before this thread is started");
     loop {
-        let limit = watch.limit.expect("set before this thread is started");
-        drop(CHANGED.wait_timeout(watch, tick(limit)).unwrap_or_else(PoisonError::into_inner));
+        let tick = tick(limit(&watch));
+        watch = CHANGED.wait_timeout(watch, tick).unwrap_or_else(PoisonError::into_inner).0;
+        // It may have been changed meanwhile.
+        let limit = limit(&watch);
+        drop(watch);
         look(limit, &mut asked);
         watch = lock(&WATCH);
     }

@@ -194,7 +194,7 @@ pub fn destructors() -> Vec<Row> {
             let ctx = io.context().clone();
             thread::scope(|scope| {
                 scope.spawn(move || {
-                    thread::sleep(LATER);
+                    until(|| ctx.stats().tasks_live > 0);
                     ctx.close();
                     go();
                 });

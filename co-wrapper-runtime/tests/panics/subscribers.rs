@@ -4,9 +4,7 @@ use std::sync::atomic::AtomicU8;
 
 use tracing::{Event, Metadata, Subscriber, span, subscriber::Interest};
 
-use std::cell::Cell;
-
-use super::*;
+use super::{waiting::rounds, *};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -91,12 +89,6 @@ impl Subscriber for Panics {
         at(Hook::TryClose);
         true
     }
-}
-
-/// Waits for so many rounds of the loop, at least.
-async fn rounds(count: usize) {
-    let left = Cell::new(count);
-    rounds_until(|| left.replace(left.get().saturating_sub(1)) == 0).await;
 }
 
 type Call = (&'static str, fn(&IoThread));
