@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     board::{self, Board, Doing, Look, POLL_WHILE},
-    call::{Call, Suspect},
+    call::{Call, State, Suspect},
     reasons::{self, Threads},
     record::{Seen, Slot, What, lock, now},
     tell::{self, Place},
@@ -253,7 +253,8 @@ impl Call {
             Doing::Running { what, .. } => format!("{what} that its thread runs meanwhile"),
             Doing::Waiting | Doing::Elsewhere => return,
         };
-        if look.again {
+        // A thread that sleeps by now has moved since the look.
+        if look.again && self.state() != State::Parked {
             self.suspect(Suspect::Blocked, tell::blocks(&what, look.lasted()));
         }
     }
