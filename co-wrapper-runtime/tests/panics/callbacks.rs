@@ -170,7 +170,7 @@ pub fn payloads() -> Vec<Row> {
             }
             thread::scope(|scope| {
                 scope.spawn(|| {
-                    thread::sleep(LATER);
+                    thread::sleep(later());
                     go();
                 });
                 io.join();

@@ -140,7 +140,7 @@ pub fn destructors() -> Vec<Row> {
             let drops = queue_bombs(io.context());
             thread::scope(|scope| {
                 scope.spawn(|| {
-                    thread::sleep(LATER);
+                    thread::sleep(later());
                     go();
                 });
                 io.join();
@@ -205,12 +205,14 @@ pub fn destructors() -> Vec<Row> {
             let (io, go) = busy();
             thread::scope(|scope| {
                 scope.spawn(|| {
-                    thread::sleep(LATER);
+                    thread::sleep(later());
                     go();
                 });
                 let call =
                     |bomb: co_wrapper_runtime::__private::Sent<Bomb>| async move { mem::forget(bomb.into_inner()) };
-                _ = poll_co_in_timeout(WRAPPER, io.context(), MS, arg(Bomb), call);
+                if poll_co_in_timeout(WRAPPER, io.context(), MS, arg(Bomb), call).is_ok() {
+                    came_too_late();
+                }
             });
         }),
         in_context("future, of a call elsewhere", NOTHING, |_| {

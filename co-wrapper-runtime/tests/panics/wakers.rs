@@ -33,6 +33,13 @@ impl Place {
         let polled = if self.elsewhere { thread::scope(|scope| scope.spawn(poll).join().unwrap()) } else { poll() };
         polled.unwrap_or_else(|payload| std::panic::resume_unwind(payload))
     }
+
+    /// Polls what has not come yet.
+    fn pends(&self, at: usize, waker: &Waker) {
+        if self.poll(at, waker).is_ready() {
+            came_too_late();
+        }
+    }
 }
 
 /// Three of `make`.
@@ -42,30 +49,30 @@ fn three<F: Future<Output = ()> + Send + 'static>(mut make: impl FnMut() -> F) -
 
 fn timers_in_poll() -> Place {
     let ctx = entered();
-    let waits = three(|| ctx.sleep(LATER));
+    let waits = three(|| ctx.sleep(later()));
     Place::new(&ctx.clone(), waits, move || {
-        thread::sleep(LATER);
+        thread::sleep(later());
         polls(&ctx)
     })
 }
 
 fn timers_in_a_call() -> Place {
     let ctx = entered();
-    let waits = three(|| ctx.sleep(LATER));
-    Place::new(&ctx.clone(), waits, move || heard_of(|| plain(ctx.sleep(LATER + 5 * MS))))
+    let waits = three(|| ctx.sleep(later()));
+    Place::new(&ctx.clone(), waits, move || heard_of(|| plain(ctx.sleep(later() + 5 * MS))))
 }
 
 fn timers_in_a_nested_call() -> Place {
     let ctx = entered();
-    let waits = three(|| ctx.sleep(LATER));
-    Place::new(&ctx.clone(), waits, move || heard_of(|| plain(async { mixed(ctx.sleep(LATER + 5 * MS)) })))
+    let waits = three(|| ctx.sleep(later()));
+    Place::new(&ctx.clone(), waits, move || heard_of(|| plain(async { mixed(ctx.sleep(later() + 5 * MS)) })))
 }
 
 fn timers_in_an_io_thread() -> Place {
     let (ctx, io) = (entered(), IoThread::spawn("io").unwrap());
-    let waits = three(|| io.context().sleep(LATER));
+    let waits = three(|| io.context().sleep(later()));
     let mut place = Place::new(&ctx, waits, move || {
-        thread::sleep(LATER);
+        thread::sleep(later());
         // Whose answer says that it is still there.
         (0..3).for_each(|_| assert_eq!(plain(io.context().spawn(async { 1 })), 1));
         Vec::new()
@@ -324,7 +331,7 @@ fn middle_acts(place: Place, act: &Act, unwinding: bool) {
     let [first, last] = others.clone().map(Waker::from);
     let acts = (act.1)(&place, last.clone());
     for (at, waker) in [first, waker(On::Wake, acts), last].iter().enumerate() {
-        assert!(place.poll(at, waker).is_pending());
+        place.pends(at, waker);
     }
     let Place { ctx, waits, elsewhere, event, raised } = place;
     let mut heard = Vec::new();
@@ -362,24 +369,24 @@ pub fn wakers_woken_while_unwinding() -> Vec<Row> {
 /// A waker whose clone panics is its poller's; the wait goes on with another.
 fn clone_panics(place: Place) {
     let bad = waker(On::Clone, || panic!("of the clone"));
-    assert_eq!(heard_of(|| _ = place.poll(1, &bad)), ["of the clone"]);
+    assert_eq!(heard_of(|| place.pends(1, &bad)), ["of the clone"]);
     _ = goes_on(place);
 }
 
 /// One that was replaced, and panics when it is dropped, likewise.
 fn drop_when_replaced_panics(place: Place) {
     let bad = waker(On::Drop, || panic!("of the drop"));
-    assert!(place.poll(1, &bad).is_pending());
+    place.pends(1, &bad);
     mem::forget(bad);
     let good = Waker::from(Arc::new(Counts::default()));
-    assert_eq!(heard_of(|| _ = place.poll(1, &good)), ["of the drop"]);
+    assert_eq!(heard_of(|| place.pends(1, &good)), ["of the drop"]);
     _ = goes_on(place);
 }
 
 /// And one that is dropped with its wait is its dropper's.
 fn drop_with_the_wait_panics(place: Place, unwinding: bool) {
     let bad = waker(On::Drop, || panic!("of the drop"));
-    assert!(place.poll(0, &bad).is_pending());
+    place.pends(0, &bad);
     mem::forget(bad);
     let wait = place.waits.lock().unwrap()[0].take();
     if unwinding {
@@ -394,7 +401,7 @@ fn drop_with_the_wait_panics(place: Place, unwinding: bool) {
 fn last_wakers_drop_panics(place: Place) {
     let bad = waker(On::Drop, || panic!("of the drop"));
     // Not woken, which would be its end.
-    assert!(place.poll(0, &bad).is_pending());
+    place.pends(0, &bad);
     let wait = place.waits.lock().unwrap()[0].take();
     let place = goes_on(place);
     place.waits.lock().unwrap()[0] = wait;
@@ -439,7 +446,7 @@ fn refused() -> Vec<Row> {
 fn goes_on(place: Place) -> Place {
     let counts = [Arc::new(Counts::default()), Arc::new(Counts::default())];
     for (at, counts) in [1, 2].into_iter().zip(&counts) {
-        assert!(place.poll(at, &Waker::from(Arc::clone(counts))).is_pending());
+        place.pends(at, &Waker::from(Arc::clone(counts)));
     }
     let Place { ctx, waits, elsewhere, event, raised } = place;
     assert!(event().is_empty());
@@ -496,7 +503,7 @@ fn w13_wakers_cloned_and_dropped() {
 fn w13_a_timers_waker_may_block_on_another_timer_of_its_batch() {
     common::within_bounds(|| {
         let ctx = entered();
-        let (mut first, second) = (Box::pin(ctx.sleep(LATER)), ctx.sleep(LATER + MS));
+        let (mut first, second) = (Box::pin(ctx.sleep(later())), ctx.sleep(later() + MS));
         let task = ctx.spawn(second);
         let done = Arc::new(AtomicBool::new(false));
         let sets = Arc::clone(&done);
@@ -507,7 +514,7 @@ fn w13_a_timers_waker_may_block_on_another_timer_of_its_batch() {
         assert!(first.as_mut().poll(&mut Context::from_waker(&wakes)).is_pending());
         // The task sleeps from now on.
         ctx.poll(false);
-        thread::sleep(LATER + 2 * MS);
+        thread::sleep(later() + 2 * MS);
         ctx.poll(false);
         assert!(done.load(Ordering::Relaxed));
     });
