@@ -515,7 +515,7 @@ fn child_asks_for_a_watch() {
         if limit < BOUND {
             // The first one may be from a look that had begun before.
             let mut reports = (0..2).map(|_| printed.report_of("watched", plain_call));
-            let (line, _) = reports.find(|(_, waited)| *waited >= limit).unwrap();
+            let (line, _) = reports.find(|(_, waited)| *waited >= limit).expect("a report that comes after the limit");
             assert!(line.contains("plain, called at "), "{line}");
         }
     }

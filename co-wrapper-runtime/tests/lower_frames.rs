@@ -29,7 +29,6 @@ use co_wrapper_runtime::{
     AioContext, Elapsed, IoThread, block_on, in_coroutine,
 };
 use common::{mixed, panic_of, plain, within_bounds};
-use waiting::rounds_until;
 
 static REMOTE: Wrapper = Wrapper { name: "remote", target: "co_remote", mixed: true };
 static TIMED: Wrapper = Wrapper { name: "timed", target: "co_timed", mixed: true };
@@ -666,7 +665,7 @@ fn w12_a_drained_section_in_a_callback_waits_for_the_request_below() {
         });
         plain(async move {
             let _request = node.begin().await;
-            rounds_until(|| begun.load(Ordering::Relaxed)).await;
+            waiting::rounds_until(|| begun.load(Ordering::Relaxed)).await;
         });
     });
 }
@@ -741,7 +740,7 @@ impl Writes {
     /// Until the callback has begun. From then on only its wait polls this.
     async fn begin(&self) {
         self.schedule();
-        rounds_until(|| self.begun.load(Ordering::Relaxed)).await;
+        waiting::rounds_until(|| self.begun.load(Ordering::Relaxed)).await;
     }
 
     /// Holds a guard until the callback waits.
