@@ -82,7 +82,7 @@ fn behind_many_quick_tasks() {
         let c = ctx.clone();
         let n = Arc::new(AtomicUsize::new(0));
         ctx.schedule_bh(move || {
-            for _ in 0..sized(40_000, 100) {
+            for _ in 0..sized(80_000, 100) {
                 let n = n.clone();
                 drop(c.spawn(async move {
                     n.fetch_add(1, Ordering::Relaxed);
