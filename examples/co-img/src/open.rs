@@ -78,6 +78,8 @@ pub struct Layer {
     pub backing: Option<String>,
     pub(crate) preallocated: bool,
     pub(crate) identity: Option<Identity>,
+    /// Where the external file with its data is, if that was opened, too.
+    pub(crate) data: Option<Identity>,
 }
 
 /// An image that nobody would make on purpose.
@@ -241,7 +243,7 @@ async fn open_chain(
         }
         let topmost = layers.is_empty();
         let access = Access { writable: access.writable && topmost, ..access };
-        let (driver, layer) = open_layer(&name, format, access, topmost, &tables).await.map_err(blame)?;
+        let (driver, mut layer) = open_layer(&name, format, access, topmost, &tables).await.map_err(blame)?;
         if layers.iter().any(|above| above.is_same(&layer)) {
             return Err(blame(invalid("it is based on itself, a loop")));
         }
@@ -260,6 +262,7 @@ async fn open_chain(
                 if !access.shared {
                     file.lock(locks).await.map_err(named)?;
                 }
+                layer.data = file.identity();
                 Some(file)
             }
         };
@@ -289,11 +292,6 @@ async fn open_chain(
 }
 
 impl Layer {
-    /// Whether that is where it is.
-    pub fn is_in(&self, driver: &Driver) -> bool {
-        self.is_at(driver.identity().as_ref())
-    }
-
     /// What it is based on, as it says, and what that is from here, and its format if that is known.
     pub fn below(&self) -> Option<(&str, io::Result<Found>)> {
         let header = self.header.as_ref()?;
@@ -306,6 +304,11 @@ impl Layer {
     /// Whether it is there.
     pub fn is_at(&self, place: Option<&Identity>) -> bool {
         place.is_some() && self.identity.as_ref() == place
+    }
+
+    /// Whether it, or its data, is there.
+    pub fn needs(&self, place: Option<&Identity>) -> bool {
+        self.is_at(place) || place.is_some() && self.data.as_ref() == place
     }
 
     /// Whether both are in one place.
@@ -353,6 +356,7 @@ impl Layer {
             backing,
             preallocated,
             identity: driver.identity(),
+            data: None,
         })
     }
 }
@@ -483,6 +487,7 @@ async fn create(driver: Driver, name: &Name, new: &NewImage, cache: Cache) -> io
         backing: None,
         preallocated: false,
         identity,
+        data: None,
     };
     Ok(BlockBackend { access, layers: vec![layer], writethrough: cache.writethrough(), tables: None, changes: None })
 }

@@ -21,6 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::sleep;
 
+use crate::driver::{Driver, Identity};
 use crate::error::{Doing, Error, Result, refused};
 use crate::lock::Locks;
 use crate::name::{ImageName, Name};
@@ -102,6 +103,8 @@ pub struct Target {
     name: Name,
     /// Its final place, if it is a file.
     place: Option<PathBuf>,
+    /// The file that is there, if it is to be replaced.
+    replaced: Option<Identity>,
     /// It is a file, and is written in place.
     overwrites: bool,
     half: HalfMade,
@@ -125,7 +128,7 @@ impl Target {
         let shown = name.to_string();
         let parsed = Name::parse(name).map_err(failed)?;
         let Name::Path(path) = &parsed else { return Ok(Target::in_place(shown, parsed)) };
-        let (place, mode) = match fs::metadata(path) {
+        let (place, mode, replaced) = match fs::metadata(path) {
             Ok(there) if there.file_type().is_block_device() => return Ok(Target::in_place(shown, parsed)),
             Ok(there) if there.is_file() => {
                 let why = why_in_place.or_else(|| place::why_in_place(path, &there));
@@ -133,13 +136,14 @@ impl Target {
                     return Ok(Target::overwriting(shown, parsed, why));
                 }
                 // A link stays one: what it leads to is replaced. Until then nobody reads more of it than before.
-                (fs::canonicalize(path).map_err(failed)?, 0o600)
+                let replaced = Identity::File((there.dev(), there.ino()));
+                (fs::canonicalize(path).map_err(failed)?, 0o600, Some(replaced))
             }
             Ok(there) if there.is_dir() => return Err(failed(io::ErrorKind::IsADirectory.into())),
             Ok(_) => return Err(failed(refused("it is neither a file nor a block device"))),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             Err(_) if path.is_symlink() => return Err(failed(refused("it is a link that leads nowhere"))),
-            Err(_) => (path.clone(), 0o666),
+            Err(_) => (path.clone(), 0o666, None),
         };
         let there = fs::File::open(&place).ok();
         if let Some(there) = &there {
@@ -157,6 +161,7 @@ impl Target {
             shown,
             name,
             place: Some(place),
+            replaced,
             overwrites: false,
             half: HalfMade::File(file),
             committed: false,
@@ -217,6 +222,7 @@ impl Target {
             shown,
             name,
             place: None,
+            replaced: None,
             committed: false,
             durable: true,
             _there: None,
@@ -231,6 +237,11 @@ impl Target {
     /// Whether it is a file, which is empty when an image is made in it.
     pub fn is_file(&self) -> bool {
         self.place.is_some() || self.overwrites
+    }
+
+    /// Where what was there before is lost when an image is made in `driver`, which [`name`](Self::name) is, and committed.
+    pub fn overwritten(&self, driver: &Driver) -> Option<Identity> {
+        self.replaced.clone().or_else(|| driver.identity())
     }
 
     /// From here on what is written in place is no longer what it was.

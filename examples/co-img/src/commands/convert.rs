@@ -10,12 +10,12 @@ use clap::Args;
 use self::copy::{Copy, WINDOW};
 use crate::backend::{BlockBackend, blk_block_status, blk_flush, blk_getlength, blk_settle};
 use crate::cli::{cache, cluster_size, format};
-use crate::driver::{Cache, Protocol};
+use crate::driver::{Cache, Driver, Protocol};
 use crate::error::{Doing, Error, Result, refused};
 use crate::name::{ImageName, Name, parse_size};
 use crate::open::{
     Access, ImageFormat, NewImage, blk_create, blk_locate, blk_lock_target, blk_open, blk_open_as, blk_open_at,
-    blk_open_target,
+    blk_open_target, one_format,
 };
 use crate::progress;
 use crate::target::{Orderly, Target};
@@ -102,9 +102,10 @@ fn into_new(options: &Options, from: &BlockBackend, mut new: NewImage, sparse: u
         new.size = from.end();
     }
     let driver = blk_open_target(target.name(), &new, options.cache)?;
-    if from.layers.iter().any(|layer| layer.is_in(&driver)) {
+    if from.layers.iter().any(|layer| layer.needs(driver.identity().as_ref())) {
         return Err(written_over(options));
     }
+    loses_nothing(options, from, &new, target, &driver)?;
     blk_lock_target(&driver, target.name())?;
     if let Protocol::File(file) = &driver.protocol {
         file.write_back_early();
@@ -141,6 +142,32 @@ fn into_new(options: &Options, from: &BlockBackend, mut new: NewImage, sparse: u
         blk_settle(&to); // they would go on filling the disk, which the target may be written to once more
     }
     copied
+}
+
+/// Refuses to replace what the new image is to be based on, and what the source is made of. The source itself may be
+/// replaced: it is read to its end before that.
+fn loses_nothing(
+    options: &Options,
+    from: &BlockBackend,
+    new: &NewImage,
+    target: &Target,
+    driver: &Driver,
+) -> Result<()> {
+    let failed = |why: &str| Error::new(Doing::Create, &options.target, refused(why));
+    let place = target.overwritten(driver);
+    if let Some((backing, format)) = &new.backing {
+        let found = target.name().relative(backing).and_then(|found| one_format(found, Some(*format)));
+        let (found, format) = found.map_err(Error::at(Doing::Open, backing))?;
+        let below = blk_open_at(found, backing, format, Access::default())?;
+        if below.layers.iter().any(|layer| layer.needs(place.as_ref())) {
+            return Err(failed("it would be based on itself"));
+        }
+    }
+    let mut layers = from.layers.iter().skip_while(|layer| layer.is_at(place.as_ref()));
+    match layers.any(|layer| layer.needs(place.as_ref())) {
+        true => Err(failed("the source is based on it, or has its data there")),
+        false => Ok(()),
+    }
 }
 
 /// How much is copied at a time: see [`WINDOW`].
@@ -192,10 +219,13 @@ fn into_existing(options: &Options, from: &BlockBackend, sparse: u64) -> Result<
         return Err(failed("-o and -B are for a new image, and -n makes none".into()));
     }
     let place = blk_locate(&options.target)?;
-    if from.layers.iter().any(|layer| layer.is_at(place.as_ref())) {
+    if from.layers.iter().any(|layer| layer.needs(place.as_ref())) {
         return Err(written_over(options));
     }
     let to = blk_open(&options.target, Some(options.output_format), true, options.cache)?;
+    if from.layers.iter().any(|layer| layer.needs(to.layers[0].data.as_ref())) {
+        return Err(written_over(options));
+    }
     if to.end() < from.end() {
         return Err(failed(format!("its {} bytes are too few for {}", to.end(), from.end())));
     }

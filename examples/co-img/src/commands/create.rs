@@ -38,6 +38,7 @@ pub fn run(options: &Options) -> Result<()> {
     let cluster_size = cluster_size(&options.options, options.format)?;
     let size = options.size.as_deref().map(parse_size).transpose();
     let mut size = size.map_err(Error::at(Doing::Create, &options.image))?;
+    let mut below = Vec::new();
     let backing = match (&options.backing, options.backing_format) {
         (None, None) => None,
         (None, Some(_)) => return Err(failed("-F says the format of nothing, without -b")),
@@ -48,10 +49,11 @@ pub fn run(options: &Options) -> Result<()> {
             let found = Name::parse(&options.image).and_then(|image| image.relative(backing)).map_err(&named)?;
             let (found, format) = one_format(found, Some(format)).map_err(&named)?;
             let format = format.unwrap_or(ImageFormat::Raw);
-            let below = blk_open_at(found, backing, Some(format), Access::default())?;
+            let blk = blk_open_at(found, backing, Some(format), Access::default())?;
             if size.is_none() {
-                size = Some(blk_getlength(&below).map_err(Error::at(Doing::Open, backing))?);
+                size = Some(blk_getlength(&blk).map_err(Error::at(Doing::Open, backing))?);
             }
+            below = blk.layers;
             Some((backing.clone(), format))
         }
     };
@@ -61,6 +63,10 @@ pub fn run(options: &Options) -> Result<()> {
     let target = Target::new(&options.image)?;
     let new = NewImage { format: options.format, size, cluster_size, backing };
     let driver = blk_open_target(target.name(), &new, Cache::Writeback).map_err(|error| target.blame(error))?;
+    let place = target.overwritten(&driver);
+    if below.iter().any(|layer| layer.needs(place.as_ref())) {
+        return Err(failed("it would be based on itself"));
+    }
     blk_lock_target(&driver, target.name()).map_err(|error| target.blame(error))?;
     target.begin();
     let created = blk_create(driver, target.name(), &new, Cache::Writeback)

@@ -1,0 +1,122 @@
+//! What would lose content that somebody still needs is refused, before anything is written: by whichever names it is asked
+//! for, and with every byte of the images as it was.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use support::{Folder, one_line, qemu_is_here, text};
+
+/// The content of every file in the folder.
+fn bytes(folder: &Folder) -> BTreeMap<String, Vec<u8>> {
+    let read = |name: String| fs::read(folder.path(&name)).ok().map(|bytes| (name, bytes));
+    folder.names().into_iter().filter_map(read).collect()
+}
+
+/// The command fails with one line that has these words, besides the note that something is written in place, and changes
+/// no file and makes none.
+#[track_caller]
+fn refused(folder: &Folder, command: &str, words: &[&str]) {
+    let before = bytes(folder);
+    let mut output = folder.run(&command.split(' ').collect::<Vec<_>>());
+    let err = text(&output.stderr);
+    let lines = err.lines().filter(|line| !line.contains("is written in place"));
+    output.stderr = lines.map(|line| format!("{line}\n")).collect::<String>().into_bytes();
+    assert_eq!(output.status.code(), Some(1), "{command}: {err}");
+    one_line(&output, 1, words);
+    assert!(bytes(folder) == before, "{command}: something was changed");
+}
+
+/// `top` is based on `middle`, that on `base`, whose data is in `data`. All have other names, too.
+fn chain() -> Folder {
+    let folder = Folder::new();
+    folder.qemu_img(&["create", "-q", "-f", "qcow2", "-o", "data_file=data", "base", "1M"]);
+    folder.qemu_img(&["create", "-q", "-f", "qcow2", "-b", "base", "-F", "qcow2", "middle"]);
+    folder.qemu_img(&["create", "-q", "-f", "qcow2", "-b", "middle", "-F", "qcow2", "top"]);
+    for (image, at) in [("base", "0"), ("middle", "256k"), ("top", "512k")] {
+        folder.tool("qemu-io", &["-f", "qcow2", "-c", &format!("write -P 7 {at} 100k"), image]);
+    }
+    for image in ["base", "middle", "top", "data"] {
+        symlink(image, folder.path(&format!("link-{image}"))).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn an_image_that_would_be_based_on_itself() {
+    if !qemu_is_here() {
+        return;
+    }
+    let folder = chain();
+    for (backing, lost) in [
+        ("top", &["top", "middle", "base", "data"][..]),
+        ("middle", &["middle", "base", "data"]),
+        ("base", &["base", "data"]),
+        ("link-base", &["base", "data"]),
+        ("./middle", &["middle", "base", "data"]),
+        ("file:base", &["base", "data"]),
+    ] {
+        for lost in lost {
+            for command in [
+                format!("create -f qcow2 -b {backing} -F qcow2 {lost}"),
+                format!("create -f qcow2 -b {backing} -F qcow2 link-{lost} 2M"),
+                format!("convert -O qcow2 -B {backing} -F qcow2 top file:{lost}"),
+            ] {
+                refused(&folder, &command, &["cannot create", lost, "it would be based on itself"]);
+            }
+        }
+    }
+    for place in ["base", "link-base", "file:base", "./base", &folder.at("base")] {
+        refused(&folder, &format!("create -f qcow2 -b base -F raw {place} 2M"), &["be based on itself"]);
+        refused(&folder, &format!("convert -U -O qcow2 -B base -F qcow2 top {place}"), &["be based on itself"]);
+    }
+    // In place, which the image would be before it is whole.
+    fs::hard_link(folder.path("base"), folder.path("second")).unwrap();
+    refused(&folder, "create -f qcow2 -b middle -F qcow2 second", &["'second'", "based on itself"]);
+    fs::remove_file(folder.path("second")).unwrap();
+    fs::hard_link(folder.path("middle"), folder.path("second")).unwrap();
+    folder.raw("raw", 1 << 20);
+    refused(&folder, "convert -f raw -O qcow2 -B top -F qcow2 raw second", &["'second'", "based on itself"]);
+    // What has nothing to do with it may go.
+    folder.raw("other", 10_000);
+    folder.ok(&["create", "-f", "qcow2", "-b", "middle", "-F", "qcow2", "other"]);
+    folder.ok(&["convert", "-O", "qcow2", "-B", "middle", "-F", "qcow2", "top", "other"]);
+    folder.qemu_img(&["compare", "-q", "-f", "qcow2", "-F", "qcow2", "top", "other"]);
+    folder.ok(&["create", "-f", "qcow2", "-b", "middle", "-F", "qcow2", "top"]); // empty again
+}
+
+#[test]
+fn what_the_source_of_a_conversion_is_made_of() {
+    if !qemu_is_here() {
+        return;
+    }
+    let folder = chain();
+    for (source, lost) in [
+        ("top", &["middle", "base", "data"][..]),
+        ("link-top", &["middle", "base", "data"]),
+        ("middle", &["base", "data"]),
+        ("base", &["data"]),
+    ] {
+        for lost in lost {
+            let words = ["cannot create", lost, "the source is based on it, or has its data there"];
+            refused(&folder, &format!("convert -f qcow2 -O raw {source} {lost}"), &words);
+            refused(&folder, &format!("convert -U -f qcow2 -O qcow2 {source} link-{lost}"), &words);
+            refused(&folder, &format!("convert -U -n -f qcow2 -O raw {source} {lost}"), &[lost, "written over"]);
+        }
+    }
+    // In place: the source itself, too.
+    for lost in ["top", "middle", "base", "data"] {
+        fs::hard_link(folder.path(lost), folder.path("second")).unwrap();
+        refused(&folder, "convert -O raw top second", &["'second'", "written over while it is read"]);
+        fs::remove_file(folder.path("second")).unwrap();
+    }
+    // The data of the image that is written to, which is not opened by its name.
+    folder.qemu_img(&["create", "-q", "-f", "qcow2", "-o", "data_file=there", "to", "1M"]);
+    refused(&folder, "convert -U -n -f raw -O qcow2 there to", &["'to'", "written over while it is read"]);
+    // The source itself is read to its end before it is replaced.
+    folder.qemu_img(&["convert", "-O", "raw", "top", "flat"]);
+    folder.ok(&["convert", "-f", "qcow2", "-O", "raw", "top", "top"]);
+    assert!(fs::read(folder.path("top")).unwrap() == fs::read(folder.path("flat")).unwrap());
+}
