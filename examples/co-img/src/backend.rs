@@ -2,6 +2,7 @@
 //! blocking twin (`blk_co_pread` → `blk_pread`); the commands call nothing else.
 
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -51,6 +52,8 @@ pub(crate) const SECTOR: u64 = 512;
 /// imago keeps 128 L2 tables of each image of a chain (`qcow2/mod.rs:123`), whatever their size, which is up to 2 MiB.
 /// So many bytes of them are kept here.
 const MOST_TABLES: u64 = 32 << 20;
+/// So many zeroes are written at a time where they are data.
+const MOST_ZEROES: u64 = 256 << 10;
 
 impl BlockBackend {
     /// The bytes that are really there; [`blk_getlength`] counts in whole sectors.
@@ -108,6 +111,21 @@ impl BlockBackend {
         Ok(part)
     }
 
+    /// What of the range can be made zeroes without a write, whatever is done beside it meanwhile. Of a qcow2 image, whole
+    /// clusters: imago would also take one of which the rest reads as zeroes (`format/access.rs:588`), and write over what
+    /// another request has put there since it looked. And it would count a whole cluster back from the end of an image that
+    /// is shorter (`:607`). Version 2 has no clusters of zeroes.
+    fn clusters_in(&self, range: Range<u64>) -> Range<u64> {
+        if self.is_raw() {
+            return range;
+        }
+        let Some(cluster) = self.access.inner().zero_granularity() else { return range.end..range.end };
+        let start = range.start.next_multiple_of(cluster).min(range.end);
+        // Behind the image's end there is nothing in its last one.
+        let end = if range.end == self.end() { range.end } else { range.end / cluster * cluster };
+        start..end.max(start)
+    }
+
     fn raw_driver(&self) -> Option<&Driver> {
         self.is_raw().then(|| self.access.inner().collect_storage_dependencies()[0])
     }
@@ -159,7 +177,34 @@ pub async fn blk_co_pwrite(blk: &BlockBackend, offset: u64, buf: &[u8], fua: boo
 /// Past the image's end; those of the formats and drivers.
 #[co_wrapper(mixed)]
 pub async fn blk_co_pwrite_zeroes(blk: &BlockBackend, offset: u64, length: u64) -> io::Result<()> {
-    blk.change(offset, length, async |at, length| blk.access.write_zeroes(at, length).await).await
+    let end = offset.checked_add(length).ok_or_else(|| refused("zeroes past the end of all images"))?;
+    let whole = blk.clusters_in(offset..end);
+    write_zeroes_as_data(blk, offset..whole.start).await?;
+    if !whole.is_empty() {
+        let zeroes = async |at, length| blk.access.write_zeroes(at, length).await;
+        blk.change(whole.start, whole.end - whole.start, zeroes).await?;
+    }
+    write_zeroes_as_data(blk, whole.end..end).await
+}
+
+/// Writes zeroes where something else is read. Other requests may write beside the range meanwhile, in the same cluster.
+async fn write_zeroes_as_data(blk: &BlockBackend, range: Range<u64>) -> io::Result<()> {
+    let Range { start: mut at, end } = range;
+    let mut zeroes = Vec::new();
+    while at < end {
+        let (zero, length) = match blk_co_block_status(blk, at, end - at).await {
+            // Another request has allocated it, and has not written yet.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => (false, end - at),
+            found => found.map(|found| (found.zero, found.length))?,
+        };
+        let length = if zero { length } else { length.min(MOST_ZEROES) };
+        if !zero {
+            zeroes.resize(zeroes.len().max(length as usize), 0);
+            blk_co_pwrite(blk, at, &zeroes[..length as usize], false).await?;
+        }
+        at += length;
+    }
+    Ok(())
 }
 
 /// Says that nobody needs the range any more, which may then read as anything but what it had before or what an image

@@ -1,0 +1,119 @@
+//! What a target has when a command has succeeded, up to its last byte, where formats, sizes and cache modes have edges: the
+//! same as after qemu-img.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::process::Command;
+
+use support::{Folder, qemu_is_here, run, text};
+
+/// Both images have the same for qemu-img and for us, to whom what is behind a shorter one must be zeroes.
+#[track_caller]
+fn same(folder: &Folder, [a_format, a]: [&str; 2], [b_format, b]: [&str; 2], what: &str) {
+    let args = ["compare", "-f", a_format, "-F", b_format, a, b];
+    let compared = run(Command::new("qemu-img").args(args).current_dir(folder.0.path()));
+    assert!(compared.status.success(), "{what}: {}{}", text(&compared.stdout), text(&compared.stderr));
+    assert_eq!(folder.ok(&args).lines().last(), Some("Images are identical."), "{what}");
+}
+
+/// Catches: the first zeroes fail, because version 2 has no clusters of zeroes.
+#[test]
+fn zeroes_in_an_image_of_version_2() {
+    if !qemu_is_here() {
+        return;
+    }
+    for cluster in ["512", "64k", "2M"] {
+        let folder = Folder::new();
+        let options = format!("compat=0.10,cluster_size={cluster}");
+        // Nothing but zeroes; some data among them, where clusters end and where they do not; longer than the source.
+        fs::File::create(folder.path("zero")).unwrap().set_len(3 << 20).unwrap();
+        folder.raw("some", (3 << 20) - 512);
+        fs::write(folder.path("full"), vec![b'X'; 3 << 20]).unwrap();
+        for source in ["zero", "some"] {
+            for there in ["nothing", "data", "an overlay"] {
+                let what = format!("{source} onto {there}, clusters of {cluster}");
+                match there {
+                    "nothing" => folder.qemu_img(&["create", "-q", "-f", "qcow2", "-o", &options, "v2", "3M"]),
+                    "data" => folder.qemu_img(&["convert", "-O", "qcow2", "-o", &options, "full", "v2"]),
+                    _ => folder
+                        .qemu_img(&["create", "-q", "-f", "qcow2", "-o", &options, "-b", "full", "-F", "raw", "v2"]),
+                };
+                folder.ok(&["convert", "-n", "-f", "raw", "-O", "qcow2", source, "v2"]);
+                folder.qemu_img(&["check", "-q", "-f", "qcow2", "v2"]);
+                let end = fs::metadata(folder.path(source)).unwrap().len();
+                folder.qemu_img(&["convert", "-O", "raw", "v2", "flat"]);
+                let flat = fs::read(folder.path("flat")).unwrap();
+                assert!(flat[..end as usize] == fs::read(folder.path(source)).unwrap(), "{what}");
+                let kept = if there == "nothing" { 0 } else { b'X' };
+                assert!(flat[end as usize..].iter().all(|byte| *byte == kept), "{what}: behind it");
+                if (source, there) == ("zero", "nothing") {
+                    assert!(!folder.qemu_img(&["map", "--output", "json", "v2"]).contains("\"data\": true"), "{what}");
+                }
+            }
+        }
+        // Zeroes that an overlay has where its base has something else.
+        folder.qemu_img(&["convert", "-O", "qcow2", "-o", &options, "full", "base"]);
+        folder.qemu_img(&["create", "-q", "-f", "qcow2", "-b", "base", "-F", "qcow2", "top"]);
+        folder.tool("qemu-io", &["-f", "qcow2", "-c", "write -z 100k 1M", "-c", "write -P 7 2M 5k", "top"]);
+        folder.qemu_img(&["convert", "-O", "raw", "top", "before"]);
+        folder.ok(&["commit", "top"]);
+        folder.qemu_img(&["check", "-q", "-f", "qcow2", "base"]);
+        same(&folder, ["raw", "before"], ["qcow2", "base"], &format!("commit, clusters of {cluster}"));
+    }
+}
+
+/// Catches: a cluster is made one of zeroes because nothing else was in it a moment ago, when another request has written to
+/// another part of it since.
+#[test]
+fn zeroes_and_data_that_share_a_cluster() {
+    if !qemu_is_here() {
+        return;
+    }
+    const KIB: usize = 1 << 10;
+    let folder = Folder::new();
+    let source = fs::File::create(folder.path("s")).unwrap();
+    source.set_len(4 << 20).unwrap();
+    for at in (0..4 << 20).step_by(256 * KIB) {
+        source.write_all_at(&vec![b'D'; 60 * KIB], (at + 100 * KIB) as u64).unwrap();
+    }
+    for cluster in ["64k", "2M"] {
+        for cache in ["writeback", "none", "writethrough"] {
+            for there in ["nothing", "data"] {
+                let what = format!("{there}, clusters of {cluster}, -t {cache}");
+                let options = format!("cluster_size={cluster}");
+                folder.qemu_img(&["create", "-q", "-f", "qcow2", "-o", &options, "q", "4M"]);
+                if there == "data" {
+                    folder.tool("qemu-io", &["-f", "qcow2", "-c", "write -P 9 0 4M", "q"]);
+                }
+                folder.ok(&["convert", "-n", "-t", cache, "-f", "raw", "-O", "qcow2", "s", "q"]);
+                folder.qemu_img(&["check", "-q", "q"]);
+                same(&folder, ["raw", "s"], ["qcow2", "q"], &what);
+            }
+        }
+    }
+}
+
+/// Catches: a panic where an image is shorter than one of its clusters, and its end is taken for a cluster's.
+#[test]
+fn zeroes_in_an_image_that_is_shorter_than_a_cluster() {
+    if !qemu_is_here() {
+        return;
+    }
+    let folder = Folder::new();
+    for (size, zeroes) in [(512, 512), (40_960, 4096), (40_960, 40_960), (65_536, 512), (66_048, 66_048), (66_048, 512)]
+    {
+        for at in [0, size - zeroes, (size - zeroes) / 1024 * 512] {
+            folder.qemu_img(&["create", "-q", "-f", "qcow2", "base", &size.to_string()]);
+            folder.tool("qemu-io", &["-f", "qcow2", "-c", &format!("write -P 7 0 {size}"), "base"]);
+            let options = ["-o", "cluster_size=512", "-b", "base", "-F", "qcow2", "top"];
+            folder.qemu_img(&[&["create", "-q", "-f", "qcow2"][..], &options].concat());
+            folder.tool("qemu-io", &["-f", "qcow2", "-c", &format!("write -z {at} {zeroes}"), "top"]);
+            folder.qemu_img(&["convert", "-O", "raw", "top", "before"]);
+            folder.ok(&["commit", "top"]);
+            folder.qemu_img(&["check", "-q", "base"]);
+            same(&folder, ["raw", "before"], ["qcow2", "base"], &format!("{zeroes} zeroes at {at} of {size}"));
+        }
+    }
+}
