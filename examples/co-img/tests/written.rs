@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
-use support::{Folder, qemu_is_here, run, text};
+use support::{Folder, content, qemu_is_here, run, serve, text};
 
 /// Both images have the same for qemu-img and for us, to whom what is behind a shorter one must be zeroes.
 #[track_caller]
@@ -114,6 +114,69 @@ fn zeroes_in_an_image_that_is_shorter_than_a_cluster() {
             folder.ok(&["commit", "top"]);
             folder.qemu_img(&["check", "-q", "base"]);
             same(&folder, ["raw", "before"], ["qcow2", "base"], &format!("{zeroes} zeroes at {at} of {size}"));
+        }
+    }
+}
+
+/// A target that is full of something, and one sector longer than the source at least, has the source's last sector after
+/// a conversion: also where the source ends in the middle of it, behind which zeroes are read.
+#[test]
+fn the_last_sector_of_a_source_replaces_what_was_there() {
+    if !qemu_is_here() {
+        return;
+    }
+    for size in [1, 511, 512, 513, 1000, 65_000, 65_536, 65_537, 300_001] {
+        for zero in [false, true] {
+            let folder = Folder::new();
+            let source: Vec<u8> =
+                if zero { vec![0; size] } else { content(size).iter().map(|byte| byte | 1).collect() };
+            fs::write(folder.path("s"), &source).unwrap();
+            let (whole, long) = (size.next_multiple_of(512), size.next_multiple_of(512) + 512);
+            let (there, behind) = (vec![b'X'; long], vec![b'X'; 512]);
+            let expected = [&source[..], &vec![0; whole - size], &behind].concat();
+            let what = format!("{size} bytes, zero: {zero}");
+            // Raw, longer than the last sector; and as long as the source, which stays as long.
+            fs::write(folder.path("d"), &there).unwrap();
+            folder.ok(&["convert", "-n", "-f", "raw", "-O", "raw", "s", "d"]);
+            assert!(fs::read(folder.path("d")).unwrap() == expected, "{what}: raw");
+            fs::write(folder.path("d"), &there[..size]).unwrap();
+            folder.ok(&["convert", "-n", "-f", "raw", "-O", "raw", "s", "d"]);
+            assert!(fs::read(folder.path("d")).unwrap() == source, "{what}: raw of the same size");
+            // The same in QEMU's words: nothing but what is behind differs.
+            fs::write(folder.path("d"), &there).unwrap();
+            folder.qemu_img(&["convert", "-n", "-f", "raw", "-O", "raw", "s", "d"]);
+            assert!(fs::read(folder.path("d")).unwrap() == expected, "{what}: qemu-img");
+            // Qcow2, also on an image that has something in the same place.
+            fs::write(folder.path("d"), &there[..whole]).unwrap();
+            folder.qemu_img(&["convert", "-f", "raw", "-O", "qcow2", "d", "q"]);
+            folder.ok(&["convert", "-n", "-f", "raw", "-O", "qcow2", "s", "q"]);
+            same(&folder, ["raw", "s"], ["qcow2", "q"], &format!("{what}: qcow2"));
+            folder.qemu_img(&["create", "-q", "-f", "qcow2", "-b", "d", "-F", "raw", "overlay"]);
+            folder.ok(&["convert", "-n", "-f", "raw", "-O", "qcow2", "s", "overlay"]);
+            same(&folder, ["raw", "s"], ["qcow2", "overlay"], &format!("{what}: an overlay"));
+            folder.ok(&["convert", "-f", "raw", "-O", "qcow2", "-B", "d", "-F", "raw", "s", "based"]);
+            same(&folder, ["raw", "s"], ["qcow2", "based"], &format!("{what}: -B"));
+        }
+    }
+}
+
+/// The same in an export, which is written in place with and without `-n`.
+#[test]
+fn the_last_sector_of_a_source_replaces_what_an_export_had() {
+    if !qemu_is_here() {
+        return;
+    }
+    let folder = Folder::new();
+    for size in [1000, 4097] {
+        fs::write(folder.path("s"), vec![7; size]).unwrap();
+        let whole = size.next_multiple_of(512);
+        let expected = [vec![7; size], vec![0; whole - size], vec![b'X'; 1024]].concat();
+        for existing in [&["-n"][..], &[]] {
+            fs::write(folder.path("d"), vec![b'X'; whole + 1024]).unwrap();
+            let (server, url) = serve(&folder, false, "d", &["-f", "raw"]);
+            folder.ok(&[&["convert"], existing, &["-f", "raw", "-O", "raw", "s", &url]].concat());
+            drop(server);
+            assert!(fs::read(folder.path("d")).unwrap() == expected, "{size} bytes, {existing:?}");
         }
     }
 }

@@ -119,11 +119,14 @@ fn into_new(options: &Options, from: &BlockBackend, mut new: NewImage, sparse: u
         let access = Access { writable: true, cache: options.cache, ..Access::default() };
         to = blk_open_at(target.name().clone(), &target.name().to_string(), Some(ImageFormat::Qcow2), access)?;
     }
-    let progress = progress::of_bytes("convert", from.end(), options.progress);
+    let blank = new.backing.is_none() && (fresh || options.output_format == ImageFormat::Qcow2);
+    let end = if blank { from.end() } else { end(from, &to)? };
+    let progress = progress::of_bytes("convert", end, options.progress);
     let copy = Copy {
         from,
         to: &to,
-        blank: new.backing.is_none() && (fresh || options.output_format == ImageFormat::Qcow2),
+        end,
+        blank,
         own: new.backing.is_some(),
         sparse,
         window: window(from, new.cluster_size),
@@ -168,6 +171,11 @@ fn loses_nothing(
         true => Err(failed("the source is based on it, or has its data there")),
         false => Ok(()),
     }
+}
+
+/// How much of a target that has content is written to: a source's last sector whole, as it is read, if there is room for it.
+fn end(from: &BlockBackend, to: &BlockBackend) -> Result<u64> {
+    Ok(blk_getlength(from).map_err(Error::at(Doing::Read, from.name()))?.min(to.end()))
 }
 
 /// How much is copied at a time: see [`WINDOW`].
@@ -232,12 +240,14 @@ fn into_existing(options: &Options, from: &BlockBackend, sparse: u64) -> Result<
     let orderly = Orderly::begin(!to.is_raw());
     let target = Target::existing(&options.target)?;
     target.begin();
-    let progress = progress::of_bytes("convert", from.end(), options.progress);
+    let end = end(from, &to)?;
+    let progress = progress::of_bytes("convert", end, options.progress);
     let grain = GRAIN.min(sparse.max(512));
     let window = window(from, to.layers[0].header.as_ref().map(|header| header.cluster_size));
     let copied = Copy {
         from,
         to: &to,
+        end,
         blank: false,
         own: false,
         sparse,

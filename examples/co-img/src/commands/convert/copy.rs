@@ -45,6 +45,8 @@ const STRIPE: u64 = 8 << 20;
 pub(super) struct Copy<'a> {
     pub(super) from: &'a BlockBackend,
     pub(super) to: &'a BlockBackend,
+    /// Where to stop.
+    pub(super) end: u64,
     /// The target reads as zeroes where nothing has been written.
     pub(super) blank: bool,
     /// Only what the source has itself is copied.
@@ -178,7 +180,7 @@ impl Copy<'_> {
 
     /// Takes a stripe, or as many as there is nothing to be read of up to `left_out`. An empty one if none is left.
     fn take(&self, left_out: u64) -> (u64, u64) {
-        let (mut taken, end) = (self.taken.lock().unwrap(), self.from.end());
+        let (mut taken, end) = (self.taken.lock().unwrap(), self.end);
         let from = (*taken).min(end);
         if from < end {
             *taken = (from + STRIPE).max(left_out / STRIPE * STRIPE).min(end);
@@ -194,7 +196,7 @@ impl Copy<'_> {
         };
         let Share { at, end, .. } = *share;
         let window = (at + 1).next_multiple_of(self.window).min(end);
-        let found = status(at, self.from.end() - at).await?;
+        let found = status(at, self.end - at).await?;
         let alike = found.length.min(end - at);
         let left_out = |found: &BlockStatus| found.zero && self.sparse > 0;
         let mut piece =
