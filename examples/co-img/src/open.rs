@@ -259,7 +259,7 @@ async fn open_chain(
                     |cause: io::Error| blame(io::Error::new(cause.kind(), format!("data file '{at}': {cause}")));
                 let file = Driver::open(&data, access.writable, access.cache, &reactor()).await.map_err(named)?;
                 let locks = if access.writable { Locks::writer(true) } else { Locks::reader(false) };
-                if !access.shared {
+                if !access.shared && (topmost || !access.below_is_held) {
                     file.lock(locks).await.map_err(named)?;
                 }
                 layer.data = file.identity();

@@ -180,3 +180,41 @@ fn the_last_sector_of_a_source_replaces_what_an_export_had() {
         }
     }
 }
+
+/// The program holds the base and its data file already when it opens the image. Others may hold neither.
+#[test]
+fn commit_to_and_from_images_whose_data_is_elsewhere() {
+    if !qemu_is_here() {
+        return;
+    }
+    let elsewhere = |image: &str, elsewhere: bool| {
+        if elsewhere { format!("data_file=data-{image}") } else { "cluster_size=64k".into() }
+    };
+    for [bottom_has, base_has, top_has] in (0..8).map(|bits| [1, 2, 4].map(|bit| bits & bit != 0)) {
+        let what = format!("data elsewhere: bottom {bottom_has}, base {base_has}, top {top_has}");
+        let folder = Folder::new();
+        let create = ["create", "-q", "-f", "qcow2", "-o"];
+        folder.qemu_img(&[&create[..], &[&elsewhere("bottom", bottom_has), "bottom", "1M"]].concat());
+        let on = |below| ["-b", below, "-F", "qcow2"];
+        folder.qemu_img(&[&create[..], &[&elsewhere("base", base_has)], &on("bottom"), &["base", "1M"]].concat());
+        folder.qemu_img(&[&create[..], &[&elsewhere("top", top_has)], &on("base"), &["top", "1M"]].concat());
+        for (image, at) in [("bottom", "0"), ("base", "200k"), ("top", "300k")] {
+            folder.tool("qemu-io", &["-f", "qcow2", "-c", &format!("write -P 7 {at} 200k"), image]);
+        }
+        folder.tool("qemu-io", &["-f", "qcow2", "-c", "write -z 64k 64k", "top"]);
+        folder.qemu_img(&["convert", "-O", "raw", "top", "before"]);
+        let other = base_has.then(|| {
+            let command = ["-f", "raw", "data-base"];
+            support::held_open(Command::new("qemu-io").args(command).current_dir(folder.0.path()))
+        });
+        if other.is_some() {
+            folder.fails(&["commit", "top"], 1, &["data-base", "lock: another program is using it"]);
+        }
+        drop(other);
+        assert_eq!(folder.ok(&["commit", "top"]), "Image committed.\n", "{what}");
+        for image in ["base", "top"] {
+            folder.qemu_img(&["check", "-q", image]);
+            same(&folder, ["raw", "before"], ["qcow2", image], &format!("{what}: {image}"));
+        }
+    }
+}
