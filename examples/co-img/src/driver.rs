@@ -191,6 +191,13 @@ impl Driver {
         self.qcow2 = Some(Held { cluster_size, tables });
     }
 
+    /// From here on it holds a raw image, as long as its file is.
+    pub fn hold_raw(&self) {
+        if let Protocol::File(file) = &self.protocol {
+            file.hold_raw();
+        }
+    }
+
     /// From here on it holds a qcow2 image that is written to, and that is consistent at every moment: see [`CountsFirst`].
     ///
     /// # Errors

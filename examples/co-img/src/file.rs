@@ -1,6 +1,9 @@
 //! The driver `file`: regular files and block devices, on [`co_wrapper::file`]. What the page cache has is read into place by
 //! the thread that asks; writes and `lseek` run there too, as long as they are quick. What waits for a disk waits elsewhere.
 //!
+//! Past the page cache, writes are of whole blocks. A raw image that ends within one is as long as it is, so the file is cut
+//! again behind its last block.
+//!
 //! Two things are remembered so that the system need not be asked. Behind the end of what was ever written, zeroes need not be
 //! written: the file is made as long as they reach by a flush. And the extent that was last asked about is kept, until
 //! something is written.
@@ -46,6 +49,8 @@ pub struct File {
     /// Nothing was ever written from here on, nor is being written.
     unwritten: AtomicU64,
     resizable: bool,
+    /// A regular file that is as long as the image in it, which only `resize` changes.
+    exact: AtomicBool,
     cache: Cache,
     /// Device and inode, or the device's number.
     identity: (u64, u64),
@@ -119,6 +124,7 @@ impl File {
             length: size.into(),
             unwritten: size.into(),
             resizable,
+            exact: AtomicBool::new(false),
             cache,
             identity,
             writing: RwLock::default(),
@@ -128,6 +134,11 @@ impl File {
             since: AtomicU64::new(u64::MAX),
             helper: CommonStorageHelper::default(),
         })
+    }
+
+    /// From here on it holds a raw image: only what makes that longer or shorter does so to the file.
+    pub fn hold_raw(&self) {
+        self.exact.store(self.resizable, Relaxed);
     }
 
     /// Whether it is a device, which is as long as it is.
@@ -227,24 +238,32 @@ impl File {
         Ok(())
     }
 
-    /// Bytes up to `end` are there.
+    /// Bytes up to `end` are there. Those behind an exact file's end are no part of it.
     fn reaches(&self, end: u64) {
         self.length.fetch_max(end, Relaxed);
-        self.size.fetch_max(end, Relaxed);
+        if !self.is_too_long() {
+            self.size.fetch_max(end, Relaxed);
+        }
     }
 
-    /// Makes it as long as zeroes reach that were not written.
+    /// Whether a block was written that is longer than what it is to have.
+    fn is_too_long(&self) -> bool {
+        self.exact.load(Relaxed) && self.length.load(Relaxed) > self.size.load(Relaxed)
+    }
+
+    /// Makes it as long as it is to be: as zeroes reach that were not written, and no longer than a raw image.
     async fn grow(&self) -> io::Result<()> {
-        if self.size.load(Relaxed) <= self.length.load(Relaxed) {
+        if self.size.load(Relaxed) <= self.length.load(Relaxed) && !self.is_too_long() {
             return Ok(());
         }
         let _alone = self.writing.write().await;
         self.file.settle().await;
         let (size, _change) = (self.size.load(Relaxed), Change::begin(self));
-        if self.file.size().await.map_err(plain)? < size {
+        let there = self.file.size().await.map_err(plain)?;
+        if there < size || there > size && self.exact.load(Relaxed) {
             self.file.set_len(size).await.map_err(plain)?;
         }
-        self.length.fetch_max(size, Relaxed);
+        self.length.store(size, Relaxed);
         Ok(())
     }
 
@@ -322,7 +341,7 @@ impl Storage for File {
         drop(changing);
         self.reaches(end);
         self.wrote(length);
-        Ok(())
+        if self.is_too_long() { self.grow().await } else { Ok(()) }
     }
 
     async unsafe fn pure_write_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {

@@ -279,7 +279,10 @@ async fn open_chain(
         let writable = access.writable && depth == 0;
         let blame = |cause| ((depth > 0).then(|| layers[depth].name.clone()), cause);
         image = Some(match layers[depth].format {
-            ImageFormat::Raw => FormatAccess::new(Raw::open_image(driver, writable).await.map_err(blame)?),
+            ImageFormat::Raw => {
+                driver.hold_raw();
+                FormatAccess::new(Raw::open_image(driver, writable).await.map_err(blame)?)
+            }
             ImageFormat::Qcow2 => {
                 let qcow2 = Qcow2::<Driver>::builder(driver).write(writable).backing(image.take()).data_file(data);
                 FormatAccess::new(qcow2.open(DenyImplicitOpenGate::default()).await.map_err(blame)?)
@@ -463,6 +466,7 @@ async fn create(driver: Driver, name: &Name, new: &NewImage, cache: Cache) -> io
             if driver.size()? < new.size {
                 driver.resize(new.size, PreallocateMode::Zero).await?;
             }
+            driver.hold_raw();
             FormatAccess::new(Raw::open_image(driver, true).await?)
         }
         ImageFormat::Qcow2 => {

@@ -218,3 +218,55 @@ fn commit_to_and_from_images_whose_data_is_elsewhere() {
         }
     }
 }
+
+/// Past the page cache a file is written in whole blocks, of 4096 bytes. A raw image need not end where one does.
+#[test]
+fn a_raw_image_is_as_long_in_every_cache_mode() {
+    let folder = Folder::new();
+    let caches = ["writeback", "none", "directsync", "writethrough", "unsafe"];
+    // Up to the end data, or zeroes in the last block.
+    for (size, zeroes) in
+        [(512, 0), (5000, 0), (5000, 2000), (8192, 0), (200_000, 0), (200_000, 150_000), (1_000_000, 1)]
+    {
+        let mut source: Vec<u8> = content(size).iter().map(|byte| byte | 1).collect();
+        source[size - zeroes..].fill(0);
+        fs::write(folder.path("s"), &source).unwrap();
+        let whole = [&source[..], &vec![0; size.next_multiple_of(512) - size]].concat();
+        let has = |name: &str, expected: &[u8], what: &str| {
+            let there = fs::read(folder.path(name)).unwrap();
+            assert_eq!(there.len(), expected.len(), "{what}");
+            assert!(there == expected, "{what}");
+        };
+        for cache in caches {
+            for sparse in ["0", "4k"] {
+                let what = format!("{size} bytes, {zeroes} zeroes, -t {cache} -S {sparse}");
+                let convert = |others: &[&str], to: &str| {
+                    let command = ["convert", "-t", cache, "-T", cache, "-S", sparse, "-f", "raw", "-O", "raw"];
+                    let output = folder.run(&[&command, others, &["s", to]].concat());
+                    assert!(output.status.success(), "{what}: {}", text(&output.stderr));
+                };
+                convert(&[], "new");
+                has("new", &whole, &what);
+                // What is there keeps its length, and what is behind the source.
+                for more in [0, 100, 5000] {
+                    fs::write(folder.path("there"), vec![b'X'; size + more]).unwrap();
+                    convert(&["-n"], "there");
+                    let end = (size + more).min(whole.len());
+                    let expected = [&whole[..end], &vec![b'X'; size + more - end]].concat();
+                    has("there", &expected, &format!("{what}, -n, {more} more"));
+                }
+            }
+        }
+    }
+    // In place, and by requests that reach into the last block.
+    fs::write(folder.path("there"), vec![b'X'; 100_000]).unwrap();
+    fs::hard_link(folder.path("there"), folder.path("second")).unwrap();
+    fs::write(folder.path("s"), vec![7; 5000]).unwrap();
+    assert!(folder.run(&["convert", "-t", "none", "-f", "raw", "-O", "raw", "s", "second"]).status.success());
+    assert_eq!(fs::metadata(folder.path("there")).unwrap().len(), 5120);
+    for cache in caches {
+        fs::write(folder.path("there"), vec![b'X'; 20_000]).unwrap();
+        folder.ok(&["bench", "-w", "-c", "40", "-s", "1000", "-t", cache, "-f", "raw", "there"]);
+        assert!(fs::read(folder.path("there")).unwrap() == [0; 20_000], "{cache}");
+    }
+}
