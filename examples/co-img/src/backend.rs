@@ -249,9 +249,12 @@ pub async fn blk_co_flush(blk: &BlockBackend) -> io::Result<()> {
 /// Makes the image longer, by zeroes, or shorter.
 ///
 /// # Errors
-/// Those of the formats and drivers.
+/// When it is a device or an export; those of the formats and drivers.
 #[co_wrapper(mixed)]
 pub async fn blk_co_truncate(blk: &mut BlockBackend, size: u64) -> io::Result<()> {
+    if let Some(driver) = blk.raw_driver().filter(|driver| !driver.is_resizable() && size != blk.end()) {
+        return Err(refused(format!("what the driver {} has does not grow or shrink", driver.kind())));
+    }
     // A new L1 table takes clusters that no other table in the file may refer to: see `Tables`.
     blk.access.flush().await?;
     // Without anything below, what is new reads as zeroes by itself.

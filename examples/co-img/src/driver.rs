@@ -297,6 +297,11 @@ impl Driver {
         }
     }
 
+    /// Whether it can be made longer and shorter, and what it has stays.
+    pub fn is_resizable(&self) -> bool {
+        matches!(&self.protocol, Protocol::File(file) if !file.is_device())
+    }
+
     /// The driver's name, as QEMU has it.
     pub fn kind(&self) -> &'static str {
         match &self.protocol {

@@ -69,6 +69,11 @@ fn a_device_is_read_written_in_place_and_never_longer() {
         assert_eq!(folder.ok(&["info", device]), folder.qemu_img(&["info", device]));
     }
 
+    // It is not said to have been made shorter or longer.
+    for size in ["1M", "8M"] {
+        folder.fails(&["resize", "--shrink", "-f", "raw", device, size], 1, &["does not grow or shrink"]);
+    }
+
     // Over what is read, by whichever name.
     std::os::unix::fs::symlink(device, folder.path("link")).unwrap();
     folder.fails(

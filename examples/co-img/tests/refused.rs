@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use support::{Folder, one_line, qemu_is_here, text};
+use support::{Folder, one_line, qemu_is_here, serve, text};
 
 /// The content of every file in the folder.
 fn bytes(folder: &Folder) -> BTreeMap<String, Vec<u8>> {
@@ -119,4 +119,28 @@ fn what_the_source_of_a_conversion_is_made_of() {
     folder.qemu_img(&["convert", "-O", "raw", "top", "flat"]);
     folder.ok(&["convert", "-f", "qcow2", "-O", "raw", "top", "top"]);
     assert!(fs::read(folder.path("top")).unwrap() == fs::read(folder.path("flat")).unwrap());
+}
+
+/// What cannot be made longer or shorter is not said to have been resized.
+#[test]
+fn a_size_that_an_export_does_not_have() {
+    if !qemu_is_here() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.raw("raw", 1 << 20);
+    let (_server, url) = serve(&folder, false, "raw", &["-f", "raw"]);
+    for (image, driver) in [(&*url, "nbd"), ("null-co://1M", "null-co")] {
+        for size in ["512k", "-512", "2M", "+1"] {
+            let words = format!("what the driver {driver} has does not grow or shrink");
+            refused(&folder, &format!("resize --shrink -f raw {image} {size}"), &[&words]);
+        }
+    }
+    assert_eq!(folder.ok(&["resize", "-f", "raw", &url, "1M"]), "Image resized.\n");
+    // An image in it may be.
+    folder.ok(&["convert", "-f", "raw", "-O", "raw", "null-co://1M", &url]);
+    folder.ok(&["create", "-f", "qcow2", &url, "512k"]);
+    folder.ok(&["resize", "--shrink", "-f", "qcow2", &url, "100k"]);
+    folder.ok(&["resize", "-f", "qcow2", &url, "64M"]);
+    assert!(folder.qemu_img(&["info", "-f", "qcow2", "raw", "-U"]).contains("(67108864 bytes)"));
 }
