@@ -249,11 +249,14 @@ pub async fn blk_co_flush(blk: &BlockBackend) -> io::Result<()> {
 /// Makes the image longer, by zeroes, or shorter.
 ///
 /// # Errors
-/// When it is a device or an export; those of the formats and drivers.
+/// When it is a device or an export, or has snapshots that would not know their size; those of the formats and drivers.
 #[co_wrapper(mixed)]
 pub async fn blk_co_truncate(blk: &mut BlockBackend, size: u64) -> io::Result<()> {
     if let Some(driver) = blk.raw_driver().filter(|driver| !driver.is_resizable() && size != blk.end()) {
         return Err(refused(format!("what the driver {} has does not grow or shrink", driver.kind())));
+    }
+    if blk.layers[0].header.as_ref().is_some_and(|header| header.version == 2 && header.snapshots > 0) {
+        return Err(refused("it is of qcow2 version 2, whose snapshots have no size of their own, and has some"));
     }
     // A new L1 table takes clusters that no other table in the file may refer to: see `Tables`.
     blk.access.flush().await?;

@@ -56,6 +56,8 @@ pub struct Header {
     pub dirty: bool,
     /// Something was once found to be wrong.
     pub corrupt: bool,
+    /// How many snapshots it has.
+    pub snapshots: u32,
     /// Refcounts may be out of date.
     pub lazy_refcounts: bool,
     /// Where they are, and their bytes.
@@ -109,6 +111,7 @@ impl Header {
             refcount_bits: 1_u32.checked_shl(order).filter(|bits| *bits <= 64).unwrap_or(0),
             dirty: incompatible & DIRTY != 0,
             corrupt: incompatible & CORRUPT != 0,
+            snapshots: u32_at(60),
             lazy_refcounts: compatible & LAZY_REFCOUNTS != 0,
             data_file_raw: autoclear & DATA_FILE_RAW != 0,
             l1_table: (u64_at(40), u64::from(u32_at(36)) * 8),

@@ -144,3 +144,33 @@ fn a_size_that_an_export_does_not_have() {
     folder.ok(&["resize", "-f", "qcow2", &url, "64M"]);
     assert!(folder.qemu_img(&["info", "-f", "qcow2", "raw", "-U"]).contains("(67108864 bytes)"));
 }
+
+/// Snapshots of version 2 have no size of their own: QEMU would not go back to one of another size than the image has.
+#[test]
+fn an_image_whose_snapshots_need_its_size() {
+    if !qemu_is_here() {
+        return;
+    }
+    for (compat, snapshots) in [("0.10", 0), ("0.10", 1), ("0.10", 2), ("1.1", 0), ("1.1", 2)] {
+        let folder = Folder::new();
+        folder.raw("raw", 1 << 20);
+        folder.qemu_img(&["convert", "-O", "qcow2", "-o", &format!("compat={compat}"), "raw", "img"]);
+        for name in 0..snapshots {
+            folder.qemu_img(&["snapshot", "-c", &name.to_string(), "img"]);
+        }
+        // A commit makes its base as long as the image.
+        folder.qemu_img(&["create", "-q", "-f", "qcow2", "-b", "img", "-F", "qcow2", "top", "3M"]);
+        for command in ["resize img 2M", "resize --shrink img 512k", "resize img +4G", "commit top"] {
+            if compat == "0.10" && snapshots > 0 {
+                refused(&folder, command, &["cannot write 'img'", "version 2"]);
+            } else {
+                folder.ok(&command.split(' ').collect::<Vec<_>>());
+            }
+            folder.qemu_img(&["check", "-q", "img"]);
+        }
+        for name in 0..snapshots {
+            folder.qemu_img(&["snapshot", "-a", &name.to_string(), "img"]);
+            folder.qemu_img(&["compare", "-q", "raw", "img"]);
+        }
+    }
+}
