@@ -335,6 +335,10 @@ impl Layer {
             if writable && (header.dirty || header.corrupt) {
                 return Err(refused("it is marked as dirty or corrupt; run qemu-img check -r all"));
             }
+            if writable && header.data_file_raw {
+                let what = "its data file is kept as a raw image, which is not done here: run qemu-img";
+                return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+            }
             if writable {
                 header.check_refcounts(driver).await?;
                 driver.hold_written_qcow2(header).await?;

@@ -174,3 +174,30 @@ fn an_image_whose_snapshots_need_its_size() {
         }
     }
 }
+
+/// Such a data file is what a raw image would be. imago would not keep it so, and would take the flag out of the image.
+#[test]
+fn an_image_that_keeps_its_data_file_raw() {
+    if !qemu_is_here() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.raw("raw", 1 << 20);
+    let options = ["-o", "data_file=data,data_file_raw=on"];
+    folder.qemu_img(&[&["convert", "-f", "raw", "-O", "qcow2"], &options[..], &["raw", "img"]].concat());
+    folder.qemu_img(&["create", "-q", "-f", "qcow2", "-b", "img", "-F", "qcow2", "top"]);
+    folder.tool("qemu-io", &["-f", "qcow2", "-c", "write -P 7 0 5k", "top"]);
+    for command in [
+        "convert -n -f raw -O qcow2 raw img",
+        "convert -n -t none -f raw -O qcow2 raw img",
+        "resize img 2M",
+        "commit top",
+        "bench -w -c 1 -f qcow2 img",
+    ] {
+        refused(&folder, command, &["its data file is kept as a raw image"]);
+    }
+    for image in ["img", "top"] {
+        folder.ok(&["convert", image, "copy"]);
+        folder.qemu_img(&["compare", "-q", "-f", "raw", "copy", image]);
+    }
+}
