@@ -17,6 +17,7 @@ use std::{future, process, ptr, thread};
 use co_wrapper::{AioContext, co_wrapper};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::libc;
+use nix::unistd::{AccessFlags, eaccess};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::sleep;
@@ -131,6 +132,8 @@ impl Target {
         let (place, mode, replaced) = match fs::metadata(path) {
             Ok(there) if there.file_type().is_block_device() => return Ok(Target::in_place(shown, parsed)),
             Ok(there) if there.is_file() => {
+                // A rename would ask for the folder's permissions only.
+                eaccess(path, AccessFlags::W_OK).map_err(|error| failed(error.into()))?;
                 let why = why_in_place.or_else(|| place::why_in_place(path, &there));
                 if let Some(why) = why {
                     return Ok(Target::overwriting(shown, parsed, why));

@@ -4,10 +4,13 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
-use support::{Folder, one_line, qemu_is_here, serve, text};
+use nix::unistd::{Uid, chown, geteuid};
+use support::{Folder, one_line, qemu_is_here, run, serve, text};
 
 /// The content of every file in the folder.
 fn bytes(folder: &Folder) -> BTreeMap<String, Vec<u8>> {
@@ -199,5 +202,64 @@ fn an_image_that_keeps_its_data_file_raw() {
     for image in ["img", "top"] {
         folder.ok(&["convert", image, "copy"]);
         folder.qemu_img(&["compare", "-q", "-f", "raw", "copy", image]);
+    }
+}
+
+/// As somebody whom permissions concern: as root, as another user, who can see the program's copy.
+#[test]
+fn a_file_that_may_not_be_written_in_a_folder_that_may() {
+    let folder = Folder::new();
+    folder.raw("raw", 300_032);
+    let other = geteuid().is_root().then(|| Uid::from_raw(65534));
+    fs::copy(env!("CARGO_BIN_EXE_co-img"), folder.path("program")).unwrap();
+    for (name, mode) in [("", 0o777), ("program", 0o755), ("raw", 0o644)] {
+        fs::set_permissions(folder.path(name), Permissions::from_mode(mode)).unwrap();
+    }
+    let go = |args: &[&str]| {
+        let mut command = Command::new(folder.path("program"));
+        command.args(args).current_dir(folder.0.path());
+        other.map(|other| command.uid(other.as_raw()).gid(other.as_raw()));
+        run(&mut command)
+    };
+    symlink("out", folder.path("link")).unwrap();
+    // Whose it is, its mode, and whether it may be written.
+    for (own, mode, may) in [
+        (true, 0o444, false),
+        (true, 0o400, false),
+        (true, 0o000, false),
+        (true, 0o600, true),
+        (true, 0o200, true),
+        (false, 0o644, false),
+        (false, 0o600, false),
+        (false, 0o666, true),
+    ] {
+        if !own && other.is_none() {
+            continue; // who is not root has no other user's file
+        }
+        for command in [
+            "convert -f raw -O raw raw out",
+            "convert -f raw -O qcow2 raw link",
+            "convert -t unsafe -f raw -O qcow2 raw file:out",
+            "create -f raw out 1M",
+            "create -f qcow2 link 1M",
+        ] {
+            let what = format!("own {own}, {mode:o}: {command}");
+            let _ = fs::remove_file(folder.path("out"));
+            fs::write(folder.path("out"), "what was there").unwrap();
+            fs::set_permissions(folder.path("out"), Permissions::from_mode(mode)).unwrap();
+            let owner = if own { other } else { None };
+            chown(&folder.path("out"), owner, None).unwrap();
+            let inode = fs::metadata(folder.path("out")).unwrap().ino();
+            let output = go(&command.split(' ').collect::<Vec<_>>());
+            if may {
+                assert!(output.status.success(), "{what}: {}", text(&output.stderr));
+            } else {
+                one_line(&output, 1, &["cannot create", "Permission denied"]);
+            }
+            let there = fs::metadata(folder.path("out")).unwrap();
+            assert_eq!(there.permissions().mode() & 0o777, mode, "{what}");
+            assert_eq!(there.ino() == inode, !may, "{what}");
+            assert_eq!(folder.names(), ["link", "out", "program", "raw"], "{what}");
+        }
     }
 }
