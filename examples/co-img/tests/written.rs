@@ -95,6 +95,38 @@ fn zeroes_and_data_that_share_a_cluster() {
     }
 }
 
+/// The same in a commit, whose image has smaller clusters than its base, to a server that answers later.
+#[test]
+fn committed_zeroes_and_data_that_share_a_cluster() {
+    if !qemu_is_here() {
+        return;
+    }
+    for there in ["nothing", "data"] {
+        let folder = Folder::new();
+        folder.qemu_img(&["create", "-q", "-f", "qcow2", "base", "2M"]);
+        if there == "data" {
+            folder.tool("qemu-io", &["-f", "qcow2", "-c", "write -P 9 0 2M", "base"]);
+        }
+        fs::File::options().write(true).open(folder.path("base")).unwrap().set_len(8 << 20).unwrap(); // room to grow
+        let (_server, url) = serve(&folder, false, "base", &["-f", "raw"]);
+        let options = ["-o", "cluster_size=4k", "-b", &url, "-F", "qcow2", "top"];
+        folder.qemu_img(&[&["create", "-q", "-f", "qcow2"][..], &options].concat());
+        // Of four clusters one of data, one of zeroes, one that the base has, one of other data.
+        let writes = (0..2048 / 16).flat_map(|n| {
+            let [data, zeroes, other] = [0, 4, 12].map(|at| n * 16 + at);
+            let writes = [format!("-P 1 {data}k 4k"), format!("-z {zeroes}k 4k"), format!("-P 2 {other}k 4k")];
+            writes.into_iter().flat_map(|write| ["-c".into(), format!("write -q {write}")])
+        });
+        let writes: Vec<String> = writes.collect();
+        let writes: Vec<&str> = writes.iter().map(|write| &**write).collect();
+        folder.tool("qemu-io", &[&["-f", "qcow2"], &writes[..], &["top"]].concat());
+        folder.qemu_img(&["convert", "-O", "raw", "top", "before"]);
+        folder.ok(&["commit", "top"]);
+        folder.qemu_img(&["check", "-q", "-f", "qcow2", &url]);
+        same(&folder, ["raw", "before"], ["qcow2", &url], there);
+    }
+}
+
 /// Catches: a panic where an image is shorter than one of its clusters, and its end is taken for a cluster's.
 #[test]
 fn zeroes_in_an_image_that_is_shorter_than_a_cluster() {
