@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Error, ErrorKind};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::connect::{Export, Socket, connect, hung_up};
 use super::reply::{Answer, Body, Head, Partial};
-use super::{Change, Command};
+use super::{Change, Command, FUA};
 use crate::error::invalid;
 use crate::name::NbdUrl;
 
@@ -19,7 +20,7 @@ use crate::name::NbdUrl;
 const MOST_TRIES: u32 = 3;
 
 /// One request, until it is answered. All of them may be sent twice: none but a flush depends on what went before, and
-/// what a flush covers stays with the server.
+/// what a flush covers is seen to by [`Unflushed`].
 pub(super) struct Request {
     command: Command,
     flags: u16,
@@ -31,6 +32,36 @@ pub(super) struct Request {
     change: Option<Change>,
     partial: Partial,
     tries: u32,
+    /// Of a flush: see [`Unflushed::changes`], as it was when this was sent.
+    covers: u64,
+}
+
+/// What the server has taken and may still lose. A server that is back need not have it any more, and nobody here does. So a
+/// connection that is lost meanwhile is not made again: a flush of the next server would promise what that one never had,
+/// and a read might get what was there before.
+#[derive(Default)]
+struct Unflushed {
+    /// How many changes were answered that are not durable by themselves.
+    changes: AtomicU64,
+    /// So many of them are durable. A flush covers what was answered before it was sent.
+    durable: AtomicU64,
+}
+
+impl Unflushed {
+    /// A request was answered, and well.
+    fn answered(&self, request: &Request) {
+        match request.command {
+            Command::Write | Command::WriteZeroes | Command::Trim if request.flags & FUA == 0 => {
+                self.changes.fetch_add(1, Relaxed);
+            }
+            Command::Flush => _ = self.durable.fetch_max(request.covers, Relaxed),
+            _ => {}
+        }
+    }
+
+    fn any(&self) -> bool {
+        self.durable.load(Relaxed) < self.changes.load(Relaxed)
+    }
 }
 
 /// The bytes of a request.
@@ -58,7 +89,7 @@ impl Request {
             Payload::Read(buffer) => (Arc::default(), buffer),
         };
         let partial = Partial::new(buffer);
-        Request { command, flags, off, len, data, reply, change, partial, tries: 0 }
+        Request { command, flags, off, len, data, reply, change, partial, tries: 0, covers: 0 }
     }
 
     /// Nothing of the answer has come.
@@ -91,16 +122,21 @@ fn head(command: Command, flags: u16, cookie: u64, off: u64, len: u32) -> Vec<u8
 /// outstanding and those to come.
 pub(super) async fn serve(url: NbdUrl, export: Export, socket: Socket, mut requests: mpsc::Receiver<Request>) {
     let mut owed = BTreeMap::new();
+    let unflushed = Unflushed::default();
     let mut next = 0;
     let mut socket = socket;
     let cause = loop {
-        let lost = match session(&url, &export, socket, &mut requests, &mut owed, &mut next).await {
+        let lost = match session(&url, &export, socket, &mut requests, &mut owed, &unflushed, &mut next).await {
             Ok(()) => return,
             Err(cause) => hung_up(cause),
         };
         // A server that lies would lie again, and one that is silent has had its time.
         if matches!(lost.kind(), ErrorKind::InvalidData | ErrorKind::TimedOut) {
             break lost;
+        }
+        if unflushed.any() {
+            let what = format!("{lost}; what was written since the last flush may be lost");
+            break Error::new(lost.kind(), what);
         }
         // Sent or not: a server may hang up on sight.
         owed.values_mut().for_each(|request| request.tries += 1);
@@ -155,6 +191,7 @@ async fn session(
     socket: Socket,
     requests: &mut mpsc::Receiver<Request>,
     owed: &mut BTreeMap<u64, Request>,
+    unflushed: &Unflushed,
     next: &mut u64,
 ) -> io::Result<()> {
     // What has come of an answer was another connection's.
@@ -165,7 +202,7 @@ async fn session(
     let owed = Mutex::new(owed); // sent but not answered, oldest first
     let sending = async {
         loop {
-            let (cookie, request) = if let Some(cookie) = again.pop() {
+            let (cookie, mut request) = if let Some(cookie) = again.pop() {
                 // Unless the server has answered what it was not asked again.
                 let Some(request) = owed.lock().unwrap().remove(&cookie) else { continue };
                 (cookie, request)
@@ -175,6 +212,7 @@ async fn session(
             };
             let (head, data) = (request.head(cookie), request.data.clone());
             *next = (cookie + 1).max(*next);
+            request.covers = unflushed.changes.load(Relaxed);
             owed.lock().unwrap().insert(cookie, request);
             w.write_all(&head).await?;
             w.write_all(&data).await?;
@@ -213,7 +251,11 @@ async fn session(
             let answer = request.partial.take(command, request.off, len, export.allocation, &head, body)?;
             // A caller that has gone is owed nothing, but its reply had to be read.
             if let Some(answer) = answer {
-                owed.remove(&head.cookie).expect("taken away only here").answer(answer);
+                let request = owed.remove(&head.cookie).expect("taken away only here");
+                if answer.is_ok() {
+                    unflushed.answered(&request);
+                }
+                request.answer(answer);
             }
         }
     };
@@ -233,5 +275,41 @@ async fn session(
         Err(cause) if cause.kind() == ErrorKind::NotConnected => Ok(()),
         Err(cause) => Err(cause),
         Ok(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request as it is when it is answered.
+    fn request(command: Command, flags: u16, covers: u64) -> Request {
+        let (reply, _) = oneshot::channel();
+        Request { covers, ..Request::new(command, flags, 0, 0, Payload::None, reply, None) }
+    }
+
+    #[test]
+    fn a_flush_covers_what_was_answered_before_it_was_sent() {
+        let changes = [Command::Write, Command::WriteZeroes, Command::Trim];
+        for (command, flags, changed) in changes
+            .map(|command| (command, 0, true))
+            .into_iter()
+            .chain(changes.map(|command| (command, FUA, false)))
+            .chain([Command::Read, Command::BlockStatus, Command::Flush].map(|command| (command, 0, false)))
+        {
+            let unflushed = Unflushed::default();
+            let flush = || request(Command::Flush, 0, unflushed.changes.load(Relaxed));
+            unflushed.answered(&request(command, flags, 0));
+            assert_eq!(unflushed.any(), changed, "{command:?}, {flags}");
+            let (first, second) = (flush(), flush());
+            unflushed.answered(&request(command, flags, 0)); // while both are under way
+            unflushed.answered(&second);
+            assert_eq!(unflushed.any(), changed, "{command:?}, {flags}");
+            let third = flush();
+            unflushed.answered(&third);
+            assert!(!unflushed.any(), "{command:?}, {flags}");
+            unflushed.answered(&first); // late
+            assert!(!unflushed.any(), "{command:?}, {flags}");
+        }
     }
 }
