@@ -139,14 +139,19 @@ impl Pool {
         }
     }
 
-    /// No thread could be started. If there is none at all, the caller's does the work: late is better than never.
+    /// No thread could be started. If there is none at all, the caller's does the work: late is better than never. It does
+    /// all that is there, for others may have left theirs to the thread that could not be started.
     #[cold]
     fn without_a_thread(&self) {
         let mut state = plain_lock(&self.state);
         state.threads -= 1;
-        let mine = if state.threads == 0 { state.queue.pop_front() } else { None };
-        drop(state);
-        mine.map(Runnable::run);
+        while state.threads == 0
+            && let Some(runnable) = state.queue.pop_front()
+        {
+            drop(state);
+            run_one(runnable);
+            state = plain_lock(&self.state);
+        }
     }
 
     /// What a thread of the pool does.
@@ -155,9 +160,7 @@ impl Pool {
         loop {
             if let Some(runnable) = state.queue.pop_front() {
                 drop(state);
-                // A job's own panic goes to whoever awaits the job. What is caught here are panics of wakers, and of
-                // destructors in a job that nobody awaits. The panic hook has printed them.
-                drop(Payload::of(|| runnable.run()));
+                run_one(runnable);
                 state = plain_lock(&self.state);
                 continue;
             }
@@ -171,6 +174,12 @@ impl Pool {
             }
         }
     }
+}
+
+/// A job's own panic goes to whoever awaits the job. What is caught here are panics of wakers, and of destructors in a job that
+/// nobody awaits. The panic hook has printed them.
+fn run_one(runnable: Runnable) {
+    drop(Payload::of(|| runnable.run()));
 }
 
 #[cfg(test)]
@@ -222,6 +231,56 @@ mod tests {
                 }));
                 assert_eq!(result.is_err(), matches!(left, Left::Unwinding));
                 assert_eq!(buf, [7; 64], "{left:?}");
+            }
+        }
+    }
+
+    /// What a job does that nobody else is there to run.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Job {
+        Ends,
+        Panics,
+        /// It has another one run, for which no thread can be started either.
+        BeginsAnother,
+    }
+
+    /// Callers that have each queued a job, and counted a thread for it that could not be started, come back one after another.
+    #[test]
+    fn who_finds_that_there_is_no_thread_at_all_runs_what_others_have_queued_too() {
+        for (callers, threads) in [(1, 1), (2, 2), (2, 1), (3, 3), (64, 64)] {
+            for job in [Job::Ends, Job::Panics, Job::BeginsAnother] {
+                let pool: &'static Pool = Box::leak(Box::new(Pool {
+                    state: Mutex::new(State { queue: VecDeque::new(), threads, idle: 0 }),
+                    work: Condvar::new(),
+                }));
+                let queue = move |runnable| plain_lock(&pool.state).queue.push_back(runnable);
+                let (ran, runs) = mpsc::channel();
+                let begin = |job| {
+                    let ran = ran.clone();
+                    let job = async move {
+                        ran.send(()).unwrap();
+                        match job {
+                            Job::Ends => {}
+                            Job::Panics => resume_unwind(Box::new("a job's")),
+                            Job::BeginsAnother => {
+                                let (runnable, task) = async_task::spawn(async move { ran.send(()).unwrap() }, queue);
+                                plain_lock(&pool.state).threads += 1;
+                                runnable.schedule();
+                                task.detach();
+                                pool.without_a_thread();
+                            }
+                        }
+                    };
+                    let (runnable, task) = Builder::new().propagate_panic(true).spawn(|()| job, queue);
+                    runnable.schedule();
+                    task.detach();
+                };
+                (0..callers).for_each(|_| begin(job));
+                (0..threads).for_each(|_| pool.without_a_thread());
+                let expected = callers * if job == Job::BeginsAnother { 2 } else { 1 };
+                assert_eq!(runs.try_iter().count(), expected, "{callers} callers, {threads} threads, {job:?}");
+                let state = plain_lock(&pool.state);
+                assert!(state.threads == 0 && state.queue.is_empty());
             }
         }
     }
