@@ -160,10 +160,10 @@ pub async fn blk_co_pread(blk: &BlockBackend, offset: u64, buf: &mut [u8]) -> io
 /// Past the image's end; those of the formats and drivers.
 #[co_wrapper(mixed)]
 pub async fn blk_co_pwrite(blk: &BlockBackend, offset: u64, buf: &[u8], fua: bool) -> io::Result<()> {
-    if let (true, Some(Driver { protocol: Protocol::Nbd(nbd), .. })) = (fua, blk.raw_driver())
+    if let (true, Some(driver @ Driver { protocol: Protocol::Nbd(nbd), .. })) = (fua, blk.raw_driver())
         && (offset | buf.len() as u64).is_multiple_of(nbd.req_align() as u64)
     {
-        return nbd.write(offset, buf, true).await;
+        return driver.synced(nbd.write(offset, buf, true).await);
     }
     let write =
         async |at: u64, length: u64| blk.access.write(&buf[(at - offset) as usize..][..length as usize], at).await;

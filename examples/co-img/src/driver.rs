@@ -3,14 +3,15 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use imago::Storage;
 use imago::io_buffers::{IoBuffer, IoVector, IoVectorMut};
 use imago::storage::PreallocateMode;
 use imago::storage::drivers::CommonStorageHelper;
 use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 
 use crate::counts::CountsFirst;
 use crate::error::refused;
@@ -137,6 +138,12 @@ pub struct Driver {
     qcow2: Option<Held>,
     /// It holds a qcow2 image that is written to: see [`Driver::hold_written_qcow2`].
     counts: Option<CountsFirst>,
+    /// Every write is durable when it returns.
+    writethrough: bool,
+    /// One sync comes after another, so that none ends well beside one that fails.
+    syncing: Mutex<()>,
+    /// The first sync that failed: see [`Driver::synced`].
+    failed: OnceLock<(ErrorKind, String)>,
 }
 
 #[derive(Debug)]
@@ -169,7 +176,7 @@ impl Driver {
                 Protocol::Nbd(nbd)
             }
         };
-        Ok(protocol.into())
+        Ok(Driver { writethrough: cache.writethrough(), ..protocol.into() })
     }
 
     /// Takes these locks, for as long as it is open, where there are any.
@@ -235,11 +242,31 @@ impl Driver {
     pub(crate) async fn plain_write(&self, data: IoVector<'_>, offset: u64) -> io::Result<()> {
         let owned = data.try_into_owned(self.mem_align())?;
         // SAFETY: the request is one of whole blocks, and the buffer is aligned as the driver asks.
-        each!(self, d => unsafe { d.pure_writev((&owned).into(), offset) }.await)
+        self.wrote(each!(self, d => unsafe { d.pure_writev((&owned).into(), offset) }.await))
     }
 
+    /// Syncs past what this type does for formats. See [`synced`](Self::synced).
     pub(crate) async fn plain_sync(&self) -> io::Result<()> {
-        each!(self, d => d.sync().await)
+        let _one = self.syncing.lock().await;
+        if let Some((kind, why)) = self.failed.get() {
+            return Err(io::Error::new(*kind, format!("an earlier flush failed: {why}")));
+        }
+        self.synced(each!(self, d => d.sync().await))
+    }
+
+    /// How something ended that makes writes durable. Once that has failed, all syncs fail: what was written may be lost, of
+    /// which Linux tells once, and it may have told imago, which goes on after some errors (`qcow2/allocation.rs:298`). QEMU
+    /// remembers it, too (`page_cache_inconsistent`).
+    pub(crate) fn synced(&self, done: io::Result<()>) -> io::Result<()> {
+        done.inspect_err(|error| _ = self.failed.set((error.kind(), error.to_string())))
+    }
+
+    /// How something ended that writes.
+    fn wrote(&self, done: io::Result<()>) -> io::Result<()> {
+        match done {
+            Err(error) if self.writethrough && error.kind() != ErrorKind::Unsupported => self.synced(Err(error)),
+            done => done,
+        }
     }
 
     /// What there is from `offset` on, and for how long: at least a byte, at most `length`.
@@ -315,7 +342,8 @@ impl Driver {
 
 impl From<Protocol> for Driver {
     fn from(protocol: Protocol) -> Self {
-        Driver { protocol, qcow2: None, counts: None }
+        let (qcow2, counts, writethrough) = (None, None, false);
+        Driver { protocol, qcow2, counts, writethrough, syncing: Mutex::default(), failed: OnceLock::new() }
     }
 }
 
@@ -373,25 +401,25 @@ impl Storage for Driver {
             return counts.write(self, bufv, offset).await;
         }
         // SAFETY: what the caller promised of this one holds for the driver's.
-        each!(self, d => unsafe { d.pure_writev(bufv, offset) }.await)
+        self.wrote(each!(self, d => unsafe { d.pure_writev(bufv, offset) }.await))
     }
 
     async unsafe fn pure_write_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
         self.settle(offset, length).await?;
         // SAFETY: what the caller promised of this one holds for the driver's.
-        each!(self, d => unsafe { d.pure_write_zeroes(offset, length) }.await)
+        self.wrote(each!(self, d => unsafe { d.pure_write_zeroes(offset, length) }.await))
     }
 
     async unsafe fn pure_write_allocated_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
         self.settle(offset, length).await?;
         // SAFETY: what the caller promised of this one holds for the driver's.
-        each!(self, d => unsafe { d.pure_write_allocated_zeroes(offset, length) }.await)
+        self.wrote(each!(self, d => unsafe { d.pure_write_allocated_zeroes(offset, length) }.await))
     }
 
     async unsafe fn pure_discard(&self, offset: u64, length: u64) -> io::Result<()> {
         self.settle(offset, length).await?;
         // SAFETY: what the caller promised of this one holds for the driver's.
-        each!(self, d => unsafe { d.pure_discard(offset, length) }.await)
+        self.wrote(each!(self, d => unsafe { d.pure_discard(offset, length) }.await))
     }
 
     async fn flush(&self) -> io::Result<()> {
@@ -399,7 +427,7 @@ impl Storage for Driver {
     }
 
     async fn sync(&self) -> io::Result<()> {
-        each!(self, d => d.sync().await)
+        self.plain_sync().await
     }
 
     async fn settle_writes(&self) -> io::Result<()> {

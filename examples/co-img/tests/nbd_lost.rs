@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use support::{Folder, one_line};
+use support::{Folder, content, one_line, qemu_is_here};
 
 const SIZE: usize = 512 << 10;
 const HAS_FLAGS: u16 = 1;
@@ -223,7 +223,7 @@ const FAULTS: [fn(usize) -> Fault; 3] = [Fault::DiesBefore, Fault::DiesAfter, Fa
 fn what_a_server_may_have_lost_is_no_success() {
     let folder = Folder::new();
     folder.raw("raw", SIZE);
-    folder.ok(&["create", "-f", "qcow2", "-o", "cluster_size=16k", "empty", "512k"]);
+    folder.ok(&["create", "-f", "qcow2", "-o", "cluster_size=64k", "empty", "512k"]);
     let qcow2 = |name| {
         let mut image = fs::read(folder.path(name)).unwrap();
         image.resize(SIZE * 2, 0);
@@ -247,5 +247,38 @@ fn what_a_server_may_have_lost_is_no_success() {
         }
         // Who loses nothing is connected to again.
         assert!(total[0] > 0 && total[1] > 0, "{cache}, {format}, {flags:#x}: {total:?}");
+    }
+}
+
+/// Catches: an image that is emptied although what it had is not safe in what it is based on.
+#[test]
+fn what_is_not_safe_below_is_not_given_up_above() {
+    if !qemu_is_here() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.raw("raw", SIZE);
+    fs::write(folder.path("before"), content(SIZE).iter().map(|byte| byte ^ 0x55).collect::<Vec<u8>>()).unwrap();
+    // A cluster that is written over is freed, which imago does where it goes on after errors.
+    folder.qemu_img(&["convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=64k", "before", "base"]);
+    let mut base = fs::read(folder.path("base")).unwrap();
+    base.resize(SIZE * 4, 0);
+    let (disk, url) = served();
+    *disk.lock().unwrap() = Disk::new(ALL, Fault::None, base.clone());
+    folder.ok(&["create", "-f", "qcow2", "-b", &url, "-F", "qcow2", "-o", "cluster_size=64k", "full"]);
+    folder.ok(&["convert", "-n", "-f", "raw", "-O", "qcow2", "raw", "full"]);
+    for cache in ["writeback", "writethrough"] {
+        let args = ["convert", "-n", "-t", cache, "-f", "raw", "-O", "qcow2", "raw", &url];
+        let flags = if cache == "writeback" { ALL } else { ALL & !CAN_FUA };
+        let ends =
+            with_each_fault(&disk, flags, &base, Fault::Flush, || copies(&folder, &disk, &args, "qcow2", None, false));
+        assert!(ends[0] == 0 && ends[1] > 2, "{cache}: {ends:?}");
+    }
+    for fault in [Fault::DiesAfter, Fault::Flush] {
+        let ends = with_each_fault(&disk, ALL, &base, fault, || {
+            fs::copy(folder.path("full"), folder.path("top")).unwrap();
+            copies(&folder, &disk, &["commit", "-f", "qcow2", "top"], "qcow2", Some("top"), true)
+        });
+        assert!(ends[1] > 2, "{ends:?}");
     }
 }
