@@ -71,6 +71,15 @@ impl BlockBackend {
         self.access.inner().format() == Format::Raw
     }
 
+    /// See [`File::write_back_early`](crate::file::File::write_back_early).
+    pub(crate) fn write_back_early(&self) {
+        for driver in self.access.inner().collect_storage_dependencies() {
+            if let Protocol::File(file) = &driver.protocol {
+                file.write_back_early();
+            }
+        }
+    }
+
     /// To be called now and then while the image is read: keeps the tables bounded.
     async fn trim_tables(&self) {
         let Some(tables) = self.tables.as_ref().filter(|tables| tables.load(Relaxed) > MOST_TABLES) else { return };

@@ -10,7 +10,7 @@ use clap::Args;
 use self::copy::{Copy, WINDOW};
 use crate::backend::{BlockBackend, blk_block_status, blk_flush, blk_getlength, blk_settle};
 use crate::cli::{cache, cluster_size, format};
-use crate::driver::{Cache, Driver, Protocol};
+use crate::driver::{Cache, Driver};
 use crate::error::{Doing, Error, Result, refused};
 use crate::name::{ImageName, Name, parse_size};
 use crate::open::{
@@ -107,18 +107,17 @@ fn into_new(options: &Options, from: &BlockBackend, mut new: NewImage, sparse: u
     }
     loses_nothing(options, from, &new, target, &driver)?;
     blk_lock_target(&driver, target.name())?;
-    if let Protocol::File(file) = &driver.protocol {
-        file.write_back_early();
-    }
     target.begin();
     let mut to = blk_create(driver, target.name(), &new, options.cache)?;
     if new.backing.is_some() {
-        // Again, with what it is based on, of which clusters that are written in part have the rest.
+        // Again, with what it is based on, of which clusters that are written in part have the rest. Nothing that nobody waits
+        // for may be under way before that: it would hold the file open, and so its lock.
         blk_flush(&to).map_err(Error::at(Doing::Flush, target.name()))?;
         drop(to);
         let access = Access { writable: true, cache: options.cache, ..Access::default() };
         to = blk_open_at(target.name().clone(), &target.name().to_string(), Some(ImageFormat::Qcow2), access)?;
     }
+    to.write_back_early();
     let blank = new.backing.is_none() && (fresh || options.output_format == ImageFormat::Qcow2);
     let end = if blank { from.end() } else { end(from, &to)? };
     let progress = progress::of_bytes("convert", end, options.progress);
