@@ -15,6 +15,7 @@ pub mod counts;
 pub mod driver;
 pub mod error;
 pub mod file;
+mod in_flight;
 pub mod lock;
 pub mod name;
 pub mod nbd;

@@ -83,16 +83,6 @@ pub async fn interrupted() {
     let _ = STOP.acquire().await; // of which there are none
 }
 
-/// What `read` gives, or nothing if a signal asks the program to end before that. Then it is dropped, also where it waits for a
-/// server that does not answer; so it must not be anything that changes an image.
-pub async fn unless_interrupted<T>(read: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        biased;
-        read = read => Some(read),
-        () = interrupted() => None,
-    }
-}
-
 fn half_made() -> MutexGuard<'static, Vec<HalfMade>> {
     HALF_MADE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,21 +1,21 @@
 //! `bench`: so many requests, so many at a time.
 
-use std::pin::pin;
 use std::time::Instant;
 
 use clap::Args;
 use co_wrapper::co_wrapper;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream;
 use tokio::task::unconstrained;
 
 use crate::backend::{BlockBackend, blk_co_pread, blk_co_pwrite, blk_flush};
 use crate::cli::{cache, format, print};
 use crate::driver::Cache;
 use crate::error::{Doing, Error, Result, refused};
+use crate::in_flight::InFlight;
 use crate::name::{ImageName, parse_size};
 use crate::open::{Access, ImageFormat, blk_open_as};
 use crate::progress::{self, Progress};
-use crate::target::{Orderly, interrupted};
+use crate::target::Orderly;
 
 #[derive(Args)]
 pub struct Options {
@@ -100,11 +100,10 @@ async fn img_co_bench(blk: &BlockBackend, options: &Options, size: u64, progress
             true => blk_co_pwrite(blk, at, &buf, false).await.map_err(Error::at(Doing::Write, &options.image))?,
         }
         progress.inc(1);
-        Ok::<_, Error>(())
+        Ok(())
     });
     // Below a host's runtime its budget would run out in the first poll; a stream of futures is then woken through wakers
     // of its own, which the host keeps back until we return.
-    let stop = pin!(interrupted());
-    let requests = stream::iter(requests).take_until(stop);
-    unconstrained(requests.buffer_unordered(options.depth).try_collect()).await
+    let requests = stream::iter(requests.map(Ok));
+    unconstrained(InFlight::default().run(requests, options.depth)).await
 }

@@ -1,10 +1,8 @@
 //! `commit`: what an image has is written into what it is based on, and the image is emptied.
 
-use std::pin::pin;
-
 use clap::Args;
 use co_wrapper::co_wrapper;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, TryStreamExt};
 use tokio::task::unconstrained;
 
 use crate::backend::{
@@ -13,10 +11,11 @@ use crate::backend::{
 };
 use crate::cli::{format, print};
 use crate::error::{Doing, Error, Result, refused};
+use crate::in_flight::InFlight;
 use crate::name::{ImageName, Name};
 use crate::open::{Access, ImageFormat, blk_inspect, blk_open_at, parse};
 use crate::progress::{self, Progress};
-use crate::target::{Orderly, interrupted, is_interrupted, unless_interrupted};
+use crate::target::{Orderly, is_interrupted};
 
 #[derive(Args)]
 pub struct Options {
@@ -107,27 +106,24 @@ async fn img_co_commit(commit: &Commit<'_>) -> Result<()> {
         let length = length.min(end - at);
         Ok::<_, Error>(Some(((at, length, own, status.zero), at + length)))
     });
-    let stop = pin!(interrupted());
-    let copying = pieces
-        .map_ok(|(at, length, own, zero)| async move {
-            let written = Error::at(Doing::Write, commit.base.name());
-            match (own, zero) {
-                (false, _) => {}
-                (true, true) => blk_co_pwrite_zeroes(commit.base, at, length).await.map_err(written)?,
-                (true, false) => {
-                    let mut buf = vec![0; length as usize];
-                    let read = blk_co_pread(commit.top, at, &mut buf);
-                    let Some(read) = unless_interrupted(read).await else { return Ok(()) };
-                    read.map_err(Error::at(Doing::Read, commit.top.name()))?;
-                    blk_co_pwrite(commit.base, at, &buf, false).await.map_err(written)?;
-                }
+    let in_flight = &InFlight::default();
+    let pieces = pieces.map_ok(|(at, length, own, zero)| async move {
+        let written = Error::at(Doing::Write, commit.base.name());
+        match (own, zero) {
+            (false, _) => {}
+            (true, true) => blk_co_pwrite_zeroes(commit.base, at, length).await.map_err(written)?,
+            (true, false) => {
+                let mut buf = vec![0; length as usize];
+                let read = blk_co_pread(commit.top, at, &mut buf);
+                let Some(read) = in_flight.unless_stopped(read).await else { return Ok(()) };
+                read.map_err(Error::at(Doing::Read, commit.top.name()))?;
+                blk_co_pwrite(commit.base, at, &buf, false).await.map_err(written)?;
             }
-            commit.progress.inc(length);
-            Ok(())
-        })
-        .take_until(stop)
-        .try_buffer_unordered(IN_FLIGHT)
-        .try_collect();
+        }
+        commit.progress.inc(length);
+        Ok(())
+    });
+    let copying = in_flight.run(pieces, IN_FLIGHT);
     // Below a host's runtime its budget would run out in the first poll; a stream of futures is then woken through wakers
     // of its own, which the host keeps back until we return.
     unconstrained(copying).await

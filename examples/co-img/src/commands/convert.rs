@@ -12,6 +12,7 @@ use crate::backend::{BlockBackend, blk_block_status, blk_flush, blk_getlength, b
 use crate::cli::{cache, cluster_size, format};
 use crate::driver::{Cache, Driver};
 use crate::error::{Doing, Error, Result, refused};
+use crate::in_flight::InFlight;
 use crate::name::{ImageName, Name, parse_size};
 use crate::open::{
     Access, ImageFormat, NewImage, blk_create, blk_locate, blk_lock_target, blk_open, blk_open_as, blk_open_at,
@@ -136,6 +137,7 @@ fn into_new(options: &Options, from: &BlockBackend, mut new: NewImage, sparse: u
         progress: &progress,
         taken: Mutex::default(),
         page_cache: is_page_cache(&to, options.cache),
+        in_flight: InFlight::default(),
     };
     let copied = copy.run();
     progress.finish_and_clear();
@@ -255,6 +257,7 @@ fn into_existing(options: &Options, from: &BlockBackend, sparse: u64) -> Result<
         progress: &progress,
         taken: Mutex::default(),
         page_cache: is_page_cache(&to, options.cache),
+        in_flight: InFlight::default(),
     }
     .run();
     progress.finish_and_clear();

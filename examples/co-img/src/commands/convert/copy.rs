@@ -3,19 +3,18 @@
 //! A thread takes a *stripe* of the source at a time, and cuts it into *pieces* of a window at most, each of data or of
 //! zeroes. Pieces are read and written in *batches*, several of them in flight.
 //!
-//! Invariants: a grain of the target is written once, also where zeroes and data share it. After an error no thread takes
-//! another stripe. Images are opened, made and flushed by the caller, in `convert.rs`.
+//! Invariants: a grain of the target is written once, also where zeroes and data share it. After an error no thread begins
+//! another batch. Images are opened, made and flushed by the caller, in `convert.rs`.
 
 use std::io;
 use std::mem;
 use std::panic::resume_unwind;
-use std::pin::pin;
 use std::sync::Mutex;
 use std::thread::{self, ScopedJoinHandle};
 
 use co_wrapper::co_wrapper;
 use futures::future::try_join_all;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, TryStreamExt};
 use tokio::task::unconstrained;
 
 use crate::backend::{
@@ -23,9 +22,9 @@ use crate::backend::{
     blk_co_read_ahead,
 };
 use crate::error::{Doing, Error, Result};
+use crate::in_flight::{InFlight, all_of};
 use crate::name::Name;
 use crate::progress::Progress;
-use crate::target::{interrupted, unless_interrupted};
 
 /// So much is copied at a time, or a cluster where these are larger, so that none is written or unpacked twice. Small enough
 /// for the processor's cache to have it still when it is written.
@@ -62,6 +61,8 @@ pub(super) struct Copy<'a> {
     pub(super) taken: Mutex<u64>,
     /// A write to the target ends when the page cache has it.
     pub(super) page_cache: bool,
+    /// All threads'.
+    pub(super) in_flight: InFlight,
 }
 
 /// How one of the threads copies.
@@ -114,12 +115,9 @@ async fn img_co_convert(copy: &Copy<'_>, pace: Pace<'_>) -> Result<()> {
         let batch = copy.batch(&mut share, pace.batch).await?;
         Ok((!batch.is_empty()).then_some((batch, share)))
     });
-    let (stop, buffers) = (pin!(interrupted()), &Buffers::default());
-    let copying = batches
-        .map_ok(|batch| copy.batch_over(batch, pace.turn, buffers))
-        .take_until(stop)
-        .try_buffer_unordered(pace.in_flight)
-        .try_collect();
+    let buffers = &Buffers::default();
+    let batches = batches.map_ok(|batch| copy.batch_over(batch, pace.turn, buffers));
+    let copying = copy.in_flight.run(batches, pace.in_flight);
     // Below a host's runtime its budget would run out in the first poll; a stream of futures is then woken through wakers
     // of its own, which the host keeps back until we return.
     unconstrained(copying).await
@@ -137,13 +135,7 @@ impl Copy<'_> {
             // Whose writes wait for a disk or a server has several of them wait at once.
             false => Pace { batch: 1, in_flight: IN_FLIGHT / threads, turn: None },
         };
-        let share = || {
-            let copied = img_convert(self, pace);
-            if copied.is_err() {
-                *self.taken.lock().unwrap() = u64::MAX; // the others are to end, too
-            }
-            copied
-        };
+        let share = || img_convert(self, pace);
         thread::scope(|scope| {
             // If there can be no other thread, this one does it all.
             let other = |_| thread::Builder::new().name("convert".into()).spawn_scoped(scope, share).ok();
@@ -235,7 +227,7 @@ impl Copy<'_> {
         buffers: &Buffers,
     ) -> Result<()> {
         let reads = try_join_all(batch.iter().map(|piece| self.read(piece, buffers)));
-        let Some(read) = unless_interrupted(reads).await.transpose()? else { return Ok(()) };
+        let Some(read) = self.in_flight.unless_stopped(reads).await.transpose()? else { return Ok(()) };
         let turn = match turn {
             Some(turn) => Some(turn.lock().await),
             None => None,
@@ -244,7 +236,7 @@ impl Copy<'_> {
         // The next thread takes about as long to wake up as the last write does, so the two meet in the system at most. In a
         // qcow2 image they would meet in imago, which would have one of them sleep again.
         let last = if self.to.is_raw() { pieces.next_back() } else { None };
-        try_join_all(pieces.map(|(piece, content)| self.write(piece, content))).await?;
+        all_of(pieces.map(|(piece, content)| self.write(piece, content))).await?;
         drop(turn);
         if let Some((piece, content)) = last {
             self.write(piece, content).await?;
