@@ -3,6 +3,8 @@
 //! says when something was written in place.
 
 mod place;
+#[cfg(test)]
+mod tests;
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
@@ -15,6 +17,7 @@ use std::time::Duration;
 use std::{future, process, ptr, thread};
 
 use co_wrapper::{AioContext, co_wrapper};
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::libc;
 use nix::unistd::{AccessFlags, eaccess};
@@ -104,6 +107,8 @@ pub struct Target {
     durable: bool,
     /// What is to be replaced, which nobody may begin to write to meanwhile.
     _there: Option<fs::File>,
+    /// Which file that is: nothing else is replaced.
+    found: Option<(u64, u64)>,
 }
 
 impl Target {
@@ -138,6 +143,7 @@ impl Target {
             Err(_) if path.is_symlink() => return Err(failed(refused("it is a link that leads nowhere"))),
             Err(_) => (path.clone(), 0o666, None),
         };
+        let found = file_at(&place).map_err(failed)?;
         let there = fs::File::open(&place).ok();
         if let Some(there) = &there {
             Locks::replacer().take(there).map_err(failed)?;
@@ -160,6 +166,7 @@ impl Target {
             committed: false,
             durable: true,
             _there: there,
+            found,
         })
     }
 
@@ -178,7 +185,9 @@ impl Target {
             Err(error) => target.blame(error),
         };
         let full = matches!(error.cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        let place = target.place.take().filter(|place| full && place.exists());
+        let is_found =
+            |place: &PathBuf| target.found.is_some() && file_at(place).is_ok_and(|there| there == target.found);
+        let place = target.place.clone().filter(|place| full && is_found(place));
         if let (Some(_), HalfMade::File(half)) = (&place, &target.half) {
             // Its room is free from here on, also if a thread that has it written back keeps it open a little longer.
             let _ = fs::OpenOptions::new().write(true).truncate(true).open(half);
@@ -219,6 +228,7 @@ impl Target {
             committed: false,
             durable: true,
             _there: None,
+            found: None,
         }
     }
 
@@ -260,14 +270,21 @@ impl Target {
         let failed = |cause| Error::new(Doing::Create, &self.shown, cause);
         let mut half_made = half_made();
         if let (HalfMade::File(from), Some(place)) = (&self.half, &self.place) {
+            let is_there = file_at(place).map_err(failed)?;
+            if is_there.is_some() && is_there != self.found {
+                return Err(failed(meanwhile()));
+            }
             if let Ok(there) = fs::metadata(place) {
                 // Who may not give files away keeps it.
                 let _ = chown(from, Some(there.uid()), Some(there.gid()));
                 fs::set_permissions(from, there.permissions()).map_err(failed)?;
             }
-            let replace =
-                if self.durable { |from: &_, place: &_| fs::rename(from, place) } else { rename_without_writing };
-            replace(from, place).map_err(failed)?;
+            match is_there {
+                None => rename_to_nothing(from, place),
+                Some(_) if self.durable => fs::rename(from, place),
+                Some(_) => rename_without_writing(from, place),
+            }
+            .map_err(failed)?;
             half_made.retain(|half| *half != self.half);
             drop(half_made);
             self.committed = true;
@@ -296,6 +313,30 @@ impl Drop for Target {
             }
         }
     }
+}
+
+/// Which file is at `place`, by its device and its number there, if there is one.
+fn file_at(place: &Path) -> io::Result<Option<(u64, u64)>> {
+    match fs::symlink_metadata(place) {
+        Ok(there) => Ok(Some((there.dev(), there.ino()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Why something is not replaced that was not there when this began: it may be an image that is being written.
+fn meanwhile() -> io::Error {
+    io::Error::new(io::ErrorKind::AlreadyExists, "another program has put something else there meanwhile")
+}
+
+/// Renames a file to where nothing is, also if that changes just now.
+fn rename_to_nothing(from: &Path, place: &Path) -> io::Result<()> {
+    let renamed = match renameat2(AT_FDCWD, from, AT_FDCWD, place, RenameFlags::RENAME_NOREPLACE) {
+        // This file system does not know it.
+        Err(Errno::EINVAL | Errno::ENOSYS) => fs::hard_link(from, place).and_then(|()| fs::remove_file(from)),
+        renamed => renamed.map_err(io::Error::from),
+    };
+    renamed.map_err(|error| if error.kind() == io::ErrorKind::AlreadyExists { meanwhile() } else { error })
 }
 
 /// Renames a file that need not be durable. Where a rename replaces a file, ext4 and btrfs begin to write the new one
