@@ -184,7 +184,8 @@ impl Target {
             Ok(()) => return target.commit(),
             Err(error) => target.blame(error),
         };
-        let full = matches!(error.cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        // How much a user may still write, nobody tells, nor whose what is there counts as: over a quota it stays what it is.
+        let full = error.cause.kind() == io::ErrorKind::StorageFull;
         let is_found =
             |place: &PathBuf| target.found.is_some() && file_at(place).is_ok_and(|there| there == target.found);
         let place = target.place.clone().filter(|place| full && is_found(place));

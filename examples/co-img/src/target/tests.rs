@@ -112,6 +112,7 @@ fn only_what_was_there_is_written_in_place_when_the_disk_is_full() {
     use Other::{DoesNothing, Makes, Removes};
     for (before, other, kind, in_place) in [
         (Place::File, DoesNothing, io::ErrorKind::StorageFull, true),
+        (Place::File, DoesNothing, io::ErrorKind::QuotaExceeded, false),
         (Place::File, DoesNothing, io::ErrorKind::PermissionDenied, false),
         (Place::File, Makes, io::ErrorKind::StorageFull, false),
         (Place::File, Removes, io::ErrorKind::StorageFull, false),
