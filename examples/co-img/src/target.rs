@@ -97,7 +97,7 @@ pub struct Target {
     name: Name,
     /// Its final place, if it is a file.
     place: Option<PathBuf>,
-    /// The file that is there, if it is to be replaced.
+    /// The file that is there, if it is to be replaced. No other one is.
     replaced: Option<Identity>,
     /// It is a file, and is written in place.
     overwrites: bool,
@@ -107,8 +107,6 @@ pub struct Target {
     durable: bool,
     /// What is to be replaced, which nobody may begin to write to meanwhile.
     _there: Option<fs::File>,
-    /// Which file that is: nothing else is replaced.
-    found: Option<(u64, u64)>,
 }
 
 impl Target {
@@ -143,7 +141,6 @@ impl Target {
             Err(_) if path.is_symlink() => return Err(failed(refused("it is a link that leads nowhere"))),
             Err(_) => (path.clone(), 0o666, None),
         };
-        let found = file_at(&place).map_err(failed)?;
         let there = fs::File::open(&place).ok();
         if let Some(there) = &there {
             Locks::replacer().take(there).map_err(failed)?;
@@ -166,7 +163,6 @@ impl Target {
             committed: false,
             durable: true,
             _there: there,
-            found,
         })
     }
 
@@ -187,7 +183,7 @@ impl Target {
         // How much a user may still write, nobody tells, nor whose what is there counts as: over a quota it stays what it is.
         let full = error.cause.kind() == io::ErrorKind::StorageFull;
         let is_found =
-            |place: &PathBuf| target.found.is_some() && file_at(place).is_ok_and(|there| there == target.found);
+            |place: &PathBuf| target.replaced.is_some() && file_at(place).is_ok_and(|there| there == target.replaced);
         let place = target.place.clone().filter(|place| full && is_found(place));
         if let (Some(_), HalfMade::File(half)) = (&place, &target.half) {
             // Its room is free from here on, also if a thread that has it written back keeps it open a little longer.
@@ -229,7 +225,6 @@ impl Target {
             committed: false,
             durable: true,
             _there: None,
-            found: None,
         }
     }
 
@@ -272,7 +267,7 @@ impl Target {
         let mut half_made = half_made();
         if let (HalfMade::File(from), Some(place)) = (&self.half, &self.place) {
             let is_there = file_at(place).map_err(failed)?;
-            if is_there.is_some() && is_there != self.found {
+            if is_there.is_some() && is_there != self.replaced {
                 return Err(failed(meanwhile()));
             }
             if let Ok(there) = fs::metadata(place) {
@@ -316,10 +311,10 @@ impl Drop for Target {
     }
 }
 
-/// Which file is at `place`, by its device and its number there, if there is one.
-fn file_at(place: &Path) -> io::Result<Option<(u64, u64)>> {
+/// Which file is at `place`, if there is one.
+fn file_at(place: &Path) -> io::Result<Option<Identity>> {
     match fs::symlink_metadata(place) {
-        Ok(there) => Ok(Some((there.dev(), there.ino()))),
+        Ok(there) => Ok(Some(Identity::File((there.dev(), there.ino())))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
