@@ -33,11 +33,11 @@ use corosensei::Yielder;
 #[cfg(feature = "graph")]
 use super::stack::Writing;
 use super::{
+    homes::Taken,
     stack::Root,
     state::{Slot, Thread},
 };
 use crate::{
-    context::AioContext,
     sys::interrupts::Interrupts,
     tasks::{
         activation::{self, Mark},
@@ -62,7 +62,7 @@ pub struct Own {
     keeps: Cell<bool>,
     #[cfg(feature = "graph")]
     writing: RefCell<Vec<Writing>>,
-    entered: RefCell<Vec<(u64, AioContext)>>,
+    entered: RefCell<Vec<Taken>>,
     expects_long: Cell<bool>,
     /// Made when a handle names it, or an interruptible call suspends it.
     interrupts: RefCell<Option<Arc<Interrupts>>>,

@@ -6,7 +6,7 @@
 use std::{fmt, panic::Location, rc::Rc, thread};
 
 use super::{
-    homes::{Keeps, move_in, move_out},
+    homes::{Keeps, Stay, move_in, move_out},
     stack::Root,
     state::Thread,
 };
@@ -125,6 +125,7 @@ pub struct EnterGuard {
     keeps: Keeps,
     finish: Option<Finish>,
     number: u64,
+    stay: Stay,
     /// Where on the stack it was made: it may not be dropped in a nested call or callback.
     made: Root,
     entered: reactor::Entered,
@@ -148,7 +149,7 @@ impl EnterGuard {
         let entered = reactor::Entered::look(caller);
         let guard = entered.needs_guard().then(|| reactor::KeptGuard::new(keeps == Keeps::Guard));
         move_in(&thread.homes, &thread.parker, context, finish.map(|_| (caller, site)))?;
-        let number = thread.homes.borrow_mut().enter(context);
+        let (number, stay) = thread.homes.borrow_mut().enter(context, keeps);
         let made = thread.stack.above_root();
         Ok(Self {
             thread: Rc::clone(&thread),
@@ -157,6 +158,7 @@ impl EnterGuard {
             keeps,
             finish,
             number,
+            stay,
             made,
             entered,
             _guard: guard,
@@ -228,7 +230,7 @@ impl Drop for EnterGuard {
         let panicked = self.finish.and_then(|finish| finish(self));
         let left = self.thread.homes.borrow_mut().leave(self.number);
         if left.is_some() {
-            move_out(&self.thread.homes, &self.context, self.keeps);
+            move_out(&self.thread.homes, &self.context, self.stay, self.keeps);
         }
         self.thread.end_if_late();
         panics::raise(panicked);

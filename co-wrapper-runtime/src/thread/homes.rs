@@ -14,6 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "coroutine")]
+use crate::tasks::task;
 use crate::{
     context::AioContext,
     scheduler::Home,
@@ -36,25 +38,41 @@ pub struct Homes {
 /// A context that a thread is home to.
 struct Served {
     context: AioContext,
+    /// Which stay of the thread this is. It may leave and enter again before a call or guard of this stay has ended.
+    stay: Stay,
     /// How many calls and guards keep the thread here.
     holders: usize,
     /// How many of these are guards rather than calls. Without one, this is a temporary home.
     guards: usize,
+    /// How many of the calls belong to suspended coroutines that a local task of this context polls. They go on only if
+    /// the thread polls the context, and are no reason to do so: leaving drops that task.
+    suspended: usize,
     /// Set while the thread leaves; destructors that run then may enter the context again.
     leaving: bool,
+    /// The thread ends, and leaves whatever keeps it here.
+    ends: bool,
 }
 
 impl Served {
-    /// Whether the thread stays home after `ended`. A self-call that the thread started here, in a call nested inside
-    /// the self-call's frame, also keeps it: no other thread may poll it, and that frame leaves later.
-    fn is_kept_after(&self, ended: Keeps) -> bool {
-        let stays = self.holders > 0 || self.context.scheduler().has_own_call();
+    fn new(context: &AioContext, guards: usize) -> Self {
+        Self { context: context.clone(), stay: Stay(0), holders: 1, guards, suspended: 0, leaving: false, ends: false }
+    }
+
+    /// Whether the thread stays home after `ended`, for those who keep it there but for `dropped` calls, which leaving
+    /// drops. A self-call that the thread started here, in a call nested inside the self-call's frame, also keeps it: no
+    /// other thread may poll it, and that frame leaves later.
+    fn is_kept_after(&self, ended: Keeps, dropped: usize) -> bool {
+        let stays = self.holders > dropped && !self.ends || self.context.scheduler().has_own_call();
         if stays && self.guards == 0 && ended == Keeps::Guard {
             self.context.scheduler().set_temporary(true);
         }
         stays
     }
 }
+
+/// The number of a thread's stay in a context: that of the first entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stay(u64);
 
 /// What keeps a thread home to a context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,26 +87,46 @@ pub(crate) enum Keeps {
 /// constant time.
 #[derive(Default)]
 struct Entered {
-    /// By entry number, which grows, so that entries in the same context differ. `None` where an entry was left out of
-    /// order; the last entry is never `None`.
-    entries: Vec<(u64, Option<AioContext>)>,
+    /// By entry number. The last one has a context.
+    entries: Vec<Entry>,
     next: u64,
     /// The entries that a coroutine has taken up again: the number that each was given first, and its present one.
     #[cfg(feature = "coroutine")]
     renumbered: Vec<(u64, u64)>,
-    /// How many entries are `None`.
+    /// How many entries were left.
     empty: usize,
+}
+
+struct Entry {
+    /// It grows, so that entries in the same context differ.
+    number: u64,
+    /// `None` where an entry was left out of order.
+    context: Option<AioContext>,
+    keeps: Keeps,
+    stay: Stay,
+}
+
+/// An entry that a suspended coroutine has taken along.
+#[cfg(feature = "coroutine")]
+pub struct Taken {
+    /// The number that it was given first.
+    first: u64,
+    context: AioContext,
+    keeps: Keeps,
+    stay: Stay,
+    /// Whether it is counted as [`Served::suspended`].
+    with_task: bool,
 }
 
 impl Entered {
     fn current(&self) -> Option<&AioContext> {
-        self.entries.last()?.1.as_ref()
+        self.entries.last()?.context.as_ref()
     }
 
     /// The context that was current when the entry of this number was the last one, if any entry up to it still lasts.
     fn at(&self, number: u64) -> Option<&AioContext> {
-        let end = self.entries.partition_point(|entry| entry.0 <= number);
-        self.entries[..end].iter().rev().find_map(|entry| entry.1.as_ref())
+        let end = self.entries.partition_point(|entry| entry.number <= number);
+        self.entries[..end].iter().rev().find_map(|entry| entry.context.as_ref())
     }
 
     /// The present number of the entry that was given `first`.
@@ -99,26 +137,31 @@ impl Entered {
     }
 
     /// Adds an entry and returns its number.
-    fn push(&mut self, context: &AioContext) -> u64 {
+    fn push(&mut self, context: &AioContext, keeps: Keeps, stay: Stay) -> u64 {
         self.next += 1;
-        self.entries.push((self.next, Some(context.clone())));
+        self.entries.push(Entry { number: self.next, context: Some(context.clone()), keeps, stay });
         self.next
     }
 
     /// Removes an entry, if it is there.
     fn remove(&mut self, number: u64) -> Option<AioContext> {
-        let at = self.entries.binary_search_by_key(&number, |entry| entry.0).ok()?;
-        let left = self.entries[at].1.take()?;
+        let at = self.entries.binary_search_by_key(&number, |entry| entry.number).ok()?;
+        let left = self.entries[at].context.take()?;
         self.empty += 1;
-        while self.entries.pop_if(|entry| entry.1.is_none()).is_some() {
-            self.empty -= 1;
-        }
+        self.trim();
         // Amortised: as many entries have been left since the last time as are moved now.
         if self.empty > self.entries.len() / 2 {
-            self.entries.retain(|entry| entry.1.is_some());
+            self.entries.retain(|entry| entry.context.is_some());
             self.empty = 0;
         }
         Some(left)
+    }
+
+    /// Removes what was left from the end.
+    fn trim(&mut self) {
+        while self.entries.pop_if(|entry| entry.context.is_none()).is_some() {
+            self.empty -= 1;
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -131,9 +174,11 @@ impl Homes {
         self.current().cloned()
     }
 
-    /// Makes `context` current, and returns the entry's number.
-    pub fn enter(&mut self, context: &AioContext) -> u64 {
-        self.entered.push(context)
+    /// Makes `context` current, for a guard or call that keeps the thread home to it. Returns the number of the entry,
+    /// and of the thread's stay there.
+    pub fn enter(&mut self, context: &AioContext, keeps: Keeps) -> (u64, Stay) {
+        let stay = self.find(context).map_or(Stay(0), |served| served.stay);
+        (self.entered.push(context, keeps, stay), stay)
     }
 
     /// Removes the entry of this number, if it is there.
@@ -143,30 +188,41 @@ impl Homes {
         self.entered.remove(number)
     }
 
-    /// Takes out the entries after `number`, with the numbers that they were given first.
+    /// Takes out the entries after `number`, for a coroutine that is suspended, and that the innermost task polls.
     #[cfg(feature = "coroutine")]
-    pub fn leave_since(&mut self, number: u64) -> Vec<(u64, AioContext)> {
+    pub fn leave_since(&mut self, number: u64) -> Vec<Taken> {
         let Entered { entries, renumbered, empty, .. } = &mut self.entered;
-        let from = entries.partition_point(|entry| entry.0 <= number);
-        let taken = entries.split_off(from);
-        *empty -= taken.iter().filter(|entry| entry.1.is_none()).count();
-        let first = |(number, context): (u64, Option<AioContext>)| {
+        let from = entries.partition_point(|entry| entry.number <= number);
+        let mut taken = Vec::new();
+        for Entry { number, context, keeps, stay } in entries.split_off(from) {
             let again = renumbered.iter().position(|(_, present)| *present == number);
             let first = again.map_or(number, |again| renumbered.swap_remove(again).0);
-            context.map(|context| (first, context))
-        };
-        let taken = taken.into_iter().filter_map(first).collect();
-        while self.entered.entries.pop_if(|entry| entry.1.is_none()).is_some() {
-            self.entered.empty -= 1;
+            match context {
+                Some(context) => taken.push(Taken { first, context, keeps, stay, with_task: false }),
+                None => *empty -= 1,
+            }
+        }
+        self.entered.trim();
+        for Taken { context, keeps, stay, with_task, .. } in &mut taken {
+            if *keeps == Keeps::Call
+                && task::runs_in(context.scheduler())
+                && let Some(served) = self.stay(context, *stay)
+            {
+                served.suspended += 1;
+                *with_task = true;
+            }
         }
         taken
     }
 
     /// Takes up again what [`leave_since`](Self::leave_since) has taken out.
     #[cfg(feature = "coroutine")]
-    pub fn enter_again(&mut self, taken: Vec<(u64, AioContext)>) {
-        for (first, context) in taken {
-            let present = self.entered.push(&context);
+    pub fn enter_again(&mut self, taken: Vec<Taken>) {
+        for Taken { first, context, keeps, stay, with_task } in taken {
+            if with_task && let Some(served) = self.stay(&context, stay) {
+                served.suspended -= 1;
+            }
+            let present = self.entered.push(&context, keeps, stay);
             self.entered.renumbered.push((first, present));
         }
     }
@@ -179,7 +235,7 @@ impl Homes {
     /// The number of the last entry, 0 for none.
     #[inline]
     pub fn entry(&self) -> u64 {
-        self.entered.entries.last().map_or(0, |entry| entry.0)
+        self.entered.entries.last().map_or(0, |entry| entry.number)
     }
 
     /// The highest number that an entry was given so far.
@@ -199,7 +255,13 @@ impl Homes {
         self.served.get_mut(context.served_at()).filter(|served| served.context == *context)
     }
 
-    fn add(&mut self, served: Served) {
+    /// The same, if this is still that stay.
+    fn stay(&mut self, context: &AioContext, stay: Stay) -> Option<&mut Served> {
+        self.find(context).filter(|served| served.stay == stay)
+    }
+
+    fn add(&mut self, mut served: Served) {
+        served.stay = Stay(self.entered.next + 1);
         served.context.set_served_at(self.served.len());
         self.served.push(served);
     }
@@ -213,9 +275,9 @@ impl Homes {
         removed
     }
 
-    /// Whether one call or guard alone keeps the thread home to `context`.
+    /// Whether one call or guard alone keeps the thread home to `context`. No longer once the thread leaves.
     pub fn is_last_stay(&mut self, context: &AioContext) -> bool {
-        self.find(context).is_some_and(|served| served.holders == 1)
+        self.find(context).is_some_and(|served| served.holders - served.suspended == 1 && !served.leaving)
     }
 
     /// Whether this thread is a temporary home of any context.
@@ -284,18 +346,26 @@ pub fn move_in(
         unparker: parker.unparker(),
         call,
     })?;
-    homes.add(Served { context: context.clone(), holders: 1, guards: guard, leaving: false });
+    homes.add(Served::new(context, guard));
     Ok(())
 }
 
-/// One guard or call ends; the thread leaves home with the last one. Panics of destructors that run then are left to the
+/// One guard or call of this stay ends; the thread leaves home with the last one. Panics of destructors that run then are left to the
 /// panic hook, because a guard may be kept in a thread-local, whose destructor must not panic.
-pub fn move_out(homes: &RefCell<Homes>, context: &AioContext, ended: Keeps) {
+pub fn move_out(homes: &RefCell<Homes>, context: &AioContext, stay: Stay, ended: Keeps) {
     let mut list = homes.borrow_mut();
-    let Some(served) = list.find(context) else { return };
+    let Some(served) = list.stay(context, stay) else { return };
     served.holders -= 1;
     served.guards -= usize::from(ended == Keeps::Guard);
-    if served.is_kept_after(ended) || std::mem::replace(&mut served.leaving, true) {
+    drop(list);
+    leave(homes, context, ended);
+}
+
+/// Leaves `context`, of which this thread is home, if nothing keeps it there after `ended`.
+fn leave(homes: &RefCell<Homes>, context: &AioContext, ended: Keeps) {
+    let mut list = homes.borrow_mut();
+    let Some(served) = list.find(context) else { return };
+    if served.is_kept_after(ended, served.suspended) || mem::replace(&mut served.leaving, true) {
         return;
     }
     drop(list);
@@ -304,8 +374,9 @@ pub fn move_out(homes: &RefCell<Homes>, context: &AioContext, ended: Keeps) {
     let mut list = homes.borrow_mut();
     let served = list.find(context).expect("only this removes it");
     served.leaving = false;
-    // A destructor may have entered the context again, or started a call.
-    let left = if served.is_kept_after(ended) { None } else { Some(list.remove(context)) };
+    // A destructor may have entered the context again, or started a call. And a suspended coroutine that is still there
+    // has been taken out of its task, so its call may go on.
+    let left = if served.is_kept_after(ended, 0) { None } else { Some(list.remove(context)) };
     drop(list);
     if left.is_some() {
         // Drops what waits in a context that was closed.
@@ -339,14 +410,18 @@ pub fn leave_all(homes: &RefCell<Homes>) {
     // Contexts that destructors enter or make meanwhile are left too. This gives up after 64 rounds.
     for _ in 0..64 {
         let served = homes.borrow_mut().served.last_mut().map(|served| {
-            (served.holders, served.guards) = (1, 1);
+            served.ends = true;
             served.context.clone()
         });
         match served {
-            Some(context) => move_out(homes, &context, Keeps::Guard),
+            Some(context) => leave(homes, &context, Keeps::Guard),
             None => {
                 // Dropped after the borrow ends, because their destructors may call back into this file.
-                let rest = mem::take(&mut *homes.borrow_mut());
+                let mut list = homes.borrow_mut();
+                // Guards that are dropped later have the numbers of older entries and stays.
+                let entered = Entered { next: list.entered.next, ..Entered::default() };
+                let rest = mem::replace(&mut *list, Homes { entered, ..Homes::default() });
+                drop(list);
                 if rest.own.is_none() && rest.entered.is_empty() {
                     break;
                 }
@@ -370,7 +445,7 @@ impl<'a> AsCurrent<'a> {
         if list.running_in() == Some(context) {
             return Self { homes, number: None };
         }
-        Self { homes, number: Some(list.entered.push(context)) }
+        Self { homes, number: Some(list.entered.push(context, Keeps::Call, Stay(0))) }
     }
 }
 
@@ -408,7 +483,7 @@ mod tests {
         let (mut entered, mut lasting) = (Entered::default(), Vec::new());
         // Hand over hand: the next one is entered before the last one is left.
         for n in 0..1_000 {
-            lasting.push(entered.push(&context));
+            lasting.push(entered.push(&context, Keeps::Guard, Stay(0)));
             if lasting.len() > 3 {
                 assert!(entered.remove(lasting.remove(n % 2)).is_some());
             }
