@@ -6,6 +6,7 @@
 use std::{
     fmt,
     io::{self, BufRead, ErrorKind, Read, Seek, SeekFrom, Write},
+    mem,
 };
 
 use super::device::Device;
@@ -128,18 +129,23 @@ impl<D> Cursor<D> {
 }
 
 impl<D: Device> Cursor<D> {
-    /// Reads `len` bytes at `at` into the buffer that `fill_buf` shows.
-    fn load(&mut self, at: u64, len: u64) -> io::Result<()> {
-        let (from, bytes) = &mut self.ahead;
-        *from = at;
+    /// Reads `len` bytes at `at` into the buffer of what was read ahead. That is empty from here on, and nobody sees the
+    /// bytes before they are put there: the device may fail or panic, and a destructor may read while that unwinds.
+    fn load(&mut self, at: u64, len: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = mem::take(&mut self.ahead.1);
         bytes.clear();
         bytes.resize(len as usize, 0);
         // A growing device has nothing to read yet where a write past its end goes.
-        let read = if len == 0 { Ok(()) } else { self.device.read_at(at, bytes) };
-        if read.is_err() {
-            bytes.clear();
+        if len > 0 {
+            self.device.read_at(at, &mut bytes)?;
         }
-        read
+        Ok(bytes)
+    }
+
+    /// Keeps the room of bytes that are not needed any more.
+    fn reuse(&mut self, mut bytes: Vec<u8>) {
+        bytes.clear();
+        self.ahead.1 = bytes;
     }
 
     /// How many of the `len` bytes at the position one request for whole blocks can take, on a device that ends at
@@ -175,11 +181,11 @@ impl<D: Device> Read for Cursor<D> {
             whole
         } else {
             let block = self.position - within;
-            self.load(block, alignment.min(size - block))?;
-            let rest = &self.ahead.1[within as usize..];
+            let bytes = self.load(block, alignment.min(size - block))?;
+            let rest = &bytes[within as usize..];
             let read = len.min(rest.len());
             buf[..read].copy_from_slice(&rest[..read]);
-            self.ahead.1.clear();
+            self.reuse(bytes);
             read
         };
         self.position += read as u64;
@@ -206,14 +212,12 @@ impl<D: Device> Write for Cursor<D> {
         } else {
             let block = self.position - within;
             let written = len.min((alignment - within) as usize);
-            self.load(block, alignment.min(size.saturating_sub(block)))?;
-            let bytes = &mut self.ahead.1;
+            let mut bytes = self.load(block, alignment.min(size.saturating_sub(block)))?;
             let (from, to) = (within as usize, within as usize + written);
             bytes.resize(bytes.len().max(to), 0);
             bytes[from..to].copy_from_slice(&data[..written]);
-            let done = self.device.write_at(block, bytes);
-            bytes.clear();
-            done?;
+            self.device.write_at(block, &bytes)?;
+            self.reuse(bytes);
             written
         };
         self.position += written as u64;
@@ -255,7 +259,7 @@ impl<D: Device> BufRead for Cursor<D> {
             }
             let alignment = self.device.alignment().max(1);
             let block = self.position - self.position % alignment;
-            self.load(block, AHEAD.next_multiple_of(alignment).min(size - block))?;
+            self.ahead = (block, self.load(block, AHEAD.next_multiple_of(alignment).min(size - block))?);
         }
         Ok(&self.ahead.1[(self.position - self.ahead.0) as usize..])
     }
