@@ -1,11 +1,13 @@
 //! Stackful coroutines and the contexts that their threads are home to: leaving home, and the thread's end, while a
-//! coroutine is suspended in a call that keeps the thread there. Parts of the lines c10 and x06 of the contract.
+//! coroutine is suspended in a call that keeps the thread there; the guards that coroutines take, and where they are
+//! dropped. Parts of the lines c06, c10 and x06 of the contract.
 
 #![cfg(all(feature = "coroutine", feature = "tokio", not(any(loom, miri))))]
 
 mod common;
 
 use std::{
+    any::Any,
     cell::{Cell, RefCell},
     future::{Future, pending, poll_fn},
     mem, process,
@@ -19,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use async_channel::{Receiver, Sender};
 use co_wrapper_runtime::{
     __private::{Wrapper, poll_co_in},
     AioContext, Coroutine, EnterGuard, block_on,
@@ -503,6 +506,222 @@ fn c10_a_suspended_coroutine_is_no_reason_to_leave_in_a_local_task() {
         block_on(async { tokio::task::yield_now().await });
         while !refused.get() {
             block_on(async { tokio::task::yield_now().await });
+        }
+    });
+}
+
+/// How a guard gets out of a coroutine; and what of the coroutine is to be kept for as long as the guard.
+type Gets = (&'static str, fn(&AioContext) -> (EnterGuard, Box<dyn Any>));
+
+/// A coroutine that puts a guard into the slot and is suspended then. Afterwards it says which context is current.
+fn puts(ctx: &AioContext, slot: &Rc<RefCell<Option<EnterGuard>>>) -> Coroutine<AioContext> {
+    let (ctx, slot) = (ctx.clone(), Rc::clone(slot));
+    coroutine(move || {
+        slot.replace(Some(ctx.enter()));
+        block_on(tokio::task::yield_now());
+        AioContext::current()
+    })
+}
+
+fn took(ctx: &AioContext, then: fn(Coroutine<AioContext>) -> Box<dyn Any>) -> (EnterGuard, Box<dyn Any>) {
+    let slot = Rc::default();
+    let mut suspended = puts(ctx, &slot);
+    assert!(poll_once(&mut suspended).is_pending());
+    (slot.take().unwrap(), then(suspended))
+}
+
+const GETS: &[Gets] = &[
+    ("the result", |ctx| {
+        let ctx = ctx.clone();
+        (block_on(coroutine(move || ctx.enter())), Box::new(()))
+    }),
+    ("the result, after it was suspended", |ctx| {
+        let ctx = ctx.clone();
+        let waits = coroutine(move || {
+            let guard = ctx.enter();
+            (0..3).for_each(|_| block_on(tokio::task::yield_now()));
+            guard
+        });
+        (block_on(waits), Box::new(()))
+    }),
+    ("the result of a call", |ctx| {
+        let ctx = ctx.clone();
+        (block_on(coroutine(move || block_on(async { ctx.enter() }))), Box::new(()))
+    }),
+    ("the result of a coroutine in a coroutine", |ctx| {
+        let ctx = ctx.clone();
+        let outer = coroutine(move || {
+            let guard = block_on(coroutine(move || {
+                let guard = ctx.enter();
+                block_on(tokio::task::yield_now());
+                guard
+            }));
+            block_on(tokio::task::yield_now());
+            guard
+        });
+        (block_on(outer), Box::new(()))
+    }),
+    ("the result of a task", |ctx| {
+        let (own, ctx) = (AioContext::current(), ctx.clone());
+        let task = own.spawn_local(coroutine(move || ctx.enter()));
+        (own.block_on(task), Box::new(()))
+    }),
+    ("the result in another executor", |ctx| {
+        let ctx = ctx.clone();
+        let waits = coroutine(move || {
+            let guard = ctx.enter();
+            block_on(tokio::task::yield_now());
+            guard
+        });
+        (futures::executor::block_on(waits), Box::new(()))
+    }),
+    ("a slot, and it is suspended", |ctx| took(ctx, |suspended| Box::new(suspended))),
+    ("a slot, and it was dropped", |ctx| took(ctx, |suspended| Box::new(drop(suspended)))),
+    ("a slot, and it was forgotten", |ctx| took(ctx, |suspended| Box::new(mem::forget(suspended)))),
+    ("a slot, and it has ended", |ctx| took(ctx, |suspended| Box::new(block_on(suspended)))),
+];
+
+/// Catches: a guard that no longer counts when the coroutine that took it is gone or suspended.
+#[test]
+fn c06_a_guard_from_a_coroutine_leaves_its_context_when_it_is_dropped() {
+    within_bounds(|| {
+        let own = AioContext::current();
+        for (got, get) in GETS {
+            for held in [false, true] {
+                let row = format!("{got}, another guard: {held}");
+                let ctx = AioContext::new().unwrap();
+                let other = held.then(|| ctx.enter());
+                let (guard, rest) = get(&ctx);
+                assert!(!is_free(&ctx), "{row}");
+                drop(other);
+                assert!(!is_free(&ctx), "{row}");
+                drop(guard);
+                assert!(is_free(&ctx), "{row}");
+                assert_eq!(AioContext::current(), own, "{row}");
+                drop(rest);
+                assert!(is_free(&ctx), "{row}");
+                // And the next one is at home there as long as it should.
+                let home = ctx.enter();
+                assert!(!is_free(&ctx), "{row}");
+                drop(home);
+                assert!(is_free(&ctx), "{row}");
+            }
+        }
+        // In the frame that awaited the coroutine.
+        let ctx = AioContext::new().unwrap();
+        let inner = ctx.clone();
+        block_on(async { drop(coroutine(move || inner.enter()).await) });
+        assert!(is_free(&ctx));
+    });
+}
+
+/// Catches: an entry that comes back, with a coroutine that goes on, although its guard was dropped meanwhile.
+#[test]
+fn c06_a_context_that_was_left_meanwhile_is_current_in_no_coroutine() {
+    within_bounds(|| {
+        let (own, ctx) = (AioContext::current(), AioContext::new().unwrap());
+        for drops in [true, false] {
+            let slot = Rc::default();
+            let mut suspended = puts(&ctx, &slot);
+            assert!(poll_once(&mut suspended).is_pending());
+            assert_eq!(AioContext::current(), own);
+            let guard = slot.take().filter(|_| !drops);
+            let current = block_on(suspended);
+            assert_eq!(current, if drops { own.clone() } else { ctx.clone() });
+            assert_eq!((AioContext::current(), is_free(&ctx)), (own.clone(), drops));
+            drop(guard);
+            assert!(is_free(&ctx));
+        }
+    });
+}
+
+/// Who else enters a context while a nested loop on a coroutine's stack runs it, until the receiver gets something.
+type Enters = (&'static str, fn(&AioContext, Sender<()>, Receiver<()>));
+
+const ENTERS: &[Enters] = &[
+    ("a local task", |ctx, entered, rx| {
+        let inner = ctx.clone();
+        drop(AioContext::current().spawn_local(async move {
+            let _guard = inner.enter();
+            entered.try_send(()).unwrap();
+            rx.recv().await.unwrap();
+        }));
+    }),
+    ("a local task that calls", |ctx, entered, rx| {
+        let inner = ctx.clone();
+        drop(AioContext::current().spawn_local(async move {
+            let _guard = block_on(async { inner.enter() });
+            entered.try_send(()).unwrap();
+            rx.recv().await.unwrap();
+        }));
+    }),
+    ("another coroutine", |ctx, entered, rx| {
+        let inner = ctx.clone();
+        drop(AioContext::current().spawn_local(coroutine(move || {
+            let _guard = inner.enter();
+            entered.try_send(()).unwrap();
+            block_on(rx.recv()).unwrap();
+        })));
+    }),
+    ("another coroutine, with a call", |ctx, entered, rx| {
+        let inner = ctx.clone();
+        drop(AioContext::current().spawn_local(coroutine(move || {
+            inner.block_on(async {
+                entered.try_send(()).unwrap();
+                rx.recv().await.unwrap();
+            });
+        })));
+    }),
+    ("a local task, into a slot", |ctx, entered, rx| {
+        let (inner, slot) = (ctx.clone(), Rc::new(RefCell::new(None)));
+        drop(AioContext::current().spawn_local(async move {
+            slot.replace(Some(inner.enter()));
+            entered.try_send(()).unwrap();
+            rx.recv().await.unwrap();
+            drop(slot.take());
+        }));
+    }),
+];
+
+/// Catches: an entry of other code's, which a coroutine takes for its own because it was made while the coroutine ran.
+#[test]
+fn c06_what_a_loop_on_its_stack_enters_is_not_a_coroutines() {
+    within_bounds(|| {
+        let own = AioContext::current();
+        for (who, enters) in ENTERS {
+            for suspended_then in [true, false] {
+                let row = format!("{who}, suspended when it leaves: {suspended_then}");
+                let ctx = AioContext::new().unwrap();
+                let (leave, leaves) = async_channel::bounded(1);
+                let (go_on, goes_on) = async_channel::bounded::<()>(1);
+                let inner = ctx.clone();
+                let mut runs = coroutine(move || {
+                    // Nested in a future, so this loop is on the coroutine's stack.
+                    block_on(async move {
+                        let (enter, entered) = async_channel::bounded(1);
+                        enters(&inner, enter, leaves);
+                        block_on(entered.recv()).unwrap();
+                        assert!(!is_free(&inner));
+                    });
+                    block_on(goes_on.recv()).unwrap();
+                });
+                assert!(poll_once(&mut runs).is_pending(), "{row}");
+                assert!(!is_free(&ctx), "{row}");
+                if !suspended_then {
+                    go_on.send_blocking(()).unwrap();
+                    block_on(&mut runs);
+                }
+                leave.send_blocking(()).unwrap();
+                settle(&own);
+                assert!(is_free(&ctx), "{row}");
+                assert_eq!(AioContext::current(), own, "{row}");
+                if suspended_then {
+                    go_on.send_blocking(()).unwrap();
+                    block_on(runs);
+                }
+                assert!(is_free(&ctx), "{row}");
+                assert_eq!(AioContext::current(), own, "{row}");
+            }
         }
     });
 }

@@ -132,7 +132,7 @@ impl Own {
     }
 
     /// Forgets what the coroutine, which has ended, has left behind: guards that it returned or forgot. Nobody puts their
-    /// entries back any more.
+    /// entries back any more. A guard of a context still keeps the thread home there until it is dropped.
     #[inline]
     pub fn end(&self) {
         if self.keeps.replace(false) {
@@ -286,7 +286,7 @@ impl Thread {
                 stack.take_from(others, &mut own.writing.borrow_mut(), calls);
             }
             if self.highest_entry() > entry {
-                self.leave_since(own, entry);
+                self.leave_since(own, entry, root, outer_root);
             }
             own.expects_long.set(stack.board.expects_long());
             stack.board.end_expect_long(outer_long);
@@ -300,17 +300,22 @@ impl Thread {
     #[cold]
     fn put_back(&self, own: &Own, calls: usize) {
         own.keeps.set(false);
-        self.homes.borrow_mut().enter_again(mem::take(&mut *own.entered.borrow_mut()));
+        let left = self.homes.borrow_mut().enter_again(own.number(), own.entered.take());
+        // This may drop the last reference to a context.
+        drop(left);
         #[cfg(feature = "graph")]
         self.stack.put_back(&mut own.writing.borrow_mut(), calls);
         #[cfg(not(feature = "graph"))]
         let _ = calls;
     }
 
-    /// Leaves the contexts that a coroutine has entered, which is all since `entry`.
+    /// Leaves the contexts that a coroutine has entered, which are among those entered since `entry`. Its root is `root`,
+    /// and `outer` that of whoever resumed it.
     #[cold]
-    fn leave_since(&self, own: &Own, entry: u64) {
-        let entered = self.homes.borrow_mut().leave_since(entry);
+    fn leave_since(&self, own: &Own, entry: u64, root: Root, outer: Root) {
+        // Without the coroutine itself.
+        let from = Root { calls: root.calls - outer.calls, runs: root.runs - 1 - outer.runs, ..outer };
+        let entered = self.homes.borrow_mut().leave_since(entry, own.number(), from);
         if !entered.is_empty() {
             own.keeps.set(true);
             *own.entered.borrow_mut() = entered;

@@ -149,8 +149,8 @@ impl EnterGuard {
         let entered = reactor::Entered::look(caller);
         let guard = entered.needs_guard().then(|| reactor::KeptGuard::new(keeps == Keeps::Guard));
         move_in(&thread.homes, &thread.parker, context, finish.map(|_| (caller, site)))?;
-        let (number, stay) = thread.homes.borrow_mut().enter(context, keeps);
         let made = thread.stack.above_root();
+        let (number, stay) = thread.homes.borrow_mut().enter(context, keeps, made);
         Ok(Self {
             thread: Rc::clone(&thread),
             context: context.clone(),
@@ -175,13 +175,18 @@ impl EnterGuard {
         self.thread.homes.borrow_mut().is_last_stay(&self.context)
     }
 
-    /// Whether no frame is nested inside the one that made it; such a frame may rely on it.
+    /// Whether no frame is nested inside the one that made it; such a frame may rely on it. If a coroutine made it that is
+    /// not on this stack, the frame that resumed the coroutine last counts as the one that made it.
     pub(crate) fn is_innermost(&self) -> bool {
-        let mut now = self.thread.stack.above_root();
-        if now.coroutine != self.made.coroutine {
+        let (mut now, mut made) = (self.thread.stack.above_root(), self.made);
+        #[cfg(feature = "coroutine")]
+        if now.coroutine != made.coroutine {
+            made = self.thread.homes.borrow().away(self.number).unwrap_or(made);
+        }
+        if now.coroutine != made.coroutine {
             (now.calls, now.runs) = (self.thread.depth(), self.thread.stack.board.runs());
         }
-        now.calls <= self.made.calls && now.runs <= self.made.runs
+        now.calls <= made.calls && now.runs <= made.runs
     }
 
     pub(crate) fn thread(&self) -> &Thread {
@@ -228,10 +233,8 @@ impl Drop for EnterGuard {
             }
         }
         let panicked = self.finish.and_then(|finish| finish(self));
-        let left = self.thread.homes.borrow_mut().leave(self.number);
-        if left.is_some() {
-            move_out(&self.thread.homes, &self.context, self.stay, self.keeps);
-        }
+        let _left = self.thread.homes.borrow_mut().leave(self.number);
+        move_out(&self.thread.homes, &self.context, self.stay, self.keeps);
         self.thread.end_if_late();
         panics::raise(panicked);
     }

@@ -15,6 +15,10 @@ use std::{
 };
 
 #[cfg(feature = "coroutine")]
+use std::collections::BTreeMap;
+
+use super::stack::Root;
+#[cfg(feature = "coroutine")]
 use crate::tasks::task;
 use crate::{
     context::AioContext,
@@ -95,6 +99,10 @@ struct Entered {
     renumbered: Vec<(u64, u64)>,
     /// How many entries were left.
     empty: usize,
+    /// The entries that suspended coroutines have taken along, and those whose guards outlive their coroutine: the
+    /// number that each was given first, and the place from which the coroutine was resumed last.
+    #[cfg(feature = "coroutine")]
+    away: BTreeMap<u64, Root>,
 }
 
 struct Entry {
@@ -104,6 +112,9 @@ struct Entry {
     context: Option<AioContext>,
     keeps: Keeps,
     stay: Stay,
+    /// The coroutine whose own code made it, and which takes it along; 0 if other code did.
+    #[cfg(feature = "coroutine")]
+    coroutine: u64,
 }
 
 /// An entry that a suspended coroutine has taken along.
@@ -137,9 +148,18 @@ impl Entered {
     }
 
     /// Adds an entry and returns its number.
-    fn push(&mut self, context: &AioContext, keeps: Keeps, stay: Stay) -> u64 {
+    fn push(&mut self, context: &AioContext, keeps: Keeps, stay: Stay, coroutine: u64) -> u64 {
+        #[cfg(not(feature = "coroutine"))]
+        let _ = coroutine;
         self.next += 1;
-        self.entries.push(Entry { number: self.next, context: Some(context.clone()), keeps, stay });
+        self.entries.push(Entry {
+            number: self.next,
+            context: Some(context.clone()),
+            keeps,
+            stay,
+            #[cfg(feature = "coroutine")]
+            coroutine,
+        });
         self.next
     }
 
@@ -174,31 +194,47 @@ impl Homes {
         self.current().cloned()
     }
 
-    /// Makes `context` current, for a guard or call that keeps the thread home to it. Returns the number of the entry,
-    /// and of the thread's stay there.
-    pub fn enter(&mut self, context: &AioContext, keeps: Keeps) -> (u64, Stay) {
+    /// Makes `context` current, for a guard or call that keeps the thread home to it and was made at the place `made`.
+    /// Returns the number of the entry, and of the thread's stay there.
+    pub fn enter(&mut self, context: &AioContext, keeps: Keeps, made: Root) -> (u64, Stay) {
         let stay = self.find(context).map_or(Stay(0), |served| served.stay);
-        (self.entered.push(context, keeps, stay), stay)
+        // What a loop on a coroutine's stack runs is not the coroutine, and goes on where that is suspended.
+        let coroutine = if made.runs == 0 { made.coroutine } else { 0 };
+        (self.entered.push(context, keeps, stay, coroutine), stay)
     }
 
     /// Removes the entry of this number, if it is there.
     pub fn leave(&mut self, number: u64) -> Option<AioContext> {
         #[cfg(feature = "coroutine")]
+        if self.entered.away.remove(&number).is_some() {
+            return None;
+        }
+        #[cfg(feature = "coroutine")]
         let number = self.entered.present(number);
         self.entered.remove(number)
     }
 
-    /// Takes out the entries after `number`, for a coroutine that is suspended, and that the innermost task polls.
+    /// If the coroutine that made the entry `number` has ended or is suspended: the place from which it was resumed last.
     #[cfg(feature = "coroutine")]
-    pub fn leave_since(&mut self, number: u64) -> Vec<Taken> {
-        let Entered { entries, renumbered, empty, .. } = &mut self.entered;
-        let from = entries.partition_point(|entry| entry.number <= number);
+    pub fn away(&self, number: u64) -> Option<Root> {
+        self.entered.away.get(&number).copied()
+    }
+
+    /// Takes out those entries after `number` that `coroutine` has made, which is suspended or has ended. It was resumed
+    /// from the place `from`, and the innermost task polls it.
+    #[cfg(feature = "coroutine")]
+    pub fn leave_since(&mut self, number: u64, coroutine: u64, from: Root) -> Vec<Taken> {
+        let Entered { entries, renumbered, empty, away, .. } = &mut self.entered;
         let mut taken = Vec::new();
-        for Entry { number, context, keeps, stay } in entries.split_off(from) {
-            let again = renumbered.iter().position(|(_, present)| *present == number);
-            let first = again.map_or(number, |again| renumbered.swap_remove(again).0);
-            match context {
-                Some(context) => taken.push(Taken { first, context, keeps, stay, with_task: false }),
+        for entry in entries.split_off(entries.partition_point(|entry| entry.number <= number)) {
+            match entry.context {
+                Some(context) if entry.coroutine == coroutine => {
+                    let again = renumbered.iter().position(|(_, present)| *present == entry.number);
+                    let first = again.map_or(entry.number, |again| renumbered.swap_remove(again).0);
+                    away.insert(first, from);
+                    taken.push(Taken { first, context, keeps: entry.keeps, stay: entry.stay, with_task: false });
+                }
+                Some(_) => entries.push(entry),
                 None => *empty -= 1,
             }
         }
@@ -215,16 +251,22 @@ impl Homes {
         taken
     }
 
-    /// Takes up again what [`leave_since`](Self::leave_since) has taken out.
+    /// Takes up again what [`leave_since`](Self::leave_since) has taken out of `coroutine`, and was not left since.
     #[cfg(feature = "coroutine")]
-    pub fn enter_again(&mut self, taken: Vec<Taken>) {
+    pub fn enter_again(&mut self, coroutine: u64, taken: Vec<Taken>) -> Vec<AioContext> {
+        let mut left = Vec::new();
         for Taken { first, context, keeps, stay, with_task } in taken {
             if with_task && let Some(served) = self.stay(&context, stay) {
                 served.suspended -= 1;
             }
-            let present = self.entered.push(&context, keeps, stay);
+            if self.entered.away.remove(&first).is_none() {
+                left.push(context);
+                continue;
+            }
+            let present = self.entered.push(&context, keeps, stay, coroutine);
             self.entered.renumbered.push((first, present));
         }
+        left
     }
 
     /// The current context, which may be the thread's own, if one was made.
@@ -445,7 +487,7 @@ impl<'a> AsCurrent<'a> {
         if list.running_in() == Some(context) {
             return Self { homes, number: None };
         }
-        Self { homes, number: Some(list.entered.push(context, Keeps::Call, Stay(0))) }
+        Self { homes, number: Some(list.entered.push(context, Keeps::Call, Stay(0), 0)) }
     }
 }
 
@@ -483,7 +525,7 @@ mod tests {
         let (mut entered, mut lasting) = (Entered::default(), Vec::new());
         // Hand over hand: the next one is entered before the last one is left.
         for n in 0..1_000 {
-            lasting.push(entered.push(&context, Keeps::Guard, Stay(0)));
+            lasting.push(entered.push(&context, Keeps::Guard, Stay(0), 0));
             if lasting.len() > 3 {
                 assert!(entered.remove(lasting.remove(n % 2)).is_some());
             }
