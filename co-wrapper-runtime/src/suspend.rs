@@ -5,7 +5,9 @@
 //! middle of its poll, or those of one of our loops. There are three more cases in which a call blocks:
 //!
 //! - The thread is unwinding, because Rust counts panics per thread.
-//! - Another tokio handle than ours is current, because tokio requires that handles are left in reverse order.
+//! - Another tokio handle than ours is current, or was made current on the coroutine's stack before a guard of a context
+//!   made ours current again, because tokio requires that handles are left in reverse order. (Nothing tells of tokio's
+//!   `block_on` and `enter` of our own handle.)
 //! - The coroutine was dropped, and is being unwound.
 
 use std::{
@@ -41,7 +43,7 @@ pub struct Cancelled;
 #[inline]
 pub fn suspends<'a>(thread: &'a Thread, caller: Mark, entered: &Entered) -> Option<&'a Own> {
     let own = if caller.is_root() { thread.coroutine()? } else { return None };
-    (entered.is_ours() && !own.cancelled.get() && !thread::panicking()).then_some(own)
+    (entered.is_ours() && own.guards.get() == 0 && !own.cancelled.get() && !thread::panicking()).then_some(own)
 }
 
 /// Suspends the coroutine `own`, which runs, until it is resumed. Then [`resumed`] is to be called.

@@ -1,6 +1,6 @@
 //! Stackful coroutines and the contexts that their threads are home to: leaving home, and the thread's end, while a
 //! coroutine is suspended in a call that keeps the thread there; the guards that coroutines take, and where they are
-//! dropped. Parts of the lines c06, c10 and x06 of the contract.
+//! dropped. Parts of the lines c02, c06, c10 and x06 of the contract.
 
 #![cfg(all(feature = "coroutine", feature = "tokio", not(any(loom, miri))))]
 
@@ -10,7 +10,9 @@ use std::{
     any::Any,
     cell::{Cell, RefCell},
     future::{Future, pending, poll_fn},
-    mem, process,
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    process,
     rc::Rc,
     sync::{
         Arc,
@@ -721,6 +723,143 @@ fn c06_what_a_loop_on_its_stack_enters_is_not_a_coroutines() {
                 }
                 assert!(is_free(&ctx), "{row}");
                 assert_eq!(AioContext::current(), own, "{row}");
+            }
+        }
+    });
+}
+
+/// What has entered another runtime on a coroutine's stack, and then a context of ours, which makes our handle current
+/// again. It calls what it is given. Whether it blocks on that runtime, which it may not do inside another one.
+type Between = (&'static str, bool, fn(&dyn Fn()));
+
+/// Never dropped, which a `LocalSet` forbids.
+fn runtime() -> &'static tokio::runtime::Runtime {
+    Box::leak(Box::new(tokio::runtime::Builder::new_current_thread().build().unwrap()))
+}
+
+const BETWEEN: &[Between] = &[
+    ("`block_on`, `enter`", true, |call| {
+        runtime().block_on(async {
+            let ctx = AioContext::new().unwrap();
+            let _entered = ctx.enter();
+            call();
+        });
+    }),
+    ("a multi-thread runtime's `block_on`, `enter`", true, |call| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let ctx = AioContext::new().unwrap();
+            let _entered = ctx.enter();
+            call();
+        });
+    }),
+    ("a `LocalSet`, `enter`", true, |call| {
+        tokio::task::LocalSet::new().block_on(runtime(), async {
+            let _entered = AioContext::current().enter();
+            call();
+        });
+    }),
+    ("another handle, `enter`", false, |call| {
+        let runtime = runtime();
+        let _theirs = runtime.enter();
+        let ctx = AioContext::new().unwrap();
+        let _entered = ctx.enter();
+        call();
+    }),
+    ("another handle, `enter` twice", false, |call| {
+        let runtime = runtime();
+        let _theirs = runtime.enter();
+        let ctx = AioContext::new().unwrap();
+        let _entered = ctx.enter();
+        drop(ctx.enter());
+        let _again = ctx.enter();
+        call();
+    }),
+    ("two handles, `enter` in each", false, |call| {
+        let (first, second) = (runtime(), runtime());
+        let ctx = AioContext::new().unwrap();
+        let _first = first.enter();
+        let _entered = ctx.enter();
+        {
+            let _second = second.enter();
+            let _entered = ctx.enter();
+            call();
+        }
+        call();
+    }),
+    ("another handle, the condition of poll_while", false, |call| {
+        let runtime = runtime();
+        let _theirs = runtime.enter();
+        AioContext::new().unwrap().poll_while(|| {
+            call();
+            false
+        });
+    }),
+    ("another handle, `enter`, and a panic that is caught", false, |call| {
+        let runtime = runtime();
+        let _theirs = runtime.enter();
+        let ctx = AioContext::new().unwrap();
+        let _entered = ctx.enter();
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            let _entered = ctx.enter();
+            resume_unwind(Box::new(()));
+        }));
+        assert!(caught.is_err());
+        call();
+    }),
+];
+
+type Runs = (&'static str, fn(Vec<Coroutine<()>>));
+
+const RUNS: &[Runs] = &[
+    ("a call", |coroutines| _ = block_on(futures::future::join_all(coroutines))),
+    ("another executor", |coroutines| _ = futures::executor::block_on(futures::future::join_all(coroutines))),
+    ("tasks", |coroutines| {
+        let own = AioContext::current();
+        let tasks: Vec<_> = coroutines.into_iter().map(|coroutine| own.spawn_local(coroutine)).collect();
+        block_on(futures::future::join_all(tasks));
+    }),
+    ("a LocalSet", |coroutines| {
+        let set = tokio::task::LocalSet::new();
+        let tasks: Vec<_> = coroutines.into_iter().map(|coroutine| set.spawn_local(coroutine)).collect();
+        set.block_on(runtime(), async { futures::future::join_all(tasks).await.into_iter().for_each(Result::unwrap) });
+    }),
+];
+
+/// Tokio requires that its runtimes and handles are left in reverse order, on one thread.
+///
+/// Catches: a call that suspends across another runtime because our handle is current again; a coroutine that does not
+/// suspend afterwards.
+#[test]
+fn c02_nothing_is_suspended_across_another_runtime_below_a_guard_of_ours() {
+    within_bounds(|| {
+        for (between, blocks, makes) in BETWEEN {
+            // A loop on a coroutine's stack runs other tasks, and a LocalSet is a runtime itself.
+            for (runs, run) in &RUNS[..if *blocks { 2 } else { RUNS.len() }] {
+                for count in [1, 2, 3] {
+                    let row = format!("{between}; {runs}; {count}");
+                    let (inside, after) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(0)));
+                    let coroutines = (0..count).map(|n| {
+                        let (inside, after, row) = (inside.clone(), after.clone(), row.clone());
+                        coroutine(move || {
+                            block_on(tokio::task::yield_now());
+                            makes(&|| {
+                                inside.borrow_mut().push(n);
+                                (0..=n).for_each(|_| block_on(tokio::task::yield_now()));
+                                // Others may have run nested, as in a task.
+                                assert_eq!(inside.borrow_mut().pop(), Some(n), "{row}: suspended across it");
+                            });
+                            after.set(after.get() + 1);
+                            // Afterwards it suspends again, or this hangs.
+                            block_on(poll_fn(|cx| {
+                                cx.waker().wake_by_ref();
+                                if after.get() == count { Poll::Ready(()) } else { Poll::Pending }
+                            }));
+                        })
+                    });
+                    run(coroutines.collect());
+                    assert_eq!(after.get(), count, "{row}");
+                }
             }
         }
     });

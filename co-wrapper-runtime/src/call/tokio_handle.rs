@@ -10,6 +10,10 @@ use crate::{reactor::handle, sys::fork, watch::watchdog};
 ///
 /// A task that blocks there blocks one of its few workers, unless it does so through a blocking call of this crate.
 ///
+/// In the code of a `Coroutine` (feature `coroutine`), make no blocking call while the handle is entered or in its
+/// `block_on`: tokio tells nobody of either, so the call suspends the coroutine, and another one that does the same
+/// meanwhile makes tokio panic. Call [`block_on`](crate::block_on) instead of the handle's.
+///
 /// # Panics
 ///
 /// If it cannot be started because threads or descriptors are lacking; [`AioContext::new`](crate::AioContext::new)

@@ -78,6 +78,32 @@ pub struct Own {
     resumed_by: Cell<*mut std::ffi::c_void>,
     /// It was dropped before it ended: it is being unwound, and is suspended no more.
     pub cancelled: Cell<bool>,
+    /// How many guards of the reactor its own code has taken, and keeps. It took them because another tokio handle was
+    /// current, and tokio requires that handles are left in reverse order. So it is not suspended meanwhile.
+    pub guards: Cell<u32>,
+}
+
+/// Counts a guard of the reactor that a coroutine has taken.
+pub struct Stays(u64);
+
+impl Stays {
+    /// For the innermost coroutine, if there is one.
+    #[cold]
+    pub fn new(thread: &Thread) -> Option<Self> {
+        let own = thread.coroutine()?;
+        own.guards.update(|guards| guards + 1);
+        Some(Self(own.number()))
+    }
+}
+
+impl Drop for Stays {
+    fn drop(&mut self) {
+        // SAFETY: as in `Thread::coroutine`, until this returns.
+        let own = unsafe { INNERMOST.get().as_ref() };
+        if let Some(own) = own.filter(|own| own.number() == self.0) {
+            own.guards.update(|guards| guards.saturating_sub(1));
+        }
+    }
 }
 
 impl Own {
@@ -113,6 +139,7 @@ impl Own {
             #[cfg(co_wrapper_tsan)]
             resumed_by: Cell::new(ptr::null_mut()),
             cancelled: Cell::new(false),
+            guards: Cell::new(0),
         }
     }
 
@@ -142,6 +169,7 @@ impl Own {
 
     #[cold]
     fn forget_kept(&self) {
+        self.guards.set(0);
         #[cfg(feature = "graph")]
         self.writing.take();
         let entered = self.entered.take();

@@ -5,6 +5,8 @@
 
 use std::{fmt, panic::Location, rc::Rc, thread};
 
+#[cfg(feature = "coroutine")]
+use super::coroutine::Stays;
 use super::{
     homes::{Keeps, Stay, move_in, move_out},
     stack::Root,
@@ -130,6 +132,9 @@ pub struct EnterGuard {
     made: Root,
     entered: reactor::Entered,
     _guard: Option<reactor::KeptGuard>,
+    /// After the reactor's guard, which the coroutine may not be suspended across.
+    #[cfg(feature = "coroutine")]
+    _stays: Option<Stays>,
 }
 
 impl EnterGuard {
@@ -151,6 +156,8 @@ impl EnterGuard {
         move_in(&thread.homes, &thread.parker, context, finish.map(|_| (caller, site)))?;
         let made = thread.stack.above_root();
         let (number, stay) = thread.homes.borrow_mut().enter(context, keeps, made);
+        #[cfg(feature = "coroutine")]
+        let stays = (guard.is_some() && made.runs == 0).then(|| Stays::new(&thread)).flatten();
         Ok(Self {
             thread: Rc::clone(&thread),
             context: context.clone(),
@@ -162,6 +169,8 @@ impl EnterGuard {
             made,
             entered,
             _guard: guard,
+            #[cfg(feature = "coroutine")]
+            _stays: stays,
         })
     }
 
