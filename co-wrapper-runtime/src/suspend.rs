@@ -43,7 +43,7 @@ pub struct Cancelled;
 #[inline]
 pub fn suspends<'a>(thread: &'a Thread, caller: Mark, entered: &Entered) -> Option<&'a Own> {
     let own = if caller.is_root() { thread.coroutine()? } else { return None };
-    (entered.is_ours() && own.guards.get() == 0 && !own.cancelled.get() && !thread::panicking()).then_some(own)
+    (entered.is_ours() && own.may_be_suspended() && !thread::panicking()).then_some(own)
 }
 
 /// Suspends the coroutine `own`, which runs, until it is resumed. Then [`resumed`] is to be called.
@@ -63,7 +63,7 @@ pub fn suspend(own: &Own) {
 /// With [`Cancelled`] if the coroutine was dropped.
 #[inline(always)]
 fn resumed(own: &Own) {
-    if own.cancelled.get() {
+    if own.is_cancelled() {
         Payload::new(Cancelled).resume();
     }
 }

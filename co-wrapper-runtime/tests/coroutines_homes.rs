@@ -382,7 +382,6 @@ fn x06_a_process_exits_with_a_suspended_coroutine() {
 type Polls = (&'static str, fn(&AioContext, &AioContext, Coroutine<u8>) -> Box<dyn FnOnce() -> u8>);
 
 /// They get the thread's own context and the one in which the coroutine waits.
-
 const POLLS: &[Polls] = &[
     ("a call", |_, _, mut coroutine| {
         assert!(poll_once(&mut coroutine).is_pending());
@@ -578,8 +577,18 @@ const GETS: &[Gets] = &[
         (futures::executor::block_on(waits), Box::new(()))
     }),
     ("a slot, and it is suspended", |ctx| took(ctx, |suspended| Box::new(suspended))),
-    ("a slot, and it was dropped", |ctx| took(ctx, |suspended| Box::new(drop(suspended)))),
-    ("a slot, and it was forgotten", |ctx| took(ctx, |suspended| Box::new(mem::forget(suspended)))),
+    ("a slot, and it was dropped", |ctx| {
+        took(ctx, |suspended| {
+            drop(suspended);
+            Box::new(())
+        })
+    }),
+    ("a slot, and it was forgotten", |ctx| {
+        took(ctx, |suspended| {
+            mem::forget(suspended);
+            Box::new(())
+        })
+    }),
     ("a slot, and it has ended", |ctx| took(ctx, |suspended| Box::new(block_on(suspended)))),
 ];
 

@@ -197,7 +197,7 @@ impl<R: 'static> Coroutine<R> {
         let at = ptr::from_ref(&room.own);
         let code = move || {
             // SAFETY: the coroutine keeps its `Own` until this has returned.
-            let cancelled = unsafe { &*at }.cancelled.get();
+            let cancelled = unsafe { &*at }.is_cancelled();
             // Here, so that a destructor of `f` runs where `f` would have run.
             if cancelled { None } else { Some(f()) }
         };
@@ -337,7 +337,7 @@ impl<R> Running<R> {
             }
             return std::mem::forget(self);
         }
-        self.room.own.cancelled.set(true);
+        self.room.own.cancel();
         let Resumed::Ended(result) = self.resume(Waker::noop()) else {
             unreachable!("a cancelled coroutine is not suspended")
         };

@@ -76,11 +76,10 @@ pub struct Own {
     /// For ThreadSanitizer: the stack of whoever resumed it.
     #[cfg(co_wrapper_tsan)]
     resumed_by: Cell<*mut std::ffi::c_void>,
-    /// It was dropped before it ended: it is being unwound, and is suspended no more.
-    pub cancelled: Cell<bool>,
-    /// How many guards of the reactor its own code has taken, and keeps. It took them because another tokio handle was
-    /// current, and tokio requires that handles are left in reverse order. So it is not suspended meanwhile.
-    pub guards: Cell<u32>,
+    /// Why it may not be suspended: 0 if it may; see [`Own::CANCELLED`]. The rest is how many guards of the reactor its own
+    /// code has taken, and keeps. It took them because another tokio handle was current, and tokio requires that handles
+    /// are left in reverse order.
+    stays: Cell<u32>,
 }
 
 /// Counts a guard of the reactor that a coroutine has taken.
@@ -91,7 +90,7 @@ impl Stays {
     #[cold]
     pub fn new(thread: &Thread) -> Option<Self> {
         let own = thread.coroutine()?;
-        own.guards.update(|guards| guards + 1);
+        own.stays.set(own.stays.get() + 1);
         Some(Self(own.number()))
     }
 }
@@ -101,7 +100,7 @@ impl Drop for Stays {
         // SAFETY: as in `Thread::coroutine`, until this returns.
         let own = unsafe { INNERMOST.get().as_ref() };
         if let Some(own) = own.filter(|own| own.number() == self.0) {
-            own.guards.update(|guards| guards.saturating_sub(1));
+            own.stays.set(own.stays.get() - 1);
         }
     }
 }
@@ -138,8 +137,7 @@ impl Own {
             yielder: Cell::new(ptr::null()),
             #[cfg(co_wrapper_tsan)]
             resumed_by: Cell::new(ptr::null_mut()),
-            cancelled: Cell::new(false),
-            guards: Cell::new(0),
+            stays: Cell::new(0),
         }
     }
 
@@ -154,7 +152,7 @@ impl Own {
         self.task.set(Unit::new());
         self.expects_long.set(self.thread.stack.board.expects_long());
         self.yielder.set(ptr::null());
-        self.cancelled.set(false);
+        self.stays.set(0);
         self.interrupts.replace(None);
     }
 
@@ -169,7 +167,6 @@ impl Own {
 
     #[cold]
     fn forget_kept(&self) {
-        self.guards.set(0);
         #[cfg(feature = "graph")]
         self.writing.take();
         let entered = self.entered.take();
@@ -180,6 +177,24 @@ impl Own {
     /// What interrupts the calls that suspend it.
     pub fn interrupts(&self) -> Arc<Interrupts> {
         Arc::clone(self.interrupts.borrow_mut().get_or_insert_with(Interrupts::new))
+    }
+
+    /// In [`stays`](Self::stays): it was dropped before it ended, and is being unwound.
+    const CANCELLED: u32 = 1 << 31;
+
+    /// It is dropped before it has ended: it is to be unwound, and is suspended no more.
+    pub fn cancel(&self) {
+        self.stays.set(self.stays.get() | Self::CANCELLED);
+    }
+
+    #[inline(always)]
+    pub fn is_cancelled(&self) -> bool {
+        self.stays.get() & Self::CANCELLED != 0
+    }
+
+    #[inline(always)]
+    pub fn may_be_suspended(&self) -> bool {
+        self.stays.get() == 0
     }
 
     /// Its number among the coroutines of its thread.
@@ -314,7 +329,7 @@ impl Thread {
                 stack.take_from(others, &mut own.writing.borrow_mut(), calls);
             }
             if self.highest_entry() > entry {
-                self.leave_since(own, entry, root, outer_root);
+                self.take_along(own, outer_root);
             }
             own.expects_long.set(stack.board.expects_long());
             stack.board.end_expect_long(outer_long);
@@ -328,7 +343,7 @@ impl Thread {
     #[cold]
     fn put_back(&self, own: &Own, calls: usize) {
         own.keeps.set(false);
-        let left = self.homes.borrow_mut().enter_again(own.number(), own.entered.take());
+        let left = self.homes.borrow_mut().enter_again(own.entered.take());
         // This may drop the last reference to a context.
         drop(left);
         #[cfg(feature = "graph")]
@@ -337,13 +352,13 @@ impl Thread {
         let _ = calls;
     }
 
-    /// Leaves the contexts that a coroutine has entered, which are among those entered since `entry`. Its root is `root`,
-    /// and `outer` that of whoever resumed it.
+    /// Leaves the contexts that a coroutine has entered. `outer` is the root of whoever resumed it.
     #[cold]
-    fn leave_since(&self, own: &Own, entry: u64, root: Root, outer: Root) {
+    fn take_along(&self, own: &Own, outer: Root) {
+        let root = self.stack.root.get();
         // Without the coroutine itself.
         let from = Root { calls: root.calls - outer.calls, runs: root.runs - 1 - outer.runs, ..outer };
-        let entered = self.homes.borrow_mut().leave_since(entry, own.number(), from);
+        let entered = self.homes.borrow_mut().take_along(own.number(), from);
         if !entered.is_empty() {
             own.keeps.set(true);
             *own.entered.borrow_mut() = entered;

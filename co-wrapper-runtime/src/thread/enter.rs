@@ -187,11 +187,11 @@ impl EnterGuard {
     /// Whether no frame is nested inside the one that made it; such a frame may rely on it. If a coroutine made it that is
     /// not on this stack, the frame that resumed the coroutine last counts as the one that made it.
     pub(crate) fn is_innermost(&self) -> bool {
-        let (mut now, mut made) = (self.thread.stack.above_root(), self.made);
+        let mut now = self.thread.stack.above_root();
         #[cfg(feature = "coroutine")]
-        if now.coroutine != made.coroutine {
-            made = self.thread.homes.borrow().away(self.number).unwrap_or(made);
-        }
+        let made = self.thread.homes.borrow().away(self.number).unwrap_or(self.made);
+        #[cfg(not(feature = "coroutine"))]
+        let made = self.made;
         if now.coroutine != made.coroutine {
             (now.calls, now.runs) = (self.thread.depth(), self.thread.stack.board.runs());
         }

@@ -91,97 +91,85 @@ pub(crate) enum Keeps {
 /// constant time.
 #[derive(Default)]
 struct Entered {
-    /// By entry number. The last one has a context.
-    entries: Vec<Entry>,
+    /// By entry number, which grows, so that entries in the same context differ. `None` where an entry was left out of
+    /// order; the last entry is never `None`.
+    entries: Vec<(u64, Option<AioContext>)>,
     next: u64,
-    /// The entries that a coroutine has taken up again: the number that each was given first, and its present one.
-    #[cfg(feature = "coroutine")]
-    renumbered: Vec<(u64, u64)>,
-    /// How many entries were left.
+    /// How many entries are `None`.
     empty: usize,
-    /// The entries that suspended coroutines have taken along, and those whose guards outlive their coroutine: the
-    /// number that each was given first, and the place from which the coroutine was resumed last.
+    /// Those that coroutines which run now have made, in that order.
+    #[cfg(feature = "coroutine")]
+    of_coroutines: Vec<OfCoroutine>,
+    /// Those that suspended coroutines have taken along, and those whose guards outlive their coroutine: the number that
+    /// each was given first, and the place from which the coroutine was resumed last.
     #[cfg(feature = "coroutine")]
     away: BTreeMap<u64, Root>,
 }
 
-struct Entry {
-    /// It grows, so that entries in the same context differ.
-    number: u64,
-    /// `None` where an entry was left out of order.
-    context: Option<AioContext>,
+/// An entry that a coroutine's own code has made. The coroutine takes it along.
+#[cfg(feature = "coroutine")]
+#[derive(Clone, Copy)]
+struct OfCoroutine {
+    coroutine: u64,
+    /// The number that it was given first, and its present one.
+    first: u64,
+    present: u64,
     keeps: Keeps,
     stay: Stay,
-    /// The coroutine whose own code made it, and which takes it along; 0 if other code did.
-    #[cfg(feature = "coroutine")]
-    coroutine: u64,
 }
 
 /// An entry that a suspended coroutine has taken along.
 #[cfg(feature = "coroutine")]
 pub struct Taken {
-    /// The number that it was given first.
-    first: u64,
     context: AioContext,
-    keeps: Keeps,
-    stay: Stay,
+    of: OfCoroutine,
     /// Whether it is counted as [`Served::suspended`].
     with_task: bool,
 }
 
 impl Entered {
     fn current(&self) -> Option<&AioContext> {
-        self.entries.last()?.context.as_ref()
+        self.entries.last()?.1.as_ref()
     }
 
     /// The context that was current when the entry of this number was the last one, if any entry up to it still lasts.
     fn at(&self, number: u64) -> Option<&AioContext> {
-        let end = self.entries.partition_point(|entry| entry.number <= number);
-        self.entries[..end].iter().rev().find_map(|entry| entry.context.as_ref())
+        let end = self.entries.partition_point(|entry| entry.0 <= number);
+        self.entries[..end].iter().rev().find_map(|entry| entry.1.as_ref())
     }
 
-    /// The present number of the entry that was given `first`.
+    /// The guard or call ends whose entry was given the number `first`. Returns the present number; `None` if a suspended
+    /// coroutine has it.
     #[cfg(feature = "coroutine")]
-    fn present(&mut self, first: u64) -> u64 {
-        let again = self.renumbered.iter().position(|(number, _)| *number == first);
-        again.map_or(first, |again| self.renumbered.swap_remove(again).1)
+    fn end(&mut self, first: u64) -> Option<u64> {
+        if self.away.remove(&first).is_some() {
+            return None;
+        }
+        let of = self.of_coroutines.iter().rposition(|of| of.first == first);
+        Some(of.map_or(first, |at| self.of_coroutines.remove(at).present))
     }
 
     /// Adds an entry and returns its number.
-    fn push(&mut self, context: &AioContext, keeps: Keeps, stay: Stay, coroutine: u64) -> u64 {
-        #[cfg(not(feature = "coroutine"))]
-        let _ = coroutine;
+    fn push(&mut self, context: &AioContext) -> u64 {
         self.next += 1;
-        self.entries.push(Entry {
-            number: self.next,
-            context: Some(context.clone()),
-            keeps,
-            stay,
-            #[cfg(feature = "coroutine")]
-            coroutine,
-        });
+        self.entries.push((self.next, Some(context.clone())));
         self.next
     }
 
     /// Removes an entry, if it is there.
     fn remove(&mut self, number: u64) -> Option<AioContext> {
-        let at = self.entries.binary_search_by_key(&number, |entry| entry.number).ok()?;
-        let left = self.entries[at].context.take()?;
+        let at = self.entries.binary_search_by_key(&number, |entry| entry.0).ok()?;
+        let left = self.entries[at].1.take()?;
         self.empty += 1;
-        self.trim();
+        while self.entries.pop_if(|entry| entry.1.is_none()).is_some() {
+            self.empty -= 1;
+        }
         // Amortised: as many entries have been left since the last time as are moved now.
         if self.empty > self.entries.len() / 2 {
-            self.entries.retain(|entry| entry.context.is_some());
+            self.entries.retain(|entry| entry.1.is_some());
             self.empty = 0;
         }
         Some(left)
-    }
-
-    /// Removes what was left from the end.
-    fn trim(&mut self) {
-        while self.entries.pop_if(|entry| entry.context.is_none()).is_some() {
-            self.empty -= 1;
-        }
     }
 
     fn is_empty(&self) -> bool {
@@ -196,21 +184,23 @@ impl Homes {
 
     /// Makes `context` current, for a guard or call that keeps the thread home to it and was made at the place `made`.
     /// Returns the number of the entry, and of the thread's stay there.
+    #[cfg_attr(not(feature = "coroutine"), expect(unused_variables, reason = "only coroutines take entries along"))]
     pub fn enter(&mut self, context: &AioContext, keeps: Keeps, made: Root) -> (u64, Stay) {
         let stay = self.find(context).map_or(Stay(0), |served| served.stay);
+        let number = self.entered.push(context);
         // What a loop on a coroutine's stack runs is not the coroutine, and goes on where that is suspended.
-        let coroutine = if made.runs == 0 { made.coroutine } else { 0 };
-        (self.entered.push(context, keeps, stay, coroutine), stay)
+        #[cfg(feature = "coroutine")]
+        if made.coroutine != 0 && made.runs == 0 {
+            let coroutine = made.coroutine;
+            self.entered.of_coroutines.push(OfCoroutine { coroutine, first: number, present: number, keeps, stay });
+        }
+        (number, stay)
     }
 
     /// Removes the entry of this number, if it is there.
     pub fn leave(&mut self, number: u64) -> Option<AioContext> {
         #[cfg(feature = "coroutine")]
-        if self.entered.away.remove(&number).is_some() {
-            return None;
-        }
-        #[cfg(feature = "coroutine")]
-        let number = self.entered.present(number);
+        let number = self.entered.end(number)?;
         self.entered.remove(number)
     }
 
@@ -220,51 +210,39 @@ impl Homes {
         self.entered.away.get(&number).copied()
     }
 
-    /// Takes out those entries after `number` that `coroutine` has made, which is suspended or has ended. It was resumed
-    /// from the place `from`, and the innermost task polls it.
+    /// Takes out the entries of `coroutine`, which is suspended or has ended. It was resumed from the place `from`, and the
+    /// innermost task polls it.
     #[cfg(feature = "coroutine")]
-    pub fn leave_since(&mut self, number: u64, coroutine: u64, from: Root) -> Vec<Taken> {
-        let Entered { entries, renumbered, empty, away, .. } = &mut self.entered;
+    pub fn take_along(&mut self, coroutine: u64, from: Root) -> Vec<Taken> {
         let mut taken = Vec::new();
-        for entry in entries.split_off(entries.partition_point(|entry| entry.number <= number)) {
-            match entry.context {
-                Some(context) if entry.coroutine == coroutine => {
-                    let again = renumbered.iter().position(|(_, present)| *present == entry.number);
-                    let first = again.map_or(entry.number, |again| renumbered.swap_remove(again).0);
-                    away.insert(first, from);
-                    taken.push(Taken { first, context, keeps: entry.keeps, stay: entry.stay, with_task: false });
-                }
-                Some(_) => entries.push(entry),
-                None => *empty -= 1,
+        while let Some(at) = self.entered.of_coroutines.iter().position(|of| of.coroutine == coroutine) {
+            let of = self.entered.of_coroutines.remove(at);
+            let Some(context) = self.entered.remove(of.present) else { continue };
+            self.entered.away.insert(of.first, from);
+            let mut with_task = of.keeps == Keeps::Call && task::runs_in(context.scheduler());
+            match self.stay(&context, of.stay) {
+                Some(served) if with_task => served.suspended += 1,
+                _ => with_task = false,
             }
-        }
-        self.entered.trim();
-        for Taken { context, keeps, stay, with_task, .. } in &mut taken {
-            if *keeps == Keeps::Call
-                && task::runs_in(context.scheduler())
-                && let Some(served) = self.stay(context, *stay)
-            {
-                served.suspended += 1;
-                *with_task = true;
-            }
+            taken.push(Taken { context, of, with_task });
         }
         taken
     }
 
-    /// Takes up again what [`leave_since`](Self::leave_since) has taken out of `coroutine`, and was not left since.
+    /// Takes up again what [`take_along`](Self::take_along) has taken out, and returns what was left since.
     #[cfg(feature = "coroutine")]
-    pub fn enter_again(&mut self, coroutine: u64, taken: Vec<Taken>) -> Vec<AioContext> {
+    pub fn enter_again(&mut self, taken: Vec<Taken>) -> Vec<AioContext> {
         let mut left = Vec::new();
-        for Taken { first, context, keeps, stay, with_task } in taken {
-            if with_task && let Some(served) = self.stay(&context, stay) {
+        for Taken { context, of, with_task } in taken {
+            if with_task && let Some(served) = self.stay(&context, of.stay) {
                 served.suspended -= 1;
             }
-            if self.entered.away.remove(&first).is_none() {
+            if self.entered.away.remove(&of.first).is_none() {
                 left.push(context);
                 continue;
             }
-            let present = self.entered.push(&context, keeps, stay, coroutine);
-            self.entered.renumbered.push((first, present));
+            let present = self.entered.push(&context);
+            self.entered.of_coroutines.push(OfCoroutine { present, ..of });
         }
         left
     }
@@ -277,7 +255,7 @@ impl Homes {
     /// The number of the last entry, 0 for none.
     #[inline]
     pub fn entry(&self) -> u64 {
-        self.entered.entries.last().map_or(0, |entry| entry.number)
+        self.entered.entries.last().map_or(0, |entry| entry.0)
     }
 
     /// The highest number that an entry was given so far.
@@ -297,7 +275,7 @@ impl Homes {
         self.served.get_mut(context.served_at()).filter(|served| served.context == *context)
     }
 
-    /// The same, if this is still that stay.
+    /// The entry of `context`, if this is still that stay.
     fn stay(&mut self, context: &AioContext, stay: Stay) -> Option<&mut Served> {
         self.find(context).filter(|served| served.stay == stay)
     }
@@ -487,7 +465,7 @@ impl<'a> AsCurrent<'a> {
         if list.running_in() == Some(context) {
             return Self { homes, number: None };
         }
-        Self { homes, number: Some(list.entered.push(context, Keeps::Call, Stay(0), 0)) }
+        Self { homes, number: Some(list.entered.push(context)) }
     }
 }
 
@@ -525,7 +503,7 @@ mod tests {
         let (mut entered, mut lasting) = (Entered::default(), Vec::new());
         // Hand over hand: the next one is entered before the last one is left.
         for n in 0..1_000 {
-            lasting.push(entered.push(&context, Keeps::Guard, Stay(0), 0));
+            lasting.push(entered.push(&context));
             if lasting.len() > 3 {
                 assert!(entered.remove(lasting.remove(n % 2)).is_some());
             }
