@@ -188,10 +188,11 @@ impl EnterGuard {
     /// not on this stack, the frame that resumed the coroutine last counts as the one that made it.
     pub(crate) fn is_innermost(&self) -> bool {
         let mut now = self.thread.stack.above_root();
-        #[cfg(feature = "coroutine")]
-        let made = self.thread.homes.borrow().away(self.number).unwrap_or(self.made);
-        #[cfg(not(feature = "coroutine"))]
-        let made = self.made;
+        let made = match self.made {
+            #[cfg(feature = "coroutine")]
+            made if made.coroutine != 0 => self.thread.homes.borrow().away(self.number).unwrap_or(made),
+            made => made,
+        };
         if now.coroutine != made.coroutine {
             (now.calls, now.runs) = (self.thread.depth(), self.thread.stack.board.runs());
         }
@@ -242,7 +243,7 @@ impl Drop for EnterGuard {
             }
         }
         let panicked = self.finish.and_then(|finish| finish(self));
-        let _left = self.thread.homes.borrow_mut().leave(self.number);
+        let _left = self.thread.homes.borrow_mut().leave(self.number, self.made);
         move_out(&self.thread.homes, &self.context, self.stay, self.keeps);
         self.thread.end_if_late();
         panics::raise(panicked);

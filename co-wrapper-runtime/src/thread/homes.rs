@@ -62,6 +62,11 @@ impl Served {
         Self { context: context.clone(), stay: Stay(0), holders: 1, guards, suspended: 0, leaving: false, ends: false }
     }
 
+    /// Whether the thread has to leave after `ended`, and does not do so already. It leaves from now on.
+    fn begins_to_leave(&mut self, ended: Keeps) -> bool {
+        !self.is_kept_after(ended, self.suspended) && !mem::replace(&mut self.leaving, true)
+    }
+
     /// Whether the thread stays home after `ended`, for those who keep it there but for `dropped` calls, which leaving
     /// drops. A self-call that the thread started here, in a call nested inside the self-call's frame, also keeps it: no
     /// other thread may poll it, and that frame leaves later.
@@ -197,15 +202,17 @@ impl Homes {
         (number, stay)
     }
 
-    /// Removes the entry of this number, if it is there.
-    pub fn leave(&mut self, number: u64) -> Option<AioContext> {
+    /// Removes the entry of this number, which was made at the place `made`, if it is there.
+    #[cfg_attr(not(feature = "coroutine"), expect(unused_variables, reason = "only coroutines take entries along"))]
+    pub fn leave(&mut self, number: u64, made: Root) -> Option<AioContext> {
         #[cfg(feature = "coroutine")]
-        let number = self.entered.end(number)?;
+        let number = if made.coroutine == 0 { number } else { self.entered.end(number)? };
         self.entered.remove(number)
     }
 
     /// If the coroutine that made the entry `number` has ended or is suspended: the place from which it was resumed last.
     #[cfg(feature = "coroutine")]
+    #[cold]
     pub fn away(&self, number: u64) -> Option<Root> {
         self.entered.away.get(&number).copied()
     }
@@ -377,18 +384,15 @@ pub fn move_out(homes: &RefCell<Homes>, context: &AioContext, stay: Stay, ended:
     let Some(served) = list.stay(context, stay) else { return };
     served.holders -= 1;
     served.guards -= usize::from(ended == Keeps::Guard);
+    let leaves = served.begins_to_leave(ended);
     drop(list);
-    leave(homes, context, ended);
+    if leaves {
+        leave(homes, context, ended);
+    }
 }
 
-/// Leaves `context`, of which this thread is home, if nothing keeps it there after `ended`.
+/// Leaves `context`, which was [begun](Served::begins_to_leave).
 fn leave(homes: &RefCell<Homes>, context: &AioContext, ended: Keeps) {
-    let mut list = homes.borrow_mut();
-    let Some(served) = list.find(context) else { return };
-    if served.is_kept_after(ended, served.suspended) || mem::replace(&mut served.leaving, true) {
-        return;
-    }
-    drop(list);
     // The thread is still the home while they are dropped, so that their destructors' wakes notify this thread.
     drop_local_tasks(context, ended == Keeps::Guard);
     let mut list = homes.borrow_mut();
@@ -431,10 +435,11 @@ pub fn leave_all(homes: &RefCell<Homes>) {
     for _ in 0..64 {
         let served = homes.borrow_mut().served.last_mut().map(|served| {
             served.ends = true;
-            served.context.clone()
+            (served.context.clone(), served.begins_to_leave(Keeps::Guard))
         });
         match served {
-            Some(context) => leave(homes, &context, Keeps::Guard),
+            Some((context, true)) => leave(homes, &context, Keeps::Guard),
+            Some((_, false)) => {}
             None => {
                 // Dropped after the borrow ends, because their destructors may call back into this file.
                 let mut list = homes.borrow_mut();
