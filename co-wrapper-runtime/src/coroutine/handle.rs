@@ -98,9 +98,10 @@ impl<R: 'static> Coroutine<R> {
     /// promises: *no frame on its stack at that time relies on what it has put into a thread-local until it returns.*
     /// Frames that break this are scopes that set a thread-local and restore it when they end: those of the crate
     /// `scoped-tls`, another runtime's `enter` guards, executors that mark their thread (`futures::executor::block_on`;
-    /// those of tokio's runtimes are recognized, but for `block_on` and `enter` of [`reactor`](crate::reactor)'s handle,
-    /// which look like any code of ours: call [`block_on`](crate::block_on) instead). Such scopes would not be left in reverse order, and code that runs meanwhile would use
-    /// what they point to. Your own code rarely has one; look at crates that call back into it.
+    /// those of tokio's runtimes are recognized, but for `block_on` and `enter` of `reactor`'s handle, which look like any
+    /// code of ours: call [`block_on`](crate::block_on) instead). Such scopes would not be left in reverse order, and code
+    /// that runs meanwhile would use what they point to. Your own code rarely has one; look at crates that call back into
+    /// it.
     ///
     /// This keeps the promise: the thread-local is used, and no call is made meanwhile.
     ///
