@@ -23,7 +23,7 @@ use super::{
     switch::{Resumed, Switch},
 };
 use crate::{
-    reactor::Entered,
+    reactor::{self, Entered},
     suspend::Cancelled,
     sys::{
         fork,
@@ -272,7 +272,9 @@ impl<R> Running<R> {
             _guard = Entered::guard();
         }
         let _block = (!thread.is_current()).then(|| Thread::make_current(&thread));
-        self.run(waker)
+        // Where the coroutine's future is a task's, a call nested on the coroutine's stack blocks that task's scheduler, and
+        // finds our handle current, so it takes the task for none of tokio's.
+        reactor::unconstrained(|| self.run(waker))
     }
 
     /// Gives its stack back, when it has ended.
