@@ -5,11 +5,21 @@
 
 mod common;
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    future::{Future, pending, poll_fn},
+    pin::Pin,
+    task::Poll,
+    thread,
+    time::Duration,
+};
 
-use co_wrapper_runtime::{AioContext, Coroutine, block_on, block_on_timeout};
-use common::{mixed, within_bounds};
-use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
+use co_wrapper_runtime::{AioContext, Coroutine, block_on, block_on_interruptible, block_on_timeout, interrupt};
+use common::{in_child, mixed, ms, within_bounds};
+use futures::{FutureExt, StreamExt, executor::LocalPool, stream::FuturesUnordered, task::LocalSpawnExt};
+
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(3_600);
 
 /// Only turns a hang into a failure that names its row.
 const HANGS: Duration = Duration::from_secs(20);
@@ -112,4 +122,74 @@ fn c01_c02_a_call_nested_in_a_coroutine_has_no_budget_of_operations() {
             }
         }
     }
+}
+
+fn once(coroutine: &mut Coroutine<bool>) -> impl Future<Output = Poll<bool>> {
+    poll_fn(|cx| Poll::Ready(coroutine.poll_unpin(cx)))
+}
+
+/// Runs coroutines in an executor of another's, so often.
+type Repeats = (&'static str, fn(u32));
+
+const TIMERS: &[Repeats] = &[
+    ("short timers while a long one waits", |times| {
+        let mut pool = LocalPool::new();
+        pool.spawner().spawn_local(coroutine(|| _ = block_on_timeout(pending::<()>(), LONG))).unwrap();
+        let short = coroutine(move || (0..times).for_each(|_| block_on(AioContext::current().sleep(ms(1)))));
+        pool.run_until(short);
+    }),
+    ("each timer earlier than the last", |times| {
+        let mut pool = LocalPool::new();
+        for n in 0..times {
+            let time = LONG - Duration::from_secs(n.into());
+            pool.spawner().spawn_local(coroutine(move || _ = block_on_timeout(pending::<()>(), time))).unwrap();
+            pool.run_until_stalled();
+        }
+    }),
+    ("coroutines that are dropped", |times| {
+        for n in 0..times {
+            let time = LONG - Duration::from_secs(n.into());
+            let mut waits = coroutine(move || block_on_timeout(pending::<()>(), time).is_ok());
+            assert!(futures::executor::block_on(once(&mut waits)).is_pending());
+        }
+    }),
+    ("threads that end", |times| {
+        for _ in 0..times {
+            thread::spawn(|| {
+                let mut waits = coroutine(|| block_on_timeout(pending::<()>(), LONG).is_ok());
+                assert!(futures::executor::block_on(once(&mut waits)).is_pending());
+            })
+            .join()
+            .unwrap();
+        }
+    }),
+    ("a `LocalSet`", |times| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async move {
+            let long = tokio::task::spawn_local(coroutine(|| _ = block_on_timeout(pending::<()>(), LONG)));
+            for _ in 0..times {
+                coroutine(|| block_on(AioContext::current().sleep(ms(1)))).await;
+            }
+            long.abort();
+        });
+    }),
+];
+
+#[test]
+#[ignore = "run by the test below, in a process of its own"]
+fn child_has_few_timers() {
+    for (name, repeats) in TIMERS {
+        repeats(300);
+        eprintln!("{name}: {} timers", co_wrapper_runtime::reactor().metrics().num_alive_tasks());
+        // Of this thread's. One that was ended is gone when the reactor has come to it.
+        while co_wrapper_runtime::reactor().metrics().num_alive_tasks() > 2 {
+            thread::yield_now();
+        }
+    }
+}
+
+/// Catches: a timer of the reactor's that nobody waits for any more, and that stays there until it is due.
+#[test]
+fn c01_timers_for_suspended_coroutines_do_not_pile_up() {
+    in_child("child_has_few_timers", &[]);
 }

@@ -18,7 +18,7 @@ use super::descriptors::{self, LOOKS_EVERY};
 use crate::{
     context::handlers::Watch,
     poll_loop::serve::run_all,
-    reactor::{self, Entered},
+    reactor::{self, Alarm, Entered},
     sys::{
         fork,
         panics::{self, Payload},
@@ -35,8 +35,11 @@ pub struct Suspended(Mutex<Waiting>);
 #[derive(Default)]
 struct Waiting {
     wakers: BTreeMap<u64, Waker>,
-    /// When they are woken for a timer.
-    timer: Option<Instant>,
+    /// When they are woken for a timer, and what does it. At most one, however many timers there are: each that is
+    /// earlier replaces it, and when it has fired, the next poll starts the next one.
+    timer: Option<(Instant, Alarm)>,
+    /// How many were started so far.
+    timers: u64,
     /// How many there are, woken or not.
     guests: usize,
     /// Whether descriptors are watched for them.
@@ -44,7 +47,20 @@ struct Waiting {
 }
 
 thread_local! {
-    static SUSPENDED: Arc<Suspended> = Arc::default();
+    static SUSPENDED: OfThread = OfThread::default();
+}
+
+/// Those of the current thread, which it forgets when it ends.
+#[derive(Default)]
+struct OfThread(Arc<Suspended>);
+
+impl Drop for OfThread {
+    fn drop(&mut self) {
+        if !fork::is_child() {
+            let timer = plain_lock(&self.0.0).timer.take();
+            drop(timer);
+        }
+    }
 }
 
 /// A coroutine is woken for the contexts while this lives.
@@ -81,24 +97,48 @@ impl Suspended {
     }
 }
 
+impl Suspended {
+    /// Wakes all at `next`, if no timer does so before.
+    fn wake_at(self: &Arc<Self>, next: Instant) {
+        let mut waiting = plain_lock(&self.0);
+        if waiting.timer.as_ref().is_some_and(|(at, _)| *at <= next) {
+            return;
+        }
+        waiting.timers += 1;
+        let wait = next.saturating_duration_since(Instant::now());
+        let fires = Fires(Arc::clone(self), waiting.timers);
+        // Under the lock, so that it is listed when it fires.
+        let replaced = waiting.timer.replace((next, Alarm::new(wait, Waker::from(Arc::new(fires)))));
+        drop(waiting);
+        drop(replaced);
+    }
+}
+
 impl EndSleep for Suspended {
     fn end_sleep(&self) {
         self.wake_all();
     }
 }
 
-/// The timer's wake.
-impl Wake for Suspended {
+/// The wake of the timer of this number.
+struct Fires(Arc<Suspended>, u64);
+
+impl Wake for Fires {
     fn wake(self: Arc<Self>) {
-        plain_lock(&self.0).timer = None;
-        self.wake_all();
+        let Self(all, number) = &*self;
+        let mut waiting = plain_lock(&all.0);
+        // Another one may have replaced it just before.
+        let fired = if waiting.timers == *number { waiting.timer.take() } else { None };
+        drop(waiting);
+        drop(fired);
+        all.wake_all();
     }
 }
 
 /// Serves the thread's contexts once, after another executor has polled the coroutine `number` with `waker`. `None` in a
 /// thread-local destructor, where the thread may have no contexts any more.
 pub fn serve(thread: &Thread, number: u64, waker: &Waker) -> Option<Guest> {
-    let all = SUSPENDED.try_with(Arc::clone).ok()?;
+    let all = SUSPENDED.try_with(|all| Arc::clone(&all.0)).ok()?;
     served(&thread.homes, |context| context.scheduler().set_outside(false));
     if !thread.homes.borrow().are_quiet() {
         let _guard;
@@ -141,13 +181,7 @@ pub fn serve(thread: &Thread, number: u64, waker: &Waker) -> Option<Guest> {
         next = Some(next.map_or(soon, |next| next.min(soon)));
     }
     if let Some(next) = next {
-        let mut waiting = plain_lock(&guest.all.0);
-        if waiting.timer.is_none_or(|timer| next < timer) {
-            waiting.timer = Some(next);
-            drop(waiting);
-            let wait = next.saturating_duration_since(Instant::now());
-            reactor::wake_after(wait, Waker::from(Arc::clone(&guest.all)));
-        }
+        guest.all.wake_at(next);
     }
     if looks_again {
         guest.all.wake_all();

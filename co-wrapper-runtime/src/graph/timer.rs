@@ -10,17 +10,18 @@ use std::{
 
 use crate::{
     context::{AioContext, Sleep},
-    reactor,
+    reactor::Alarm,
 };
 
-/// Dropping it cancels the main context's timer. The reactor's still fires, without effect, because the lock then
-/// expects another number.
+/// Dropping it cancels both. One that fires at that moment has no effect, because the lock then expects another number.
 pub struct Timer {
     pub number: i64,
     /// When it fires.
     pub due: u64,
     #[expect(dead_code, reason = "held for its drop")]
     sleep: Sleep,
+    #[expect(dead_code, reason = "held for its drop")]
+    alarm: Alarm,
 }
 
 struct Look<F>(F);
@@ -38,7 +39,6 @@ impl Timer {
         let waker = Waker::from(Arc::new(Look(look)));
         let mut sleep = Sleep::until(Arc::clone(AioContext::main().scheduler()), Instant::now() + wait);
         let _ = Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker));
-        reactor::wake_after(wait, waker);
-        Self { number, due, sleep }
+        Self { number, due, sleep, alarm: Alarm::new(wait, waker) }
     }
 }

@@ -18,7 +18,7 @@ mod without_tokio;
 #[cfg(feature = "tokio")]
 pub use entered::{Entered, Guard, KeptGuard};
 #[cfg(all(any(feature = "coroutine", all(feature = "graph", not(loom))), feature = "tokio"))]
-pub use ours::wake_after;
+pub use ours::Alarm;
 #[cfg(feature = "tokio")]
 pub use ours::{Question, ensure, every, handle};
 #[cfg(all(feature = "graph", feature = "tokio"))]

@@ -120,14 +120,33 @@ pub fn handle(name: &str) -> Handle {
     ours(name).runtime.handle().clone()
 }
 
-/// Wakes `waker` after `duration`, if the reactor can be had.
+/// A timer of the reactor's. Dropping it ends it, so that the reactor keeps nothing of a timer that nobody waits for.
 #[cfg(any(feature = "coroutine", all(feature = "graph", not(loom))))]
-pub fn wake_after(duration: Duration, waker: std::task::Waker) {
-    if let Ok(reactor) = start() {
-        reactor.runtime.spawn(async move {
-            tokio::time::sleep(duration).await;
-            waker.wake();
-        });
+pub struct Alarm(Option<tokio::task::AbortHandle>);
+
+#[cfg(any(feature = "coroutine", all(feature = "graph", not(loom))))]
+impl Alarm {
+    /// Wakes `waker` after `duration`, if the reactor can be had.
+    pub fn new(duration: Duration, waker: std::task::Waker) -> Self {
+        let task = |reactor: &Reactor| {
+            reactor.runtime.spawn(async move {
+                tokio::time::sleep(duration).await;
+                waker.wake();
+            })
+        };
+        Self(start().ok().map(|reactor| task(reactor).abort_handle()))
+    }
+}
+
+#[cfg(any(feature = "coroutine", all(feature = "graph", not(loom))))]
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        let task = self.0.take();
+        if fork::is_child() {
+            // Another of the parent's threads may hold a lock of its reactor.
+            return std::mem::forget(task);
+        }
+        task.into_iter().for_each(|task| task.abort());
     }
 }
 

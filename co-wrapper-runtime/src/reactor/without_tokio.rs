@@ -1,6 +1,16 @@
 //! The reactor's interface without the feature `tokio`: there is no runtime to start and no outer scheduler.
 
 use std::io;
+#[cfg(any(feature = "coroutine", all(feature = "graph", not(loom))))]
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Waker,
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
 
 use super::stopped::Stopped;
 #[cfg(any(feature = "coroutine", all(feature = "graph", not(loom))))]
@@ -10,15 +20,37 @@ pub fn ensure() -> io::Result<()> {
     Ok(())
 }
 
-/// Wakes `waker` after `duration`, if a thread can be started.
+/// A thread that is a timer. Dropping this ends it.
 #[cfg(any(feature = "coroutine", all(feature = "graph", not(loom))))]
-pub fn wake_after(duration: std::time::Duration, waker: std::task::Waker) {
-    let timer = std::thread::Builder::new().name("co-wrapper-timer".to_owned()).spawn(move || {
-        std::thread::sleep(duration);
-        // Nobody is left to raise the waker's panic to.
-        drop(Payload::of(|| waker.wake()));
-    });
-    drop(timer);
+pub struct Alarm(Option<(Arc<AtomicBool>, Thread)>);
+
+#[cfg(any(feature = "coroutine", all(feature = "graph", not(loom))))]
+impl Alarm {
+    /// Wakes `waker` after `duration`, if a thread can be started.
+    pub fn new(duration: Duration, waker: Waker) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let (ends, begun) = (Arc::clone(&ended), Instant::now());
+        let timer = thread::Builder::new().name("co-wrapper-timer".to_owned()).spawn(move || {
+            while !ends.load(Ordering::Relaxed) {
+                let Some(left) = duration.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) else {
+                    // Nobody is left to raise the waker's panic to.
+                    return drop(Payload::of(|| waker.wake()));
+                };
+                thread::park_timeout(left);
+            }
+        });
+        Self(timer.ok().map(|timer| (ended, timer.thread().clone())))
+    }
+}
+
+#[cfg(any(feature = "coroutine", all(feature = "graph", not(loom))))]
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if let Some((ended, thread)) = &self.0 {
+            ended.store(true, Ordering::Relaxed);
+            thread.unpark();
+        }
+    }
 }
 
 /// No tokio task exists.
