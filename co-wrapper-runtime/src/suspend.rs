@@ -11,7 +11,8 @@
 //! - The coroutine was dropped, and is being unwound.
 
 use std::{
-    pin::pin,
+    future::Future,
+    pin::Pin,
     ptr,
     task::{Context, Waker},
     thread,
@@ -20,7 +21,7 @@ use std::{
 
 use crate::{
     context::{AioContext, Sleep},
-    reactor::Entered,
+    reactor::{Alarm, Entered},
     scheduler::Seen,
     sys::{
         fork,
@@ -30,6 +31,7 @@ use crate::{
     tasks::activation::Mark,
     thread::{
         coroutine::Own,
+        homes::served,
         state::{Place, Thread},
         waiting::{Ended, InFlight, Limits},
     },
@@ -119,13 +121,8 @@ pub fn wait(
     let (thread, slot) = (place.thread(), place.slot());
     thread.show_suspended(slot, target);
     let _shown = Shown(place);
-    let Limits { mut deadline, interruptible } = limits;
-    let sleep_until = |until| {
-        let context = thread.homes.borrow().running_in().cloned();
-        let context = context.unwrap_or_else(|| thread.own());
-        Sleep::until(context.scheduler().clone(), until)
-    };
-    let mut timer = pin!(deadline.map(sleep_until));
+    let Limits { deadline, interruptible } = limits;
+    let mut timer = deadline.map(|deadline| Timer::new(thread, deadline));
     let mut heeds = interruptible.then(|| Heeds::new(own.interrupts(), Wakes::Coroutine(own.waker().clone())));
     let run_hook = |hook: &mut dyn FnMut()| thread.stack.dispatch(Runs::Callback, Mark::NONE, hook);
     let mut panicked = None;
@@ -135,10 +132,7 @@ pub fn wait(
             heeds.wake_with(waker);
         }
         let _watches = called_in.map(|context| Watches::new(context, waker));
-        let elapsed = timer
-            .as_mut()
-            .as_pin_mut()
-            .is_some_and(|timer| deadline.is_some() && timer.poll(&mut Context::from_waker(waker)).is_ready());
+        let elapsed = timer.as_mut().is_some_and(|timer| timer.poll(waker));
         let closed = called_in.is_some_and(|context| context.scheduler().is_closed());
         let why = if elapsed {
             Some(Ended::Elapsed)
@@ -149,13 +143,13 @@ pub fn wait(
             asked.then_some(Ended::Interrupted)
         };
         if let Some(why) = why {
-            (deadline, heeds) = (None, None);
+            (timer, heeds) = (None, None);
             if call.give_up(why) {
                 return (why, panicked);
             }
         }
-        let mut ask = pin!(heeds.as_ref().and_then(Heeds::ask_at).map(sleep_until));
-        if ask.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(&mut Context::from_waker(waker)).is_ready()) {
+        let mut ask = heeds.as_ref().and_then(Heeds::ask_at).map(|at| Timer::new(thread, at));
+        if ask.as_mut().is_some_and(|timer| timer.poll(waker)) {
             continue;
         }
         if target.is_some() {
@@ -188,21 +182,57 @@ pub fn shown_until_ran(own: &Own, place: &Place, context: &AioContext, seen: See
 /// since `seen`, the context was notified, or `deadline` has passed. Returns whether something ran.
 pub fn until_ran(own: &Own, context: &AioContext, seen: Seen, deadline: Option<Instant>) -> bool {
     let watchers = context.scheduler().watchers();
-    let mut timer = pin!(deadline.map(|deadline| Sleep::until(context.scheduler().clone(), deadline)));
+    let mut timer = deadline.map(|deadline| Timer::new(own.thread(), deadline));
     loop {
         let _watches = Watches::new(context, own.waker());
         let now = watchers.seen();
         if now != seen || context.scheduler().take_kick() {
             return now.rounds != seen.rounds;
         }
-        let timer = timer.as_mut().as_pin_mut();
-        if timer.is_some_and(|timer| timer.poll(&mut Context::from_waker(own.waker())).is_ready()) {
+        if timer.as_mut().is_some_and(|timer| timer.poll(own.waker())) {
             return false;
         }
         watchers.waits_again();
         suspend(own);
         resumed(own);
         fork::forbid("AioContext::poll");
+    }
+}
+
+/// Resumes a suspended coroutine at a time.
+///
+/// The thread has it in each context that it serves, because nobody knows which of them will be polled: `poll(false)` polls
+/// one alone, and the thread may leave any of them while the coroutine is suspended, but its own. In a thread-local's
+/// destructor the thread may serve none, so there the reactor has it.
+struct Timer<'a> {
+    thread: &'a Thread,
+    at: Instant,
+    sleeps: Vec<Sleep>,
+    alarm: Option<Alarm>,
+}
+
+impl<'a> Timer<'a> {
+    fn new(thread: &'a Thread, at: Instant) -> Self {
+        Self { thread, at, sleeps: Vec::new(), alarm: None }
+    }
+
+    /// Whether it is time. If not, `waker` will be woken then.
+    fn poll(&mut self, waker: &Waker) -> bool {
+        let Self { thread, at, sleeps, alarm } = self;
+        if Thread::ends() {
+            *alarm = Some(Alarm::new(at.saturating_duration_since(Instant::now()), waker.clone()));
+        } else {
+            // Made if need be, and served from then on.
+            drop(thread.own());
+        }
+        served(&thread.homes, |context| {
+            if !sleeps.iter().any(|sleep| sleep.is_in(context.scheduler())) {
+                sleeps.push(Sleep::until(context.scheduler().clone(), *at));
+            }
+        });
+        let mut cx = Context::from_waker(waker);
+        sleeps.iter_mut().for_each(|sleep| _ = Pin::new(sleep).poll(&mut cx));
+        Instant::now() >= *at
     }
 }
 

@@ -124,8 +124,135 @@ fn c01_c02_a_call_nested_in_a_coroutine_has_no_budget_of_operations() {
     }
 }
 
+/// Blocks for the given time at most, and returns whether it was that which ended it.
+type Timed = (&'static str, fn(Duration) -> bool);
+
+thread_local! { static ASKED: Cell<u32> = const { Cell::new(0) } }
+
+const TIMED: &[Timed] = &[
+    ("`block_on_timeout`", |time| block_on_timeout(pending::<()>(), time).is_err()),
+    ("`AioContext::block_on_timeout`", |time| AioContext::current().block_on_timeout(pending::<()>(), time).is_err()),
+    ("`block_on_timeout` in a context without a home", |time| {
+        AioContext::new().unwrap().block_on_timeout(pending::<()>(), time).is_err()
+    }),
+    ("`poll_while_timeout`", |time| AioContext::current().poll_while_timeout(|| true, time).is_err()),
+    ("`poll_while_timeout` of a context without a home", |time| {
+        AioContext::new().unwrap().poll_while_timeout(|| true, time).is_err()
+    }),
+    ("the hook of an interruptible call", |_| {
+        // It is asked before the call is suspended, and then again and again.
+        interrupt::set_hook(Some(|| ASKED.replace(ASKED.get() + 1) > 0));
+        block_on_interruptible(pending::<()>()).is_err()
+    }),
+];
+
+/// Polls a coroutine once.
+type First = (&'static str, fn(&mut Coroutine<bool>) -> Poll<bool>);
+
 fn once(coroutine: &mut Coroutine<bool>) -> impl Future<Output = Poll<bool>> {
     poll_fn(|cx| Poll::Ready(coroutine.poll_unpin(cx)))
+}
+
+const FIRST: &[First] = &[
+    ("no context of its own", |coroutine| block_on(once(coroutine))),
+    ("a context for the length of a call", |coroutine| AioContext::new().unwrap().block_on(once(coroutine))),
+    ("a context that the thread enters", |coroutine| {
+        let ctx = AioContext::new().unwrap();
+        let _home = ctx.enter();
+        block_on(once(coroutine))
+    }),
+    ("two contexts", |coroutine| {
+        let (outer, inner) = (AioContext::new().unwrap(), AioContext::new().unwrap());
+        let _outer = outer.enter();
+        inner.block_on(once(coroutine))
+    }),
+    ("another executor", |coroutine| futures::executor::block_on(once(coroutine))),
+    ("another executor, in a context that the thread enters", |coroutine| {
+        let ctx = AioContext::new().unwrap();
+        let _home = ctx.enter();
+        futures::executor::block_on(once(coroutine))
+    }),
+];
+
+/// Awaits the coroutine.
+type Then = (&'static str, fn(Coroutine<bool>) -> bool);
+
+const THEN: &[Then] = &[
+    ("`block_on`", |coroutine| block_on(coroutine)),
+    ("`AioContext::block_on` of another context", |coroutine| AioContext::new().unwrap().block_on(coroutine)),
+    ("a task of another context, which alone is polled", |coroutine| {
+        let ctx = AioContext::new().unwrap();
+        let _home = ctx.enter();
+        let task = ctx.spawn_local(coroutine);
+        while !task.is_finished() {
+            ctx.poll(false);
+        }
+        block_on(task)
+    }),
+    ("futures' `block_on`", |coroutine| futures::executor::block_on(coroutine)),
+    ("a task of a `LocalSet`", |coroutine| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, async { tokio::task::spawn_local(coroutine).await.unwrap() })
+    }),
+];
+
+/// Catches: a deadline whose timer is in a context that the thread has left, or that nobody polls any more.
+#[test]
+fn c01_w10_a_deadline_ends_a_call_wherever_its_coroutine_is_polled() {
+    for (timed, waits) in TIMED {
+        for (first, begins) in FIRST {
+            for (then, ends) in THEN {
+                within_bounds(move || {
+                    eprintln!("{timed}, first polled in {first}, then in {then}");
+                    // The shortest time that is not over when the call begins to wait.
+                    for time in [1, 10, 100, 1_000, 10_000] {
+                        ASKED.set(0);
+                        let mut coroutine = coroutine(move || waits(ms(time)));
+                        if let Poll::Ready(over) = begins(&mut coroutine) {
+                            assert!(over);
+                        } else {
+                            return assert!(ends(coroutine));
+                        }
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// Polls a coroutine with a deadline, and again when the thread has ended its use of contexts.
+///
+/// Catches: a deadline in a thread-local destructor, whose timer is in a context that nobody serves.
+#[test]
+fn c01_w10_a_deadline_ends_a_call_in_a_thread_local_destructor() {
+    struct Late(Option<Coroutine<bool>>, fn(Coroutine<bool>) -> bool);
+
+    impl Drop for Late {
+        fn drop(&mut self) {
+            assert!((self.1)(self.0.take().unwrap_or_else(|| coroutine(|| TIMED[0].1(ms(10))))));
+        }
+    }
+
+    for (timed, waits) in &TIMED[..2] {
+        for made_late in [false, true] {
+            for (host, polls) in [THEN[0], THEN[3]] {
+                within_bounds(move || {
+                    eprintln!("{timed} in {host}, {}", if made_late { "made late" } else { "made early" });
+                    thread::spawn(move || {
+                        thread_local! { static LATE: RefCell<Option<Late>> = const { RefCell::new(None) } }
+                        // Before this crate's own thread-local, so that it is destroyed after that.
+                        LATE.with(|_| ());
+                        AioContext::current();
+                        let early = (!made_late).then(|| coroutine(move || waits(ms(10))));
+                        LATE.set(Some(Late(early, polls)));
+                    })
+                    .join()
+                    .unwrap();
+                });
+            }
+        }
+    }
 }
 
 /// Runs coroutines in an executor of another's, so often.

@@ -41,6 +41,12 @@ impl Sleep {
     pub(crate) fn until(scheduler: Arc<Scheduler>, deadline: Instant) -> Self {
         Self { scheduler, deadline, counts: false, key: None }
     }
+
+    /// Whether the timer is of this scheduler's context.
+    #[cfg(feature = "coroutine")]
+    pub(crate) fn is_in(&self, scheduler: &Arc<Scheduler>) -> bool {
+        Arc::ptr_eq(&self.scheduler, scheduler)
+    }
 }
 
 impl Future for Sleep {

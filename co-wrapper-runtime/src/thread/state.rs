@@ -320,6 +320,12 @@ impl Thread {
         self.stack.set_shown(shown, self.late);
     }
 
+    /// Whether the calling thread runs the destructors of its thread-locals, and has left its contexts or is about to.
+    #[cfg(feature = "coroutine")]
+    pub fn ends() -> bool {
+        END.try_with(|_| ()).is_err()
+    }
+
     /// Ends a late block together with the outermost call or guard.
     pub fn end_if_late(&self) {
         if self.late && self.depth() == 0 && !self.is_dispatched() && self.entered().is_none() {
