@@ -9,6 +9,7 @@ use std::{
     cell::{Cell, RefCell},
     future::{Future, pending, poll_fn},
     pin::Pin,
+    rc::Rc,
     task::Poll,
     thread,
     time::Duration,
@@ -29,6 +30,19 @@ const HANGS: Duration = Duration::from_secs(20);
 fn coroutine<R>(f: impl FnOnce() -> R + 'static) -> Coroutine<R> {
     // SAFETY: as above.
     unsafe { Coroutine::new(f) }
+}
+
+/// Is ready when it is polled for the second time, at once.
+async fn yields() {
+    let mut polled = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut polled, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// What polls one coroutine on the test's thread.
@@ -250,6 +264,153 @@ fn c01_w10_a_deadline_ends_a_call_in_a_thread_local_destructor() {
                     .join()
                     .unwrap();
                 });
+            }
+        }
+    }
+}
+
+/// Puts something into a context that calls `ends`.
+type Puts = (&'static str, fn(&AioContext, Box<dyn FnOnce() + Send>));
+
+const PUTS: &[Puts] = &[
+    ("a bottom half", |ctx, ends| ctx.schedule_bh(ends)),
+    ("a task", |ctx, ends| drop(ctx.spawn(async { ends() }))),
+    ("a task that sleeps", |ctx, ends| {
+        let sleep = ctx.sleep(ms(5));
+        drop(ctx.spawn(async {
+            sleep.await;
+            ends();
+        }));
+    }),
+    ("a bottom half of another thread", |ctx, ends| {
+        let ctx = ctx.clone();
+        thread::spawn(move || ctx.schedule_bh(ends)).join().unwrap();
+    }),
+];
+
+/// Makes the thread the home of a context, which it passes to `puts` before or after that or both, and stays until the
+/// future is ready.
+type Enters = (
+    &'static str,
+    fn(&dyn Fn(&AioContext), Pin<Box<dyn Future<Output = ()>>>) -> Pin<Box<dyn Future<Output = ()> + '_>>,
+);
+
+const ENTERS: &[Enters] = &[
+    ("the thread's own context, first used now", |puts, until| {
+        Box::pin(async move {
+            puts(&AioContext::current());
+            until.await;
+        })
+    }),
+    ("a context that is entered before", |puts, until| {
+        Box::pin(async move {
+            let ctx = AioContext::new().unwrap();
+            let _home = ctx.enter();
+            puts(&ctx);
+            until.await;
+        })
+    }),
+    ("a context that is entered afterwards", |puts, until| {
+        Box::pin(async move {
+            let ctx = AioContext::new().unwrap();
+            puts(&ctx);
+            let _home = ctx.enter();
+            until.await;
+        })
+    }),
+    ("one of three contexts, entered one by one", |puts, until| {
+        Box::pin(async move {
+            let all = [(); 3].map(|()| AioContext::new().unwrap());
+            puts(&all[1]);
+            let mut homes = Vec::new();
+            for ctx in &all {
+                homes.push(ctx.enter());
+                yields().await;
+            }
+            until.await;
+        })
+    }),
+    ("a context that was another thread's", |puts, until| {
+        Box::pin(async move {
+            let ctx = AioContext::new().unwrap();
+            let other = ctx.clone();
+            thread::spawn(move || drop(other.enter())).join().unwrap();
+            puts(&ctx);
+            let _home = ctx.enter();
+            until.await;
+        })
+    }),
+    ("a context that another coroutine enters", |puts, until| {
+        Box::pin(async move {
+            let ctx = AioContext::new().unwrap();
+            puts(&ctx);
+            coroutine(move || {
+                let _home = ctx.enter();
+                block_on(until);
+            })
+            .await;
+        })
+    }),
+];
+
+/// Runs a future and what is spawned beside it.
+type Outside = (&'static str, fn(Coroutine<()>, Pin<Box<dyn Future<Output = ()>>>));
+
+const OUTSIDE: &[Outside] = &[
+    ("a `LocalSet`", |waits, rest| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let waits = tokio::task::spawn_local(waits);
+            rest.await;
+            waits.await.unwrap();
+        });
+    }),
+    ("futures' local executor", |waits, rest| {
+        let mut pool = LocalPool::new();
+        pool.spawner().spawn_local(waits).unwrap();
+        pool.spawner().spawn_local(rest).unwrap();
+        pool.run();
+    }),
+    ("smol's `block_on`", |waits, rest| {
+        async_io::block_on(async { futures::join!(waits, rest).1 });
+    }),
+];
+
+/// Catches: a context that gets its home when a coroutine is suspended there already, by an executor that knows nothing of
+/// it: then what comes into that context woke nobody.
+#[test]
+fn c01_a_context_that_is_entered_while_a_coroutine_is_suspended_is_served() {
+    for (outside, runs) in OUTSIDE {
+        for (enters, home) in ENTERS {
+            for (puts, put) in PUTS {
+                for used in [false, true] {
+                    within_bounds(move || {
+                        eprintln!("{puts} in {enters}, in {outside}, contexts used before: {used}");
+                        if used {
+                            AioContext::current();
+                        }
+                        let (tx, rx) = async_channel::bounded::<()>(1);
+                        let begun = Rc::new(Cell::new(false));
+                        let (begins, waited) = (begun.clone(), rx.clone());
+                        let waits = coroutine(move || {
+                            begins.set(true);
+                            block_on(async { waited.recv().await.unwrap_err() });
+                        });
+                        let rest = async move {
+                            while !begun.get() {
+                                yields().await;
+                            }
+                            let until = Box::pin(async move { rx.recv().await.map_or((), |()| unreachable!()) });
+                            let tx = Cell::new(Some(tx));
+                            let ends = |ctx: &AioContext| {
+                                let tx = tx.take().unwrap();
+                                put(ctx, Box::new(move || drop(tx)));
+                            };
+                            home(&ends, until).await;
+                        };
+                        runs(waits, Box::pin(rest));
+                    });
+                }
             }
         }
     }

@@ -123,6 +123,16 @@ impl Parker {
         let _ = was_woken;
     }
 
+    /// If the thread is about to sleep in code that is not ours, ends that sleep as a wake does. For the thread itself.
+    #[cfg(feature = "coroutine")]
+    pub fn ends_elsewhere(&self) {
+        let Elsewhere { state, .. } = &*self.elsewhere;
+        // Only the thread itself begins such a sleep.
+        if state.load(Ordering::Relaxed) == ELSEWHERE && state.swap(WOKEN, Ordering::AcqRel) == ELSEWHERE {
+            self.elsewhere.end();
+        }
+    }
+
     /// Calls `end` when the thread is woken next, whatever it does then: it is about to sleep in code that is not ours.
     /// Returns whether it was woken since its last sleep outside the parker.
     #[cfg(feature = "coroutine")]

@@ -343,8 +343,9 @@ pub fn own(homes: &RefCell<Homes>, parker: &Parker, late: bool) -> AioContext {
         return AioContext::builder().unstarted();
     }
     let own = AioContext::builder().unstarted();
-    move_in(homes, parker, &own, None).unwrap_or_else(|_| unreachable!("a new context has no home"));
+    // Before `move_in`, which may run wakers that use it.
     homes.borrow_mut().own = Some(own.clone());
+    move_in(homes, parker, &own, None).unwrap_or_else(|_| unreachable!("a new context has no home"));
     own
 }
 
@@ -358,8 +359,8 @@ pub fn move_in(
     call: Option<(&'static str, &'static Location<'static>)>,
 ) -> Result<(), Home> {
     let guard = usize::from(call.is_none());
-    let homes = &mut *homes.borrow_mut();
-    if let Some(served) = homes.find(context) {
+    let mut list = homes.borrow_mut();
+    if let Some(served) = list.find(context) {
         served.holders += 1;
         served.guards += guard;
         if served.guards == guard && guard > 0 {
@@ -373,7 +374,12 @@ pub fn move_in(
         unparker: parker.unparker(),
         call,
     })?;
-    homes.add(Served::new(context, guard));
+    list.add(Served::new(context, guard));
+    drop(list);
+    // Coroutines that another executor has suspended here serve this context too, from their next poll on. Until then
+    // nothing that comes into it would wake them.
+    #[cfg(feature = "coroutine")]
+    parker.ends_elsewhere();
     Ok(())
 }
 
