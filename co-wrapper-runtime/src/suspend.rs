@@ -171,26 +171,33 @@ pub fn wait(
     }
 }
 
-/// Like [`until_ran`], and shows the call at `place` as waiting.
-pub fn shown_until_ran(own: &Own, place: &Place, context: &AioContext, seen: Seen, deadline: Option<Instant>) -> bool {
+/// What a blocking `poll` does in a coroutine: like [`until_ran`], and a notification that came before ends it too. Returns
+/// whether something ran.
+pub fn poll_context(own: &Own, context: &AioContext, deadline: Option<Instant>) -> bool {
+    let watchers = context.scheduler().watchers();
+    let seen = watchers.seen_by_polls();
+    let now = until_ran(own, context, seen, deadline);
+    watchers.poll_ends(now);
+    now.rounds != seen.rounds
+}
+
+/// Waits, without blocking the thread, until something has run in `context` since `seen`, the context was notified, or
+/// `deadline` has passed. Shows the call at `place` as waiting. Returns what has happened by then.
+pub fn shown_until_ran(own: &Own, place: &Place, context: &AioContext, seen: Seen, deadline: Option<Instant>) -> Seen {
     place.thread().show_suspended(place.slot(), Some(context));
     let _shown = Shown(place);
     until_ran(own, context, seen, deadline)
 }
 
-/// What a blocking `poll` does in a coroutine: waits, without blocking the thread, until something has run in `context`
-/// since `seen`, the context was notified, or `deadline` has passed. Returns whether something ran.
-pub fn until_ran(own: &Own, context: &AioContext, seen: Seen, deadline: Option<Instant>) -> bool {
+/// Like [`shown_until_ran`], without a place.
+fn until_ran(own: &Own, context: &AioContext, seen: Seen, deadline: Option<Instant>) -> Seen {
     let watchers = context.scheduler().watchers();
     let mut timer = deadline.map(|deadline| Timer::new(own.thread(), deadline));
     loop {
         let _watches = Watches::new(context, own.waker());
         let now = watchers.seen();
-        if now != seen || context.scheduler().take_kick() {
-            return now.rounds != seen.rounds;
-        }
-        if timer.as_mut().is_some_and(|timer| timer.poll(own.waker())) {
-            return false;
+        if now != seen || timer.as_mut().is_some_and(|timer| timer.poll(own.waker())) {
+            return now;
         }
         watchers.waits_again();
         suspend(own);

@@ -10,6 +10,10 @@ use std::{
     future::{Future, pending, poll_fn},
     pin::Pin,
     rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Poll,
     thread,
     time::Duration,
@@ -411,6 +415,115 @@ fn c01_a_context_that_is_entered_while_a_coroutine_is_suspended_is_served() {
                         runs(waits, Box::pin(rest));
                     });
                 }
+            }
+        }
+    }
+}
+
+/// Waits until the flag is set, of which the context is notified.
+type Waits = (&'static str, fn(&AioContext, &AtomicBool));
+
+const WAITS: &[Waits] = &[
+    ("`poll_while`", |ctx, flag| ctx.poll_while(|| !flag.load(Ordering::Relaxed))),
+    ("`poll_while_timeout`", |ctx, flag| {
+        ctx.poll_while_timeout(|| !flag.load(Ordering::Relaxed), HANGS).expect("hangs");
+    }),
+    ("`poll`, again and again", |ctx, flag| {
+        while !flag.load(Ordering::Relaxed) {
+            ctx.poll(true);
+        }
+    }),
+];
+
+/// Sets the flag and notifies the context `there`, from another context, `here`, of the same thread, or from elsewhere.
+type Notifies = (&'static str, fn(&AioContext, &AioContext, Arc<AtomicBool>));
+
+fn set(ctx: &AioContext, flag: &AtomicBool) {
+    flag.store(true, Ordering::Relaxed);
+    ctx.notify();
+}
+
+const NOTIFIES: &[Notifies] = &[
+    ("a bottom half of another context", |here, there, flag| {
+        let there = there.clone();
+        here.schedule_bh(move || set(&there, &flag));
+    }),
+    ("a task of another context that sleeps", |here, there, flag| {
+        let there = there.clone();
+        let sleep = here.sleep(ms(5));
+        drop(here.spawn(async move {
+            sleep.await;
+            set(&there, &flag);
+        }));
+    }),
+    ("another thread", |_, there, flag| {
+        let there = there.clone();
+        thread::spawn(move || set(&there, &flag));
+    }),
+];
+
+/// Catches: a notification that the first of those who wait for it takes from the others.
+#[test]
+fn c01_p04_a_notification_ends_the_waits_of_coroutines_and_of_the_thread() {
+    for (of_thread, thread_waits) in WAITS {
+        for (of_coroutine, coroutine_waits) in WAITS {
+            for (notifies, notify) in NOTIFIES {
+                // How many coroutines there are, in which of the contexts they are tasks, and whether that is so before the
+                // notification is begun.
+                for (many, task_there, before) in
+                    [(0, false, false), (1, false, false), (1, true, false), (2, false, true), (3, true, true)]
+                {
+                    within_bounds(move || {
+                        eprintln!(
+                            "{of_thread} and {of_coroutine} of {many} coroutines, {task_there}, {before}: {notifies}"
+                        );
+                        let (there, here) = (AioContext::new().unwrap(), AioContext::new().unwrap());
+                        let _homes = (there.enter(), here.enter());
+                        let flag = Arc::new(AtomicBool::new(false));
+                        if !before {
+                            notify(&here, &there, flag.clone());
+                        }
+                        let ctx = if task_there { &there } else { &here };
+                        let tasks: Vec<_> = (0..many)
+                            .map(|_| {
+                                let (there, flag) = (there.clone(), flag.clone());
+                                // SAFETY: as for `coroutine`.
+                                unsafe { ctx.spawn_coroutine(move || coroutine_waits(&there, &flag)) }
+                            })
+                            .collect();
+                        if before {
+                            notify(&here, &there, flag.clone());
+                        }
+                        thread_waits(&there, &flag);
+                        tasks.into_iter().for_each(block_on);
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// A coroutine that waits for something else looks at the same notification.
+///
+/// Catches: a notification that a coroutine takes from the thread although it does not end the coroutine's own wait.
+#[test]
+fn c01_p04_a_coroutine_that_waits_on_takes_no_notification_from_the_thread() {
+    for (of_thread, thread_waits) in WAITS {
+        for (of_coroutine, coroutine_waits) in WAITS {
+            for (notifies, notify) in NOTIFIES {
+                within_bounds(move || {
+                    eprintln!("{of_thread} beside {of_coroutine}: {notifies}");
+                    let (there, here) = (AioContext::new().unwrap(), AioContext::new().unwrap());
+                    let _homes = (there.enter(), here.enter());
+                    let [first, second] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+                    notify(&here, &there, first.clone());
+                    let (waits_there, waits_for) = (there.clone(), second.clone());
+                    // SAFETY: as for `coroutine`.
+                    let waits = unsafe { here.spawn_coroutine(move || coroutine_waits(&waits_there, &waits_for)) };
+                    thread_waits(&there, &first);
+                    notify(&here, &there, second);
+                    block_on(waits);
+                });
             }
         }
     }

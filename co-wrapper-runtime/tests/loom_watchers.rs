@@ -96,7 +96,7 @@ fn resume(scheduler: &Scheduler, coroutine: &mut Coroutine, left: &AtomicUsize) 
     loop {
         if let Some(seen) = coroutine.seen {
             coroutine.watch(scheduler);
-            if scheduler.watchers().seen() == seen && !scheduler.take_kick() {
+            if scheduler.watchers().seen() == seen {
                 return true;
             }
             coroutine.unwatch(scheduler);

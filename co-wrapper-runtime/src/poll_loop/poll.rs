@@ -233,7 +233,7 @@ fn poll(thread: &Thread, entered: &Entered, context: &AioContext, blocking: bool
     let site = Location::caller();
     #[cfg(feature = "coroutine")]
     if blocking && let Some(own) = suspend::suspends(thread, activation::current_mark(), entered) {
-        return suspend::until_ran(own, context, context.scheduler().watchers().seen(), deadline);
+        return suspend::poll_context(own, context, deadline);
     }
     assert!(
         thread.stack.board.runs() < MOST_NESTED,

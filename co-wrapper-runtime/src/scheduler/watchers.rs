@@ -24,6 +24,8 @@ pub struct Watchers {
     /// How many rounds have run something that any of them waits for, and how often the context was notified.
     rounds: AtomicU64,
     notifies: AtomicU64,
+    /// Which of these notifications has ended a coroutine's blocking `poll`. Written by the home thread.
+    taken: AtomicU64,
     /// How many of them have begun to wait in the present round.
     again: AtomicUsize,
 }
@@ -85,6 +87,17 @@ impl Watchers {
     /// What has happened so far.
     pub fn seen(&self) -> Seen {
         Seen { rounds: self.rounds.load(Ordering::Relaxed), notifies: self.notifies.load(Ordering::Acquire) }
+    }
+
+    /// What a coroutine's blocking `poll` has seen when it begins: a notification that came before ends it. A thread's
+    /// `poll` takes no notification from coroutines, nor these from it.
+    pub fn seen_by_polls(&self) -> Seen {
+        Seen { notifies: self.taken.load(Ordering::Relaxed), ..self.seen() }
+    }
+
+    /// A coroutine's blocking `poll` ends, which has seen this. For the home thread.
+    pub fn poll_ends(&self, seen: Seen) {
+        self.taken.store(seen.notifies, Ordering::Relaxed);
     }
 
     /// The context was notified. From any thread.
