@@ -12,6 +12,7 @@
 
 use std::{
     future::Future,
+    mem::ManuallyDrop,
     pin::Pin,
     ptr,
     task::{Context, Waker},
@@ -175,34 +176,72 @@ pub fn wait(
 /// whether something ran.
 pub fn poll_context(own: &Own, context: &AioContext, deadline: Option<Instant>) -> bool {
     let watchers = context.scheduler().watchers();
-    let seen = watchers.seen_by_polls();
-    let now = until_ran(own, context, seen, deadline);
-    watchers.poll_ends(now);
-    now.rounds != seen.rounds
+    let _lasts = Lasts::new(own.thread(), context);
+    let mut seen = watchers.seen_by_polls();
+    loop {
+        // Nobody knows what the code has done since its last poll. Usually it has looked at what it waits for.
+        let now = until_ran(own, context, seen, deadline, true);
+        // A call that is polled is not something that runs in the context.
+        if now.calls != seen.calls && (Seen { calls: seen.calls, ..now }) == seen {
+            seen = now;
+            continue;
+        }
+        watchers.poll_ends(now);
+        return now.rounds != seen.rounds;
+    }
+}
+
+/// Like [`until_ran`], and shows the call at `place` as waiting.
+pub fn until_ran_shown(
+    own: &Own,
+    place: &Place,
+    context: &AioContext,
+    seen: Seen,
+    deadline: Option<Instant>,
+    again: bool,
+) {
+    place.thread().show_suspended(place.slot(), Some(context));
+    let _shown = Shown(place);
+    until_ran(own, context, seen, deadline, again);
+}
+
+/// A call that waits for a context again and again. What runs there meanwhile counts for it.
+pub struct Lasts<'a>(&'a Thread, &'a AioContext);
+
+impl<'a> Lasts<'a> {
+    pub fn new(thread: &'a Thread, context: &'a AioContext) -> Self {
+        context.scheduler().watchers().lasts();
+        thread.stack.watching.update(|n| n + 1);
+        Self(thread, context)
+    }
+}
+
+impl Drop for Lasts<'_> {
+    fn drop(&mut self) {
+        self.0.stack.watching.update(|n| n - 1);
+        self.1.scheduler().watchers().lasts_no_more();
+    }
 }
 
 /// Waits, without blocking the thread, until something has run in `context` since `seen`, the context was notified, or
-/// `deadline` has passed. Shows the call at `place` as waiting. Returns what has happened by then.
-pub fn shown_until_ran(own: &Own, place: &Place, context: &AioContext, seen: Seen, deadline: Option<Instant>) -> Seen {
-    place.thread().show_suspended(place.slot(), Some(context));
-    let _shown = Shown(place);
-    until_ran(own, context, seen, deadline)
-}
-
-/// Like [`shown_until_ran`], without a place.
-fn until_ran(own: &Own, context: &AioContext, seen: Seen, deadline: Option<Instant>) -> Seen {
-    let watchers = context.scheduler().watchers();
+/// `deadline` has passed. Returns what has happened by then. `again`: as far as is known, the coroutine has done nothing since
+/// it last waited for this.
+fn until_ran(own: &Own, context: &AioContext, seen: Seen, deadline: Option<Instant>, mut again: bool) -> Seen {
     let mut timer = deadline.map(|deadline| Timer::new(own.thread(), deadline));
     loop {
-        let _watches = Watches::new(context, own.waker());
-        let now = watchers.seen();
+        let watches = Watches::new(context, own.waker());
+        let now = context.scheduler().watchers().seen();
         if now != seen || timer.as_mut().is_some_and(|timer| timer.poll(own.waker())) {
             return now;
         }
-        watchers.waits_again();
+        if again {
+            own.thread().stack.waited_again.set(true);
+        }
         suspend(own);
         resumed(own);
         fork::forbid("AioContext::poll");
+        // If it was not, whatever polls it was woken for something else, which it may do after this has waited again.
+        again = watches.end();
     }
 }
 
@@ -249,6 +288,14 @@ struct Watches<'a>(&'a AioContext, u64);
 impl<'a> Watches<'a> {
     fn new(context: &'a AioContext, waker: &Waker) -> Self {
         Self(context, context.scheduler().watchers().add(waker.clone()))
+    }
+}
+
+impl Watches<'_> {
+    /// Returns whether the coroutine was woken.
+    fn end(self) -> bool {
+        let this = ManuallyDrop::new(self);
+        this.0.scheduler().watchers().remove(this.1)
     }
 }
 

@@ -8,11 +8,12 @@ mod common;
 use std::{
     cell::{Cell, RefCell},
     future::{Future, pending, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::Poll,
     thread,
@@ -523,6 +524,317 @@ fn c01_p04_a_coroutine_that_waits_on_takes_no_notification_from_the_thread() {
                     thread_waits(&there, &first);
                     notify(&here, &there, second);
                     block_on(waits);
+                });
+            }
+        }
+    }
+}
+
+type Flag = Arc<AtomicBool>;
+
+fn flags<const N: usize>() -> [Flag; N] {
+    [(); N].map(|()| Flag::default())
+}
+
+/// A coroutine that waits until `flag` is set in `ctx`, without a notification.
+fn until(ctx: &AioContext, flag: &Flag) -> Coroutine<()> {
+    let (ctx, flag) = (ctx.clone(), flag.clone());
+    coroutine(move || ctx.poll_while(|| !flag.load(Ordering::Relaxed)))
+}
+
+/// Ends when what a coroutine waits for in the context, which is entered, has happened there.
+type Happens = (&'static str, fn(&AioContext));
+
+const HAPPENS: &[Happens] = &[
+    ("a bottom half, after a nested wait in it that also polls the coroutine", |ctx| {
+        let [flag] = flags();
+        let (first, polled) = async_channel::unbounded::<()>();
+        let (second, ends) = async_channel::bounded::<()>(1);
+        drop(ctx.spawn(async move { while polled.recv().await.is_ok() {} }));
+        let sets = flag.clone();
+        let ticks = first.clone();
+        ctx.poll(false);
+        ctx.schedule_bh(move || {
+            thread::spawn(move || {
+                ticks.send_blocking(()).unwrap();
+                second.send_blocking(()).unwrap();
+            });
+            block_on(async { ends.recv().await.unwrap() });
+            sets.store(true, Ordering::Relaxed);
+        });
+        ctx.block_on(until(ctx, &flag));
+        drop(first);
+    }),
+    ("a bottom half, beside a task with two coroutines that wait again", |ctx| {
+        let [flag] = flags();
+        let (tx, rx) = async_channel::bounded::<()>(1);
+        let (a, b) = (until(ctx, &flag), until(ctx, &flag));
+        let task = ctx.spawn_local(async { futures::join!(a, b, async move { rx.recv().await.unwrap() }) });
+        ctx.poll(false);
+        ctx.poll(false);
+        tx.try_send(()).unwrap();
+        ctx.schedule_bh(move || flag.store(true, Ordering::Relaxed));
+        ctx.block_on(task);
+    }),
+    ("a timer, beside `poll`", |ctx| {
+        let polls = ctx.clone();
+        assert!(ctx.block_on(async { futures::join!(coroutine(move || polls.poll(true)), ctx.sleep(ms(10))).0 }));
+    }),
+    ("a timer that is the last thing before the call is polled", |ctx| {
+        let [flag] = flags();
+        let waits = until(ctx, &flag);
+        ctx.block_on(async {
+            futures::join!(waits, async {
+                ctx.sleep(ms(10)).await;
+                flag.store(true, Ordering::Relaxed);
+            });
+        });
+    }),
+    ("another future of its task, woken by a bottom half", |ctx| {
+        let [flag] = flags();
+        let (tx, rx) = async_channel::bounded::<()>(1);
+        let waits = until(ctx, &flag);
+        let sets = async move {
+            rx.recv().await.unwrap();
+            flag.store(true, Ordering::Relaxed);
+        };
+        let task = ctx.spawn_local(async { futures::join!(waits, sets) });
+        ctx.poll(false);
+        ctx.schedule_bh(move || tx.try_send(()).unwrap());
+        ctx.block_on(task);
+    }),
+    ("another future of its task, woken by another thread", |ctx| {
+        let [flag] = flags();
+        let (tx, rx) = async_channel::bounded::<()>(1);
+        let waits = until(ctx, &flag);
+        let sets = async move {
+            rx.recv().await.unwrap();
+            flag.store(true, Ordering::Relaxed);
+        };
+        let task = ctx.spawn_local(async { futures::join!(waits, sets) });
+        ctx.poll(false);
+        thread::spawn(move || tx.try_send(()).unwrap());
+        ctx.block_on(task);
+    }),
+    ("another future of its call, woken by another thread", |ctx| {
+        let [flag] = flags();
+        let (tx, rx) = async_channel::bounded::<()>(1);
+        let waits = until(ctx, &flag);
+        let sets = async move {
+            rx.recv().await.unwrap();
+            flag.store(true, Ordering::Relaxed);
+        };
+        thread::spawn(move || tx.try_send(()).unwrap());
+        ctx.block_on(async { futures::join!(waits, sets) });
+    }),
+    ("another future of its call, in the first poll", |ctx| {
+        let [flag] = flags();
+        let waits = until(ctx, &flag);
+        ctx.block_on(async { futures::join!(waits, async { flag.store(true, Ordering::Relaxed) }) });
+    }),
+    ("coroutines that wait for each other in turn", |ctx| {
+        const TURNS: usize = 20;
+        let turn = Arc::new(AtomicUsize::new(0));
+        let players: Vec<_> = (0..3)
+            .map(|player| {
+                let (ctx, turn) = (ctx.clone(), turn.clone());
+                // SAFETY: as for `coroutine`.
+                unsafe {
+                    ctx.clone().spawn_coroutine(move || {
+                        for n in (player..TURNS).step_by(3) {
+                            ctx.poll_while(|| turn.load(Ordering::Relaxed) != n);
+                            turn.store(n + 1, Ordering::Relaxed);
+                        }
+                        ctx.poll_while(|| turn.load(Ordering::Relaxed) != TURNS);
+                    })
+                }
+            })
+            .collect();
+        players.into_iter().for_each(block_on);
+    }),
+    ("a bottom half before one that panics", |ctx| {
+        let [flag] = flags();
+        let task = ctx.spawn_local(until(ctx, &flag));
+        ctx.poll(false);
+        ctx.poll(false);
+        ctx.schedule_bh(move || flag.store(true, Ordering::Relaxed));
+        ctx.schedule_bh(|| std::panic::resume_unwind(Box::new("of the bottom half")));
+        assert!(catch_unwind(AssertUnwindSafe(|| ctx.poll(false))).is_err());
+        ctx.block_on(task);
+    }),
+    ("a bottom half that panics", |ctx| {
+        let [flag] = flags();
+        let task = ctx.spawn_local(until(ctx, &flag));
+        ctx.poll(false);
+        ctx.poll(false);
+        ctx.schedule_bh(move || {
+            flag.store(true, Ordering::Relaxed);
+            std::panic::resume_unwind(Box::new("of the bottom half"));
+        });
+        assert!(catch_unwind(AssertUnwindSafe(|| ctx.poll(false))).is_err());
+        ctx.block_on(task);
+    }),
+    ("a bottom half that a nested wait holds back", |ctx| {
+        let [flag] = flags();
+        let waits = until(ctx, &flag);
+        let nested = ctx.clone();
+        ctx.schedule_bh(move || {
+            let [sets] = [flag.clone()];
+            // Held back, as a bottom half waits.
+            nested.schedule_bh(move || sets.store(true, Ordering::Relaxed));
+            nested.block_on(until(&nested, &flag));
+        });
+        ctx.block_on(waits);
+    }),
+    ("a task that a nested wait holds back", |ctx| {
+        let [flag] = flags();
+        let nested = ctx.clone();
+        block_on(ctx.spawn_local(async move {
+            let sets = flag.clone();
+            drop(nested.spawn(async move { sets.store(true, Ordering::Relaxed) }));
+            mixed(until(&nested, &flag));
+        }));
+    }),
+    ("an outer call, while a nested wait waits for the coroutine", |ctx| {
+        let [flag] = flags();
+        let (tx, rx) = async_channel::bounded::<()>(1);
+        let (ends, sets) = (flag.clone(), flag.clone());
+        let nested = ctx.clone();
+        ctx.schedule_bh(move || {
+            let waits = until(&nested, &flag);
+            thread::spawn(move || tx.try_send(()).unwrap());
+            block_on(waits);
+        });
+        block_on(async move {
+            rx.recv().await.unwrap();
+            sets.store(true, Ordering::Relaxed);
+        });
+        ctx.poll_while(|| !ends.load(Ordering::Relaxed));
+    }),
+    ("a bottom half, while the condition itself waits", |ctx| {
+        let [flag] = flags();
+        let (tx, rx) = async_channel::bounded::<()>(1);
+        let (looks, looked) = (flag.clone(), Cell::new(false));
+        let waits_in = ctx.clone();
+        let waits = coroutine(move || {
+            waits_in.poll_while(|| {
+                let unset = !looks.load(Ordering::Relaxed);
+                if !looked.replace(true) {
+                    block_on(async { rx.recv().await.unwrap() });
+                }
+                unset
+            });
+        });
+        let task = ctx.spawn_local(waits);
+        ctx.poll(false);
+        ctx.schedule_bh(move || flag.store(true, Ordering::Relaxed));
+        ctx.poll(false);
+        thread::spawn(move || tx.try_send(()).unwrap());
+        ctx.block_on(task);
+    }),
+    ("the last of many coroutines ends", |ctx| {
+        let flags: [Flag; 20] = flags();
+        // The first waits for the second, and so on, and a bottom half ends the last.
+        let tasks: Vec<_> = flags
+            .windows(2)
+            .map(|pair| {
+                let (waits, sets) = (until(ctx, &pair[1]), pair[0].clone());
+                ctx.spawn_local(async move {
+                    waits.await;
+                    sets.store(true, Ordering::Relaxed);
+                })
+            })
+            .collect();
+        ctx.poll(false);
+        let last = flags[19].clone();
+        ctx.schedule_bh(move || last.store(true, Ordering::Relaxed));
+        tasks.into_iter().for_each(|task| ctx.block_on(task));
+    }),
+];
+
+/// Catches: something that runs in a context and is not counted, because as many coroutines have begun to wait again in that
+/// round, or a coroutine that does something more before it waits, or another future of its task; a round that ends at a
+/// timer, or with a panic, or is that of a nested wait.
+#[test]
+fn c01_c09_p01_whatever_runs_in_a_context_ends_a_coroutines_wait_for_it() {
+    for (happens, ends) in HAPPENS {
+        within_bounds(move || {
+            eprintln!("{happens}");
+            let ctx = AioContext::new().unwrap();
+            let _home = ctx.enter();
+            ends(&ctx);
+        });
+    }
+}
+
+/// Polls coroutines that wait in a context, and what ends them.
+type Idle = (&'static str, fn(&AioContext, Vec<Coroutine<()>>, Pin<Box<dyn Future<Output = ()>>>));
+
+const IDLE: &[Idle] = &[
+    ("tasks", |ctx, waits, ends| {
+        let tasks: Vec<_> = waits.into_iter().map(|waits| ctx.spawn_local(waits)).collect();
+        ctx.block_on(ends);
+        tasks.into_iter().for_each(|task| ctx.block_on(task));
+    }),
+    ("one task", |ctx, waits, ends| {
+        let task = ctx.spawn_local(futures::future::join_all(waits));
+        ctx.block_on(ends);
+        ctx.block_on(task);
+    }),
+    ("a call", |ctx, waits, ends| {
+        ctx.block_on(futures::future::join(futures::future::join_all(waits), ends));
+    }),
+    ("another executor", |_, waits, ends| {
+        futures::executor::block_on(futures::future::join(futures::future::join_all(waits), ends));
+    }),
+    ("a coroutine", |ctx, waits, ends| {
+        let task = ctx.spawn_local(coroutine(move || _ = block_on(futures::future::join_all(waits))));
+        ctx.block_on(ends);
+        ctx.block_on(task);
+    }),
+];
+
+/// Catches: coroutines that wake each other, or themselves, while nothing happens.
+#[test]
+fn c01_coroutines_that_wait_for_a_context_leave_the_thread_idle() {
+    for (name, idle) in IDLE {
+        for many in [1, 3] {
+            for polls in [false, true] {
+                within_bounds(move || {
+                    let ctx = AioContext::new().unwrap();
+                    let _home = ctx.enter();
+                    let (looks, done) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+                    let waits = (0..many)
+                        .map(|_| {
+                            let (ctx, looks, done) = (ctx.clone(), looks.clone(), done.clone());
+                            coroutine(move || {
+                                let condition = || {
+                                    looks.set(looks.get() + 1);
+                                    !done.get()
+                                };
+                                if polls {
+                                    while condition() {
+                                        ctx.poll(true);
+                                    }
+                                } else {
+                                    ctx.poll_while(condition);
+                                }
+                            })
+                        })
+                        .collect();
+                    // Some things happen, and then nothing for a while, in which a loop without end would look often.
+                    let sleeps = ctx.clone();
+                    let ends = async move {
+                        for _ in 0..5 {
+                            sleeps.sleep(ms(1)).await;
+                        }
+                        sleeps.sleep(ms(30)).await;
+                        done.set(true);
+                        sleeps.notify();
+                    };
+                    idle(&ctx, waits, Box::pin(ends));
+                    eprintln!("{many} in {name}, `poll`: {polls}: {} looks", looks.get());
+                    assert!(looks.get() <= 40 * many, "{} looks", looks.get());
                 });
             }
         }

@@ -164,7 +164,8 @@ fn poll_while_suspended(
     deadline: Option<Instant>,
 ) -> bool {
     let (thread, context) = (home.thread(), home.context());
-    let mut last = false;
+    let _lasts = suspend::Lasts::new(thread, context);
+    let (mut last, mut again) = (false, false);
     loop {
         // Before the condition: what happens after it was evaluated ends the wait.
         let seen = context.scheduler().watchers().seen();
@@ -180,7 +181,8 @@ fn poll_while_suspended(
             // The call is on the stack during this wait only, because the condition's own calls suspend the coroutine
             // too, and a coroutine can be suspended in one call at a time.
             Some(own) => {
-                suspend::shown_until_ran(own, &Place::push(&POLL_WHILE, site), context, seen, deadline);
+                suspend::until_ran_shown(own, &Place::push(&POLL_WHILE, site), context, seen, deadline, again);
+                again = true;
             }
             None => _ = poll(thread, home.entered(), context, !last, deadline),
         }

@@ -35,6 +35,8 @@
 //! futures of waiting outer calls when they are woken (`thread/waiting.rs`). Past [`DEEP`] frames it holds them back
 //! like everything else.
 
+#[cfg(feature = "coroutine")]
+use std::mem;
 use std::{
     ops::ControlFlow,
     time::{Duration, Instant},
@@ -112,6 +114,8 @@ fn dispatch(thread: &Thread, as_: As, what: impl FnOnce()) {
 #[cold]
 pub fn poll_outer(thread: &Thread, calls: Calls<'_>, polls: Polls) -> bool {
     let mut any = false;
+    #[cfg(feature = "coroutine")]
+    let mut other = false;
     for call in calls {
         // If a poll forked, the next sleep reports it.
         if fork::is_child() {
@@ -119,8 +123,19 @@ pub fn poll_outer(thread: &Thread, calls: Calls<'_>, polls: Polls) -> bool {
         }
         if let Some(due) = call.due(polls) {
             any = true;
+            #[cfg(feature = "coroutine")]
+            thread.stack.waited_again.set(false);
             dispatch_outer(thread, call, due);
+            #[cfg(feature = "coroutine")]
+            {
+                other |= !thread.stack.waited_again.replace(false);
+            }
         }
+    }
+    // Here such a poll counts as a task.
+    #[cfg(feature = "coroutine")]
+    if any && thread.stack.watching.get() > 0 {
+        served(&thread.homes, |context| context.scheduler().watchers().ran(other));
     }
     any
 }
@@ -186,38 +201,87 @@ fn round_of(
     if scheduler.has_to_close() && each(&mut || dispatch(thread, As::Callback, || scheduler.clear_out())).is_break() {
         return false;
     }
-    let mut ran = false;
+    let mut ran = Ran::new(thread, scheduler);
+    let mut goes_on = true;
     if let Some(now) = scheduler.timers().due() {
-        while let Some((waker, counts)) = scheduler.timers().pop(now) {
-            ran |= counts;
+        while goes_on && let Some((waker, counts)) = scheduler.timers().pop(now) {
+            ran.any |= counts;
+            ran.other |= counts;
             let mut waker = Some(waker);
-            if each(&mut || dispatch(thread, As::Callback, || waker.take().expect("called once").wake())).is_break() {
-                return true;
-            }
+            goes_on = each(&mut || dispatch(thread, As::Callback, || waker.take().expect("called once").wake()))
+                .is_continue();
         }
     }
-    if looks {
+    if looks && goes_on {
         context.handlers().queue_ready();
     }
-    #[cfg(feature = "coroutine")]
-    scheduler.watchers().round_begins();
-    #[cfg(feature = "coroutine")]
-    let mut items = usize::from(ran);
-    let end = scheduler.batch_end();
-    while let Some(work) = scheduler.pop(end, allowed) {
-        ran = true;
-        #[cfg(feature = "coroutine")]
-        {
-            items += 1;
-        }
+    let end = if goes_on { scheduler.batch_end() } else { 0 };
+    while goes_on && let Some(work) = scheduler.pop(end, allowed) {
+        let is_task = matches!(work, Work::Task(_));
         let mut work = Some(work);
-        if each(&mut || run(thread, scheduler, work.take().expect("called once"))).is_break() {
-            break;
+        goes_on =
+            ran.item(is_task, || each(&mut || run(thread, scheduler, work.take().expect("called once")))).is_continue();
+    }
+    ran.any
+}
+
+/// What has run in a context. The coroutines that wait for that are told when this is dropped, also after a panic.
+#[cfg_attr(not(feature = "coroutine"), expect(dead_code, reason = "no coroutine waits"))]
+struct Ran<'a> {
+    thread: &'a Thread,
+    scheduler: &'a Scheduler,
+    any: bool,
+    /// Whether any of it was more than that coroutines wait again for what runs here, as far as is known.
+    other: bool,
+}
+
+impl<'a> Ran<'a> {
+    #[inline]
+    fn new(thread: &'a Thread, scheduler: &'a Scheduler) -> Self {
+        Self { thread, scheduler, any: false, other: false }
+    }
+
+    /// Runs an item with `run`.
+    #[inline(always)]
+    fn item<R>(&mut self, is_task: bool, run: impl FnOnce() -> R) -> R {
+        self.any = true;
+        #[cfg(feature = "coroutine")]
+        if is_task {
+            let other = mem::replace(&mut self.other, true);
+            let waited_again = &self.thread.stack.waited_again;
+            waited_again.set(false);
+            let result = run();
+            if waited_again.replace(false) {
+                self.other = other;
+            }
+            return result;
+        }
+        let _ = is_task;
+        self.other = true;
+        run()
+    }
+}
+
+#[cfg(feature = "coroutine")]
+impl Drop for Ran<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.any && self.scheduler.watchers().are_some() {
+            self.tell();
         }
     }
-    #[cfg(feature = "coroutine")]
-    scheduler.watchers().round_ends(items);
-    ran
+}
+
+#[cfg(feature = "coroutine")]
+impl Ran<'_> {
+    #[cold]
+    fn tell(&self) {
+        let told = Payload::of(|| self.scheduler.watchers().ran(self.other));
+        // A second panic would end the process.
+        if !std::thread::panicking() {
+            told.unwrap_or_else(|payload| payload.resume());
+        }
+    }
 }
 
 /// Runs everything that `context` holds now. A panic goes to the caller at once; what is left stays queued.
@@ -293,6 +357,11 @@ impl<'a> Wait<'a> {
 
     /// Waits until the call is done. Returns how it ended and the first panic of what ran meanwhile.
     pub fn run(mut self, entered: &Entered) -> (Ended, Option<Payload>) {
+        // For the first poll.
+        #[cfg(feature = "coroutine")]
+        if self.thread.stack.watching.get() > 0 {
+            self.tell_of_poll(true);
+        }
         // A wait that needs no sleep need not look for an outer scheduler either.
         let ended = reactor::unconstrained(|| {
             loop {
@@ -314,6 +383,9 @@ impl<'a> Wait<'a> {
                 reactor::unconstrained(|| self.sleep_between_rounds(stopped))
             })
         });
+        // Whatever waits again inside this call, the code that made it goes on.
+        #[cfg(feature = "coroutine")]
+        self.thread.stack.waited_again.set(false);
         (ended, self.panicked)
     }
 
@@ -321,7 +393,7 @@ impl<'a> Wait<'a> {
     fn round(&mut self) -> Round {
         let mut moved = self.run_ready();
         if self.call.slot().wakes.take_woken() {
-            if let Some(ended) = self.call.poll() {
+            if let Some(ended) = self.poll_call() {
                 return Round::Done(ended);
             }
             moved = true;
@@ -335,6 +407,26 @@ impl<'a> Wait<'a> {
             None if moved => Round::Moved,
             None => Round::Idle,
         }
+    }
+
+    /// Polls the future. Coroutines may wait for what it does, also its own ones.
+    #[inline]
+    fn poll_call(&self) -> Option<Ended> {
+        #[cfg(feature = "coroutine")]
+        self.thread.stack.waited_again.set(false);
+        let ended = self.call.poll();
+        #[cfg(feature = "coroutine")]
+        if ended.is_none() && self.thread.stack.watching.get() > 0 {
+            self.tell_of_poll(!self.thread.stack.waited_again.get());
+        }
+        ended
+    }
+
+    /// `other`: not only coroutines in it have waited again.
+    #[cfg(feature = "coroutine")]
+    #[cold]
+    fn tell_of_poll(&self, other: bool) {
+        served(&self.thread.homes, |context| context.scheduler().watchers().call_polled(other));
     }
 
     /// Whether an interrupt ends the call. A result that the call already has is not lost: then the interrupt stays
@@ -394,7 +486,7 @@ impl<'a> Wait<'a> {
             let ask = self.heeds.and_then(Heeds::ask_at);
             let wake_up = [take, ask, self.call.deadline(), outer.deadline()].into_iter().flatten().min();
             if sleeper.sleep(wake_up, || wakes.is_woken() || polls_outer && outer.any_woken()) {
-                if let Some(ended) = self.call.poll() {
+                if let Some(ended) = self.poll_call() {
                     return ended;
                 }
                 if polls_outer {
@@ -496,12 +588,17 @@ impl<'a> Wait<'a> {
             {
                 taken = true;
                 let _current = AsCurrent::new(&thread.homes, context);
-                catch(panicked, || run(thread, scheduler, work));
+                let mut ran = Ran::new(thread, scheduler);
+                let mut run = |work| {
+                    let is_task = matches!(work, Work::Task(_));
+                    catch(panicked, || ran.item(is_task, || run(thread, scheduler, work)));
+                };
+                run(work);
                 // A search for each of them would be long if there are many.
                 while !call.slot().wakes.is_woken()
                     && let Some(work) = scheduler.pop_through(through)
                 {
-                    catch(panicked, || run(thread, scheduler, work));
+                    run(work);
                 }
             }
         });
@@ -520,7 +617,8 @@ impl<'a> Wait<'a> {
                 taken = true;
                 context.counters().held_back_runs.count();
                 let _current = AsCurrent::new(&thread.homes, context);
-                catch(panicked, || run(thread, scheduler, work));
+                let is_task = matches!(work, Work::Task(_));
+                catch(panicked, || Ran::new(thread, scheduler).item(is_task, || run(thread, scheduler, work)));
             }
         });
         thread.stack.taken.update(|n| n - 1);

@@ -1,9 +1,11 @@
 //! The stackful coroutines that wait for a context: until something has run in it, or it is notified or closed. (A
 //! thread that waits for this polls the context instead.)
 //!
-//! Such a coroutine is resumed by a round of the context, and often waits again at once. If its own resumption counted
-//! as something that ran, it would be woken after every round for ever. So [`Watchers::round_ends`] counts what ran
-//! without the coroutines that wait again.
+//! Such a coroutine is resumed after a round of the context, and often waits again at once. If its own resumption counted
+//! as something that ran, it would be woken after every round for ever. So a task in which nothing happened, as far as is
+//! known, but that such a coroutine waits again, is no reason to wake them. But if the coroutine is one of several futures
+//! of that task, another of them may have done something after the coroutine has looked. Nobody can tell. So after such
+//! tasks all are woken once more, and then no more until something else has run.
 //!
 //! No wake is lost: a coroutine is added before it looks whether it has to wait, and what it waits for is written before
 //! [`Watchers::wake`] looks whether there are any. A fence on either side, between the write and the look, sees to it that
@@ -13,21 +15,23 @@ use std::task::Waker;
 
 use crate::sys::{
     fork, panics,
-    sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock},
+    sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock},
 };
 
 #[derive(Default)]
 pub struct Watchers {
-    /// How many there are, so that a round without any takes no lock.
+    /// How many there are, and how many calls of `poll_while` last, so that a round without any takes no lock.
     len: AtomicUsize,
     waiting: Mutex<Waiting>,
     /// How many rounds have run something that any of them waits for, and how often the context was notified.
     rounds: AtomicU64,
     notifies: AtomicU64,
+    /// How many polls of waiting calls may have done what any of them waits for.
+    calls: AtomicU64,
     /// Which of these notifications has ended a coroutine's blocking `poll`. Written by the home thread.
     taken: AtomicU64,
-    /// How many of them have begun to wait in the present round.
-    again: AtomicUsize,
+    /// Whether they were last woken after tasks in which coroutines only waited again. Written by the home thread.
+    once_more: AtomicBool,
 }
 
 /// What has happened in a context.
@@ -37,12 +41,23 @@ pub struct Seen {
     pub rounds: u64,
     /// How often it was notified.
     pub notifies: u64,
+    /// How many polls there were of calls that wait on its home thread, where a condition may depend on them.
+    pub calls: u64,
 }
 
 #[derive(Default)]
 struct Waiting {
     next: u64,
     wakers: Vec<(u64, Waker)>,
+    /// How many calls last that wait for the context again and again. What runs between two waits counts for them too: the
+    /// condition of `poll_while` may suspend the coroutine.
+    lasting: usize,
+}
+
+impl Waiting {
+    fn len(&self) -> usize {
+        self.wakers.len() + self.lasting
+    }
 }
 
 impl Watchers {
@@ -52,23 +67,38 @@ impl Watchers {
         waiting.next += 1;
         let number = waiting.next;
         waiting.wakers.push((number, waker));
-        self.len.store(waiting.wakers.len(), Ordering::Relaxed);
+        self.len.store(waiting.len(), Ordering::Relaxed);
         drop(waiting);
         fence(Ordering::SeqCst);
         number
     }
 
-    /// Removes one, if it was not woken.
-    pub fn remove(&self, number: u64) {
+    /// Removes one. Returns whether it was woken.
+    pub fn remove(&self, number: u64) -> bool {
         if fork::is_child() {
-            return;
+            return false;
         }
         let mut waiting = lock(&self.waiting);
         let at = waiting.wakers.iter().position(|waker| waker.0 == number);
         let removed = at.map(|at| waiting.wakers.swap_remove(at));
-        self.len.store(waiting.wakers.len(), Ordering::Relaxed);
+        self.len.store(waiting.len(), Ordering::Relaxed);
         drop(waiting);
-        drop(removed);
+        removed.is_none()
+    }
+
+    /// A call begins to wait again and again. It ends with [`lasts_no_more`](Self::lasts_no_more).
+    pub fn lasts(&self) {
+        let mut waiting = lock(&self.waiting);
+        waiting.lasting += 1;
+        self.len.store(waiting.len(), Ordering::Relaxed);
+    }
+
+    pub fn lasts_no_more(&self) {
+        if !fork::is_child() {
+            let mut waiting = lock(&self.waiting);
+            waiting.lasting -= 1;
+            self.len.store(waiting.len(), Ordering::Relaxed);
+        }
     }
 
     /// Wakes all. What they wait for was written before this.
@@ -79,14 +109,18 @@ impl Watchers {
         }
         let mut waiting = lock(&self.waiting);
         let woken = std::mem::take(&mut waiting.wakers);
-        self.len.store(0, Ordering::Relaxed);
+        self.len.store(waiting.len(), Ordering::Relaxed);
         drop(waiting);
         panics::wake_all(woken.into_iter().map(|waker| waker.1));
     }
 
     /// What has happened so far.
     pub fn seen(&self) -> Seen {
-        Seen { rounds: self.rounds.load(Ordering::Relaxed), notifies: self.notifies.load(Ordering::Acquire) }
+        Seen {
+            rounds: self.rounds.load(Ordering::Relaxed),
+            notifies: self.notifies.load(Ordering::Acquire),
+            calls: self.calls.load(Ordering::Relaxed),
+        }
     }
 
     /// What a coroutine's blocking `poll` has seen when it begins: a notification that came before ends it. A thread's
@@ -107,22 +141,27 @@ impl Watchers {
         self.wake();
     }
 
-    /// One of them waits again. For the home thread.
-    pub fn waits_again(&self) {
-        self.again.store(self.again.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    /// Whether there are any. For the home thread.
+    #[inline]
+    pub fn are_some(&self) -> bool {
+        self.len.load(Ordering::Relaxed) > 0
     }
 
-    /// A round begins. For the home thread.
-    #[inline]
-    pub fn round_begins(&self) {
-        self.again.store(0, Ordering::Relaxed);
+    /// Something has run in the context. `other`: not only tasks in which coroutines waited again. For the home thread.
+    pub fn ran(&self, other: bool) {
+        self.tell(other, &self.rounds);
     }
 
-    /// The current round has run `ran` items and ends. For the home thread.
-    #[inline]
-    pub fn round_ends(&self, ran: usize) {
-        if ran > self.again.load(Ordering::Relaxed) && self.len.load(Ordering::Relaxed) > 0 {
-            self.rounds.store(self.rounds.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    /// A call that waits on the home thread was polled. `other`: not only for coroutines in it that waited again.
+    pub fn call_polled(&self, other: bool) {
+        self.tell(other, &self.calls);
+    }
+
+    fn tell(&self, other: bool, count: &AtomicU64) {
+        let tells = other || !self.once_more.load(Ordering::Relaxed);
+        self.once_more.store(!other && tells, Ordering::Relaxed);
+        if tells {
+            count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
             self.wake();
         }
     }

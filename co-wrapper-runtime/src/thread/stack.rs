@@ -73,6 +73,13 @@ pub struct Stack {
     reads: Cell<u64>,
     /// The innermost coroutine with a stack of its own; see `coroutine.rs`.
     pub root: Cell<Root>,
+    /// Of the task that a loop polls: whether a coroutine in it was resumed because something had run in a context, and
+    /// waits for that again. False again when a call has ended for which the task blocked.
+    #[cfg(feature = "coroutine")]
+    pub waited_again: Cell<bool>,
+    /// How many coroutines wait for what runs in a context.
+    #[cfg(feature = "coroutine")]
+    pub watching: Cell<usize>,
 }
 
 /// A write guard of the graph lock.
@@ -150,6 +157,10 @@ impl Stack {
             #[cfg(feature = "graph")]
             reads: Cell::new(0),
             root: Cell::default(),
+            #[cfg(feature = "coroutine")]
+            waited_again: Cell::new(false),
+            #[cfg(feature = "coroutine")]
+            watching: Cell::new(0),
         }
     }
 
