@@ -578,7 +578,8 @@ const HAPPENS: &[Happens] = &[
     }),
     ("a timer, beside `poll`", |ctx| {
         let polls = ctx.clone();
-        assert!(ctx.block_on(async { futures::join!(coroutine(move || polls.poll(true)), ctx.sleep(ms(10))).0 }));
+        // So long that it is not over when it is first polled.
+        assert!(ctx.block_on(async { futures::join!(coroutine(move || polls.poll(true)), ctx.sleep(ms(500))).0 }));
     }),
     ("a timer that is the last thing before the call is polled", |ctx| {
         let [flag] = flags();
@@ -892,7 +893,7 @@ const TIMERS: &[Repeats] = &[
 #[ignore = "run by the test below, in a process of its own"]
 fn child_has_few_timers() {
     for (name, repeats) in TIMERS {
-        repeats(300);
+        repeats(50);
         eprintln!("{name}: {} timers", co_wrapper_runtime::reactor().metrics().num_alive_tasks());
         // Of this thread's. One that was ended is gone when the reactor has come to it.
         while co_wrapper_runtime::reactor().metrics().num_alive_tasks() > 2 {

@@ -42,7 +42,7 @@ impl Coroutine {
     }
 
     fn unwatch(&mut self, scheduler: &Scheduler) {
-        self.watches.take().into_iter().for_each(|number| scheduler.watchers().remove(number));
+        self.watches.take().into_iter().for_each(|number| _ = scheduler.watchers().remove(number));
     }
 }
 

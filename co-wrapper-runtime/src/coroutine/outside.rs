@@ -95,9 +95,7 @@ impl Suspended {
             drop(Payload::of(|| panics::wake_all(woken.into_values())));
         }
     }
-}
 
-impl Suspended {
     /// Wakes all at `next`, if no timer does so before.
     fn wake_at(self: &Arc<Self>, next: Instant) {
         let mut waiting = plain_lock(&self.0);

@@ -35,14 +35,12 @@
 //! futures of waiting outer calls when they are woken (`thread/waiting.rs`). Past [`DEEP`] frames it holds them back
 //! like everything else.
 
-#[cfg(feature = "coroutine")]
-use std::mem;
 use std::{
     ops::ControlFlow,
     time::{Duration, Instant},
 };
 
-use super::sleep::Sleeper;
+use super::{ran::Items, sleep::Sleeper};
 use crate::{
     context::{
         AioContext,
@@ -173,7 +171,13 @@ fn run(thread: &Thread, scheduler: &Scheduler, work: Work<Scheduler>) {
 #[inline(never)]
 fn run_task(thread: &Thread, runnable: Runnable<Scheduler>) {
     let send = runnable.metadata().is_send();
+    #[cfg(feature = "coroutine")]
+    thread.stack.waited_again.set(false);
     dispatch(thread, As::Task { send }, || task::run(runnable));
+    #[cfg(feature = "coroutine")]
+    if thread.stack.waited_again.get() {
+        thread.stack.count_waited();
+    }
 }
 
 #[cold]
@@ -201,95 +205,62 @@ fn round_of(
     if scheduler.has_to_close() && each(&mut || dispatch(thread, As::Callback, || scheduler.clear_out())).is_break() {
         return false;
     }
-    let mut ran = Ran::new(thread, scheduler);
-    let mut goes_on = true;
-    if let Some(now) = scheduler.timers().due() {
-        while goes_on && let Some((waker, counts)) = scheduler.timers().pop(now) {
-            ran.any |= counts;
-            ran.other |= counts;
-            let mut waker = Some(waker);
-            goes_on = each(&mut || dispatch(thread, As::Callback, || waker.take().expect("called once").wake()))
-                .is_continue();
-        }
-    }
-    if looks && goes_on {
-        context.handlers().queue_ready();
-    }
-    let end = if goes_on { scheduler.batch_end() } else { 0 };
-    while goes_on && let Some(work) = scheduler.pop(end, allowed) {
-        let is_task = matches!(work, Work::Task(_));
-        let mut work = Some(work);
-        goes_on =
-            ran.item(is_task, || each(&mut || run(thread, scheduler, work.take().expect("called once")))).is_continue();
-    }
-    ran.any
-}
-
-/// What has run in a context. The coroutines that wait for that are told when this is dropped, also after a panic.
-#[cfg_attr(not(feature = "coroutine"), expect(dead_code, reason = "no coroutine waits"))]
-struct Ran<'a> {
-    thread: &'a Thread,
-    scheduler: &'a Scheduler,
-    any: bool,
-    /// Whether any of it was more than that coroutines wait again for what runs here, as far as is known.
-    other: bool,
-}
-
-impl<'a> Ran<'a> {
-    #[inline]
-    fn new(thread: &'a Thread, scheduler: &'a Scheduler) -> Self {
-        Self { thread, scheduler, any: false, other: false }
-    }
-
-    /// Runs an item with `run`.
-    #[inline(always)]
-    fn item<R>(&mut self, is_task: bool, run: impl FnOnce() -> R) -> R {
-        self.any = true;
-        #[cfg(feature = "coroutine")]
-        if is_task {
-            let other = mem::replace(&mut self.other, true);
-            let waited_again = &self.thread.stack.waited_again;
-            waited_again.set(false);
-            let result = run();
-            if waited_again.replace(false) {
-                self.other = other;
+    let (mut ran, mut count) = (false, 0);
+    let items = Items::begin(thread, scheduler);
+    'round: {
+        if let Some(now) = scheduler.timers().due() {
+            while let Some((waker, counts)) = scheduler.timers().pop(now) {
+                ran |= counts;
+                count += usize::from(counts);
+                let mut waker = Some(waker);
+                let wake = &mut || dispatch(thread, As::Callback, || waker.take().expect("called once").wake());
+                if each(wake).is_break() {
+                    // Also when the timer does not count: the call that it has woken comes first.
+                    ran = true;
+                    break 'round;
+                }
             }
-            return result;
         }
-        let _ = is_task;
-        self.other = true;
-        run()
-    }
-}
-
-#[cfg(feature = "coroutine")]
-impl Drop for Ran<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.any && self.scheduler.watchers().are_some() {
-            self.tell();
+        if looks {
+            context.handlers().queue_ready();
+        }
+        let end = scheduler.batch_end();
+        while let Some(work) = scheduler.pop(end, allowed) {
+            (ran, count) = (true, count + 1);
+            let mut work = Some(work);
+            if each(&mut || run(thread, scheduler, work.take().expect("called once"))).is_break() {
+                break;
+            }
         }
     }
-}
-
-#[cfg(feature = "coroutine")]
-impl Ran<'_> {
-    #[cold]
-    fn tell(&self) {
-        let told = Payload::of(|| self.scheduler.watchers().ran(self.other));
-        // A second panic would end the process.
-        if !std::thread::panicking() {
-            told.unwrap_or_else(|payload| payload.resume());
-        }
-    }
+    items.end(count);
+    ran
 }
 
 /// Runs everything that `context` holds now. A panic goes to the caller at once; what is left stays queued.
 pub fn run_all(thread: &Thread, context: &AioContext) -> bool {
-    round_of(thread, context, Allowed::ALL, true, |work| {
+    #[cfg(feature = "coroutine")]
+    let unwinds = Unwinds(Items::begin(thread, context.scheduler()));
+    let ran = round_of(thread, context, Allowed::ALL, true, |work| {
         work();
         ControlFlow::Continue(())
-    })
+    });
+    #[cfg(feature = "coroutine")]
+    std::mem::forget(unwinds);
+    ran
+}
+
+/// Tells the coroutines that wait for the context what ran before a panic.
+#[cfg(feature = "coroutine")]
+struct Unwinds<'a>(Items<'a>);
+
+#[cfg(feature = "coroutine")]
+impl Drop for Unwinds<'_> {
+    // So that its fields need no place in memory unless it is dropped.
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.panicked();
+    }
 }
 
 /// One blocking call's wait: serves the thread's contexts until its future is ready.
@@ -357,11 +328,6 @@ impl<'a> Wait<'a> {
 
     /// Waits until the call is done. Returns how it ended and the first panic of what ran meanwhile.
     pub fn run(mut self, entered: &Entered) -> (Ended, Option<Payload>) {
-        // For the first poll.
-        #[cfg(feature = "coroutine")]
-        if self.thread.stack.watching.get() > 0 {
-            self.tell_of_poll(true);
-        }
         // A wait that needs no sleep need not look for an outer scheduler either.
         let ended = reactor::unconstrained(|| {
             loop {
@@ -374,6 +340,11 @@ impl<'a> Wait<'a> {
         });
         let ended = ended.unwrap_or_else(|| {
             self.call.slot().record.stamp();
+            // For the first poll, before the thread sleeps.
+            #[cfg(feature = "coroutine")]
+            if self.thread.stack.watching.get() > 0 {
+                self.tell_of_poll(true);
+            }
             entered.gate(|stopped, shown| {
                 let slot = self.call.slot();
                 slot.record.set_stopped(shown);
@@ -412,12 +383,10 @@ impl<'a> Wait<'a> {
     /// Polls the future. Coroutines may wait for what it does, also its own ones.
     #[inline]
     fn poll_call(&self) -> Option<Ended> {
-        #[cfg(feature = "coroutine")]
-        self.thread.stack.waited_again.set(false);
         let ended = self.call.poll();
         #[cfg(feature = "coroutine")]
         if ended.is_none() && self.thread.stack.watching.get() > 0 {
-            self.tell_of_poll(!self.thread.stack.waited_again.get());
+            self.tell_of_poll(!self.thread.stack.waited_again.replace(false));
         }
         ended
     }
@@ -588,18 +557,16 @@ impl<'a> Wait<'a> {
             {
                 taken = true;
                 let _current = AsCurrent::new(&thread.homes, context);
-                let mut ran = Ran::new(thread, scheduler);
-                let mut run = |work| {
-                    let is_task = matches!(work, Work::Task(_));
-                    catch(panicked, || ran.item(is_task, || run(thread, scheduler, work)));
-                };
-                run(work);
+                let (items, mut count) = (Items::begin(thread, scheduler), 1);
+                catch(panicked, || run(thread, scheduler, work));
                 // A search for each of them would be long if there are many.
                 while !call.slot().wakes.is_woken()
                     && let Some(work) = scheduler.pop_through(through)
                 {
-                    run(work);
+                    count += 1;
+                    catch(panicked, || run(thread, scheduler, work));
                 }
+                catch(panicked, || items.end(count));
             }
         });
         taken
@@ -617,8 +584,9 @@ impl<'a> Wait<'a> {
                 taken = true;
                 context.counters().held_back_runs.count();
                 let _current = AsCurrent::new(&thread.homes, context);
-                let is_task = matches!(work, Work::Task(_));
-                catch(panicked, || Ran::new(thread, scheduler).item(is_task, || run(thread, scheduler, work)));
+                let items = Items::begin(thread, scheduler);
+                catch(panicked, || run(thread, scheduler, work));
+                catch(panicked, || items.end(1));
             }
         });
         thread.stack.taken.update(|n| n - 1);

@@ -77,6 +77,9 @@ pub struct Stack {
     /// waits for that again. False again when a call has ended for which the task blocked.
     #[cfg(feature = "coroutine")]
     pub waited_again: Cell<bool>,
+    /// In how many of the tasks that the innermost loop has polled coroutines only waited again; see `poll_loop/ran.rs`.
+    #[cfg(feature = "coroutine")]
+    pub waited_items: Cell<usize>,
     /// How many coroutines wait for what runs in a context.
     #[cfg(feature = "coroutine")]
     pub watching: Cell<usize>,
@@ -161,6 +164,8 @@ impl Stack {
             waited_again: Cell::new(false),
             #[cfg(feature = "coroutine")]
             watching: Cell::new(0),
+            #[cfg(feature = "coroutine")]
+            waited_items: Cell::new(0),
         }
     }
 
@@ -244,6 +249,16 @@ impl Stack {
     pub fn set_shown(&self, shown: usize, all: bool) {
         self.shown.set(shown);
         self.attended.set(if all { usize::MAX } else { shown });
+    }
+}
+
+#[cfg(feature = "coroutine")]
+impl Stack {
+    /// A task was polled in which a coroutine waits again.
+    #[cold]
+    pub fn count_waited(&self) {
+        self.waited_again.set(false);
+        self.waited_items.update(|n| n + 1);
     }
 }
 
