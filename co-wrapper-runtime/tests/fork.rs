@@ -21,7 +21,9 @@ use co_wrapper_runtime::{
     __private::{Wrapper, poll_co_in},
     AioContext, IoThread, block_on, block_on_interruptible, hang, interrupt,
 };
-use common::{BOUND, in_child, message_of, mixed, panic_of, plain, sleeps, until_other_threads_sleep};
+#[cfg(feature = "tokio")]
+use common::sleeps;
+use common::{BOUND, in_child, message_of, mixed, panic_of, plain, until_other_threads_sleep};
 
 /// Forks. 0 in the child, which is ended by a signal if it hangs.
 fn fork() -> i32 {
