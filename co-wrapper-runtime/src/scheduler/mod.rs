@@ -471,7 +471,7 @@ impl Scheduler {
         // A thread that becomes the home or leaves after this sees `closing`.
         let cleared = Payload::of(|| self.clear_out());
         #[cfg(feature = "coroutine")]
-        self.watchers.wake();
+        self.watchers.closed();
         panics::raise(cleared.err());
     }
 

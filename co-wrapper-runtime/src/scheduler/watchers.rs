@@ -4,19 +4,30 @@
 //! Such a coroutine is resumed after a round of the context, and often waits again at once. If its own resumption counted
 //! as something that ran, it would be woken after every round for ever. So a task in which nothing happened, as far as is
 //! known, but that such a coroutine waits again, is no reason to wake them. But if the coroutine is one of several futures
-//! of that task, another of them may have done something after the coroutine has looked. Nobody can tell. So after such
-//! tasks all are woken once more, and then no more until something else has run.
+//! of that task, or one of several such tasks, another of them may have done something after the coroutine has looked. Nobody
+//! can tell. So after such tasks all are woken once more; and should only such tasks run then, a few more times at growing
+//! intervals, so that the thread is idle nevertheless. That begins anew when something else has run.
 //!
 //! No wake is lost: a coroutine is added before it looks whether it has to wait, and what it waits for is written before
 //! [`Watchers::wake`] looks whether there are any. A fence on either side, between the write and the look, sees to it that
 //! one of the two sees what the other has written (`tests/loom_watchers.rs`).
 
-use std::task::Waker;
-
-use crate::sys::{
-    fork, panics,
-    sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock},
+use std::{
+    sync::Arc,
+    task::{Wake, Waker},
+    time::{Duration, Instant},
 };
+
+use crate::{
+    reactor::Alarm,
+    sys::{
+        fork, panics,
+        sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock},
+    },
+};
+
+/// How often all are woken at growing intervals: after 1, 2, 4, … 512 ms.
+const LATER: u32 = 10;
 
 #[derive(Default)]
 pub struct Watchers {
@@ -30,8 +41,24 @@ pub struct Watchers {
     calls: AtomicU64,
     /// Which of these notifications has ended a coroutine's blocking `poll`. Written by the home thread.
     taken: AtomicU64,
-    /// Whether they were last woken after tasks in which coroutines only waited again. Written by the home thread.
-    once_more: AtomicBool,
+    /// How often they were woken after tasks in which coroutines only waited again, since something else has run. Written by
+    /// the home thread.
+    again: AtomicU32,
+    /// The last of these wakes that was put off, and when it is due.
+    later: Mutex<Option<(Instant, Alarm)>>,
+}
+
+/// Coroutines that are woken later.
+struct All(Vec<Waker>);
+
+impl Wake for All {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        panics::wake_all(self.0.iter().cloned());
+    }
 }
 
 /// What has happened in a context.
@@ -49,6 +76,8 @@ pub struct Seen {
 struct Waiting {
     next: u64,
     wakers: Vec<(u64, Waker)>,
+    /// Those that wait for the context's close alone.
+    until_closed: Vec<(u64, Waker)>,
     /// How many calls last that wait for the context again and again. What runs between two waits counts for them too: the
     /// condition of `poll_while` may suspend the coroutine.
     lasting: usize,
@@ -73,14 +102,28 @@ impl Watchers {
         number
     }
 
+    /// Adds one that waits for the context's close alone: it makes its calls somewhere in this context, and nothing that
+    /// runs here is for it. It looks only after this whether the context is closed.
+    pub fn add_until_closed(&self, waker: Waker) -> u64 {
+        let mut waiting = lock(&self.waiting);
+        waiting.next += 1;
+        let number = waiting.next;
+        waiting.until_closed.push((number, waker));
+        number
+    }
+
     /// Removes one. Returns whether it was woken.
     pub fn remove(&self, number: u64) -> bool {
         if fork::is_child() {
             return false;
         }
         let mut waiting = lock(&self.waiting);
-        let at = waiting.wakers.iter().position(|waker| waker.0 == number);
-        let removed = at.map(|at| waiting.wakers.swap_remove(at));
+        let Waiting { wakers, until_closed, .. } = &mut *waiting;
+        let take = |from: &mut Vec<(u64, Waker)>| {
+            let at = from.iter().position(|waker| waker.0 == number)?;
+            Some(from.swap_remove(at))
+        };
+        let removed = take(wakers).or_else(|| take(until_closed));
         self.len.store(waiting.len(), Ordering::Relaxed);
         drop(waiting);
         removed.is_none()
@@ -109,6 +152,19 @@ impl Watchers {
         }
         let mut waiting = lock(&self.waiting);
         let woken = std::mem::take(&mut waiting.wakers);
+        self.len.store(waiting.len(), Ordering::Relaxed);
+        drop(waiting);
+        panics::wake_all(woken.into_iter().map(|waker| waker.1));
+    }
+
+    /// The context was closed, as those can see that this wakes.
+    pub fn closed(&self) {
+        if fork::is_child() {
+            return;
+        }
+        let mut waiting = lock(&self.waiting);
+        let mut woken = std::mem::take(&mut waiting.wakers);
+        woken.append(&mut waiting.until_closed);
         self.len.store(waiting.len(), Ordering::Relaxed);
         drop(waiting);
         panics::wake_all(woken.into_iter().map(|waker| waker.1));
@@ -158,11 +214,32 @@ impl Watchers {
     }
 
     fn tell(&self, other: bool, count: &AtomicU64) {
-        let tells = other || !self.once_more.load(Ordering::Relaxed);
-        self.once_more.store(!other && tells, Ordering::Relaxed);
-        if tells {
-            count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-            self.wake();
+        let again = if other { 0 } else { self.again.load(Ordering::Relaxed) + 1 };
+        if again > 1 {
+            return self.tell_later(again, count);
         }
+        self.again.store(again, Ordering::Relaxed);
+        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// What [`tell`](Self::tell) does, put off. Whoever looks before that sees that something may have happened.
+    #[cold]
+    fn tell_later(&self, again: u32, count: &AtomicU64) {
+        if again > LATER + 1 || fork::is_child() {
+            return;
+        }
+        let wakers: Vec<_> = lock(&self.waiting).wakers.iter().map(|waker| waker.1.clone()).collect();
+        let mut later = lock(&self.later);
+        let now = Instant::now();
+        if wakers.is_empty() || later.as_ref().is_some_and(|later| now < later.0) {
+            return;
+        }
+        self.again.store(again, Ordering::Relaxed);
+        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let after = Duration::from_millis(1 << (again - 2));
+        let ended = later.replace((now + after, Alarm::new(after, Waker::from(Arc::new(All(wakers))))));
+        drop(later);
+        drop(ended);
     }
 }

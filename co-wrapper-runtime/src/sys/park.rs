@@ -65,7 +65,7 @@ struct Elsewhere {
 }
 
 /// The thread is awake, or sleeps in its parker.
-#[cfg(any(all(feature = "tokio", unix), loom))]
+#[cfg(any(all(feature = "tokio", unix), feature = "coroutine", loom))]
 const AWAKE: u8 = 0;
 /// It sleeps in [`Parker::sleep_in`], or is about to.
 const ELSEWHERE: u8 = 1;
@@ -127,8 +127,8 @@ impl Parker {
     #[cfg(feature = "coroutine")]
     pub fn ends_elsewhere(&self) {
         let Elsewhere { state, .. } = &*self.elsewhere;
-        // Only the thread itself begins such a sleep.
-        if state.load(Ordering::Relaxed) == ELSEWHERE && state.swap(WOKEN, Ordering::AcqRel) == ELSEWHERE {
+        // Only the thread itself begins such a sleep. It is not told again of a wake of its own, at the next one.
+        if state.compare_exchange(ELSEWHERE, AWAKE, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             self.elsewhere.end();
         }
     }
