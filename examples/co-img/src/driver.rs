@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::io::{self, ErrorKind};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 
 use imago::Storage;
@@ -140,8 +140,11 @@ pub struct Driver {
     counts: Option<CountsFirst>,
     /// Every write is durable when it returns.
     writethrough: bool,
-    /// One sync comes after another, so that none ends well beside one that fails.
-    syncing: Mutex<()>,
+    /// So many syncs were asked for.
+    asked: AtomicU64,
+    /// One sync comes after another, so that none ends well beside one that fails. Of those that were asked for, the first
+    /// so many have been done.
+    syncing: Mutex<u64>,
     /// The first sync that failed: see [`Driver::synced`].
     failed: OnceLock<(ErrorKind, String)>,
 }
@@ -246,12 +249,22 @@ impl Driver {
     }
 
     /// Syncs past what this type does for formats. See [`synced`](Self::synced).
+    ///
+    /// All who ask while a sync is under way share the next one. Who asks has had his writes end before that, so any sync
+    /// that begins afterwards makes them durable. One that is under way already need not.
     pub(crate) async fn plain_sync(&self) -> io::Result<()> {
-        let _one = self.syncing.lock().await;
+        let mine = self.asked.fetch_add(1, SeqCst);
+        let mut done = self.syncing.lock().await;
         if let Some((kind, why)) = self.failed.get() {
             return Err(io::Error::new(*kind, format!("an earlier flush failed: {why}")));
         }
-        self.synced(each!(self, d => d.sync().await))
+        if *done > mine {
+            return Ok(());
+        }
+        let asked = self.asked.load(SeqCst);
+        self.synced(each!(self, d => d.sync().await))?;
+        *done = asked;
+        Ok(())
     }
 
     /// How something ended that makes writes durable. Once that has failed, all syncs fail: what was written may be lost, of
@@ -342,8 +355,8 @@ impl Driver {
 
 impl From<Protocol> for Driver {
     fn from(protocol: Protocol) -> Self {
-        let (qcow2, counts, writethrough) = (None, None, false);
-        Driver { protocol, qcow2, counts, writethrough, syncing: Mutex::default(), failed: OnceLock::new() }
+        let (qcow2, counts, writethrough, asked) = (None, None, false, AtomicU64::new(0));
+        Driver { protocol, qcow2, counts, writethrough, asked, syncing: Mutex::default(), failed: OnceLock::new() }
     }
 }
 

@@ -43,14 +43,21 @@ struct Disk {
     dirty: Vec<Range<usize>>,
     requests: usize,
     flushes: usize,
+    writes: usize,
+    /// The first flush is not answered before so many writes are.
+    flush_after: usize,
     has_failed: bool,
 }
 
 impl Disk {
     fn new(flags: u16, fault: Fault, image: Vec<u8>) -> Self {
         let durable = image.clone();
-        let (dirty, requests, flushes, has_failed) = (Vec::new(), 0, 0, false);
-        Disk { flags, fault, written: image, durable, dirty, requests, flushes, has_failed }
+        let (dirty, requests, flushes, writes, flush_after, has_failed) = (Vec::new(), 0, 0, 0, 0, false);
+        Disk { flags, fault, written: image, durable, dirty, requests, flushes, writes, flush_after, has_failed }
+    }
+
+    fn awaits_writes(&self) -> bool {
+        self.writes < self.flush_after
     }
 
     fn crash(&mut self) {
@@ -62,7 +69,10 @@ impl Disk {
     fn serve(&mut self, command: u16, fua: bool, range: Range<usize>, data: &[u8]) -> (u32, Vec<u8>) {
         match command {
             0 => return (0, self.written[range].to_vec()),
-            1 => self.written[range.clone()].copy_from_slice(data),
+            1 => {
+                self.writes += 1;
+                self.written[range.clone()].copy_from_slice(data);
+            }
             6 => self.written[range.clone()].fill(0),
             3 => {
                 self.flushes += 1;
@@ -132,6 +142,7 @@ fn session(socket: &mut TcpStream, disk: &Mutex<Disk>) -> io::Result<()> {
         socket.write_all(&reply(1, b""))?;
         break;
     }
+    let mut late = Vec::new();
     loop {
         number::<4>(socket)?;
         let (flags, command) = (number::<2>(socket)?, number::<2>(socket)? as u16);
@@ -139,7 +150,7 @@ fn session(socket: &mut TcpStream, disk: &Mutex<Disk>) -> io::Result<()> {
         let length = number::<4>(socket)? as usize;
         let mut data = vec![0; if command == 1 { length } else { 0 }];
         socket.read_exact(&mut data)?;
-        let (error, data) = {
+        let ((error, data), is_late) = {
             let mut disk = disk.lock().unwrap();
             if command == 2 {
                 return Ok(());
@@ -157,10 +168,18 @@ fn session(socket: &mut TcpStream, disk: &Mutex<Disk>) -> io::Result<()> {
                 disk.crash();
                 return Ok(());
             }
-            answer
+            (answer, command == 3 && disk.awaits_writes())
         };
         let head = [&0x6744_6698_u32.to_be_bytes()[..], &error.to_be_bytes(), &cookie.to_be_bytes()].concat();
-        socket.write_all(&[&head[..], &data].concat())?;
+        let answer = [&head[..], &data].concat();
+        if is_late {
+            late.extend(answer);
+            continue;
+        }
+        socket.write_all(&answer)?;
+        if !late.is_empty() && !disk.lock().unwrap().awaits_writes() {
+            socket.write_all(&std::mem::take(&mut late))?;
+        }
     }
 }
 
@@ -280,5 +299,29 @@ fn what_is_not_safe_below_is_not_given_up_above() {
             copies(&folder, &disk, &["commit", "-f", "qcow2", "top"], "qcow2", Some("top"), true)
         });
         assert!(ends[1] > 2, "{ends:?}");
+    }
+}
+
+/// Catches: a flush for each of many writes that wait for the disk at the same time; and a flush that was under way before a
+/// write ended, and is taken for that write's.
+#[test]
+fn writes_that_wait_for_the_disk_together_share_a_flush() {
+    const WRITES: usize = 32;
+    let folder = Folder::new();
+    folder.raw("raw", 4 << 20);
+    folder.ok(&["convert", "-S", "0", "-f", "raw", "-O", "qcow2", "raw", "full"]); // no cluster is new
+    let image = fs::read(folder.path("full")).unwrap();
+    let (disk, url) = served();
+    for cache in ["writethrough", "directsync"] {
+        // One at a time, each has its own. All at once, the first has its own, and the others end while it is under way.
+        // The command flushes once more when it ends.
+        for (at_a_time, expected) in [(1, WRITES + 1..WRITES + 2), (WRITES, 3..WRITES / 2)] {
+            *disk.lock().unwrap() = Disk { flush_after: at_a_time, ..Disk::new(ALL, Fault::None, image.clone()) };
+            let (count, depth) = (WRITES.to_string(), at_a_time.to_string());
+            folder.ok(&["bench", "-w", "-c", &count, "-d", &depth, "-s", "64k", "-t", cache, "-f", "qcow2", &url]);
+            let disk = disk.lock().unwrap();
+            assert_eq!(disk.writes, WRITES, "{cache}, {at_a_time}");
+            assert!(expected.contains(&disk.flushes), "{cache}, {at_a_time}: {} flushes", disk.flushes);
+        }
     }
 }
