@@ -134,7 +134,8 @@ pub(super) async fn serve(url: NbdUrl, export: Export, socket: Socket, mut reque
         if matches!(lost.kind(), ErrorKind::InvalidData | ErrorKind::TimedOut) {
             break lost;
         }
-        if unflushed.any() {
+        // Who offers no flush holds nothing back.
+        if export.can_flush() && unflushed.any() {
             let what = format!("{lost}; what was written since the last flush may be lost");
             break Error::new(lost.kind(), what);
         }
