@@ -325,14 +325,29 @@ fn meanwhile() -> io::Error {
     io::Error::new(io::ErrorKind::AlreadyExists, "another program has put something else there meanwhile")
 }
 
-/// Renames a file to where nothing is, also if that changes just now.
+/// Renames a file to where nothing is, also if that changes just now, as far as the file system has a way to.
 fn rename_to_nothing(from: &Path, place: &Path) -> io::Result<()> {
     let renamed = match renameat2(AT_FDCWD, from, AT_FDCWD, place, RenameFlags::RENAME_NOREPLACE) {
         // This file system does not know it.
-        Err(Errno::EINVAL | Errno::ENOSYS) => fs::hard_link(from, place).and_then(|()| fs::remove_file(from)),
+        Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => link_to_nothing(from, place),
         renamed => renamed.map_err(io::Error::from),
     };
     renamed.map_err(|error| if error.kind() == io::ErrorKind::AlreadyExists { meanwhile() } else { error })
+}
+
+/// The same by a second name, which is never given to what is there. Where there are no second names either, the file is
+/// renamed if nothing is there a moment before; what else is wrong, that tells too.
+fn link_to_nothing(from: &Path, place: &Path) -> io::Result<()> {
+    match fs::hard_link(from, place) {
+        // It is in its place. If the first name stays, too, that is no reason to say that it is not.
+        Ok(()) => {
+            let _ = fs::remove_file(from);
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        Err(_) if file_at(place)?.is_some() => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, place),
+    }
 }
 
 /// Renames a file that need not be durable. Where a rename replaces a file, ext4 and btrfs begin to write the new one

@@ -1,7 +1,9 @@
-//! What other programs do to a target's place while it is written.
+//! What other programs do to a target's place while it is written; and what file systems lack that it takes its place by.
 
 use std::ffi::OsString;
 use std::os::unix::fs::symlink;
+
+use nix::libc::c_long;
 
 use super::*;
 
@@ -145,5 +147,78 @@ fn only_what_was_there_is_written_in_place_when_the_disk_is_full() {
         };
         assert_eq!(fs::read_to_string(&place).ok().as_deref(), expected, "{what}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), usize::from(expected.is_some()), "{what}");
+    }
+}
+
+/// From here on these system calls of this thread fail with these errors.
+fn without(calls: &[(c_long, Errno)]) {
+    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)]; // the call's number
+    for (call, errno) in calls {
+        program.push(libc::sock_filter { jf: 1, ..statement(equal, u32::try_from(*call).unwrap()) });
+        program.push(statement(libc::BPF_RET, libc::SECCOMP_RET_ERRNO | *errno as u32));
+    }
+    program.push(statement(libc::BPF_RET, libc::SECCOMP_RET_ALLOW));
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: both pointers, that to the filter and the one in it, are valid for the length of the calls.
+    let made = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) == 0
+    };
+    assert!(made, "{}", io::Error::last_os_error());
+}
+
+/// Catches: a file system on which no new file can be made, as those of some virtual machines; one on which another
+/// program's file is replaced.
+#[test]
+fn a_new_file_takes_its_place_whatever_the_file_system_lacks() {
+    use Other::{DoesNothing, Makes, MakesFolder, MakesLink};
+    #[cfg(target_arch = "x86_64")]
+    const UNLINK: c_long = libc::SYS_unlink;
+    #[cfg(not(target_arch = "x86_64"))]
+    const UNLINK: c_long = libc::SYS_unlinkat;
+    let rename = |errno| (libc::SYS_renameat2, errno);
+    let link = |errno| (libc::SYS_linkat, errno);
+    let remove = |errno| (UNLINK, errno);
+    let mut lacking = vec![vec![]];
+    for no_replace in [Errno::EINVAL, Errno::ENOSYS, Errno::EOPNOTSUPP] {
+        lacking.extend([vec![rename(no_replace)], vec![rename(no_replace), remove(Errno::EACCES)]]);
+        for no_links in [Errno::EPERM, Errno::ENOSYS, Errno::EOPNOTSUPP, Errno::EMLINK, Errno::EINVAL] {
+            lacking.push(vec![rename(no_replace), link(no_links)]);
+        }
+    }
+    for calls in lacking {
+        for other in [DoesNothing, Makes, MakesFolder, MakesLink] {
+            let what = format!("{calls:?}, {other:?}");
+            let folder = tempfile::tempdir().unwrap();
+            let (from, place) = (folder.path().join("from"), folder.path().join("place"));
+            fs::write(&from, "ours").unwrap();
+            other.act(&place);
+            let renamed = thread::scope(|scope| {
+                let renaming = scope.spawn(|| {
+                    without(&calls);
+                    rename_to_nothing(&from, &place)
+                });
+                renaming.join().unwrap()
+            });
+            match renamed {
+                Ok(()) => assert_eq!(other, DoesNothing, "{what}"),
+                Err(error) => {
+                    assert!(other != DoesNothing && error.to_string().contains("meanwhile"), "{what}: {error}");
+                }
+            }
+            match other {
+                MakesFolder => assert!(place.is_dir(), "{what}"),
+                MakesLink => assert!(place.is_symlink(), "{what}"),
+                _ => {
+                    let expected = if other == DoesNothing { "ours" } else { "theirs" };
+                    assert_eq!(fs::read_to_string(&place).unwrap(), expected, "{what}");
+                }
+            }
+            // What has not taken its place stays where it was.
+            let keeps_both = calls.iter().any(|(call, _)| *call == UNLINK);
+            assert_eq!(from.exists(), other != DoesNothing || keeps_both, "{what}");
+        }
     }
 }
