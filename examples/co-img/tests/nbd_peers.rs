@@ -515,6 +515,36 @@ fn convert_keeps_several_requests_in_flight() {
     assert!(out.chunks(1 << 20).enumerate().all(|(at, part)| part.iter().all(|byte| *byte == at as u8 + 1)));
 }
 
+/// A server of 16 MiB that answers the fourth read, by an error, and no other.
+fn answers_the_fourth_read(peer: &mut Peer) -> io::Result<()> {
+    peer.negotiate(16 << 20, false)?;
+    let mut reads = 0;
+    loop {
+        let request = peer.request()?;
+        match request.command {
+            0 => {
+                reads += 1;
+                if reads == 4 {
+                    peer.simple(request.cookie, 5, &[]);
+                }
+            }
+            2 => return Ok(()),
+            _ => peer.simple(request.cookie, 0, &[]),
+        }
+    }
+}
+
+/// Catches: a command that has failed, and waits for reads that may never be answered.
+#[test]
+fn a_command_whose_read_has_failed_waits_for_no_other() {
+    let folder = Folder::new();
+    for command in [&["bench", "-c", "100", "-d", "4", "-s", "1M"][..], &["bench", "-c", "4", "-s", "4k"]] {
+        // Longer than any test is waited for.
+        let url = scripted(&[answers_the_fourth_read]).replace(PATIENT, "timeout=36000");
+        folder.fails(&[command, &["-f", "raw", &url]].concat(), 1, &["cannot read", &url]);
+    }
+}
+
 #[test]
 fn a_server_that_dies_or_lies_leaves_no_target() {
     let folder = Folder::new();

@@ -93,10 +93,15 @@ pub fn run(options: &Options) -> Result<()> {
 #[co_wrapper(expect_long)]
 async fn img_co_bench(blk: &BlockBackend, options: &Options, size: u64, progress: &Progress) -> Result<()> {
     let slots = blk.end() / size; // the requests go round
+    let in_flight = &InFlight::default();
     let requests = (0..options.count).map(|n| n % slots * size).map(|at| async move {
         let mut buf = vec![0; size as usize];
         match options.write {
-            false => blk_co_pread(blk, at, &mut buf).await.map_err(Error::at(Doing::Read, &options.image))?,
+            false => {
+                let read = in_flight.unless_stopped(blk_co_pread(blk, at, &mut buf));
+                let Some(read) = read.await else { return Ok(()) };
+                read.map_err(Error::at(Doing::Read, &options.image))?;
+            }
             true => blk_co_pwrite(blk, at, &buf, false).await.map_err(Error::at(Doing::Write, &options.image))?,
         }
         progress.inc(1);
@@ -105,5 +110,5 @@ async fn img_co_bench(blk: &BlockBackend, options: &Options, size: u64, progress
     // Below a host's runtime its budget would run out in the first poll; a stream of futures is then woken through wakers
     // of its own, which the host keeps back until we return.
     let requests = stream::iter(requests.map(Ok));
-    unconstrained(InFlight::default().run(requests, options.depth)).await
+    unconstrained(in_flight.run(requests, options.depth)).await
 }
