@@ -238,6 +238,11 @@ impl Target {
         self.place.is_some() || self.overwrites
     }
 
+    /// Whether what was there before is lost as soon as anything is written, and not only when it is committed.
+    pub fn is_in_place(&self) -> bool {
+        self.place.is_none()
+    }
+
     /// Where what was there before is lost when an image is made in `driver`, which [`name`](Self::name) is, and committed.
     pub fn overwritten(&self, driver: &Driver) -> Option<Identity> {
         self.replaced.clone().or_else(|| driver.identity())

@@ -301,15 +301,17 @@ fn errors_of_the_server_are_the_callers() {
     }
 }
 
-/// A server that takes everything but a flush, for which it has no room.
-fn refuses_flushes(peer: &mut Peer) -> io::Result<()> {
+/// A server of 1 MiB of zeroes, which takes everything but one command, for which it has no room.
+fn has_zeroes(peer: &mut Peer, but: Option<u16>) -> io::Result<()> {
     peer.negotiate(1 << 20, true)?;
     loop {
         let request = peer.request()?;
         match request.command {
+            command if but == Some(command) => {
+                peer.chunk(request.cookie, true, 0x8001, &[&28_u32.to_be_bytes(), &4_u16.to_be_bytes(), b"full"]);
+            }
             0 => peer.chunk(request.cookie, true, 1, &[&request.off.to_be_bytes(), &vec![0; request.len as usize]]),
             2 => return Ok(()),
-            3 => peer.chunk(request.cookie, true, 0x8001, &[&28_u32.to_be_bytes(), &4_u16.to_be_bytes(), b"full"]),
             7 => {
                 let extent = [&[0, 0, 0, 7][..], &request.len.to_be_bytes(), &0_u32.to_be_bytes()].concat();
                 peer.chunk(request.cookie, true, 5, &[&extent]);
@@ -317,6 +319,10 @@ fn refuses_flushes(peer: &mut Peer) -> io::Result<()> {
             _ => peer.chunk(request.cookie, true, 0, &[]),
         }
     }
+}
+
+fn refuses_flushes(peer: &mut Peer) -> io::Result<()> {
+    has_zeroes(peer, Some(3))
 }
 
 /// Catches: a flush whose error is lost, and with it what was written.
@@ -331,6 +337,23 @@ fn a_flush_that_fails_is_an_error_of_the_command() {
     // Who asks for no flush gets no error.
     let url = scripted(&[refuses_flushes]);
     folder.ok(&["bench", "-w", "-c", "4", "-t", "unsafe", &url]);
+}
+
+/// As `qemu-nbd` without `-t`. Catches: what an image is to be based on that is connected to twice.
+#[test]
+fn a_server_that_serves_one_connection_may_be_what_a_converted_image_is_based_on() {
+    let folder = Folder::new();
+    folder.raw("raw", 1 << 20);
+    for before in [None, Some("what was there")] {
+        let url = scripted(&[|peer| has_zeroes(peer, None), |_| Ok(())]);
+        let _ = fs::remove_file(folder.path("out"));
+        if let Some(before) = before {
+            fs::write(folder.path("out"), before).unwrap();
+        }
+        folder.ok(&["convert", "-f", "raw", "-O", "qcow2", "-B", &url, "-F", "raw", "raw", "out"]);
+        assert_eq!(folder.names(), ["out", "raw"]);
+        folder.fails(&["compare", "out", "raw"], 2, &["the server hung up"]); // and is not there any more
+    }
 }
 
 #[test]

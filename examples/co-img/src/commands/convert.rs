@@ -10,12 +10,12 @@ use clap::Args;
 use self::copy::{Copy, WINDOW};
 use crate::backend::{BlockBackend, blk_block_status, blk_flush, blk_getlength, blk_settle};
 use crate::cli::{cache, cluster_size, format};
-use crate::driver::{Cache, Driver};
+use crate::driver::{Cache, Identity};
 use crate::error::{Doing, Error, Result, refused};
 use crate::in_flight::InFlight;
 use crate::name::{ImageName, Name, parse_size};
 use crate::open::{
-    Access, ImageFormat, NewImage, blk_create, blk_locate, blk_lock_target, blk_open, blk_open_as, blk_open_at,
+    Access, ImageFormat, Layer, NewImage, blk_create, blk_locate, blk_lock_target, blk_open, blk_open_as, blk_open_at,
     blk_open_target, one_format,
 };
 use crate::progress;
@@ -106,7 +106,10 @@ fn into_new(options: &Options, from: &BlockBackend, mut new: NewImage, sparse: u
     if from.layers.iter().any(|layer| layer.needs(driver.identity().as_ref())) {
         return Err(written_over(options));
     }
-    loses_nothing(options, from, &new, target, &driver)?;
+    let place = target.overwritten(&driver);
+    if target.is_in_place() {
+        loses_nothing(options, from, &below(&new, target)?, place.as_ref())?;
+    }
     blk_lock_target(&driver, target.name())?;
     target.begin();
     let mut to = blk_create(driver, target.name(), &new, options.cache)?;
@@ -117,6 +120,10 @@ fn into_new(options: &Options, from: &BlockBackend, mut new: NewImage, sparse: u
         drop(to);
         let access = Access { writable: true, cache: options.cache, ..Access::default() };
         to = blk_open_at(target.name().clone(), &target.name().to_string(), Some(ImageFormat::Qcow2), access)?;
+    }
+    if !target.is_in_place() {
+        // What it is based on is opened once only: it may be behind a server that serves one connection.
+        loses_nothing(options, from, &to.layers[1..], place.as_ref())?;
     }
     to.write_back_early();
     let blank = new.backing.is_none() && (fresh || options.output_format == ImageFormat::Qcow2);
@@ -148,27 +155,23 @@ fn into_new(options: &Options, from: &BlockBackend, mut new: NewImage, sparse: u
     copied
 }
 
+/// What the new image is to be based on, before there is one.
+fn below(new: &NewImage, target: &Target) -> Result<Vec<Layer>> {
+    let Some((backing, format)) = &new.backing else { return Ok(Vec::new()) };
+    let found = target.name().relative(backing).and_then(|found| one_format(found, Some(*format)));
+    let (found, format) = found.map_err(Error::at(Doing::Open, backing))?;
+    Ok(blk_open_at(found, backing, format, Access::default())?.layers)
+}
+
 /// Refuses to replace what the new image is to be based on, and what the source is made of. The source itself may be
 /// replaced: it is read to its end before that.
-fn loses_nothing(
-    options: &Options,
-    from: &BlockBackend,
-    new: &NewImage,
-    target: &Target,
-    driver: &Driver,
-) -> Result<()> {
+fn loses_nothing(options: &Options, from: &BlockBackend, below: &[Layer], place: Option<&Identity>) -> Result<()> {
     let failed = |why: &str| Error::new(Doing::Create, &options.target, refused(why));
-    let place = target.overwritten(driver);
-    if let Some((backing, format)) = &new.backing {
-        let found = target.name().relative(backing).and_then(|found| one_format(found, Some(*format)));
-        let (found, format) = found.map_err(Error::at(Doing::Open, backing))?;
-        let below = blk_open_at(found, backing, format, Access::default())?;
-        if below.layers.iter().any(|layer| layer.needs(place.as_ref())) {
-            return Err(failed("it would be based on itself"));
-        }
+    if below.iter().any(|layer| layer.needs(place)) {
+        return Err(failed("it would be based on itself"));
     }
-    let mut layers = from.layers.iter().skip_while(|layer| layer.is_at(place.as_ref()));
-    match layers.any(|layer| layer.needs(place.as_ref())) {
+    let mut layers = from.layers.iter().skip_while(|layer| layer.is_at(place));
+    match layers.any(|layer| layer.needs(place)) {
         true => Err(failed("the source is based on it, or has its data there")),
         false => Ok(()),
     }
