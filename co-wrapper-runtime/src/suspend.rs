@@ -4,7 +4,8 @@
 //! does in a task, because frames that do not expect it would be suspended too: an executor's, those of a future in the
 //! middle of its poll, or those of one of our loops. There are three more cases in which a call blocks:
 //!
-//! - The thread is unwinding, because Rust counts panics per thread.
+//! - The coroutine is unwinding, because Rust counts panics per thread. (If the thread was unwinding when the coroutine was
+//!   resumed, it is in a destructor that waits, and the coroutine goes on and is suspended within that.)
 //! - Another tokio handle than ours is current, or was made current on the coroutine's stack before a guard of a context
 //!   made ours current again, because tokio requires that handles are left in reverse order. (Nothing tells of tokio's
 //!   `block_on` and `enter` of our own handle.)
@@ -46,7 +47,8 @@ pub struct Cancelled;
 #[inline]
 pub fn suspends<'a>(thread: &'a Thread, caller: Mark, entered: &Entered) -> Option<&'a Own> {
     let own = if caller.is_root() { thread.coroutine()? } else { return None };
-    (entered.is_ours() && own.may_be_suspended() && !thread::panicking()).then_some(own)
+    let unwinds = thread::panicking() && !own.was_resumed_unwinding();
+    (entered.is_ours() && own.may_be_suspended() && !unwinds).then_some(own)
 }
 
 /// Suspends the coroutine `own`, which runs, until it is resumed. Then [`resumed`] is to be called.

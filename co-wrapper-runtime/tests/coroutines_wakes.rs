@@ -1074,3 +1074,80 @@ fn c01_w13_a_waker_that_panics_ends_no_call_in_flight() {
         });
     }
 }
+
+/// Catches: a coroutine that is resumed in a destructor's wait, while the thread unwinds, and blocks the thread in its next
+/// wait, for what comes after that.
+#[test]
+fn c01_c04_a_coroutine_is_suspended_again_while_another_panic_unwinds_the_thread() {
+    /// Waits, in which the coroutine is resumed, and waits again.
+    struct Waits(AioContext);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            assert!(thread::panicking());
+            self.0.notify();
+            self.0.schedule_bh(|| ());
+            self.0.block_on(self.0.sleep(ms(5)));
+        }
+    }
+    /// What waits in a coroutine until it is told.
+    type Until = fn(&AioContext, async_channel::Receiver<()>);
+    let untils: [(&str, Until); 3] = [
+        ("poll_while", |ctx, told| ctx.poll_while(|| !told.is_closed())),
+        ("poll", |ctx, told| {
+            while !told.is_closed() {
+                ctx.poll(true);
+            }
+        }),
+        ("calls", |ctx, told| {
+            while !told.is_closed() {
+                _ = block_on_timeout(told.recv(), ms(1));
+                ctx.block_on(yields());
+            }
+        }),
+    ];
+    /// What unwinds.
+    type Unwinds = fn(&AioContext);
+    let unwinds: [(&str, Unwinds); 3] = [
+        ("the thread's own code", |ctx| {
+            let waits = Waits(ctx.clone());
+            _ = catch_unwind(AssertUnwindSafe(move || {
+                let _waits = waits;
+                panic!("of the thread");
+            }));
+        }),
+        ("a coroutine that panics", |ctx| {
+            let waits = Waits(ctx.clone());
+            let panics = coroutine(move || {
+                let _waits = waits;
+                panic!("of the coroutine");
+            });
+            _ = catch_unwind(AssertUnwindSafe(|| ctx.block_on(panics)));
+        }),
+        ("a coroutine that is dropped", |ctx| {
+            let (waits, inner) = (Waits(ctx.clone()), ctx.clone());
+            let mut dropped = coroutine(move || {
+                let _waits = waits;
+                inner.block_on(pending::<()>());
+            });
+            assert!((&mut dropped).now_or_never().is_none());
+            drop(dropped);
+        }),
+    ];
+    for (until, code) in untils {
+        for (what, unwind) in unwinds {
+            eprintln!("{until}; {what}");
+            within_bounds(move || {
+                let ctx = AioContext::new().unwrap();
+                let _home = ctx.enter();
+                let (tells, told) = async_channel::bounded(1);
+                let there = ctx.clone();
+                let waits = ctx.spawn_local(coroutine(move || code(&there, told)));
+                (0..4).for_each(|_| _ = ctx.poll(false));
+                unwind(&ctx);
+                tells.close();
+                ctx.notify();
+                ctx.block_on(waits);
+            });
+        }
+    }
+}

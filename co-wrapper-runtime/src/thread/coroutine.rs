@@ -26,6 +26,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{RawWaker, RawWakerVTable, Waker},
+    thread,
 };
 
 use corosensei::Yielder;
@@ -54,6 +55,8 @@ pub struct Own {
     number: Cell<u64>,
     mark: Cell<Mark>,
     task: Cell<Unit>,
+    /// Whether its thread was unwinding when it was resumed last: then that is not the coroutine's own panic.
+    unwinding: Cell<bool>,
     /// The slot of its outermost call. While it runs, the slot that is displaced.
     slot: UnsafeCell<Arc<Slot>>,
     /// Whether it is suspended in that call.
@@ -124,6 +127,7 @@ impl Own {
             number: Cell::new(0),
             mark: Cell::new(Mark::ROOT),
             task: Cell::new(Unit::NONE),
+            unwinding: Cell::new(false),
             slot: UnsafeCell::new(slot),
             in_call: Cell::new(false),
             keeps: Cell::new(false),
@@ -195,6 +199,12 @@ impl Own {
     #[inline(always)]
     pub fn may_be_suspended(&self) -> bool {
         self.stays.get() == 0
+    }
+
+    /// Whether a panic that unwinds the thread now was there already when the coroutine was resumed.
+    #[cold]
+    pub fn was_resumed_unwinding(&self) -> bool {
+        self.unwinding.get()
     }
 
     /// Its number among the coroutines of its thread.
@@ -292,6 +302,7 @@ impl Thread {
     pub fn run_coroutine<R>(&self, own: &Own, waker: &Waker, run: impl FnOnce() -> R) -> R {
         debug_assert!(self.is_current(), "the caller makes it so");
         let (stack, calls) = (&self.stack, self.depth());
+        own.unwinding.set(thread::panicking());
         stack.dispatch(Runs::Task, own.mark.get(), || {
             activation::set_task(own.task.get());
             let outer_coroutine = INNERMOST.replace(own);
